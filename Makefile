@@ -1,0 +1,35 @@
+# make up     everything local in the foreground; ARGS are for `sheaf up`, as in make up ARGS="--port 9000"
+# make test   the whole test suite, beside a throwaway cluster and S3; ARGS are for the test runner
+# make lint   formatting and lints
+# make bench  side-by-side comparisons; writes target/bench/compare.json
+
+CARGO ?= cargo
+ARGS ?=
+
+.PHONY: up test lint bench postgres
+
+up: postgres
+	$(CARGO) build --release -p sheaf
+	exec target/release/sheaf up $(ARGS)
+
+# Tests that need a Citus cluster have `citus_` in their path; without the extension they are skipped, and counted so.
+test: postgres
+	$(CARGO) test --release --workspace --no-run
+	target/release/with-cluster -- sh -c ' \
+	if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    [ "$$SHEAF_TEST_CITUS" = 1 ] || skip="-E not(test(/citus_/))"; \
+	    exec $(CARGO) nextest run --release --workspace $$skip $(ARGS); \
+	else \
+	    [ "$$SHEAF_TEST_CITUS" = 1 ] || skip="--skip citus_"; \
+	    exec $(CARGO) test --release --workspace $(ARGS) -- $$skip; \
+	fi'
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench: postgres
+	$(CARGO) run --release -p sheaf-benches --bin compare -- $(ARGS)
+
+postgres:
+	@sh deploy/install-postgres.sh

@@ -1,0 +1,369 @@
+//! Columns to rows. Columns are found by name, and a nullable one that is missing is null, so that files of every
+//! older schema version can be read.
+
+use arrow::array::{
+    Array, ArrayRef, Date32Array, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
+    TimestampMicrosecondArray,
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sheaf_model::{Currency, Customer, Decimal, Invoice, Line, Metadata, Payment, TenantId};
+use sheaf_store::{ArchivedInvoice, EventRow};
+use uuid::Uuid;
+
+/// Why a row cannot be read; callers add the object.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(String);
+
+impl DecodeError {
+    fn new(detail: impl std::fmt::Display) -> Self {
+        Self(detail.to_string())
+    }
+}
+
+type Result<T> = std::result::Result<T, DecodeError>;
+
+/// Something with named columns: a batch, or the struct in a list.
+trait Named {
+    fn column(&self, name: &str) -> Option<&ArrayRef>;
+}
+
+impl Named for RecordBatch {
+    fn column(&self, name: &str) -> Option<&ArrayRef> {
+        self.column_by_name(name)
+    }
+}
+
+impl Named for StructArray {
+    fn column(&self, name: &str) -> Option<&ArrayRef> {
+        self.column_by_name(name)
+    }
+}
+
+/// A column of the expected type; none when it is missing.
+fn column<'a, A: Array + 'static>(of: &'a dyn Named, name: &'static str) -> Result<Option<&'a A>> {
+    let Some(array) = of.column(name) else { return Ok(None) };
+    let typed = array.as_any().downcast_ref();
+    typed.map(Some).ok_or_else(|| DecodeError::new(format!("column {name} is {}", array.data_type())))
+}
+
+fn required<'a, A: Array + 'static>(of: &'a dyn Named, name: &'static str) -> Result<&'a A> {
+    column(of, name)?.ok_or_else(|| DecodeError::new(format!("column {name} is missing")))
+}
+
+/// A text column.
+pub(crate) struct Text<'a>(&'static str, Option<&'a StringArray>);
+
+impl<'a> Text<'a> {
+    fn new(of: &'a dyn Named, name: &'static str) -> Result<Self> {
+        Ok(Self(name, column(of, name)?))
+    }
+
+    /// The column of a batch, which may be missing.
+    pub(crate) fn of_batch(batch: &'a RecordBatch, name: &'static str) -> Result<Self> {
+        Self::new(batch, name)
+    }
+
+    pub(crate) fn get(&self, row: usize) -> Option<&'a str> {
+        self.1.filter(|column| !column.is_null(row)).map(|column| column.value(row))
+    }
+
+    fn owned(&self, row: usize) -> Option<String> {
+        self.get(row).map(str::to_owned)
+    }
+
+    fn must(&self, row: usize) -> Result<&'a str> {
+        self.get(row).ok_or_else(|| DecodeError::new(format!("{} of row {row} is null", self.0)))
+    }
+
+    pub(crate) fn parsed<T: std::str::FromStr>(&self, row: usize) -> Result<T> {
+        let text = self.must(row)?;
+        text.parse().map_err(|_| DecodeError::new(format!("{} of row {row} is {text:?}", self.0)))
+    }
+}
+
+/// A decimal column, of whatever scale the file says.
+struct Amounts<'a>(&'a Decimal128Array, u32);
+
+impl<'a> Amounts<'a> {
+    fn new(of: &'a dyn Named, name: &'static str) -> Result<Self> {
+        let array: &Decimal128Array = required(of, name)?;
+        let scale = u32::try_from(array.scale()).map_err(DecodeError::new)?;
+        Ok(Self(array, scale))
+    }
+
+    fn get(&self, row: usize) -> Result<Decimal> {
+        let value = Decimal::try_from_i128_with_scale(self.0.value(row), self.1).map_err(DecodeError::new)?;
+        Ok(value.normalize())
+    }
+}
+
+fn date(days: i32) -> Result<NaiveDate> {
+    NaiveDate::from_epoch_days(days).ok_or_else(|| DecodeError::new(format!("day {days} is out of range")))
+}
+
+/// A date column of a batch, which may be missing.
+pub(crate) struct Dates<'a>(Option<&'a Date32Array>);
+
+impl<'a> Dates<'a> {
+    pub(crate) fn of_batch(batch: &'a RecordBatch, name: &'static str) -> Result<Self> {
+        Ok(Self(column(batch, name)?))
+    }
+
+    pub(crate) fn get(&self, row: usize) -> Result<Option<NaiveDate>> {
+        self.0.filter(|column| !column.is_null(row)).map(|column| date(column.value(row))).transpose()
+    }
+}
+
+fn moment(column: &TimestampMicrosecondArray, row: usize) -> Result<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(column.value(row)).ok_or_else(|| DecodeError::new("a timestamp is out of range"))
+}
+
+struct Lines<'a> {
+    list: &'a ListArray,
+    sku: Text<'a>,
+    description: Text<'a>,
+    numbers: [Amounts<'a>; 6],
+}
+
+impl<'a> Lines<'a> {
+    fn new(batch: &'a RecordBatch) -> Result<Self> {
+        let list: &ListArray = required(batch, "lines")?;
+        let items = elements(list)?;
+        Ok(Self {
+            list,
+            sku: Text::new(items, "sku")?,
+            description: Text::new(items, "description")?,
+            numbers: [
+                Amounts::new(items, "quantity")?,
+                Amounts::new(items, "unit_price")?,
+                Amounts::new(items, "discount")?,
+                Amounts::new(items, "tax_rate")?,
+                Amounts::new(items, "net")?,
+                Amounts::new(items, "tax")?,
+            ],
+        })
+    }
+
+    fn get(&self, row: usize) -> Result<Vec<Line>> {
+        let [quantity, unit_price, discount, tax_rate, net, tax] = &self.numbers;
+        let line = |at| {
+            Ok(Line {
+                sku: self.sku.owned(at),
+                description: self.description.must(at)?.to_owned(),
+                quantity: quantity.get(at)?,
+                unit_price: unit_price.get(at)?,
+                discount: discount.get(at)?,
+                tax_rate: tax_rate.get(at)?,
+                net: net.get(at)?,
+                tax: tax.get(at)?,
+            })
+        };
+        element_range(self.list, row)?.map(line).collect()
+    }
+}
+
+struct Payments<'a> {
+    list: &'a ListArray,
+    id: Text<'a>,
+    reference: Text<'a>,
+    amount: Amounts<'a>,
+    paid_on: &'a Date32Array,
+    method: Text<'a>,
+}
+
+impl<'a> Payments<'a> {
+    fn new(batch: &'a RecordBatch) -> Result<Self> {
+        let list: &ListArray = required(batch, "payments")?;
+        let items = elements(list)?;
+        Ok(Self {
+            list,
+            id: Text::new(items, "id")?,
+            reference: Text::new(items, "reference")?,
+            amount: Amounts::new(items, "amount")?,
+            paid_on: required(items, "paid_on")?,
+            method: Text::new(items, "method")?,
+        })
+    }
+
+    fn get(&self, row: usize) -> Result<Vec<Payment>> {
+        let payment = |at| {
+            Ok(Payment {
+                id: self.id.parsed(at)?,
+                reference: self.reference.must(at)?.to_owned(),
+                amount: self.amount.get(at)?,
+                paid_on: date(self.paid_on.value(at))?,
+                method: self.method.must(at)?.to_owned(),
+            })
+        };
+        element_range(self.list, row)?.map(payment).collect()
+    }
+}
+
+fn elements(list: &ListArray) -> Result<&StructArray> {
+    list.values().as_any().downcast_ref().ok_or_else(|| DecodeError::new("a list holds no structs"))
+}
+
+fn element_range(list: &ListArray, row: usize) -> Result<std::ops::Range<usize>> {
+    let bound = |at: usize| usize::try_from(list.value_offsets()[at]).map_err(DecodeError::new);
+    Ok(bound(row)?..bound(row + 1)?)
+}
+
+/// The columns of a batch, ready to give rows.
+pub struct Rows<'a> {
+    tenant: TenantId,
+    count: usize,
+    id: Text<'a>,
+    header: [Text<'a>; 5],
+    customer_id: Text<'a>,
+    customer: [Text<'a>; 6],
+    dates: [Dates<'a>; 2],
+    amounts: [Amounts<'a>; 6],
+    metadata: Text<'a>,
+    version: &'a Int64Array,
+    created_at: &'a TimestampMicrosecondArray,
+    modified_at: &'a TimestampMicrosecondArray,
+    lines: Lines<'a>,
+    payments: Payments<'a>,
+    events: Text<'a>,
+}
+
+impl<'a> Rows<'a> {
+    /// Looks up the columns of a batch of `tenant`.
+    ///
+    /// # Errors
+    /// A column that every version has is missing, or one has another type.
+    pub fn new(batch: &'a RecordBatch, tenant: TenantId) -> Result<Self> {
+        let text = |name| Text::new(batch, name);
+        let amount = |name| Amounts::new(batch, name);
+        Ok(Self {
+            tenant,
+            count: batch.num_rows(),
+            id: text("id")?,
+            header: [text("external_id")?, text("number")?, text("kind")?, text("status")?, text("currency")?],
+            customer_id: text("customer_id")?,
+            customer: [
+                text("customer_external_id")?,
+                text("customer_name")?,
+                text("customer_email")?,
+                text("customer_tax_id")?,
+                text("customer_address")?,
+                text("customer_country")?,
+            ],
+            dates: [Dates::of_batch(batch, "issue_date")?, Dates::of_batch(batch, "due_date")?],
+            amounts: [
+                amount("subtotal")?,
+                amount("discount_total")?,
+                amount("tax_total")?,
+                amount("total")?,
+                amount("amount_paid")?,
+                amount("amount_due")?,
+            ],
+            metadata: text("metadata")?,
+            version: required(batch, "version")?,
+            created_at: required(batch, "created_at")?,
+            modified_at: required(batch, "modified_at")?,
+            lines: Lines::new(batch)?,
+            payments: Payments::new(batch)?,
+            events: text("events")?,
+        })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The invoice of a row.
+    ///
+    /// # Errors
+    /// A value is null that must not be, or out of its type's range.
+    pub fn invoice(&self, row: usize) -> Result<Invoice> {
+        let [external_id, number, kind, status, currency] = &self.header;
+        let [issue_date, due_date] = &self.dates;
+        let [subtotal, discount_total, tax_total, total, amount_paid, amount_due] = &self.amounts;
+        let code = currency.must(row)?;
+        Ok(Invoice {
+            id: self.id.parsed(row)?,
+            tenant_id: self.tenant,
+            external_id: external_id.owned(row),
+            number: number.owned(row),
+            kind: kind.parsed(row)?,
+            status: status.parsed(row)?,
+            currency: Currency::parse(code).map_err(|_| DecodeError::new(format!("currency {code:?}")))?,
+            customer_id: self.customer_id.get(row).map(Uuid::parse_str).transpose().map_err(DecodeError::new)?,
+            customer: self.customer(row),
+            issue_date: issue_date.get(row)?,
+            due_date: due_date.get(row)?,
+            lines: self.lines.get(row)?,
+            payments: self.payments.get(row)?,
+            subtotal: subtotal.get(row)?,
+            discount_total: discount_total.get(row)?,
+            tax_total: tax_total.get(row)?,
+            total: total.get(row)?,
+            amount_paid: amount_paid.get(row)?,
+            amount_due: amount_due.get(row)?,
+            metadata: Metadata::from_stored(self.metadata.must(row)?.to_owned()),
+            version: self.version.value(row),
+            created_at: moment(self.created_at, row)?,
+            modified_at: moment(self.modified_at, row)?,
+        })
+    }
+
+    fn customer(&self, row: usize) -> Option<Customer> {
+        let [external_id, name, email, tax_id, address, country] = &self.customer;
+        Some(Customer {
+            name: name.owned(row)?,
+            external_id: external_id.owned(row),
+            email: email.owned(row),
+            tax_id: tax_id.owned(row),
+            address: address.owned(row),
+            country: country.owned(row),
+        })
+    }
+
+    /// The invoice of a row with its history.
+    ///
+    /// # Errors
+    /// As [`Rows::invoice`], or the events are no JSON.
+    pub fn archived(&self, row: usize) -> Result<ArchivedInvoice> {
+        Ok(ArchivedInvoice { invoice: self.invoice(row)?, events: self.events(row)? })
+    }
+
+    fn events(&self, row: usize) -> Result<Vec<EventRow>> {
+        let Some(text) = self.events.get(row) else { return Ok(Vec::new()) };
+        let events: Vec<EventJson> = serde_json::from_str(text).map_err(DecodeError::new)?;
+        Ok(events.into_iter().map(EventRow::from).collect())
+    }
+}
+
+/// An event as the `events` column writes it.
+#[derive(Deserialize)]
+struct EventJson {
+    id: Uuid,
+    event_type: String,
+    actor: String,
+    request_id: Option<String>,
+    data: Box<RawValue>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<EventJson> for EventRow {
+    fn from(event: EventJson) -> Self {
+        Self {
+            id: event.id,
+            event_type: event.event_type,
+            actor: event.actor,
+            request_id: event.request_id,
+            data: event.data.get().to_owned(),
+            created_at: event.created_at,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! One part of a period into a Parquet file on the local disk.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
+use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use sha2::{Digest, Sha256};
+use sheaf_model::{Period, TenantId};
+use sheaf_store::ArchivedInvoice;
+use tempfile::{NamedTempFile, TempPath};
+use uuid::Uuid;
+
+use crate::ArchiveError;
+use crate::columns::{Columns, encode};
+use crate::schema::{self, meta};
+use crate::totals::Totals;
+
+/// Rows of a row group, at most.
+pub const MAX_GROUP_ROWS: usize = 8_192;
+/// Encoded bytes at which a row group ends: a point read is one GET of about this size.
+pub const GROUP_BYTES: usize = 1024 * 1024;
+/// Rows of a page.
+const PAGE_ROWS: usize = 1_024;
+/// Rows of a record batch, the grain in which a row group's size is watched. Divides [`MAX_GROUP_ROWS`].
+const BATCH_ROWS: usize = 256;
+/// Bytes of long texts at which a batch ends early.
+const BATCH_TEXT_BYTES: usize = 512 * 1024;
+/// Share of false answers of a Bloom filter.
+const BLOOM_FPP: f64 = 0.01;
+/// zstd's own default; higher levels gain little on these columns.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Bounds of one part. An object stays far below the 5 GiB that one PUT may carry.
+pub mod bounds {
+    /// Invoices of a part.
+    pub const INVOICES: usize = 100_000;
+    /// Lines of a part.
+    pub const LINES: u64 = 2_000_000;
+    /// Encoded bytes of a part.
+    pub const BYTES: u64 = 256 * 1024 * 1024;
+}
+
+/// Hashes and counts what it writes.
+struct HashingFile {
+    file: BufWriter<File>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl Write for HashingFile {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(buf)?;
+        self.hash.update(&buf[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A part that is complete on the local disk. The file is deleted when this is dropped.
+#[derive(Debug)]
+pub struct EncodedPart {
+    /// Where it is.
+    pub path: TempPath,
+    /// Size.
+    pub bytes: u64,
+    /// Of the whole file.
+    pub sha256: [u8; 32],
+    /// First byte after the Bloom filters: page indexes and footer follow.
+    pub tail_offset: u64,
+    /// What it holds.
+    pub totals: Totals,
+    /// Id and version of each row, in the order of the rows, which is ascending.
+    pub ids: Vec<(Uuid, i64)>,
+}
+
+/// Writes one part, page by page. All of it blocks: run it off the runtime's threads.
+pub struct PartWriter {
+    writer: ArrowWriter<HashingFile>,
+    path: TempPath,
+    columns: Columns,
+    tenant: TenantId,
+    period: Period,
+    totals: Totals,
+    ids: Vec<(Uuid, i64)>,
+}
+
+impl PartWriter {
+    /// Begins a part in a temporary file.
+    ///
+    /// # Errors
+    /// No temporary file can be made.
+    pub fn new(tenant: TenantId, period: Period) -> Result<Self, ArchiveError> {
+        let (file, path) = NamedTempFile::with_prefix("sheaf-part-")?.into_parts();
+        let sink = HashingFile { file: BufWriter::new(file), hash: Sha256::new(), bytes: 0 };
+        let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(sink, schema::schema(), options).map_err(encode)?;
+        let (totals, ids) = (Totals::default(), Vec::new());
+        Ok(Self { writer, path, columns: Columns::new(), tenant, period, totals, ids })
+    }
+
+    /// Adds rows, whose ids must ascend.
+    ///
+    /// # Errors
+    /// A row is of another tenant or period, out of order, or does not fit the schema; or the disk is full. The
+    /// writer is of no use afterwards.
+    pub fn push(&mut self, rows: &[ArchivedInvoice]) -> Result<(), ArchiveError> {
+        for row in rows {
+            self.check(row)?;
+            self.columns.push(row)?;
+            if !self.totals.add(row) {
+                return Err(encode("the sum of totals is out of range"));
+            }
+            self.ids.push((row.invoice.id, row.invoice.version));
+            if self.columns.rows() >= BATCH_ROWS || self.columns.text_bytes() >= BATCH_TEXT_BYTES {
+                self.write_batch()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, row: &ArchivedInvoice) -> Result<(), ArchiveError> {
+        let id = row.invoice.id;
+        if row.invoice.tenant_id != self.tenant {
+            return Err(encode(format!("invoice {id} is another tenant's")));
+        }
+        if Period::of(id) != self.period {
+            return Err(encode(format!("invoice {id} is not of {}", self.period)));
+        }
+        if self.ids.last().is_some_and(|(last, _)| *last >= id) {
+            return Err(encode(format!("invoice {id} is out of order")));
+        }
+        Ok(())
+    }
+
+    fn write_batch(&mut self) -> Result<(), ArchiveError> {
+        let batch = self.columns.finish()?;
+        self.writer.write(&batch).map_err(encode)?;
+        let full = self.writer.in_progress_rows() + BATCH_ROWS > MAX_GROUP_ROWS;
+        if full || self.writer.in_progress_size() >= GROUP_BYTES {
+            self.writer.flush().map_err(encode)?;
+        }
+        Ok(())
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether the part is at one of its [`bounds`].
+    pub fn is_full(&self) -> bool {
+        let bytes = self.writer.inner().bytes + self.writer.in_progress_size() as u64;
+        self.ids.len() >= bounds::INVOICES || self.totals.lines >= bounds::LINES || bytes >= bounds::BYTES
+    }
+
+    /// Completes the file.
+    ///
+    /// # Errors
+    /// The part has no rows, or the disk is full.
+    pub fn finish(mut self) -> Result<EncodedPart, ArchiveError> {
+        let (Some((min_id, _)), Some((max_id, _))) = (self.ids.first().copied(), self.ids.last().copied()) else {
+            return Err(encode("a part needs at least one invoice"));
+        };
+        if self.columns.rows() > 0 {
+            self.write_batch()?;
+        }
+        let entries = [
+            (meta::SCHEMA_VERSION, schema::SCHEMA_VERSION.to_string()),
+            (meta::TENANT_ID, self.tenant.to_string()),
+            (meta::PERIOD, self.period.to_string()),
+            (meta::INVOICES, self.totals.invoices.to_string()),
+            (meta::LINES, self.totals.lines.to_string()),
+            (meta::PAYMENTS, self.totals.payments.to_string()),
+            (meta::EVENTS, self.totals.events.to_string()),
+            (meta::SUMS, self.totals.sums_json().to_string()),
+            (meta::MIN_ID, min_id.to_string()),
+            (meta::MAX_ID, max_id.to_string()),
+        ];
+        for (key, value) in entries {
+            self.writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
+        }
+        let metadata = self.writer.finish().map_err(encode)?;
+        let tail_offset = tail_offset(&metadata).ok_or_else(|| encode("the file has no page index"))?;
+        let sink = self.writer.inner_mut();
+        sink.flush()?;
+        let (bytes, sha256) = (sink.bytes, sink.hash.finalize_reset().into());
+        Ok(EncodedPart { path: self.path, bytes, sha256, tail_offset, totals: self.totals, ids: self.ids })
+    }
+}
+
+/// Where the page indexes begin. Everything from there on is what a reader needs before it can read rows.
+fn tail_offset(metadata: &ParquetMetaData) -> Option<u64> {
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let starts = columns.flat_map(|c| [c.column_index_range(), c.offset_index_range()]);
+    starts.flatten().map(|range| range.start).min()
+}
+
+fn properties() -> WriterProperties {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default();
+    let mut builder = WriterProperties::builder()
+        .set_created_by("sheaf".to_owned())
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(MAX_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        // An id has 36 bytes and must not be cut: pages and row groups are found by it.
+        .set_column_index_truncate_length(Some(64))
+        .set_statistics_truncate_length(Some(64))
+        // Behind the last row group, so that a row group's columns are one range of bytes.
+        .set_bloom_filter_position(BloomFilterPosition::End)
+        .set_sorting_columns(Some(vec![SortingColumn { column_idx: 0, descending: false, nulls_first: false }]));
+    for name in schema::BLOOM_COLUMNS {
+        let column = ColumnPath::from(name);
+        builder = builder
+            .set_column_bloom_filter_fpp(column.clone(), BLOOM_FPP)
+            .set_column_bloom_filter_max_ndv(column, MAX_GROUP_ROWS as u64);
+    }
+    // All values differ: a dictionary is only in the way.
+    for path in [&["id"][..], &["external_id"], &["number"], &["payments", "list", "element", "id"], &["events"]] {
+        let parts = path.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+        builder = builder.set_column_dictionary_enabled(ColumnPath::new(parts), false);
+    }
+    // Statistics of documents are long and never asked for.
+    for name in ["events", "metadata"] {
+        builder = builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);
+    }
+    builder.build()
+}

@@ -1,0 +1,121 @@
+//! Collects what killed runs and replaced generations leave behind, once nobody can be using it any more.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use sheaf_model::TenantId;
+use sheaf_store::{ArchiveFile, FileState, Store};
+
+use crate::ArchiveError;
+use crate::layout;
+use crate::progress::{Checkpoint, Step};
+use crate::storage::{ColdStorage, ObjectInfo};
+use crate::verify::{ANY_STATE, files_of, objects_below, tenants};
+
+/// The grace unless asked otherwise: longer than any read that still uses a superseded file.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What `gc` did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct GcReport {
+    /// Attempts that never came to a handover.
+    pub staged: u64,
+    /// Generations that were replaced.
+    pub superseded: u64,
+    /// Rows that were garbage already.
+    pub garbage: u64,
+    /// Objects that no catalog row named.
+    pub orphans: u64,
+    /// Whether this only counted.
+    pub dry_run: bool,
+}
+
+/// One collection, under the tiering lock: whatever is staged is then no living run's.
+pub(crate) struct Gc<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) storage: &'a Arc<dyn ColdStorage>,
+    pub(crate) checkpoint: &'a dyn Checkpoint,
+    pub(crate) grace: Duration,
+    pub(crate) dry_run: bool,
+}
+
+impl Gc<'_> {
+    pub(crate) async fn run(&self, only: Option<TenantId>) -> Result<GcReport, ArchiveError> {
+        let lock = self.store.try_lock_tiering().await?.ok_or(ArchiveError::AlreadyRunning)?;
+        let outcome = self.run_locked(only).await;
+        lock.release();
+        outcome
+    }
+
+    async fn run_locked(&self, only: Option<TenantId>) -> Result<GcReport, ArchiveError> {
+        let grace = TimeDelta::from_std(self.grace)
+            .map_err(|_| ArchiveError::InvalidRun("the grace is out of range".to_owned()))?;
+        let limit = Utc::now()
+            .checked_sub_signed(grace)
+            .ok_or_else(|| ArchiveError::InvalidRun("the grace is out of range".to_owned()))?;
+        let mut report = GcReport { dry_run: self.dry_run, ..GcReport::default() };
+        for tenant in tenants(self.store, only).await? {
+            let objects = objects_below(self.storage.as_ref(), &layout::tenant_prefix(tenant)).await?;
+            let files = files_of(self.store, tenant, &ANY_STATE).await?;
+            let known: HashSet<&str> = files.iter().map(|file| file.object_key.as_str()).collect();
+            for object in &objects {
+                if !known.contains(object.key.as_str()) && is_old(object, limit) {
+                    self.collect_orphan(object, &mut report).await?;
+                }
+            }
+            for file in &files {
+                self.collect_file(file, limit, &mut report).await?;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn collect_orphan(&self, object: &ObjectInfo, report: &mut GcReport) -> Result<(), ArchiveError> {
+        report.orphans += 1;
+        if !self.dry_run {
+            self.storage.delete(&object.key).await?;
+            self.checkpoint.reached(Step::GcObjectDeleted).await;
+        }
+        Ok(())
+    }
+
+    async fn collect_file(
+        &self,
+        file: &ArchiveFile,
+        limit: DateTime<Utc>,
+        report: &mut GcReport,
+    ) -> Result<(), ArchiveError> {
+        let (count, since) = match file.state {
+            FileState::Published => return Ok(()),
+            FileState::Staged => (&mut report.staged, Some(file.staged_at)),
+            FileState::Superseded => (&mut report.superseded, file.superseded_at),
+            // Nobody ever read it, or its grace is over already.
+            FileState::Garbage => (&mut report.garbage, None),
+        };
+        if since.is_some_and(|since| since > limit) {
+            return Ok(());
+        }
+        if self.dry_run {
+            *count += 1;
+            return Ok(());
+        }
+        // The row changes first, and only if its state is still what was read: a published file is never touched.
+        if file.state != FileState::Garbage && !self.store.mark_garbage(file).await? {
+            return Ok(());
+        }
+        *count += 1;
+        self.checkpoint.reached(Step::GcMarked).await;
+        self.storage.delete(&file.object_key).await?;
+        self.checkpoint.reached(Step::GcObjectDeleted).await;
+        self.store.forget_file(file).await?;
+        Ok(())
+    }
+}
+
+/// An object whose age the storage does not tell is left alone.
+fn is_old(object: &ObjectInfo, limit: DateTime<Utc>) -> bool {
+    object.last_modified.is_some_and(|written| written <= limit)
+}

@@ -1,0 +1,99 @@
+//! What archived periods hold, for uniqueness of ids, external ids and numbers across both tiers.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sheaf_store::{ArchiveFile, ColdKeys, FileKeys, StoreError};
+
+use crate::ArchiveError;
+use crate::footer::Footer;
+use crate::group::GroupData;
+use crate::objects::{ByteCache, Objects, Sized64, byte_cache};
+use crate::schema::KEY_COLUMNS;
+
+/// Memory for keys, in bytes.
+pub const KEY_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+struct Entry {
+    keys: Arc<FileKeys>,
+    bytes: u64,
+}
+
+impl Sized64 for Entry {
+    fn size(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// [`ColdKeys`] from the key columns of the files themselves.
+pub(crate) struct ArchivedKeys {
+    objects: Arc<Objects>,
+    cache: ByteCache<Arc<str>, Entry>,
+}
+
+impl ArchivedKeys {
+    pub(crate) fn new(objects: Arc<Objects>) -> Self {
+        Self { objects, cache: byte_cache(KEY_CACHE_BYTES, 1024 * 1024) }
+    }
+
+    async fn read(&self, file: &ArchiveFile) -> Result<Arc<Entry>, ArchiveError> {
+        let footer = self.objects.footer(file).await?;
+        let rows = footer.groups.iter().map(|group| group.rows).sum();
+        let mut keys = FileKeys {
+            ids: HashSet::with_capacity(rows),
+            external_ids: HashMap::new(),
+            numbers: HashMap::new(),
+        };
+        let mut text = 0;
+        for group in 0..footer.groups.len() {
+            let range = key_range(&footer, group)?;
+            let base = range.start;
+            let bytes = self.objects.range(&footer.object_key, range).await?;
+            let data = GroupData::new(footer.clone(), group, bytes, base);
+            (keys, text) = tokio::task::spawn_blocking(move || {
+                data.keys(|id, external_id, number| {
+                    keys.ids.insert(id);
+                    if let Some(external_id) = external_id {
+                        text += external_id.len();
+                        keys.external_ids.insert(external_id.into(), id);
+                    }
+                    if let Some(number) = number {
+                        text += number.len();
+                        keys.numbers.insert(number.into(), id);
+                    }
+                })
+                .map(|()| (keys, text))
+            })
+            .await??;
+        }
+        // A set's slot takes the id and a control byte, a map's the text's pointer and length as well; up to half of
+        // the slots are empty.
+        let slots = keys.ids.capacity() * 17 + (keys.external_ids.capacity() + keys.numbers.capacity()) * 33;
+        let bytes = (slots * 8 / 7 + text) as u64;
+        Ok(Arc::new(Entry { keys: Arc::new(keys), bytes }))
+    }
+}
+
+/// Where the key columns of a row group lie: they come first, and nothing is between them.
+fn key_range(footer: &Footer, group: usize) -> Result<std::ops::Range<u64>, ArchiveError> {
+    let meta = footer.arrow.metadata().row_group(group);
+    let chunks = KEY_COLUMNS.iter().filter_map(|name| footer.column(group, name)).map(|at| meta.column(at).byte_range());
+    let range = chunks.fold(None, |range: Option<(u64, u64)>, (start, length)| {
+        let (from, to) = range.unwrap_or((start, start));
+        Some((from.min(start), to.max(start.saturating_add(length))))
+    });
+    range.map(|(from, to)| from..to).ok_or_else(|| ArchiveError::corrupt(&footer.object_key, "no key columns"))
+}
+
+impl ColdKeys for ArchivedKeys {
+    fn load<'a>(&'a self, file: &'a ArchiveFile) -> BoxFuture<'a, Result<Arc<FileKeys>, StoreError>> {
+        async move {
+            let key: Arc<str> = Arc::from(file.object_key.as_str());
+            let entry = self.cache.get_or_insert_async(&key, Box::pin(self.read(file))).await?;
+            Ok(entry.keys.clone())
+        }
+        .boxed()
+    }
+}

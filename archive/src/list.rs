@@ -1,0 +1,304 @@
+//! Lists of archived invoices, newest id first, over files whose ranges of ids may overlap.
+//!
+//! A heap holds what was not read yet, each entry under the largest id that it can give: files, then row groups of
+//! opened files, then invoices of fetched row groups. Whatever is on top is next.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashSet};
+use std::sync::Arc;
+
+use sheaf_model::{Invoice, TenantId};
+use sheaf_store::{ArchiveFile, ListFilter};
+use uuid::Uuid;
+
+use crate::ArchiveError;
+use crate::footer::Footer;
+use crate::group::GroupData;
+use crate::read::ColdReader;
+
+/// Invoices of a page, at most.
+pub const MAX_LIMIT: usize = 100;
+/// Lines of a page, at most; a single invoice may go beyond.
+pub const MAX_PAGE_LINES: usize = 20_000;
+/// Row groups that one page may fetch.
+pub const MAX_PAGE_GROUPS: usize = 64;
+/// Bytes of row groups that one page may fetch.
+pub const MAX_PAGE_BYTES: u64 = 64 * 1024 * 1024;
+/// Row groups that a page opens at the very most, when they all overlap.
+const MAX_OVERLAP: usize = 4_096;
+/// Files that are asked of the catalog first, and at most.
+const CATALOG_PAGE: (usize, usize) = (64, 4_096);
+/// Rows, and lines, that are decoded at once.
+const CHUNK: (usize, u64) = (32, 8_192);
+
+/// A page of archived invoices.
+#[derive(Debug, Clone, Default)]
+pub struct ColdPage {
+    /// Newest id first.
+    pub items: Vec<Invoice>,
+    /// Whether older ones may follow. The page can be short of its limit and yet have more: its work is bounded.
+    pub has_more: bool,
+    /// Ask for the next page before this id: everything from it upwards was seen. Given when there is more.
+    pub resume_before: Option<Uuid>,
+}
+
+/// What was not read yet, under the largest id that it can give.
+struct Entry {
+    bound: Uuid,
+    what: What,
+}
+
+enum What {
+    File(Box<ArchiveFile>),
+    Group(Arc<Footer>, usize),
+    Rows(Box<Cursor>),
+    /// The catalog has more files from here on.
+    Catalog,
+}
+
+impl Entry {
+    /// At one bound, rows come first: they are nearest to an answer.
+    fn rank(&self) -> (Uuid, u8) {
+        let order = match self.what {
+            What::Rows(_) => 3,
+            What::Group(..) => 2,
+            What::File(_) => 1,
+            What::Catalog => 0,
+        };
+        (self.bound, order)
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+/// A fetched row group, read from its end.
+struct Cursor {
+    data: GroupData,
+    /// Rows that were not decoded yet, ascending.
+    candidates: Vec<usize>,
+    /// Decoded invoices, ascending.
+    ready: Vec<Invoice>,
+}
+
+impl Cursor {
+    fn open(data: GroupData, before: Option<Uuid>, filter: &ListFilter) -> Result<Self, ArchiveError> {
+        let candidates = data.candidates(before, filter)?;
+        let mut cursor = Self { data, candidates, ready: Vec::new() };
+        cursor.fill(filter)?;
+        Ok(cursor)
+    }
+
+    /// Decodes until something is ready or nothing is left.
+    fn fill(&mut self, filter: &ListFilter) -> Result<(), ArchiveError> {
+        let group = &self.data.footer.groups[self.data.group];
+        let lines_per_row = group.lines / (group.rows as u64).max(1) + 1;
+        let chunk = usize::try_from(CHUNK.1 / lines_per_row).unwrap_or(CHUNK.0).clamp(1, CHUNK.0);
+        while self.ready.is_empty() && !self.candidates.is_empty() {
+            let numbers = self.candidates.split_off(self.candidates.len().saturating_sub(chunk));
+            self.ready = self.data.rows(&numbers, |rows, row| rows.invoice(row))?;
+            self.ready.retain(|invoice| filter.matches(invoice));
+        }
+        Ok(())
+    }
+
+    fn bound(&self) -> Option<Uuid> {
+        self.ready.last().map(|invoice| invoice.id)
+    }
+}
+
+/// One page in the making.
+struct Listing<'a> {
+    reader: &'a ColdReader,
+    tenant: TenantId,
+    filter: Arc<ListFilter>,
+    before: Option<Uuid>,
+    heap: BinaryHeap<Entry>,
+    known: HashSet<String>,
+    catalog_limit: usize,
+    groups: usize,
+    bytes: u64,
+}
+
+/// The id after `id`: what to ask `before` so that `id` is still included.
+fn successor(id: Uuid) -> Uuid {
+    Uuid::from_u128(id.as_u128().saturating_add(1))
+}
+
+impl ColdReader {
+    /// Archived invoices below `before` that satisfy the filter. `limit` is at most [`MAX_LIMIT`].
+    ///
+    /// # Errors
+    /// The catalog or the storage fails, or an object is damaged.
+    pub async fn list(
+        &self,
+        tenant: TenantId,
+        filter: &ListFilter,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<ColdPage, ArchiveError> {
+        let mut listing = Listing {
+            reader: self,
+            tenant,
+            filter: Arc::new(filter.clone()),
+            before,
+            heap: BinaryHeap::new(),
+            known: HashSet::new(),
+            catalog_limit: CATALOG_PAGE.0,
+            groups: 0,
+            bytes: 0,
+        };
+        listing.more_files(before).await?;
+        listing.page(limit.clamp(1, MAX_LIMIT)).await
+    }
+}
+
+impl Listing<'_> {
+    async fn page(&mut self, limit: usize) -> Result<ColdPage, ArchiveError> {
+        let mut items: Vec<Invoice> = Vec::new();
+        let mut lines = 0;
+        while let Some(entry) = self.heap.pop() {
+            let bound = entry.bound;
+            if !matches!(entry.what, What::Rows(_)) && self.is_exhausted(bound)? {
+                // Whatever was not read has ids up to `bound`.
+                return Ok(ColdPage { items, has_more: true, resume_before: Some(successor(bound)) });
+            }
+            match entry.what {
+                What::File(file) => self.open_file(&file).await?,
+                What::Group(footer, group) => self.open_group(footer, group).await?,
+                What::Catalog => self.more_files(Some(self.below(bound))).await?,
+                What::Rows(mut cursor) => {
+                    let Some(invoice) = cursor.ready.pop() else { continue };
+                    if items.len() >= limit || (lines + invoice.lines.len() > MAX_PAGE_LINES && !items.is_empty()) {
+                        let resume_before = items.last().map(|last| last.id);
+                        return Ok(ColdPage { items, has_more: true, resume_before });
+                    }
+                    lines += invoice.lines.len();
+                    // A recalled and re-archived invoice can be in two files for a moment.
+                    if items.last().is_none_or(|last| last.id != invoice.id) {
+                        items.push(invoice);
+                    }
+                    self.advance(cursor).await?;
+                }
+            }
+        }
+        Ok(ColdPage { items, has_more: false, resume_before: None })
+    }
+
+    /// Whether the page has done its share of work, given that everything above `bound` was read. Not before it got
+    /// ahead: where very many row groups overlap at `before`, all of them must be opened for the first step.
+    fn is_exhausted(&self, bound: Uuid) -> Result<bool, ArchiveError> {
+        if self.groups >= MAX_OVERLAP {
+            return Err(ArchiveError::TooManyFiles { limit: MAX_OVERLAP });
+        }
+        let spent = self.groups >= MAX_PAGE_GROUPS || self.bytes >= MAX_PAGE_BYTES;
+        Ok(spent && self.before.is_none_or(|before| successor(bound) < before))
+    }
+
+    /// The exclusive bound that includes `bound`, but nothing that the page was not asked for.
+    fn below(&self, bound: Uuid) -> Uuid {
+        let next = successor(bound);
+        self.before.map_or(next, |before| before.min(next))
+    }
+
+    /// Puts a cursor back under its next invoice.
+    async fn advance(&mut self, mut cursor: Box<Cursor>) -> Result<(), ArchiveError> {
+        if cursor.ready.is_empty() && !cursor.candidates.is_empty() {
+            let filter = self.filter.clone();
+            cursor = tokio::task::spawn_blocking(move || cursor.fill(&filter).map(|()| cursor)).await??;
+        }
+        if let Some(bound) = cursor.bound() {
+            self.heap.push(Entry { bound, what: What::Rows(cursor) });
+        }
+        Ok(())
+    }
+
+    /// Takes in the next files of the catalog, and remembers when there are more.
+    async fn more_files(&mut self, before: Option<Uuid>) -> Result<(), ArchiveError> {
+        loop {
+            let files = self.reader.store.archive_files_before(self.tenant, before, self.catalog_limit).await?;
+            let full = files.len() >= self.catalog_limit;
+            let last = files.last().map(|file| file.max_id);
+            let mut new = 0;
+            for file in files {
+                if self.known.insert(file.object_key.clone()) {
+                    new += 1;
+                    self.heap.push(Entry { bound: file.max_id, what: What::File(Box::new(file)) });
+                }
+            }
+            let Some(last) = last.filter(|_| full) else { return Ok(()) };
+            if new > 0 {
+                self.heap.push(Entry { bound: last, what: What::Catalog });
+                return Ok(());
+            }
+            // All of them overlap here and are known: look further at once.
+            self.catalog_limit *= 4;
+            if self.catalog_limit > CATALOG_PAGE.1 {
+                return Err(ArchiveError::TooManyFiles { limit: CATALOG_PAGE.1 });
+            }
+        }
+    }
+
+    async fn open_file(&mut self, file: &ArchiveFile) -> Result<(), ArchiveError> {
+        let footer = self.reader.objects.footer(file).await?;
+        for (at, group) in footer.groups.iter().enumerate() {
+            if self.before.is_none_or(|before| group.min_id < before) {
+                self.heap.push(Entry { bound: group.max_id, what: What::Group(footer.clone(), at) });
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_group(&mut self, footer: Arc<Footer>, group: usize) -> Result<(), ArchiveError> {
+        if !self.may_match(&footer, group).await? {
+            return Ok(());
+        }
+        let range = footer.groups[group].bytes.clone();
+        self.groups += 1;
+        self.bytes += range.end - range.start;
+        let bytes = self.reader.objects.group(&footer, group).await?;
+        let data = GroupData::new(footer, group, bytes, range.start);
+        let (before, filter) = (self.before, self.filter.clone());
+        let cursor = tokio::task::spawn_blocking(move || Cursor::open(data, before, &filter)).await??;
+        if let Some(bound) = cursor.bound() {
+            self.heap.push(Entry { bound, what: What::Rows(Box::new(cursor)) });
+        }
+        Ok(())
+    }
+
+    /// What Bloom filters say to the filter's equalities.
+    async fn may_match(&mut self, footer: &Footer, group: usize) -> Result<bool, ArchiveError> {
+        let customer = self.filter.customer_id.map(|id| id.to_string());
+        let wanted = [
+            ("external_id", self.filter.external_id.as_deref()),
+            ("number", self.filter.number.as_deref()),
+            ("customer_id", customer.as_deref()),
+        ];
+        for (column, value) in wanted {
+            let Some(value) = value else { continue };
+            // A look at a filter is work as well, though far less than the row group.
+            self.bytes += BLOOM_COST;
+            if !self.reader.objects.may_hold(footer, group, column, value).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What looking at one Bloom filter counts against [`MAX_PAGE_BYTES`]: 1,024 of them a page.
+const BLOOM_COST: u64 = 64 * 1024;

@@ -1,0 +1,276 @@
+//! [`ColdStorage`] over any S3 endpoint.
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder as HttpClientBuilder, tls};
+use base64::Engine;
+use bytes::Bytes;
+use chrono::DateTime;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt;
+
+use crate::storage::{ColdStorage, Fetched, MAX_RANGE, ObjectInfo, ObjectPage, StorageError};
+
+/// Attempts of one request, the first included; the SDK waits between them with jitter.
+const MAX_ATTEMPTS: u32 = 4;
+/// Attempts of a download whose body broke off, which the SDK does not retry.
+const BODY_ATTEMPTS: usize = 3;
+
+/// Where the cold tier is. Credentials come from the standard chain (environment first).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Config {
+    /// `http://host:port` of an S3 other than AWS; its buckets are addressed in the path.
+    pub endpoint: Option<String>,
+    /// Bucket.
+    pub bucket: String,
+    /// Region.
+    pub region: String,
+}
+
+/// A bucket.
+#[derive(Debug, Clone)]
+pub struct S3Storage {
+    client: Client,
+    bucket: String,
+}
+
+impl S3Storage {
+    /// Prepares a client; no request is made.
+    pub async fn connect(config: &S3Config) -> Self {
+        let http = HttpClientBuilder::new()
+            .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .read_timeout(Duration::from_secs(30))
+            .operation_attempt_timeout(Duration::from_secs(120))
+            .operation_timeout(Duration::from_secs(300))
+            .build();
+        let shared = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .region(Region::new(config.region.clone()))
+            .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        // Checksums beyond the SHA-256 that we send ourselves are an AWS extension which other S3s trip over.
+        let mut builder = aws_sdk_s3::config::Builder::from(&shared)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        if let Some(endpoint) = &config.endpoint {
+            builder = builder.endpoint_url(endpoint).force_path_style(true);
+        }
+        Self { client: Client::from_conf(builder.build()), bucket: config.bucket.clone() }
+    }
+
+    /// Asks whether the bucket is there and may be used.
+    ///
+    /// # Errors
+    /// What the storage answers.
+    pub async fn check_bucket(&self) -> Result<(), StorageError> {
+        let answer = self.client.head_bucket().bucket(&self.bucket).send().await;
+        answer.map(drop).map_err(|e| classify(&self.bucket, e))
+    }
+
+    async fn get_range_once(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
+        let header = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        let request = self.client.get_object().bucket(&self.bucket).key(key).range(header);
+        let answer = request.send().await.map_err(|e| classify(key, e))?;
+        let wanted = range.end - range.start;
+        // Checked before the body is read: a server that ignores the range must not fill the memory.
+        let length = answer.content_length().and_then(|n| u64::try_from(n).ok());
+        if length.is_some_and(|n| n != wanted) {
+            let detail = format!("asked for {wanted} bytes, was offered {}", length.unwrap_or(0));
+            return Err(StorageError::Other { key: key.to_owned(), detail });
+        }
+        let body = answer.body.collect().await.map_err(|e| broken_off(key, &e))?.into_bytes();
+        if body.len() as u64 != wanted {
+            return Err(broken_off(key, &format!("{} of {wanted} bytes", body.len())));
+        }
+        Ok(body)
+    }
+
+    async fn get_to_file_once(&self, key: &str, path: &Path) -> Result<Fetched, StorageError> {
+        let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let answer = request.send().await.map_err(|e| classify(key, e))?;
+        let wanted = answer.content_length().and_then(|n| u64::try_from(n).ok());
+        let mut body = answer.body;
+        let mut file = tokio::fs::File::create(path).await.map_err(|e| local(key, &e))?;
+        let mut hash = Sha256::new();
+        let mut bytes = 0_u64;
+        while let Some(chunk) = body.try_next().await.map_err(|e| broken_off(key, &e))? {
+            hash.update(&chunk);
+            bytes += chunk.len() as u64;
+            file.write_all(&chunk).await.map_err(|e| local(key, &e))?;
+        }
+        file.flush().await.map_err(|e| local(key, &e))?;
+        if wanted.is_some_and(|wanted| wanted != bytes) {
+            return Err(broken_off(key, &format!("{bytes} of {} bytes", wanted.unwrap_or(0))));
+        }
+        Ok(Fetched { bytes, sha256: hash.finalize().into() })
+    }
+}
+
+impl ColdStorage for S3Storage {
+    fn put_if_absent<'a>(
+        &'a self,
+        key: &'a str,
+        path: &'a Path,
+        sha256: [u8; 32],
+    ) -> BoxFuture<'a, Result<(), StorageError>> {
+        async move {
+            let body = ByteStream::from_path(path).await.map_err(|e| local(key, &e))?;
+            self.client
+                .put_object()
+                .bucket(&self.bucket)
+                .key(key)
+                .if_none_match("*")
+                .checksum_sha256(base64::engine::general_purpose::STANDARD.encode(sha256))
+                .content_type("application/vnd.apache.parquet")
+                .body(body)
+                .send()
+                .await
+                .map(drop)
+                .map_err(|e| classify(key, e))
+        }
+        .boxed()
+    }
+
+    fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> BoxFuture<'a, Result<Bytes, StorageError>> {
+        async move {
+            if range.end <= range.start || range.end - range.start > MAX_RANGE {
+                let detail = format!("a range of {}..{} bytes is refused", range.start, range.end);
+                return Err(StorageError::Other { key: key.to_owned(), detail });
+            }
+            let mut attempt = 1;
+            loop {
+                match self.get_range_once(key, range.clone()).await {
+                    Err(StorageError::Unavailable { .. }) if attempt < BODY_ATTEMPTS => attempt += 1,
+                    answer => return answer,
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn get_to_file<'a>(&'a self, key: &'a str, path: &'a Path) -> BoxFuture<'a, Result<Fetched, StorageError>> {
+        async move {
+            let mut attempt = 1;
+            loop {
+                match self.get_to_file_once(key, path).await {
+                    Err(StorageError::Unavailable { .. }) if attempt < BODY_ATTEMPTS => attempt += 1,
+                    answer => return answer,
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectInfo, StorageError>> {
+        async move {
+            let request = self.client.head_object().bucket(&self.bucket).key(key);
+            let answer = request.send().await.map_err(|e| classify(key, e))?;
+            Ok(ObjectInfo {
+                key: key.to_owned(),
+                bytes: answer.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+                last_modified: answer.last_modified().and_then(to_chrono),
+            })
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StorageError>> {
+        async move {
+            let answer = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+            match answer.map_err(|e| classify(key, e)) {
+                Ok(_) | Err(StorageError::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        from: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<ObjectPage, StorageError>> {
+        async move {
+            let request = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.bucket)
+                .prefix(prefix)
+                .max_keys(1_000)
+                .set_continuation_token(from.map(str::to_owned));
+            let answer = request.send().await.map_err(|e| classify(prefix, e))?;
+            let objects = answer
+                .contents()
+                .iter()
+                .filter_map(|object| {
+                    Some(ObjectInfo {
+                        key: object.key()?.to_owned(),
+                        bytes: object.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+                        last_modified: object.last_modified().and_then(to_chrono),
+                    })
+                })
+                .collect();
+            let truncated = answer.is_truncated().unwrap_or(false);
+            let next = answer.next_continuation_token().filter(|_| truncated).map(str::to_owned);
+            Ok(ObjectPage { objects, next })
+        }
+        .boxed()
+    }
+}
+
+fn to_chrono(time: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<chrono::Utc>> {
+    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
+}
+
+fn broken_off(key: &str, error: &dyn std::fmt::Display) -> StorageError {
+    StorageError::Unavailable { key: key.to_owned(), detail: format!("the body broke off: {error}") }
+}
+
+fn local(key: &str, error: &dyn std::fmt::Display) -> StorageError {
+    StorageError::Other { key: key.to_owned(), detail: format!("local file: {error}") }
+}
+
+/// Sorts an answer of the storage by its HTTP status, which every S3 agrees on; error codes differ.
+fn classify<E>(key: &str, error: SdkError<E, HttpResponse>) -> StorageError
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    let key = key.to_owned();
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default().to_owned();
+    let transport = matches!(
+        error,
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_)
+    );
+    let detail = DisplayErrorContext(error).to_string();
+    match (status, code.as_str()) {
+        // A missing bucket is a wrong setting, not a missing object.
+        (_, "NoSuchBucket") => StorageError::Other { key, detail },
+        (Some(404), _) | (_, "NoSuchKey") => StorageError::NotFound { key },
+        (Some(412), _) => StorageError::AlreadyExists { key },
+        (Some(429), _) | (_, "SlowDown" | "Throttling" | "RequestLimitExceeded") => {
+            StorageError::Throttled { key, detail }
+        }
+        (Some(409 | 500..=599), _) => StorageError::Unavailable { key, detail },
+        _ if transport => StorageError::Unavailable { key, detail },
+        _ => StorageError::Other { key, detail },
+    }
+}

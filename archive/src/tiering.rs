@@ -1,0 +1,315 @@
+//! A tiering run: which units move, one after the other, under one lock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{Datelike, Months, NaiveDate, TimeDelta, Utc};
+use metrics::counter;
+use serde::Serialize;
+use sheaf_model::{Period, TenantId};
+use sheaf_store::{Store, Tenant};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::ArchiveError;
+use crate::progress::{Checkpoint, Pass, Progress, Silent, Step};
+use crate::storage::ColdStorage;
+use crate::totals::Totals;
+use crate::unit::{PartOutcome, Protocol, Stretch};
+
+/// Tenants that are read at once.
+pub(crate) const TENANT_PAGE: usize = 500;
+/// Idempotency keys live so long.
+const IDEMPOTENCY_DAYS: i64 = 7;
+/// Largest horizon, in months.
+const MAX_MONTHS: u32 = 12 * 230;
+
+/// What a run is asked to do.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The day to count from.
+    pub as_of: NaiveDate,
+    /// Settled invoices move when their whole month lies before the month of the day so many months earlier.
+    pub older_than_months: u32,
+    /// Only this tenant.
+    pub tenant: Option<TenantId>,
+    /// Count only; change nothing.
+    pub dry_run: bool,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RunSummary {
+    /// Months of tenants of which something moved.
+    pub units: u64,
+    /// Objects written and published.
+    pub parts: u64,
+    /// Invoices moved.
+    pub invoices: u64,
+    /// Their lines.
+    pub lines: u64,
+    /// Their payments.
+    pub payments: u64,
+    /// Their events.
+    pub events: u64,
+    /// Size of the objects.
+    pub bytes: u64,
+    /// Invoices older than the horizon that stay, because something is owed on them.
+    pub skipped_unsettled: u64,
+    /// Invoices that stay for a later run, because one of their part changed twice while it was written.
+    pub skipped_changed: u64,
+    /// Year partitions that were empty everywhere and are gone.
+    pub years_dropped: Vec<i16>,
+    /// Expired idempotency keys that are gone.
+    pub idempotency_keys_swept: u64,
+    /// Tenants looked at.
+    pub tenants: u64,
+    /// Whether this only counted.
+    pub dry_run: bool,
+    /// First day that stays hot.
+    pub horizon: NaiveDate,
+    /// Milliseconds.
+    pub elapsed_ms: u64,
+}
+
+impl RunSummary {
+    fn add(&mut self, totals: &Totals) {
+        self.invoices += totals.invoices;
+        self.lines += totals.lines;
+        self.payments += totals.payments;
+        self.events += totals.events;
+    }
+}
+
+/// The month that holds the horizon: earlier months move.
+///
+/// # Errors
+/// The date lies outside of what ids carry.
+fn horizon(options: &RunOptions) -> Result<Period, ArchiveError> {
+    let invalid = || ArchiveError::InvalidRun("the horizon is out of range".to_owned());
+    if options.older_than_months > MAX_MONTHS {
+        return Err(invalid());
+    }
+    let day = options.as_of.checked_sub_months(Months::new(options.older_than_months)).ok_or_else(invalid)?;
+    let years = i32::from(sheaf_model::limits::MIN_YEAR)..=i32::from(sheaf_model::limits::MAX_YEAR);
+    if !years.contains(&day.year()) {
+        return Err(invalid());
+    }
+    Ok(Period::of_date(day))
+}
+
+/// Runs tiering. Cheap to clone.
+#[derive(Clone)]
+pub struct Tiering {
+    store: Store,
+    storage: Arc<dyn ColdStorage>,
+    checkpoint: Arc<dyn Checkpoint>,
+}
+
+impl Tiering {
+    pub(crate) fn new(store: Store, storage: Arc<dyn ColdStorage>) -> Self {
+        Self { store, storage, checkpoint: Arc::new(Pass) }
+    }
+
+    /// Tells `checkpoint` of each step of the protocol.
+    #[must_use]
+    pub fn with_checkpoint(mut self, checkpoint: Arc<dyn Checkpoint>) -> Self {
+        self.checkpoint = checkpoint;
+        self
+    }
+
+    /// One run over all tenants, or over one. At any failure, what has moved has moved wholly.
+    ///
+    /// # Errors
+    /// [`ArchiveError::AlreadyRunning`] when another process runs; else what the store or the storage answers.
+    pub async fn run(&self, options: RunOptions, progress: &dyn Progress) -> Result<RunSummary, ArchiveError> {
+        let started = Instant::now();
+        let horizon = horizon(&options)?;
+        let lock = self.store.try_lock_tiering().await?.ok_or(ArchiveError::AlreadyRunning)?;
+        self.checkpoint.reached(Step::Locked).await;
+        let protocol = Protocol {
+            store: &self.store,
+            storage: &self.storage,
+            lock: &lock,
+            checkpoint: self.checkpoint.as_ref(),
+            progress,
+        };
+        let mut summary =
+            RunSummary { dry_run: options.dry_run, horizon: horizon.first_day(), ..RunSummary::default() };
+        let outcome = self.run_locked(&protocol, &options, horizon, &mut summary).await;
+        lock.release();
+        summary.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let label = if outcome.is_ok() { "done" } else { "failed" };
+        counter!("sheaf_tiering_runs_total", "outcome" => label).increment(1);
+        outcome.map(|()| summary)
+    }
+
+    async fn run_locked(
+        &self,
+        protocol: &Protocol<'_>,
+        options: &RunOptions,
+        horizon: Period,
+        summary: &mut RunSummary,
+    ) -> Result<(), ArchiveError> {
+        match options.tenant {
+            Some(tenant) => self.run_tenant(protocol, tenant, horizon, summary).await?,
+            None => {
+                let mut after = None;
+                loop {
+                    let page = self.store.all_tenants_page(after, TENANT_PAGE).await?;
+                    let Some(Tenant { id: last, .. }) = page.last() else { break };
+                    after = Some(last.0);
+                    for tenant in &page {
+                        self.run_tenant(protocol, tenant.id, horizon, summary).await?;
+                    }
+                }
+            }
+        }
+        if options.dry_run {
+            return Ok(());
+        }
+        self.checkpoint.reached(Step::UnitsDone).await;
+        // 6. Partitions belong to all tenants; the year of the horizon and later ones are in use.
+        if !protocol.lock.still_held().await {
+            return Err(ArchiveError::LockLost);
+        }
+        summary.years_dropped = self.store.drop_empty_years(horizon.year).await?;
+        self.checkpoint.reached(Step::YearsDropped).await;
+        Ok(())
+    }
+
+    async fn run_tenant(
+        &self,
+        protocol: &Protocol<'_>,
+        tenant: TenantId,
+        horizon: Period,
+        summary: &mut RunSummary,
+    ) -> Result<(), ArchiveError> {
+        summary.tenants += 1;
+        let (end, _) = horizon.id_bounds();
+        let mut from = Uuid::nil();
+        let mut last_unit = None;
+        while let Some(id) = self.store.next_settled(tenant, from, end).await? {
+            let period = Period::of(id);
+            let (_, before) = period.id_bounds();
+            let stretch = Stretch { tenant, period, from: id, before: before.min(end) };
+            protocol.progress.begin(&format!("{tenant} {period}"));
+            let moved_before = summary.invoices;
+            from = if summary.dry_run {
+                let totals = protocol.count(stretch).await?;
+                summary.add(&totals);
+                stretch.before
+            } else {
+                move_or_retry(protocol, stretch, summary).await?
+            };
+            if summary.invoices > moved_before && last_unit != Some(period) {
+                summary.units += 1;
+                last_unit = Some(period);
+            }
+        }
+        summary.skipped_unsettled += self.store.count_unsettled(tenant, end).await?;
+        if !summary.dry_run {
+            let oldest = Utc::now() - TimeDelta::days(IDEMPOTENCY_DAYS);
+            summary.idempotency_keys_swept += self.store.sweep_idempotency(tenant, oldest).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs every `interval` until cancelled, with today's date, and logs what was done. A run that another process
+    /// has under way is left to it.
+    pub fn spawn_loop(
+        &self,
+        interval: Duration,
+        older_than_months: u32,
+        cancel: CancellationToken,
+    ) -> JoinHandle<()> {
+        let tiering = self.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(interval);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    _ = ticks.tick() => {}
+                }
+                let as_of = Utc::now().date_naive();
+                let options = RunOptions { as_of, older_than_months, tenant: None, dry_run: false };
+                // Dropped in the middle, a run leaves what a killed one does: nothing that gc does not collect.
+                let outcome = tokio::select! {
+                    () = cancel.cancelled() => return,
+                    outcome = Box::pin(tiering.run(options, &Silent)) => outcome,
+                };
+                match outcome {
+                    Ok(summary) => tracing::info!(
+                        units = summary.units,
+                        invoices = summary.invoices,
+                        bytes = summary.bytes,
+                        skipped_unsettled = summary.skipped_unsettled,
+                        elapsed_ms = summary.elapsed_ms,
+                        "tiering run"
+                    ),
+                    Err(ArchiveError::AlreadyRunning) => tracing::debug!("tiering runs in another process"),
+                    Err(error) => tracing::error!(%error, "tiering run failed"),
+                }
+            }
+        })
+    }
+}
+
+/// Moves one part, with a second try when it changed meanwhile. Answers where to go on.
+async fn move_or_retry(
+    protocol: &Protocol<'_>,
+    stretch: Stretch,
+    summary: &mut RunSummary,
+) -> Result<Uuid, ArchiveError> {
+    for attempt in 0..2 {
+        match protocol.move_part(stretch).await? {
+            PartOutcome::Moved { totals, bytes, last } => {
+                summary.parts += 1;
+                summary.bytes += bytes;
+                summary.add(&totals);
+                counter!("sheaf_tiering_invoices_total").increment(totals.invoices);
+                counter!("sheaf_tiering_bytes_total").increment(bytes);
+                return Ok(after(last));
+            }
+            PartOutcome::Changed { last, invoices } => {
+                counter!("sheaf_tiering_changed_total").increment(1);
+                if attempt > 0 {
+                    summary.skipped_changed += invoices;
+                    return Ok(after(last));
+                }
+            }
+            PartOutcome::Nothing => break,
+        }
+    }
+    // Its settled invoices are gone: another change took them. Past the first one, the search goes on.
+    Ok(after(stretch.from))
+}
+
+fn after(id: Uuid) -> Uuid {
+    Uuid::from_u128(id.as_u128().saturating_add(1))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn options(as_of: &str, older_than_months: u32) -> RunOptions {
+        RunOptions { as_of: as_of.parse().unwrap(), older_than_months, tenant: None, dry_run: false }
+    }
+
+    #[test]
+    fn the_month_of_the_horizon_stays_hot() {
+        assert_eq!(horizon(&options("2026-11-20", 12)).unwrap(), Period { year: 2025, month: 11 });
+        assert_eq!(horizon(&options("2024-02-29", 12)).unwrap(), Period { year: 2023, month: 2 });
+        assert_eq!(horizon(&options("2024-03-31", 0)).unwrap(), Period { year: 2024, month: 3 });
+    }
+
+    #[test]
+    fn a_horizon_that_no_id_can_carry_is_refused() {
+        assert!(matches!(horizon(&options("1970-06-01", 12)), Err(ArchiveError::InvalidRun(_))));
+        assert!(matches!(horizon(&options("2024-06-01", u32::MAX)), Err(ArchiveError::InvalidRun(_))));
+    }
+}

@@ -1,0 +1,180 @@
+//! One part of one unit: the protocol itself, steps 1 to 5 of "Tiering" in `docs/ARCHITECTURE.md`.
+
+use std::sync::Arc;
+
+use sheaf_model::{Period, TenantId};
+use sheaf_store::{ArchiveFile, ArchivedInvoice, Publish, Store, TieringLock};
+use uuid::Uuid;
+
+use crate::ArchiveError;
+use crate::check::{Expected, read_back};
+use crate::encode::{EncodedPart, PartWriter, bounds};
+use crate::layout;
+use crate::progress::{Checkpoint, Progress, Step};
+use crate::schema::SCHEMA_VERSION;
+use crate::storage::{ColdStorage, StorageError};
+use crate::totals::Totals;
+
+/// Invoices, and lines, of a page of the snapshot.
+const PAGE: (usize, usize) = (1_000, 20_000);
+
+/// A stretch of ids within one period of one tenant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stretch {
+    pub(crate) tenant: TenantId,
+    pub(crate) period: Period,
+    /// First id, inclusive.
+    pub(crate) from: Uuid,
+    /// Last id, exclusive.
+    pub(crate) before: Uuid,
+}
+
+/// What became of a part.
+#[derive(Debug)]
+pub(crate) enum PartOutcome {
+    /// Its invoices are cold now.
+    Moved {
+        totals: Totals,
+        bytes: u64,
+        last: Uuid,
+    },
+    /// Something changed while it was written; its invoices are hot, the object is garbage.
+    Changed { last: Uuid, invoices: u64 },
+    /// Nothing in the stretch is settled (any more).
+    Nothing,
+}
+
+/// What the protocol needs.
+pub(crate) struct Protocol<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) storage: &'a Arc<dyn ColdStorage>,
+    pub(crate) lock: &'a TieringLock,
+    pub(crate) checkpoint: &'a dyn Checkpoint,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl Protocol<'_> {
+    /// Moves the first part of a stretch.
+    pub(crate) async fn move_part(&self, stretch: Stretch) -> Result<PartOutcome, ArchiveError> {
+        let Stretch { tenant, period, .. } = stretch;
+        // 1. Intent first: whatever is left behind from here on, the catalog knows of it.
+        let key = |part, generation| layout::object_key(tenant, period, part, generation);
+        let mut file = self.store.stage_file(tenant, period, key, None).await?;
+        self.checkpoint.reached(Step::Staged).await;
+        let outcome = self.fill_and_hand_over(stretch, &mut file).await;
+        // A failure before the handover leaves nothing that could be read. What cannot be cleaned up now, gc will.
+        if matches!(outcome, Ok(PartOutcome::Changed { .. } | PartOutcome::Nothing)) {
+            self.store.mark_garbage(&file).await?;
+        }
+        outcome
+    }
+
+    async fn fill_and_hand_over(
+        &self,
+        stretch: Stretch,
+        file: &mut ArchiveFile,
+    ) -> Result<PartOutcome, ArchiveError> {
+        // 2. One snapshot, ordered by id, into Parquet.
+        let Some(part) = self.encode(stretch).await? else { return Ok(PartOutcome::Nothing) };
+        self.checkpoint.reached(Step::Encoded).await;
+        let (Some((min_id, _)), Some((max_id, _))) = (part.ids.first().copied(), part.ids.last().copied()) else {
+            return Ok(PartOutcome::Nothing);
+        };
+        // 3. Under a key that was never used.
+        match self.storage.put_if_absent(&file.object_key, &part.path, part.sha256).await {
+            // A retry of our own upload whose first answer was lost looks the same. The next step tells them apart.
+            Ok(()) | Err(StorageError::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.checkpoint.reached(Step::Uploaded).await;
+        // 4. Verified before deleted.
+        self.verify(stretch, file, &part).await?;
+        self.checkpoint.reached(Step::Verified).await;
+        // 5. The handover.
+        let figures = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        (file.min_id, file.max_id) = (min_id, max_id);
+        file.invoices = figures(part.totals.invoices);
+        file.lines = figures(part.totals.lines);
+        file.payments = figures(part.totals.payments);
+        file.events = figures(part.totals.events);
+        file.bytes = figures(part.bytes);
+        file.tail_offset = figures(part.tail_offset);
+        file.sha256 = Some(part.sha256);
+        file.sums = part.totals.sums_json();
+        file.schema_version = SCHEMA_VERSION;
+        self.checkpoint.reached(Step::BeforeHandover).await;
+        if !self.lock.still_held().await {
+            return Err(ArchiveError::LockLost);
+        }
+        match self.store.publish_file(file, &part.ids).await? {
+            Publish::Done => {
+                self.checkpoint.reached(Step::AfterHandover).await;
+                Ok(PartOutcome::Moved { totals: part.totals, bytes: part.bytes, last: max_id })
+            }
+            Publish::Changed => Ok(PartOutcome::Changed { last: max_id, invoices: part.totals.invoices }),
+        }
+    }
+
+    async fn encode(&self, stretch: Stretch) -> Result<Option<EncodedPart>, ArchiveError> {
+        let Stretch { tenant, period, .. } = stretch;
+        let mut writer = tokio::task::spawn_blocking(move || PartWriter::new(tenant, period)).await??;
+        let progress = self.progress;
+        let mut snapshot = self.store.snapshot_reader(tenant, stretch.from, stretch.before).await?;
+        while !writer.is_full() {
+            let room = bounds::INVOICES.saturating_sub(writer.rows()).min(PAGE.0);
+            let page = snapshot.next_page(room, PAGE.1).await?;
+            if page.is_empty() {
+                break;
+            }
+            progress.advance(page.len() as u64);
+            writer = tokio::task::spawn_blocking(move || push(writer, &page)).await??;
+        }
+        snapshot.finish().await?;
+        self.checkpoint.reached(Step::Read).await;
+        if writer.rows() == 0 {
+            return Ok(None);
+        }
+        tokio::task::spawn_blocking(move || writer.finish()).await?.map(Some)
+    }
+
+    async fn verify(&self, stretch: Stretch, file: &ArchiveFile, part: &EncodedPart) -> Result<(), ArchiveError> {
+        let expected = Expected {
+            object_key: file.object_key.clone(),
+            tenant: stretch.tenant,
+            period: stretch.period,
+            bytes: part.bytes,
+            sha256: part.sha256,
+        };
+        let contents = read_back(self.storage.as_ref(), expected).await?;
+        if let Some(difference) = contents.totals.difference(&part.totals) {
+            return Err(ArchiveError::corrupt(&file.object_key, difference));
+        }
+        if contents.ids != part.ids {
+            return Err(ArchiveError::corrupt(&file.object_key, "its ids and versions differ from those written"));
+        }
+        Ok(())
+    }
+
+    /// What a run would move of a stretch, in one part or several.
+    pub(crate) async fn count(&self, stretch: Stretch) -> Result<Totals, ArchiveError> {
+        let mut totals = Totals::default();
+        let mut snapshot = self.store.snapshot_reader(stretch.tenant, stretch.from, stretch.before).await?;
+        loop {
+            let page = snapshot.next_page(PAGE.0, PAGE.1).await?;
+            if page.is_empty() {
+                break;
+            }
+            self.progress.advance(page.len() as u64);
+            if !page.iter().all(|row| totals.add(row)) {
+                return Err(ArchiveError::Encode("the sum of totals is out of range".to_owned()));
+            }
+        }
+        snapshot.finish().await?;
+        Ok(totals)
+    }
+}
+
+fn push(mut writer: PartWriter, page: &[ArchivedInvoice]) -> Result<PartWriter, ArchiveError> {
+    writer.push(page)?;
+    Ok(writer)
+}

@@ -1,0 +1,78 @@
+//! What the handlers share, and the router over it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use sheaf_archive::{Archive, InvoiceReader};
+use sheaf_store::Store;
+use utoipa::openapi::OpenApi;
+
+use crate::auth::same_secret;
+use crate::config::{ApiConfig, Clock};
+use crate::keys::{self, KeyCache};
+use crate::metrics::Metrics;
+use crate::observe::{Observe, RequestMetrics};
+use crate::{openapi, routes};
+
+/// Handlers take this as their state.
+pub(crate) type Shared = Arc<App>;
+
+/// The front door's parts. Cheap to make several of in one process; they share nothing but the metrics' recorder.
+pub struct App {
+    pub(crate) store: Store,
+    pub(crate) archive: Archive,
+    pub(crate) reader: InvoiceReader,
+    pub(crate) config: ApiConfig,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+    pub(crate) keys: KeyCache,
+    admin_hash: [u8; 32],
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(store: Store, archive: Archive, config: ApiConfig, metrics: Metrics, clock: Clock) -> Self {
+        Self {
+            reader: archive.reader(),
+            keys: KeyCache::new(config.key_ttl),
+            admin_hash: keys::hash(&config.admin_key),
+            store,
+            archive,
+            config,
+            metrics,
+            clock,
+        }
+    }
+
+    /// Whether `secret` is the admin key. An empty admin key opens nothing.
+    pub(crate) fn is_admin(&self, secret: &str) -> bool {
+        !self.config.admin_key.is_empty() && same_secret(secret, &self.admin_hash)
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("config", &self.config.max_connections).finish_non_exhaustive()
+    }
+}
+
+/// All routes of the contract, observed (request ids, metrics, access log, timeouts), ready to be served.
+pub fn router(app: Arc<App>) -> Router {
+    let (router, api) = documented();
+    let metrics = RequestMetrics::new(api.paths.paths.keys().map(String::as_str));
+    let observe = Observe::new(&app.config, metrics);
+    router.merge(routes::docs(&api)).layer(observe).with_state(app)
+}
+
+/// The OpenAPI 3.1 document of all routes.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    documented().1
+}
+
+fn documented() -> (Router<Shared>, OpenApi) {
+    let (router, mut api) = routes::all().split_for_parts();
+    openapi::complete(&mut api);
+    (router, api)
+}

@@ -1,0 +1,170 @@
+//! Bodies of single requests: media type, encoding, size and time bounds, and the idempotency key that goes with them.
+
+use std::io::Read;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
+use sheaf_model::FieldError;
+use sheaf_store::IdemKey;
+
+use crate::app::Shared;
+use crate::error::{ApiError, BodyError};
+use crate::idempotency;
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Identity,
+    Gzip,
+}
+
+/// A whole JSON body, decompressed, not yet parsed.
+#[derive(Debug)]
+pub(crate) struct JsonBody {
+    /// The document.
+    pub(crate) bytes: Bytes,
+    /// The client's idempotency key with the fingerprint of this request.
+    pub(crate) idem: Option<IdemKey>,
+}
+
+impl FromRequest<Shared> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        crate::query::none(&parts.uri)?;
+        let key = idempotency::key_of(&parts.headers)?;
+        check_media_type(&parts.headers, "application/json")?;
+        let encoding = encoding_of(&parts.headers)?;
+        let limit = app.config.body_limit;
+        if content_length(&parts.headers).is_some_and(|length| length > limit as u64) {
+            return Err(BodyError::TooLarge(limit as u64).into());
+        }
+        let read = tokio::time::timeout(app.config.body_timeout, read_all(body, limit));
+        let mut bytes = read.await.map_err(|_| BodyError::TimedOut)??;
+        if encoding == Encoding::Gzip {
+            bytes = gunzip(&bytes, limit)?;
+        }
+        if bytes.is_empty() {
+            return Err(BodyError::Missing.into());
+        }
+        let idem = key.map(|key| {
+            let fingerprint = idempotency::fingerprint(&parts.method, &parts.uri, &bytes);
+            IdemKey { key, fingerprint }
+        });
+        Ok(Self { bytes, idem })
+    }
+}
+
+impl JsonBody {
+    /// Parses the small documents of the administration routes.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        let mut reader = serde_json::Deserializer::from_slice(&self.bytes);
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let path = error.path().to_string();
+            let inner = error.into_inner();
+            if !inner.is_data() {
+                return ApiError::InvalidJson(inner.to_string());
+            }
+            let message = inner.to_string();
+            let code = match () {
+                () if message.starts_with("unknown field") => "unknown_field",
+                () if message.starts_with("missing field") => "missing_field",
+                () if message.starts_with("duplicate field") => "duplicate_field",
+                () => "invalid_type",
+            };
+            let detail = message.split(" at line ").next().unwrap_or_default();
+            ApiError::Invalid(FieldError::new(if path == "." { "" } else { &path }, code, detail).into())
+        })?;
+        reader.end().map_err(|error| ApiError::InvalidJson(error.to_string()))?;
+        Ok(value)
+    }
+}
+
+/// Refuses a `Content-Type` other than `expected` (parameters such as a charset are ignored).
+pub(crate) fn check_media_type(headers: &HeaderMap, expected: &'static str) -> Result<(), BodyError> {
+    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = sent.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(expected) { Ok(()) } else { Err(BodyError::MediaType(expected)) }
+}
+
+/// The compression that the client names.
+pub(crate) fn encoding_of(headers: &HeaderMap) -> Result<Encoding, BodyError> {
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    let Some(value) = values.next() else { return Ok(Encoding::Identity) };
+    let name = value.to_str().map_err(|_| BodyError::Encoding)?.trim();
+    match (values.next(), name) {
+        (None, name) if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => Ok(Encoding::Gzip),
+        (None, name) if name.is_empty() || name.eq_ignore_ascii_case("identity") => Ok(Encoding::Identity),
+        _ => Err(BodyError::Encoding),
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Reads a body of at most `limit` bytes. A small one comes in one frame, which is passed on without a copy.
+async fn read_all(mut body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyError::Incomplete)?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > limit {
+            return Err(BodyError::TooLarge(limit as u64));
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&first);
+            first = Bytes::new();
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+/// Decompresses at most `limit` bytes.
+fn gunzip(bytes: &[u8], limit: usize) -> Result<Bytes, BodyError> {
+    let mut decoded = Vec::with_capacity(bytes.len().saturating_mul(4).min(limit));
+    let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(limit as u64 + 1);
+    reader.read_to_end(&mut decoded).map_err(|error| gzip_error(&error))?;
+    if decoded.len() > limit { Err(BodyError::TooLarge(limit as u64)) } else { Ok(decoded.into()) }
+}
+
+/// An early end and garbage are different mistakes: the first is a broken upload.
+pub(crate) fn gzip_error(error: &std::io::Error) -> BodyError {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => BodyError::TruncatedGzip,
+        _ => BodyError::InvalidGzip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_decompressed_body_is_bounded_and_its_mistakes_are_told_apart() {
+        let packed = gzip(&[b'x'; 1000]);
+        assert_eq!(gunzip(&packed, 1000).unwrap().len(), 1000);
+        assert_eq!(gunzip(&packed, 999), Err(BodyError::TooLarge(999)));
+        assert_eq!(gunzip(&packed[..packed.len() - 9], 2000), Err(BodyError::TruncatedGzip));
+        assert_eq!(gunzip(b"certainly not gzip", 2000), Err(BodyError::InvalidGzip));
+    }
+}

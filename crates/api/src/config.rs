@@ -1,0 +1,133 @@
+//! The front door's settings, with the defaults of the contract.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// Settings of the HTTP API. [`ApiConfig::new`] gives the documented defaults.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// The key that opens `/v1/tenants` and the platform routes.
+    pub admin_key: String,
+    /// Open connections at any moment; further ones wait in the kernel's queue. Default 4,096.
+    pub max_connections: usize,
+    /// Time for a client to send the head of a request. Default 10 s.
+    pub header_timeout: Duration,
+    /// Time for the whole body of a single (not bulk) request, else 408. Default 30 s.
+    pub body_timeout: Duration,
+    /// Time for a whole single request, else 504. Default 60 s; bulk uploads have no such bound.
+    pub request_timeout: Duration,
+    /// Time for requests in flight to end after the shutdown signal. Default 25 s.
+    pub shutdown_grace: Duration,
+    /// Bytes of a single request's body, after decompression. Default 2 MiB.
+    pub body_limit: usize,
+    /// How long a credential is trusted without asking the store again. Default 5 s: the longest time for which a
+    /// key that another process revoked still works.
+    pub key_ttl: Duration,
+    /// One log event (target `sheaf::access`) for every request; when off, only for those answered with 5xx.
+    /// Default on.
+    pub access_log: bool,
+    /// Bulk uploads.
+    pub bulk: BulkConfig,
+}
+
+/// Bounds of one bulk upload: its memory stays below about three chunks and two batches.
+#[derive(Clone, Debug)]
+pub struct BulkConfig {
+    /// Bytes of one NDJSON line; a longer one is rejected by number. Default 1 MiB.
+    pub line_limit: usize,
+    /// Lines parsed in one go. Default 256.
+    pub batch_lines: usize,
+    /// Bytes parsed in one go. Default 1 MiB.
+    pub batch_bytes: usize,
+    /// Invoices written by one chunk. Default 2,000.
+    pub chunk_invoices: usize,
+    /// Invoice lines written by one chunk. Default 20,000.
+    pub chunk_lines: usize,
+    /// NDJSON bytes written by one chunk. Default 4 MiB.
+    pub chunk_bytes: usize,
+    /// Chunks being written at once, for one upload. Default 2.
+    pub chunks_in_flight: usize,
+    /// Line errors named in the answer. Default 1,000.
+    pub max_errors: usize,
+    /// Time without a byte from the client, else 408. Default 60 s.
+    pub idle_timeout: Duration,
+    /// Lease of a running upload's idempotency key; extended while it runs. Default 60 s.
+    pub idempotency_lease: Duration,
+    /// Decoded bytes of an atomic upload, which is spooled to disk before it is written. Default 8 GiB.
+    pub spool_limit: u64,
+    /// Where atomic uploads are spooled. Default: the system's directory for temporary files.
+    pub spool_dir: Option<PathBuf>,
+    /// Tenants that one atomic upload may make. Default 10,000.
+    pub max_new_tenants: usize,
+}
+
+impl ApiConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new(admin_key: impl Into<String>) -> Self {
+        Self {
+            admin_key: admin_key.into(),
+            max_connections: 4096,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(60),
+            shutdown_grace: Duration::from_secs(25),
+            body_limit: 2 << 20,
+            key_ttl: Duration::from_secs(5),
+            access_log: true,
+            bulk: BulkConfig::default(),
+        }
+    }
+}
+
+impl Default for BulkConfig {
+    fn default() -> Self {
+        Self {
+            line_limit: 1 << 20,
+            batch_lines: 256,
+            batch_bytes: 1 << 20,
+            chunk_invoices: 2_000,
+            chunk_lines: 20_000,
+            chunk_bytes: 4 << 20,
+            chunks_in_flight: 2,
+            max_errors: 1_000,
+            idle_timeout: Duration::from_secs(60),
+            idempotency_lease: Duration::from_secs(60),
+            spool_limit: 8 << 30,
+            spool_dir: None,
+            max_new_tenants: 10_000,
+        }
+    }
+}
+
+/// Where "now" comes from: validation and ids take it from here, so that tests can choose it.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
+
+impl Clock {
+    /// The system's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Arc::new(Utc::now))
+    }
+
+    /// A clock of the caller's.
+    pub fn from_fn(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}

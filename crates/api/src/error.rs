@@ -1,0 +1,367 @@
+//! Everything that can go wrong at the front door, in types, and the one match that turns it into a problem.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use sheaf_archive::ArchiveError;
+use sheaf_model::input::ParseError;
+use sheaf_model::{FieldError, Invalid};
+use sheaf_store::{CreateError, StoreError};
+
+use crate::bulk::Summary;
+use crate::problem::Problem;
+
+/// Seconds after which a client may try again when the store was busy or away.
+const RETRY_AFTER: u32 = 1;
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// No credential was sent.
+    MissingCredential,
+    /// The credential is no key of ours.
+    InvalidCredential,
+    /// The credential was revoked.
+    RevokedCredential,
+    /// `X-Tenant-Id`, or the document, names another tenant than the credential's.
+    TenantMismatch,
+    /// A tenant's key on a platform route.
+    AdminRequired,
+    /// The admin key on a tenant's route.
+    TenantCredentialRequired,
+    /// The credential's role may not do this.
+    ForbiddenRole,
+    /// No such path.
+    RouteNotFound,
+    /// The path has no such method.
+    MethodNotAllowed,
+    /// No such thing, or not the caller's.
+    NotFound(Noun),
+    /// A query parameter that the route does not have.
+    UnknownParameter(String),
+    /// A query parameter with a bad value.
+    InvalidParameter {
+        /// Its name.
+        field: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// `limit` is no number from 1 to 100.
+    LimitOutOfRange,
+    /// A cursor of another list, or no cursor at all.
+    InvalidCursor,
+    /// The body could not be read.
+    Body(BodyError),
+    /// The body is no JSON document.
+    InvalidJson(String),
+    /// The document breaks a rule.
+    Invalid(Invalid),
+    /// `Idempotency-Key` is malformed.
+    InvalidIdempotencyKey,
+    /// The idempotency key was used with another request.
+    IdempotencyReused,
+    /// The request with this idempotency key still runs.
+    IdempotencyInProgress,
+    /// The create was refused.
+    Create(CreateError),
+    /// The store failed.
+    Store(StoreError),
+    /// The cold tier failed.
+    Archive(ArchiveError),
+    /// A bulk upload ended early.
+    BulkStopped {
+        /// Why.
+        cause: Box<ApiError>,
+        /// What had landed.
+        summary: Box<Summary>,
+    },
+    /// An atomic bulk upload had lines that cannot be stored; nothing was.
+    BulkRejected(Box<Summary>),
+    /// The request took longer than the server allows.
+    Timeout,
+    /// The database cannot be reached.
+    NotReady,
+    /// A bug: a panic, a lost task, a temporary file that failed. The text is for the log.
+    Internal(String),
+}
+
+/// What was not found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Noun {
+    Tenant,
+    ApiKey,
+    Invoice,
+}
+
+/// Why a body could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    /// More than this many bytes, after decompression.
+    TooLarge(u64),
+    /// Nothing was sent.
+    Missing,
+    /// Not the media type that the route takes, which this is.
+    MediaType(&'static str),
+    /// A `Content-Encoding` other than gzip.
+    Encoding,
+    /// The client sent too slowly.
+    TimedOut,
+    /// The connection broke off in the middle.
+    Incomplete,
+    /// The gzip stream ends early.
+    TruncatedGzip,
+    /// Not a gzip stream.
+    InvalidGzip,
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<ArchiveError> for ApiError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Store(error) => Self::Store(error),
+            other => Self::Archive(other),
+        }
+    }
+}
+
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Store(error) => Self::Store(error),
+            CreateError::IdemMismatch => Self::IdempotencyReused,
+            CreateError::IdemInProgress => Self::IdempotencyInProgress,
+            other => Self::Create(other),
+        }
+    }
+}
+
+impl From<ParseError> for ApiError {
+    fn from(error: ParseError) -> Self {
+        match error {
+            ParseError::Syntax(detail) => Self::InvalidJson(detail),
+            ParseError::Invalid(invalid) => Self::Invalid(invalid),
+        }
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl From<tokio::task::JoinError> for ApiError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for ApiError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl ApiError {
+    /// The problem that the client reads. Details of the store and the archive go to the log, never to the client.
+    pub(crate) fn into_problem(self) -> Problem {
+        use StatusCode as S;
+        match self {
+            Self::MissingCredential => {
+                let detail = "send an API key as `Authorization: Bearer <key>` or `X-Api-Key`";
+                Problem::new(S::UNAUTHORIZED, "missing_credential", detail)
+            }
+            Self::InvalidCredential => Problem::new(S::UNAUTHORIZED, "invalid_credential", "the credential is not valid"),
+            Self::RevokedCredential => Problem::new(S::UNAUTHORIZED, "revoked_credential", "the API key was revoked"),
+            Self::TenantMismatch => {
+                Problem::new(S::FORBIDDEN, "tenant_mismatch", "the credential belongs to another tenant than the one named")
+            }
+            Self::AdminRequired => Problem::new(S::FORBIDDEN, "admin_required", "this route needs the admin key"),
+            Self::TenantCredentialRequired => {
+                let detail = "this route needs a tenant's API key, not the admin key";
+                Problem::new(S::FORBIDDEN, "tenant_credential_required", detail)
+            }
+            Self::ForbiddenRole => Problem::new(S::FORBIDDEN, "forbidden_role", "the role of the API key does not allow this"),
+            Self::RouteNotFound => Problem::new(S::NOT_FOUND, "route_not_found", "there is no such path"),
+            Self::MethodNotAllowed => {
+                Problem::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", "the path does not have this method; see Allow")
+            }
+            Self::NotFound(noun) => not_found(noun),
+            Self::UnknownParameter(name) => {
+                let error = FieldError::new(name, "unknown_parameter", "is not a parameter of this route");
+                field_problem(S::BAD_REQUEST, error)
+            }
+            Self::InvalidParameter { field, detail } => {
+                field_problem(S::BAD_REQUEST, FieldError::new(field, "invalid_parameter", detail))
+            }
+            Self::LimitOutOfRange => {
+                let error = FieldError::new("limit", "limit_out_of_range", "must be a number from 1 to 100");
+                field_problem(S::BAD_REQUEST, error)
+            }
+            Self::InvalidCursor => {
+                let detail = "must be the next_cursor of the same list with the same filters";
+                field_problem(S::BAD_REQUEST, FieldError::new("cursor", "invalid_cursor", detail))
+            }
+            Self::Body(error) => body_problem(&error),
+            Self::InvalidJson(detail) => Problem::new(S::BAD_REQUEST, "invalid_json", detail),
+            Self::Invalid(invalid) => invalid_problem(S::UNPROCESSABLE_ENTITY, invalid),
+            Self::InvalidIdempotencyKey => {
+                let detail = "Idempotency-Key must be 1 to 255 visible ASCII characters";
+                Problem::new(S::BAD_REQUEST, "invalid_idempotency_key", detail)
+            }
+            Self::IdempotencyReused => {
+                let detail = "the idempotency key was used with another request";
+                Problem::new(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
+            }
+            Self::IdempotencyInProgress => {
+                let detail = "the first request with this idempotency key is still running";
+                Problem::new(S::CONFLICT, "idempotency_in_progress", detail).with_retry_after(RETRY_AFTER)
+            }
+            Self::Create(error) => create_problem(error),
+            Self::Store(error) => store_problem(error),
+            Self::Archive(error) => archive_problem(&error),
+            Self::BulkStopped { cause, summary } => {
+                let mut problem = cause.into_problem();
+                problem.extensions = summary.members();
+                problem
+            }
+            Self::BulkRejected(summary) => {
+                let detail = "nothing was stored: some lines cannot be";
+                let mut problem = Problem::new(S::UNPROCESSABLE_ENTITY, "bulk_rejected", detail);
+                problem.extensions = summary.members();
+                problem
+            }
+            Self::Timeout => Problem::new(S::GATEWAY_TIMEOUT, "timeout", "the request took too long; whether it took effect is unknown"),
+            Self::NotReady => unavailable("not_ready", "the database cannot be reached"),
+            Self::Internal(detail) => {
+                tracing::error!(detail, "internal error");
+                internal()
+            }
+        }
+    }
+}
+
+fn not_found(noun: Noun) -> Problem {
+    let (code, detail) = match noun {
+        Noun::Tenant => ("tenant_not_found", "there is no such tenant"),
+        Noun::ApiKey => ("api_key_not_found", "there is no such API key"),
+        Noun::Invoice => ("invoice_not_found", "there is no such invoice"),
+    };
+    Problem::new(StatusCode::NOT_FOUND, code, detail)
+}
+
+fn body_problem(error: &BodyError) -> Problem {
+    use StatusCode as S;
+    match error {
+        BodyError::TooLarge(limit) => {
+            Problem::new(S::PAYLOAD_TOO_LARGE, "body_too_large", format!("the body may have {limit} bytes at most"))
+        }
+        BodyError::Missing => Problem::new(S::BAD_REQUEST, "missing_body", "the request needs a body"),
+        BodyError::MediaType(expected) => {
+            let detail = format!("Content-Type must be {expected}");
+            Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+        }
+        BodyError::Encoding => {
+            let detail = "Content-Encoding must be gzip or absent";
+            Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail)
+        }
+        BodyError::TimedOut => Problem::new(S::REQUEST_TIMEOUT, "request_timeout", "the body came too slowly"),
+        BodyError::Incomplete => Problem::new(S::BAD_REQUEST, "incomplete_body", "the body broke off"),
+        BodyError::TruncatedGzip => Problem::new(S::BAD_REQUEST, "truncated_gzip", "the gzip stream ends early"),
+        BodyError::InvalidGzip => Problem::new(S::BAD_REQUEST, "invalid_gzip", "the body is not a gzip stream"),
+    }
+}
+
+fn create_problem(error: CreateError) -> Problem {
+    use StatusCode as S;
+    match error {
+        CreateError::DuplicateExternalId { existing } => {
+            let detail = format!("invoice {existing} of the same year has this external_id");
+            field_problem(S::CONFLICT, FieldError::new("external_id", "duplicate_external_id", detail))
+        }
+        CreateError::DuplicateNumber { existing } => {
+            let detail = format!("invoice {existing} of the same year has this number");
+            field_problem(S::CONFLICT, FieldError::new("number", "duplicate_number", detail))
+        }
+        CreateError::DuplicateId => field_problem(S::CONFLICT, FieldError::new("id", "duplicate_id", "the id is taken")),
+        CreateError::CustomerNotFound => {
+            let error = FieldError::new("customer_id", "customer_not_found", "there is no such customer");
+            field_problem(S::UNPROCESSABLE_ENTITY, error)
+        }
+        CreateError::Busy => unavailable("busy", "the write queue is full"),
+        CreateError::IdemMismatch => ApiError::IdempotencyReused.into_problem(),
+        CreateError::IdemInProgress => ApiError::IdempotencyInProgress.into_problem(),
+        CreateError::Store(error) => store_problem(error),
+    }
+}
+
+fn store_problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::Unavailable { detail } => {
+            tracing::warn!(detail, "store unavailable");
+            unavailable("store_unavailable", "the database is unavailable")
+        }
+        StoreError::Timeout => unavailable("store_timeout", "the database took too long"),
+        StoreError::Cold { detail } => {
+            tracing::warn!(detail, "archive unavailable");
+            unavailable("archive_unavailable", "the archive is unavailable")
+        }
+        StoreError::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail),
+        error @ (StoreError::SchemaTooNew { .. }
+        | StoreError::SchemaTooOld { .. }
+        | StoreError::Config(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Database(_)) => {
+            tracing::error!(%error, "store failed");
+            internal()
+        }
+    }
+}
+
+fn archive_problem(error: &ArchiveError) -> Problem {
+    tracing::error!(%error, "archive failed");
+    match error {
+        ArchiveError::Storage(_) => unavailable("archive_unavailable", "the archive is unavailable"),
+        _ => internal(),
+    }
+}
+
+fn internal() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "something went wrong on our side")
+}
+
+fn unavailable(code: &'static str, detail: &str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).with_retry_after(RETRY_AFTER)
+}
+
+/// A problem of one field takes its code from the field.
+fn field_problem(status: StatusCode, error: FieldError) -> Problem {
+    invalid_problem(status, error.into())
+}
+
+fn invalid_problem(status: StatusCode, invalid: Invalid) -> Problem {
+    let code = invalid.code();
+    let errors = invalid.into_errors();
+    let detail = match errors.as_slice() {
+        [only] if only.field.is_empty() => only.detail.clone(),
+        [only] => format!("{}: {}", only.field, only.detail),
+        more => format!("{} fields are not valid", more.len()),
+    };
+    Problem::new(status, code, detail).with_errors(errors)
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.into_problem().into_response()
+    }
+}

@@ -1,0 +1,29 @@
+//! The front door: axum routes, authentication, problem+json, OpenAPI.
+//!
+//! A handler parses, makes one call, and responds. Everything around that is done once: credentials by the extractors
+//! of `auth`, bodies and their bounds by `body`, errors by the match in `error`, request ids, metrics, the access log
+//! and timeouts by the one layer of `observe`.
+
+mod app;
+mod auth;
+mod body;
+mod bulk;
+mod config;
+mod cursor;
+mod error;
+mod idempotency;
+mod keys;
+mod metrics;
+mod observe;
+mod openapi;
+mod problem;
+mod query;
+mod routes;
+pub mod schemas;
+mod serve;
+
+pub use app::{App, openapi, router};
+pub use config::{ApiConfig, BulkConfig, Clock};
+pub use metrics::Metrics;
+pub use problem::{PROBLEM_JSON, Problem};
+pub use serve::serve;

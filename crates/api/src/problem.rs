@@ -1,0 +1,112 @@
+//! RFC 9457 problem details: the one shape of every error answer.
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use sheaf_model::FieldError;
+
+/// The media type of every error answer.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// An error answer before it knows its request. The observing middleware adds the request id and renders it
+/// ([`Problem::render`]), so that no handler has to carry the id along.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Stable, snake case.
+    pub code: &'static str,
+    /// One sentence for people; may change.
+    pub detail: String,
+    /// The fields at fault, if any.
+    pub errors: Vec<FieldError>,
+    /// Seconds after which a retry makes sense.
+    pub retry_after: Option<u32>,
+    /// Members beyond the standard ones, the summary of a bulk upload for example.
+    pub extensions: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct Rendered<'a> {
+    r#type: String,
+    title: String,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    errors: &'a [FieldError],
+    request_id: &'a str,
+    #[serde(flatten)]
+    extensions: &'a serde_json::Map<String, serde_json::Value>,
+}
+
+impl Problem {
+    /// A problem without fields or extensions.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+            extensions: serde_json::Map::new(),
+        }
+    }
+
+    /// With the fields at fault.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// With `Retry-After`, in seconds.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The body, for the request with this id.
+    #[must_use]
+    pub fn render(&self, request_id: &str) -> Vec<u8> {
+        let rendered = Rendered {
+            r#type: format!("urn:sheaf:problem:{}", self.code),
+            title: title(self.code),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            errors: &self.errors,
+            request_id,
+            extensions: &self.extensions,
+        };
+        // Strings and numbers only: this cannot fail, and an error answer must not fail either.
+        serde_json::to_vec(&rendered).unwrap_or_default()
+    }
+}
+
+/// `invalid_cursor` -> `Invalid cursor`.
+fn title(code: &str) -> String {
+    let mut title = code.replace('_', " ");
+    if let Some(first) = title.get_mut(0..1) {
+        first.make_ascii_uppercase();
+    }
+    title
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(std::sync::Arc::new(self));
+        response
+    }
+}

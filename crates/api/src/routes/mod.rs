@@ -1,0 +1,92 @@
+//! One module a noun. Each handler parses, makes one call, and responds.
+
+mod api_keys;
+mod archive;
+mod bulk;
+mod invoices;
+mod ops;
+mod tenants;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+use uuid::Uuid;
+
+use crate::app::Shared;
+use crate::error::{ApiError, Noun};
+
+/// Every documented route.
+pub(crate) fn all() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(tenants::get))
+        .routes(routes!(api_keys::create, api_keys::list))
+        .routes(routes!(api_keys::revoke))
+        .routes(routes!(invoices::create, invoices::list))
+        .routes(routes!(invoices::get))
+        .routes(routes!(bulk::upload))
+        .routes(routes!(bulk::platform_upload))
+        .routes(routes!(archive::list_files))
+        .routes(routes!(ops::healthz))
+        .routes(routes!(ops::readyz))
+        .routes(routes!(ops::metrics))
+        .fallback(|| async { ApiError::RouteNotFound })
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+}
+
+/// The API's own description: the document, and Swagger UI over it.
+pub(crate) fn docs(api: &OpenApi) -> Router<Shared> {
+    let document = bytes::Bytes::from(api.to_json().unwrap_or_default());
+    let serve = move || {
+        let document = document.clone();
+        async move { json_bytes(StatusCode::OK, document) }
+    };
+    Router::new()
+        .route("/openapi.json", get(serve))
+        .merge(SwaggerUi::new("/docs").config(Config::from("/openapi.json")))
+}
+
+/// A page of a list, as answered.
+#[derive(Serialize)]
+struct PageOut<T> {
+    data: Vec<T>,
+    has_more: bool,
+    next_cursor: Option<String>,
+}
+
+/// A JSON answer of bytes that are JSON already.
+fn json_bytes(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A JSON answer.
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => json_bytes(status, body),
+        Err(error) => ApiError::Internal(error.to_string()).into_response(),
+    }
+}
+
+/// The id in a path. One that cannot exist is not found, like any other that does not.
+fn id_in(path: Result<Path<String>, PathRejection>, noun: Noun) -> Result<Uuid, ApiError> {
+    let Ok(Path(text)) = path else { return Err(ApiError::NotFound(noun)) };
+    parse_id(&text, noun)
+}
+
+fn parse_id(text: &str, noun: Noun) -> Result<Uuid, ApiError> {
+    // Only the hyphenated form: an id has one spelling.
+    let id = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
+    id.ok_or(ApiError::NotFound(noun))
+}

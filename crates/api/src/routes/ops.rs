@@ -1,0 +1,43 @@
+//! What operators ask: alive, ready, metrics.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use super::json_bytes;
+use crate::app::Shared;
+use crate::error::ApiError;
+use crate::schemas::Health;
+
+/// A probe that waits longer than this is answered by its prober's own timeout.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Whether the process runs.
+#[utoipa::path(get, path = "/healthz", tag = "operations", operation_id = "healthz", responses((status = 200, body = Health)))]
+pub(super) async fn healthz() -> Response {
+    json_bytes(StatusCode::OK, r#"{"status":"ok"}"#)
+}
+
+/// Whether requests can be served now: the database answers within 2 s.
+#[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz",
+    responses((status = 200, body = Health), (status = 503, description = "`not_ready`")))]
+pub(super) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiError> {
+    match tokio::time::timeout(READY_TIMEOUT, app.store.ready()).await {
+        Ok(Ok(())) => Ok(json_bytes(StatusCode::OK, r#"{"status":"ok"}"#)),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            Err(ApiError::NotReady)
+        }
+        Err(_) => Err(ApiError::NotReady),
+    }
+}
+
+/// Metrics in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
+    responses((status = 200, body = String, content_type = "text/plain; version=0.0.4")))]
+pub(super) async fn metrics(State(app): State<Shared>) -> Response {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
+}

@@ -1,0 +1,107 @@
+//! The accept loop: HTTP/1.1 on hyper, a bounded number of connections, and a shutdown that drains.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tower::Service as _;
+
+use crate::app::{App, router};
+
+/// After an accept that failed for want of a file handle or memory: one that is tried at once fails again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `app` on `listener` until `shutdown` resolves. Then it stops accepting, lets the requests in flight end
+/// (at most [`ApiConfig::shutdown_grace`](crate::ApiConfig::shutdown_grace)), and closes the store, which drains
+/// its writer.
+///
+/// # Errors
+/// None today; connections that break are the client's affair.
+pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
+    let upkeep_of = app.metrics.clone();
+    let upkeep = tokio::spawn(async move { upkeep_of.upkeep().await });
+    let server = Server::new(&app);
+    let mut connections = JoinSet::new();
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        let (stream, permit) = tokio::select! {
+            accepted = server.accept(&listener) => accepted,
+            () = &mut shutdown => break,
+        };
+        server.start(stream, permit, &graceful, &mut connections);
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    if tokio::time::timeout(app.config.shutdown_grace, graceful.shutdown()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "requests did not end within the grace period");
+    }
+    connections.shutdown().await;
+    app.store.close().await;
+    upkeep.abort();
+    Ok(())
+}
+
+struct Server {
+    router: axum::Router,
+    http: http1::Builder,
+    permits: Arc<Semaphore>,
+    open: metrics::Gauge,
+}
+
+impl Server {
+    fn new(app: &Arc<App>) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(app.config.header_timeout).keep_alive(true);
+        Self {
+            router: router(Arc::clone(app)),
+            http,
+            permits: Arc::new(Semaphore::new(app.config.max_connections)),
+            open: metrics::gauge!("sheaf_http_connections"),
+        }
+    }
+
+    /// The next connection, once there is room for it.
+    async fn accept(&self, listener: &TcpListener) -> (TcpStream, OwnedSemaphorePermit) {
+        loop {
+            // The semaphore is never closed; if it were, waiting is all that is left to do.
+            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
+                std::future::pending::<()>().await;
+                continue;
+            };
+            match listener.accept().await {
+                Ok((stream, _)) => return (stream, permit),
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn start(&self, stream: TcpStream, permit: OwnedSemaphorePermit, graceful: &GracefulShutdown, to: &mut JoinSet<()>) {
+        // Answers are one small write each: waiting for more to send would only add latency.
+        let _ = stream.set_nodelay(true);
+        let router = self.router.clone();
+        let service = service_fn(move |request| {
+            // A router is always ready; `call` on a clone (one reference count) needs no `&mut` across requests.
+            router.clone().call(request)
+        });
+        let connection = graceful.watch(self.http.serve_connection(TokioIo::new(stream), service));
+        let open = self.open.clone();
+        to.spawn(async move {
+            open.increment(1.0);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended early");
+            }
+            open.decrement(1.0);
+            drop(permit);
+        });
+    }
+}

@@ -1,0 +1,410 @@
+//! Everything that the product needs around it, on one machine: PostgreSQL (with Citus where it is installed) and S3.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::cluster::{self, Cluster};
+use crate::datadir::{DataDir, NodeState, S3State, State, random_hex};
+use crate::error::{LocalError, Result};
+use crate::install::Install;
+use crate::ports;
+use crate::s3::{REGION, S3Server};
+
+const FORMAT: u32 = 1;
+const BUCKET: &str = "sheaf";
+const DEFAULT_WORKERS: usize = 2;
+/// A developer's machine hosts no more; each worker takes memory and connections.
+const MAX_WORKERS: usize = 16;
+
+/// Whether to run a Citus cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CitusMode {
+    /// Where the extension is installed; else one plain node.
+    #[default]
+    Auto,
+    /// A missing extension is an error.
+    Require,
+    /// One plain node.
+    Off,
+}
+
+/// What to start, and where.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The data directory; made if it is missing.
+    pub data_dir: PathBuf,
+    /// Citus workers, at most 16; 0 means one plain node. Default: 2, or what the data directory has.
+    pub workers: Option<usize>,
+    /// Whether to run a Citus cluster; decided once, at the data directory's first start.
+    pub citus: CitusMode,
+    /// Port of the local S3. Default: a free one, the same at every start.
+    pub s3_port: Option<u16>,
+}
+
+/// A running local environment. Stop it with [`LocalEnv::stop`]; dropping it stops PostgreSQL without a checkpoint.
+#[derive(Debug)]
+pub struct LocalEnv {
+    state: Mutex<State>,
+    urls: Vec<String>,
+    citus: bool,
+    description: String,
+    s3: S3Server,
+    cluster: Cluster,
+    // Last: the lock is given back when all else is gone.
+    data_dir: DataDir,
+}
+
+impl LocalEnv {
+    /// Starts all that `options` asks for, in a new data directory or in one of an earlier start, whose ports,
+    /// passwords and topology stay. `reset` empties the directory first, if it is ours.
+    ///
+    /// # Errors
+    /// Each in one sentence: no PostgreSQL, no Citus though required, a foreign, locked or differing data directory,
+    /// a taken port, a node that does not come up.
+    pub async fn start(options: &Options, reset: bool) -> Result<Self> {
+        let installs = Install::discover()?;
+        let data_dir = DataDir::open(&options.data_dir)?;
+        if reset {
+            if let Ok(Some(old)) = data_dir.state() {
+                Cluster::stop_orphans(data_dir.path(), &old).await?;
+            }
+            data_dir.empty()?;
+        }
+        let (state, install) = match data_dir.state()? {
+            Some(state) => known(options, data_dir.path(), state, &installs)?,
+            None => fresh(options, &installs)?,
+        };
+        data_dir.save(&state)?;
+        let s3_root = data_dir.path().join("s3");
+        let S3State {
+            port,
+            access_key,
+            secret_key,
+        } = state.s3.clone();
+        let s3 = S3Server::start(s3_root, port, access_key, secret_key, BUCKET).await?;
+        let cluster = match Cluster::start(data_dir.path(), &state, &install).await {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                // Waits until the port is free again, for the next try.
+                s3.stop().await;
+                return Err(error);
+            }
+        };
+        Ok(Self {
+            urls: cluster::urls(&state),
+            citus: state.citus,
+            description: describe(&state, &install),
+            state: Mutex::new(state),
+            s3,
+            cluster,
+            data_dir,
+        })
+    }
+
+    /// URL of the database to connect to: the coordinator's, or the only node's.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        self.urls.first().map_or("", String::as_str)
+    }
+
+    /// URLs of all nodes, the coordinator's (or the only node's) first.
+    #[must_use]
+    pub fn node_urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// Whether this is a Citus cluster.
+    #[must_use]
+    pub fn is_citus(&self) -> bool {
+        self.citus
+    }
+
+    /// Number of Citus workers; 0 for a plain node.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.urls.len().saturating_sub(1)
+    }
+
+    /// One line for a person: version, topology, and why there is no Citus if there is none.
+    #[must_use]
+    pub fn describe(&self) -> &str {
+        &self.description
+    }
+
+    /// The local S3, with its statistics.
+    #[must_use]
+    pub fn s3(&self) -> &S3Server {
+        &self.s3
+    }
+
+    /// URL of the local S3 (path-style addressing).
+    #[must_use]
+    pub fn s3_endpoint(&self) -> String {
+        self.s3.endpoint()
+    }
+
+    /// The bucket.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        self.s3.bucket()
+    }
+
+    /// The region to sign for.
+    #[must_use]
+    pub fn region(&self) -> &'static str {
+        REGION
+    }
+
+    /// S3 access key id.
+    #[must_use]
+    pub fn access_key(&self) -> &str {
+        self.s3.access_key()
+    }
+
+    /// S3 secret access key.
+    #[must_use]
+    pub fn secret_key(&self) -> &str {
+        self.s3.secret_key()
+    }
+
+    /// The data directory's full path.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// A secret of the caller's, such as an admin key: 256 random bits in hexadecimal, made when first asked for and
+    /// the same at every later start.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub fn secret(&self, name: &str) -> Result<String> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(secret) = state.secrets.get(name) {
+            return Ok(secret.clone());
+        }
+        let secret = random_hex(32)?;
+        state.secrets.insert(name.to_owned(), secret.clone());
+        self.data_dir.save(&state)?;
+        Ok(secret)
+    }
+
+    /// Resolves when the environment breaks: a node ended, or the data directory was removed or replaced.
+    pub async fn failed(&self) -> LocalError {
+        tokio::select! {
+            error = self.cluster.failed() => error,
+            error = self.data_dir.lost() => error,
+        }
+    }
+
+    /// Stops S3 and all nodes and waits for them; then gives the data directory back.
+    ///
+    /// # Errors
+    /// A node that does not stop, even when killed.
+    pub async fn stop(self) -> Result<()> {
+        self.s3.stop().await;
+        self.cluster.stop().await
+    }
+}
+
+/// Decides the topology of a new data directory.
+fn fresh(options: &Options, installs: &[Install]) -> Result<(State, Install)> {
+    let wanted = options.workers.unwrap_or(DEFAULT_WORKERS).min(MAX_WORKERS);
+    let with_citus = installs.iter().find(|install| install.citus);
+    let first = installs.first().ok_or(LocalError::PostgresMissing)?;
+    let (install, workers) = match (options.citus, with_citus) {
+        (CitusMode::Require, None) => {
+            return Err(LocalError::CitusMissing {
+                bindir: first.bindir.clone(),
+            });
+        }
+        (CitusMode::Auto | CitusMode::Require, Some(install)) if wanted > 0 => (install, wanted),
+        _ => (first, 0),
+    };
+    let mut names = vec![if workers == 0 { "node" } else { "coordinator" }.to_owned()];
+    names.extend((1..=workers).map(|number| format!("worker-{number}")));
+    let mut picked = ports::pick(names.len() + 1)?.into_iter();
+    let mut port = || picked.next().ok_or(LocalError::NoFreePort);
+    let s3_port = port()?;
+    let mut nodes = Vec::with_capacity(names.len());
+    for name in names {
+        nodes.push(NodeState {
+            name,
+            port: port()?,
+        });
+    }
+    let state = State {
+        sheaf_data_dir: FORMAT,
+        citus: workers > 0,
+        postgres: install.major,
+        nodes,
+        password: random_hex(24)?,
+        s3: S3State {
+            port: options.s3_port.unwrap_or(s3_port),
+            access_key: format!("AKIA{}", random_hex(8)?.to_uppercase()),
+            secret_key: random_hex(20)?,
+        },
+        secrets: std::collections::BTreeMap::new(),
+    };
+    Ok((state, install.clone()))
+}
+
+/// Takes a data directory as it is, unless the options contradict it.
+fn known(
+    options: &Options,
+    dir: &Path,
+    mut state: State,
+    installs: &[Install],
+) -> Result<(State, Install)> {
+    if state.sheaf_data_dir > FORMAT {
+        let reason = "it was written by a newer sheaf".to_owned();
+        return Err(LocalError::BadState {
+            path: dir.join("sheaf.json"),
+            reason,
+        });
+    }
+    let have = state.nodes.len().saturating_sub(1);
+    let wanted = match options.citus {
+        CitusMode::Off => Some(0),
+        CitusMode::Auto => options.workers,
+        CitusMode::Require => options.workers.or(Some(have.max(1))),
+    };
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != have) {
+        return Err(LocalError::Topology {
+            dir: dir.into(),
+            have: topology(have),
+            wanted: topology(wanted),
+        });
+    }
+    let same_version = || {
+        installs
+            .iter()
+            .filter(|install| install.major == state.postgres)
+    };
+    let Some(first) = same_version().next() else {
+        return Err(LocalError::PostgresVersion {
+            dir: dir.into(),
+            made_by: state.postgres,
+        });
+    };
+    let install = if state.citus {
+        same_version().find(|install| install.citus)
+    } else {
+        Some(first)
+    };
+    let install = install
+        .ok_or_else(|| LocalError::CitusMissing {
+            bindir: first.bindir.clone(),
+        })?
+        .clone();
+    if let Some(port) = options.s3_port {
+        state.s3.port = port;
+    }
+    Ok((state, install))
+}
+
+fn topology(workers: usize) -> String {
+    match workers {
+        0 => "one plain node".to_owned(),
+        1 => "a coordinator and 1 worker".to_owned(),
+        more => format!("a coordinator and {more} workers"),
+    }
+}
+
+fn describe(state: &State, install: &Install) -> String {
+    let workers = state.nodes.len().saturating_sub(1);
+    match (state.citus, install.citus) {
+        (true, _) => format!(
+            "PostgreSQL {} with Citus, {}",
+            state.postgres,
+            topology(workers)
+        ),
+        (false, true) => format!(
+            "PostgreSQL {} without Citus, one plain node as asked",
+            state.postgres
+        ),
+        (false, false) => {
+            format!(
+                "PostgreSQL {}, one plain node: the Citus extension is not installed",
+                state.postgres
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn install(major: u32, citus: bool) -> Install {
+        let bindir = PathBuf::from(format!("/pg/{major}/bin"));
+        Install {
+            bindir,
+            major,
+            citus,
+            stat_statements: true,
+        }
+    }
+
+    fn options(citus: CitusMode, workers: Option<usize>) -> Options {
+        Options {
+            citus,
+            workers,
+            ..Options::default()
+        }
+    }
+
+    #[test]
+    fn a_missing_extension_is_said_or_refused() {
+        let installs = [install(17, false)];
+        let (state, chosen) = fresh(&options(CitusMode::Auto, Some(3)), &installs).unwrap();
+        assert!(!state.citus);
+        assert!(describe(&state, &chosen).contains("the Citus extension is not installed"));
+        let refused = fresh(&options(CitusMode::Require, None), &installs);
+        assert!(matches!(refused, Err(LocalError::CitusMissing { .. })));
+    }
+
+    #[test]
+    fn the_installation_with_the_extension_is_preferred() {
+        let installs = [install(17, false), install(16, true)];
+        let (state, chosen) = fresh(&options(CitusMode::Auto, None), &installs).unwrap();
+        assert_eq!(
+            (chosen.major, state.citus, state.nodes.len()),
+            (16, true, 3)
+        );
+        let (state, chosen) = fresh(&options(CitusMode::Auto, Some(0)), &installs).unwrap();
+        assert_eq!(
+            (chosen.major, state.citus, state.nodes.len()),
+            (17, false, 1)
+        );
+    }
+
+    #[test]
+    fn a_data_directory_keeps_its_version_and_topology() {
+        let options = options(CitusMode::Auto, None);
+        let (state, _) = fresh(&options, &[install(16, true)]).unwrap();
+        let dir = Path::new("/data");
+        let both = [install(17, true), install(16, true)];
+        assert_eq!(
+            known(&options, dir, state.clone(), &both).unwrap().1.major,
+            16
+        );
+        let newer = known(&options, dir, state.clone(), &[install(17, true)]);
+        assert!(matches!(
+            newer,
+            Err(LocalError::PostgresVersion { made_by: 16, .. })
+        ));
+        let without = known(&options, dir, state.clone(), &[install(16, false)]);
+        assert!(matches!(without, Err(LocalError::CitusMissing { .. })));
+        let plain = Options {
+            citus: CitusMode::Off,
+            ..options
+        };
+        assert!(matches!(
+            known(&plain, dir, state, &both),
+            Err(LocalError::Topology { .. })
+        ));
+    }
+}

@@ -1,0 +1,239 @@
+//! Collecting mistakes: each check gives the value, or notes its mistake and gives `None`.
+
+use chrono::NaiveDate;
+use rust_decimal::Decimal;
+
+use super::read::Field;
+use crate::{FieldError, Invalid, limits};
+
+/// Where the fields being checked stand. Paths become text only when a mistake is noted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum At {
+    Root,
+    Customer,
+    Line(usize),
+    Payment(usize),
+}
+
+impl At {
+    pub(super) fn path(self, name: &str) -> String {
+        match self {
+            Self::Root => name.to_owned(),
+            Self::Customer => format!("customer.{name}"),
+            Self::Line(index) => format!("lines[{index}].{name}"),
+            Self::Payment(index) => format!("payments[{index}].{name}"),
+        }
+    }
+}
+
+/// The bounds of a number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Absolute values are smaller than this.
+    pub(super) below: Decimal,
+    /// Decimals at most.
+    pub(super) decimals: u32,
+}
+
+/// The mistakes found so far.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes(Vec<FieldError>);
+
+impl Mistakes {
+    pub(super) fn none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn into_result<T>(self, value: Option<T>) -> Result<T, Invalid> {
+        match (Invalid::from_errors(self.0), value) {
+            (Some(invalid), _) => Err(invalid),
+            (None, Some(value)) => Ok(value),
+            // A check gave no value without noting why: a mistake of ours, still no panic.
+            (None, None) => Err(FieldError::new("", "invalid", "the document is not valid").into()),
+        }
+    }
+
+    pub(super) fn note(&mut self, at: At, name: &str, code: &'static str, detail: &str) {
+        if self.0.len() < limits::MAX_FIELD_ERRORS {
+            self.0.push(FieldError::new(at.path(name), code, detail));
+        }
+    }
+
+    pub(super) fn add(&mut self, error: FieldError) {
+        if self.0.len() < limits::MAX_FIELD_ERRORS {
+            self.0.push(error);
+        }
+    }
+
+    pub(super) fn missing(&mut self, at: At, name: &str) {
+        self.note(at, name, "missing_field", "is required");
+    }
+
+    /// A value that may be absent.
+    pub(super) fn optional<T>(&mut self, at: At, name: &str, field: Option<Field<T>>) -> Option<T> {
+        match field?.0 {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.add(error.at(at.path(name)));
+                None
+            }
+        }
+    }
+
+    /// A value that must be there.
+    pub(super) fn required<T>(&mut self, at: At, name: &str, field: Option<Field<T>>) -> Option<T> {
+        if field.is_none() {
+            self.missing(at, name);
+        }
+        self.optional(at, name, field)
+    }
+
+    /// A number within `bounds`, absent or not.
+    pub(super) fn number(
+        &mut self,
+        at: At,
+        name: &str,
+        field: Option<Field<Decimal>>,
+        bounds: Bounds,
+    ) -> Option<Decimal> {
+        let value = self.optional(at, name, field)?;
+        if value >= bounds.below || value <= -bounds.below {
+            self.note(at, name, "amount_out_of_range", "the number is too large");
+            return None;
+        }
+        // Read values have no trailing zeros.
+        if value.scale() > bounds.decimals {
+            self.note(
+                at,
+                name,
+                "too_many_decimals",
+                &format!("at most {} decimals", bounds.decimals),
+            );
+            return None;
+        }
+        Some(value)
+    }
+
+    /// A number that must be there.
+    pub(super) fn required_number(
+        &mut self,
+        at: At,
+        name: &str,
+        field: Option<Field<Decimal>>,
+        bounds: Bounds,
+    ) -> Option<Decimal> {
+        if field.is_none() {
+            self.missing(at, name);
+        }
+        self.number(at, name, field, bounds)
+    }
+
+    /// A number that is zero when it is absent.
+    pub(super) fn number_or_zero(
+        &mut self,
+        at: At,
+        name: &str,
+        field: Option<Field<Decimal>>,
+        bounds: Bounds,
+    ) -> Option<Decimal> {
+        if field.is_none() {
+            Some(Decimal::ZERO)
+        } else {
+            self.number(at, name, field, bounds)
+        }
+    }
+
+    /// Notes a mistake unless `holds`, which it returns.
+    pub(super) fn unless(
+        &mut self,
+        holds: bool,
+        at: At,
+        name: &str,
+        code: &'static str,
+        detail: &str,
+    ) -> bool {
+        if !holds {
+            self.note(at, name, code, detail);
+        }
+        holds
+    }
+
+    /// A date that may be absent.
+    pub(super) fn date(
+        &mut self,
+        at: At,
+        name: &str,
+        field: Option<Field<NaiveDate>>,
+    ) -> Option<NaiveDate> {
+        let date = self.optional(at, name, field)?;
+        if date < limits::min_date() || date > limits::max_date() {
+            self.note(
+                at,
+                name,
+                "date_out_of_range",
+                "dates run from 1970-01-01 to 2199-12-31",
+            );
+            return None;
+        }
+        Some(date)
+    }
+
+    /// A text of at most `max` characters that may be absent, and empty.
+    pub(super) fn text(
+        &mut self,
+        at: At,
+        name: &str,
+        text: Option<String>,
+        max: usize,
+    ) -> Option<String> {
+        let text = text?;
+        match text_mistake(&text, max) {
+            None => Some(text),
+            Some((code, detail)) => {
+                self.note(at, name, code, &detail);
+                None
+            }
+        }
+    }
+
+    /// A text that may be absent, but not empty.
+    pub(super) fn filled(
+        &mut self,
+        at: At,
+        name: &str,
+        text: Option<String>,
+        max: usize,
+    ) -> Option<String> {
+        let text = self.text(at, name, text, max)?;
+        if text.trim().is_empty() {
+            self.note(at, name, "string_empty", "must not be empty");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A text that must be there and not be empty.
+    pub(super) fn required_text(
+        &mut self,
+        at: At,
+        name: &str,
+        text: Option<String>,
+        max: usize,
+    ) -> Option<String> {
+        if text.is_none() {
+            self.missing(at, name);
+        }
+        self.filled(at, name, text, max)
+    }
+}
+
+/// Code and detail of what is wrong with a text.
+pub(super) fn text_mistake(text: &str, max: usize) -> Option<(&'static str, String)> {
+    if text.len() > max && text.chars().count() > max {
+        return Some(("string_too_long", format!("at most {max} characters")));
+    }
+    // PostgreSQL's text cannot hold it.
+    text.as_bytes()
+        .contains(&0)
+        .then(|| ("string_has_nul", "must not contain U+0000".to_owned()))
+}

@@ -1,0 +1,144 @@
+//! Readers of single values: they accept every value of the right JSON type, and keep what is wrong with it.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use chrono::NaiveDate;
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::{Currency, FieldError, Kind, Metadata, Status, decimal};
+
+/// A value, or what is wrong with it. Boxed: errors are rare, and lines are many.
+#[derive(Clone, Debug)]
+pub(super) struct Field<T>(pub(super) Result<T, Box<FieldError>>);
+
+/// A value written as a JSON string.
+trait FromText: Sized {
+    fn from_text(text: &str) -> Result<Self, FieldError>;
+}
+
+impl FromText for Uuid {
+    fn from_text(text: &str) -> Result<Self, FieldError> {
+        // `Uuid` also reads braces and URNs, which are not what JSON Schema calls a uuid.
+        let id = if text.len() == 36 {
+            Self::try_parse(text).ok()
+        } else {
+            None
+        };
+        id.ok_or_else(|| {
+            FieldError::new("", "invalid_uuid", "must be a UUID in its hyphenated form")
+        })
+    }
+}
+
+impl FromText for NaiveDate {
+    fn from_text(text: &str) -> Result<Self, FieldError> {
+        read_date(text).ok_or_else(|| {
+            FieldError::new("", "invalid_date", "must be a calendar date as YYYY-MM-DD")
+        })
+    }
+}
+
+impl FromText for Kind {
+    fn from_text(text: &str) -> Result<Self, FieldError> {
+        text.parse()
+    }
+}
+
+impl FromText for Status {
+    fn from_text(text: &str) -> Result<Self, FieldError> {
+        text.parse()
+    }
+}
+
+impl FromText for Currency {
+    fn from_text(text: &str) -> Result<Self, FieldError> {
+        Self::parse(text)
+    }
+}
+
+/// `YYYY-MM-DD`, digit for digit.
+fn read_date(text: &str) -> Option<NaiveDate> {
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.as_bytes() else {
+        return None;
+    };
+    let number = |digits: &[u8]| {
+        digits.iter().try_fold(0_u32, |value, digit| {
+            digit
+                .is_ascii_digit()
+                .then(|| value * 10 + u32::from(digit - b'0'))
+        })
+    };
+    let year = i32::try_from(number(&[y1, y2, y3, y4])?).ok()?;
+    NaiveDate::from_ymd_opt(year, number(&[m1, m2])?, number(&[d1, d2])?)
+}
+
+struct TextVisitor<T>(PhantomData<T>);
+
+impl<T: FromText> Visitor<'_> for TextVisitor<T> {
+    type Value = Field<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Field(T::from_text(text).map_err(Box::new)))
+    }
+}
+
+/// One implementation a type: decimals and metadata are not read from text, so a blanket one would overlap.
+macro_rules! read_from_text {
+    ($($type:ty),*) => {$(
+        impl<'de> Deserialize<'de> for Field<$type> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(TextVisitor(PhantomData))
+            }
+        }
+    )*};
+}
+
+read_from_text!(Uuid, NaiveDate, Kind, Status, Currency);
+
+impl<'de> Deserialize<'de> for Field<Decimal> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(decimal::read_exact(raw.get()).map_err(Box::new)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Field<Metadata> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(Metadata::parse(raw.get()).map_err(Box::new)))
+    }
+}
+
+/// A struct read from a JSON object only: serde's derive would also take an array, field by field.
+#[derive(Clone, Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}

@@ -1,0 +1,511 @@
+//! The rules that make an [`Invoice`] of an [`InvoiceInput`].
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+use super::check::{At, Bounds, Mistakes, text_mistake};
+use super::read::{Field, Object};
+use super::{Context, CustomerInput, InvoiceInput, LineInput, PaymentInput, TenantRef};
+use crate::decimal::{is_amount, render_amount};
+use crate::rules::{self, LineFault, Totals};
+use crate::{
+    Currency, Customer, FieldError, Invalid, Invoice, Kind, Line, Payment, Status, TenantId, id,
+    limits,
+};
+
+/// Quantities and unit prices: DECIMAL(18,6).
+const FINE: Bounds = Bounds {
+    below: limits::FINE_BOUND,
+    decimals: limits::FINE_DECIMALS,
+};
+
+/// Amounts: DECIMAL(18,4), in the decimals of the currency. An unknown currency is one mistake, and must not make
+/// further ones of its amounts.
+fn amounts(currency: Option<Currency>) -> Bounds {
+    Bounds {
+        below: limits::AMOUNT_BOUND,
+        decimals: currency.map_or(limits::AMOUNT_DECIMALS, Currency::exponent),
+    }
+}
+
+pub(super) fn tenant_ref(input: &InvoiceInput) -> Result<Option<TenantRef<'_>>, FieldError> {
+    match (&input.tenant_id, input.tenant_external_id.as_deref()) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(FieldError::new(
+            "tenant_id",
+            "tenant_ambiguous",
+            "name tenant_id or tenant_external_id, not both",
+        )),
+        (Some(Field(Ok(tenant))), None) => Ok(Some(TenantRef::Id(TenantId(*tenant)))),
+        (Some(Field(Err(error))), None) => Err((**error).clone().at("tenant_id")),
+        (None, Some(text)) => {
+            if let Some((code, detail)) = text_mistake(text, limits::MAX_EXTERNAL_ID) {
+                return Err(FieldError::new("tenant_external_id", code, detail));
+            }
+            if text.trim().is_empty() {
+                return Err(FieldError::new(
+                    "tenant_external_id",
+                    "string_empty",
+                    "must not be empty",
+                ));
+            }
+            Ok(Some(TenantRef::ExternalId(text)))
+        }
+    }
+}
+
+impl InvoiceInput {
+    /// Validates, computes the totals and the status, and makes the invoice: version 1, made now.
+    ///
+    /// `tenant_id` and `tenant_external_id` are not looked at: the caller checks who may name a tenant. Of a customer
+    /// named by `customer`, the snapshot is set and `customer_id` left open; the other way round for `customer_id`:
+    /// the store fills in the rest.
+    ///
+    /// # Errors
+    /// All mistakes, at most 100, each with its code and field.
+    pub fn into_invoice(self, context: &Context) -> Result<Invoice, Invalid> {
+        let mut mistakes = Mistakes::default();
+        let invoice = self.build(context, &mut mistakes);
+        mistakes.into_result(invoice)
+    }
+
+    fn build(self, context: &Context, mistakes: &mut Mistakes) -> Option<Invoice> {
+        let at = At::Root;
+        let now = context.now.trunc_subsecs(6);
+        let client_id = check_id(self.id, now, mistakes);
+        let external_id =
+            mistakes.filled(at, "external_id", self.external_id, limits::MAX_EXTERNAL_ID);
+        let number = mistakes.filled(at, "number", self.number, limits::MAX_NUMBER);
+        let kind = mistakes
+            .optional(at, "kind", self.kind)
+            .unwrap_or(Kind::Invoice);
+        let currency = mistakes.required(at, "currency", self.currency);
+        let customer_id = mistakes.optional(at, "customer_id", self.customer_id);
+        if customer_id.is_some() && self.customer.is_some() {
+            mistakes.note(
+                at,
+                "customer",
+                "customer_ambiguous",
+                "name customer_id or customer, not both",
+            );
+        }
+        let customer = self
+            .customer
+            .and_then(|Object(customer)| check_customer(customer, mistakes));
+        let (issued, issue_date) = check_status(self.status, self.issue_date, now, mistakes);
+        let due_date = mistakes.date(at, "due_date", self.due_date);
+        if issue_date
+            .zip(due_date)
+            .is_some_and(|(issue, due)| due < issue)
+        {
+            mistakes.note(
+                at,
+                "due_date",
+                "due_before_issue",
+                "must not be before issue_date",
+            );
+        }
+        let lines = check_lines(self.lines, currency, mistakes);
+        let payments = check_payments(self.payments, currency, issued, now, mistakes);
+        let metadata = mistakes
+            .optional(at, "metadata", self.metadata)
+            .unwrap_or_default();
+        let sent_total = mistakes.number(at, "total", self.total, amounts(currency));
+
+        // Sums of mistaken parts would only add mistakes that are none.
+        if !mistakes.none() {
+            return None;
+        }
+        let currency = currency?;
+        let totals = check_totals(&lines, sent_total, currency, mistakes)?;
+        let amount_paid = check_paid(&payments, totals.total, currency, mistakes)?;
+        Some(Invoice {
+            id: client_id.unwrap_or_else(|| choose_id(issue_date, now)),
+            tenant_id: context.tenant_id,
+            external_id,
+            number,
+            kind,
+            status: rules::status_for(totals.total, amount_paid, issued),
+            currency,
+            customer_id,
+            customer,
+            issue_date,
+            due_date,
+            lines,
+            payments,
+            subtotal: totals.subtotal,
+            discount_total: totals.discount_total,
+            tax_total: totals.tax_total,
+            total: totals.total,
+            amount_paid,
+            amount_due: totals.total - amount_paid,
+            metadata,
+            version: 1,
+            created_at: now,
+            modified_at: now,
+        })
+    }
+}
+
+/// The id of an invoice whose client sent none: its own date is its issue date when it is imported.
+fn choose_id(issue_date: Option<NaiveDate>, now: DateTime<Utc>) -> Uuid {
+    match issue_date {
+        Some(date) if date < now.date_naive() => id::id_for_date(date),
+        _ => id::new_id(now),
+    }
+}
+
+fn check_id(
+    field: Option<Field<Uuid>>,
+    now: DateTime<Utc>,
+    mistakes: &mut Mistakes,
+) -> Option<Uuid> {
+    let client_id = mistakes.optional(At::Root, "id", field)?;
+    match id::check_client_id(client_id, now) {
+        Ok(()) => Some(client_id),
+        Err(error) => {
+            mistakes.add(error);
+            None
+        }
+    }
+}
+
+/// Whether the invoice is issued, and its issue date. A date issues it, unless it says that it is a draft.
+fn check_status(
+    status: Option<Field<Status>>,
+    issue_date: Option<Field<NaiveDate>>,
+    now: DateTime<Utc>,
+    mistakes: &mut Mistakes,
+) -> (bool, Option<NaiveDate>) {
+    let dated = issue_date.is_some();
+    let issue_date = mistakes.date(At::Root, "issue_date", issue_date);
+    let issued = match status {
+        None => dated,
+        Some(Field(Ok(Status::Draft))) => false,
+        Some(Field(Ok(Status::Issued))) => true,
+        Some(_) => {
+            mistakes.note(
+                At::Root,
+                "status",
+                "invalid_status",
+                "only draft or issued can be sent",
+            );
+            return (true, issue_date);
+        }
+    };
+    (
+        issued,
+        if issued && !dated {
+            Some(now.date_naive())
+        } else {
+            issue_date
+        },
+    )
+}
+
+fn check_customer(input: CustomerInput, mistakes: &mut Mistakes) -> Option<Customer> {
+    let at = At::Customer;
+    let external_id = mistakes.required_text(
+        at,
+        "external_id",
+        input.external_id,
+        limits::MAX_EXTERNAL_ID,
+    );
+    let name = mistakes.required_text(at, "name", input.name, limits::MAX_CUSTOMER_NAME);
+    Some(Customer {
+        email: mistakes.text(at, "email", input.email, limits::MAX_EMAIL),
+        tax_id: mistakes.text(at, "tax_id", input.tax_id, limits::MAX_TAX_ID),
+        address: mistakes.text(at, "address", input.address, limits::MAX_ADDRESS),
+        country: mistakes.text(at, "country", input.country, limits::MAX_COUNTRY),
+        external_id: Some(external_id?),
+        name: name?,
+    })
+}
+
+fn check_lines(
+    input: Option<Vec<Object<LineInput>>>,
+    currency: Option<Currency>,
+    mistakes: &mut Mistakes,
+) -> Vec<Line> {
+    let Some(input) = input else {
+        mistakes.missing(At::Root, "lines");
+        return Vec::new();
+    };
+    if input.is_empty() {
+        mistakes.note(
+            At::Root,
+            "lines",
+            "no_lines",
+            "an invoice has at least one line",
+        );
+    }
+    if input.len() > limits::MAX_LINES {
+        mistakes.note(
+            At::Root,
+            "lines",
+            "too_many_lines",
+            "an invoice has at most 10,000 lines",
+        );
+        return Vec::new();
+    }
+    let check = |(index, Object(line))| check_line(At::Line(index), line, currency, mistakes);
+    input.into_iter().enumerate().filter_map(check).collect()
+}
+
+fn check_line(
+    at: At,
+    input: LineInput,
+    currency: Option<Currency>,
+    mistakes: &mut Mistakes,
+) -> Option<Line> {
+    let sku = mistakes.text(at, "sku", input.sku, limits::MAX_SKU);
+    let description = mistakes.required_text(
+        at,
+        "description",
+        input.description,
+        limits::MAX_DESCRIPTION,
+    );
+    let quantity = mistakes
+        .required_number(at, "quantity", input.quantity, FINE)
+        .filter(|quantity| {
+            let detail = "must be greater than 0";
+            mistakes.unless(
+                *quantity > Decimal::ZERO,
+                at,
+                "quantity",
+                "quantity_not_positive",
+                detail,
+            )
+        });
+    let unit_price = mistakes
+        .required_number(at, "unit_price", input.unit_price, FINE)
+        .filter(|price| {
+            let detail = "must not be negative";
+            mistakes.unless(
+                *price >= Decimal::ZERO,
+                at,
+                "unit_price",
+                "unit_price_negative",
+                detail,
+            )
+        });
+    let discount = mistakes
+        .number_or_zero(at, "discount", input.discount, amounts(currency))
+        .filter(|discount| {
+            let detail = "must not be negative";
+            mistakes.unless(
+                *discount >= Decimal::ZERO,
+                at,
+                "discount",
+                "discount_negative",
+                detail,
+            )
+        });
+    let tax_rate = mistakes
+        .number_or_zero(at, "tax_rate", input.tax_rate, FINE)
+        .filter(|rate| {
+            let fraction = *rate >= Decimal::ZERO && *rate <= Decimal::ONE;
+            mistakes.unless(
+                fraction,
+                at,
+                "tax_rate",
+                "tax_rate_out_of_range",
+                "a fraction from 0 to 1: 0.2 is 20 %",
+            )
+        });
+    let (discount, tax_rate) = (discount?, tax_rate?);
+    let (description, quantity, unit_price) = (description?, quantity?, unit_price?);
+    match rules::line_amounts(
+        quantity,
+        unit_price,
+        discount,
+        tax_rate,
+        currency?.exponent(),
+    ) {
+        Ok(amounts) => {
+            let (net, tax) = (amounts.net, amounts.tax);
+            Some(Line {
+                sku,
+                description,
+                quantity,
+                unit_price,
+                discount,
+                tax_rate,
+                net,
+                tax,
+            })
+        }
+        Err(LineFault::OutOfRange) => {
+            mistakes.note(
+                at,
+                "unit_price",
+                "amount_out_of_range",
+                "quantity x unit_price is too large",
+            );
+            None
+        }
+        Err(LineFault::DiscountExceedsLine) => {
+            mistakes.note(
+                at,
+                "discount",
+                "discount_exceeds_line",
+                "larger than quantity x unit_price",
+            );
+            None
+        }
+    }
+}
+
+fn check_payments(
+    input: Option<Vec<Object<PaymentInput>>>,
+    currency: Option<Currency>,
+    issued: bool,
+    now: DateTime<Utc>,
+    mistakes: &mut Mistakes,
+) -> Vec<Payment> {
+    let input = input.unwrap_or_default();
+    if input.len() > limits::MAX_PAYMENTS {
+        mistakes.note(
+            At::Root,
+            "payments",
+            "too_many_payments",
+            "an invoice has at most 1,000 payments",
+        );
+        return Vec::new();
+    }
+    if !input.is_empty() && !issued {
+        mistakes.note(
+            At::Root,
+            "payments",
+            "payment_on_draft",
+            "a draft cannot be paid",
+        );
+    }
+    let sent = input.len();
+    let check = |(index, Object(payment))| {
+        check_payment(At::Payment(index), payment, currency, now, mistakes)
+    };
+    let payments: Vec<Payment> = input.into_iter().enumerate().filter_map(check).collect();
+    // With a mistaken payment dropped, the indexes would be wrong; the client comes back anyway.
+    if payments.len() > 1 && payments.len() == sent {
+        check_references(&payments, mistakes);
+    }
+    payments
+}
+
+fn check_references(payments: &[Payment], mistakes: &mut Mistakes) {
+    let mut seen = HashSet::with_capacity(payments.len());
+    for (index, payment) in payments.iter().enumerate() {
+        if !seen.insert(payment.reference.as_str()) {
+            let detail = "another payment of the invoice has this reference";
+            mistakes.note(
+                At::Payment(index),
+                "reference",
+                "duplicate_payment_reference",
+                detail,
+            );
+        }
+    }
+}
+
+fn check_payment(
+    at: At,
+    input: PaymentInput,
+    currency: Option<Currency>,
+    now: DateTime<Utc>,
+    mistakes: &mut Mistakes,
+) -> Option<Payment> {
+    let reference = mistakes.required_text(at, "reference", input.reference, limits::MAX_REFERENCE);
+    let amount = mistakes
+        .required_number(at, "amount", input.amount, amounts(currency))
+        .filter(|amount| {
+            let detail = "must be greater than 0";
+            mistakes.unless(
+                *amount > Decimal::ZERO,
+                at,
+                "amount",
+                "payment_not_positive",
+                detail,
+            )
+        });
+    if input.paid_on.is_none() {
+        mistakes.missing(at, "paid_on");
+    }
+    let paid_on = mistakes.date(at, "paid_on", input.paid_on);
+    let method = mistakes.required_text(at, "method", input.method, limits::MAX_METHOD);
+    Some(Payment {
+        // Ids of one millisecond ascend on a thread, so that the payments keep their order.
+        id: id::new_id(now),
+        reference: reference?,
+        amount: amount?,
+        paid_on: paid_on?,
+        method: method?,
+    })
+}
+
+fn check_totals(
+    lines: &[Line],
+    sent: Option<Decimal>,
+    currency: Currency,
+    mistakes: &mut Mistakes,
+) -> Option<Totals> {
+    let Some(totals) = rules::totals(lines) else {
+        mistakes.note(
+            At::Root,
+            "lines",
+            "amount_out_of_range",
+            "the total is too large",
+        );
+        return None;
+    };
+    if sent.is_some_and(|sent| sent != totals.total) {
+        let total = render_amount(totals.total, currency.exponent());
+        mistakes.note(
+            At::Root,
+            "total",
+            "total_mismatch",
+            &format!("the lines come to {total}"),
+        );
+    }
+    Some(totals)
+}
+
+fn check_paid(
+    payments: &[Payment],
+    total: Decimal,
+    currency: Currency,
+    mistakes: &mut Mistakes,
+) -> Option<Decimal> {
+    let paid = payments.iter().try_fold(Decimal::ZERO, |sum, payment| {
+        sum.checked_add(payment.amount)
+    });
+    match paid.filter(|paid| is_amount(*paid)) {
+        Some(paid) if paid <= total => Some(paid),
+        Some(paid) => {
+            let exponent = currency.exponent();
+            let (paid, total) = (
+                render_amount(paid, exponent),
+                render_amount(total, exponent),
+            );
+            mistakes.note(
+                At::Root,
+                "payments",
+                "overpaid",
+                &format!("{paid} paid of {total}"),
+            );
+            None
+        }
+        None => {
+            mistakes.note(
+                At::Root,
+                "payments",
+                "amount_out_of_range",
+                "the payments are too large",
+            );
+            None
+        }
+    }
+}

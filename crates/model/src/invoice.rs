@@ -1,0 +1,217 @@
+//! The invoice document, as both tiers store it and as the API answers it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+use crate::{Currency, FieldError, Metadata, TenantId};
+
+mod render;
+
+/// What the document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Money that the customer owes.
+    Invoice,
+    /// Money that is credited to the customer. Amounts are positive here as well.
+    CreditNote,
+}
+
+/// Where the invoice is in its life. `overdue` is derived, never stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Not yet given to the customer.
+    Draft,
+    /// Given to the customer, nothing paid.
+    Issued,
+    /// Paid in part.
+    PartiallyPaid,
+    /// Nothing is owed any more.
+    Paid,
+    /// Withdrawn.
+    Cancelled,
+}
+
+/// The customer as the invoice shows it: a snapshot taken when the invoice is written, so that an issued
+/// document never changes because the customer's record did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Customer {
+    /// The tenant's own key for the customer.
+    pub external_id: Option<String>,
+    /// Name.
+    pub name: String,
+    /// Email address.
+    pub email: Option<String>,
+    /// Tax registration, VAT number for example.
+    pub tax_id: Option<String>,
+    /// Postal address as one text.
+    pub address: Option<String>,
+    /// Country, as the tenant writes it.
+    pub country: Option<String>,
+}
+
+/// One line of an invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Article number.
+    pub sku: Option<String>,
+    /// What was sold.
+    pub description: String,
+    /// How many, at most 6 decimals.
+    pub quantity: Decimal,
+    /// Price of one, at most 6 decimals (usage is priced below the cent).
+    pub unit_price: Decimal,
+    /// Amount taken off the line before rounding, in the currency's decimals.
+    pub discount: Decimal,
+    /// A fraction: 0.2 is 20 %. At most 6 decimals.
+    pub tax_rate: Decimal,
+    /// round(quantity x unit_price - discount), half up to the currency's exponent.
+    pub net: Decimal,
+    /// round(net x tax_rate).
+    pub tax: Decimal,
+}
+
+/// One payment on an invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// The payer's or bank's reference, unique on the invoice.
+    pub reference: String,
+    /// Amount in the invoice's currency.
+    pub amount: Decimal,
+    /// The day on which the money came in.
+    pub paid_on: NaiveDate,
+    /// `bank_transfer`, `card`, ...: free text of the tenant.
+    pub method: String,
+}
+
+/// A whole invoice. The same value comes back from both tiers, and [`Invoice::render`] makes the same bytes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invoice {
+    /// UUIDv7 whose time is the invoice's own date.
+    pub id: Uuid,
+    /// The owner of the document.
+    pub tenant_id: TenantId,
+    /// The tenant's own key, unique per tenant and year.
+    pub external_id: Option<String>,
+    /// Invoice number, unique per tenant and year.
+    pub number: Option<String>,
+    /// Invoice or credit note.
+    pub kind: Kind,
+    /// State.
+    pub status: Status,
+    /// ISO 4217.
+    pub currency: Currency,
+    /// The customer's record.
+    pub customer_id: Option<Uuid>,
+    /// The customer as shown on the document.
+    pub customer: Option<Customer>,
+    /// Day of issue; none on a draft that has no date yet.
+    pub issue_date: Option<NaiveDate>,
+    /// Day on which payment is due.
+    pub due_date: Option<NaiveDate>,
+    /// In document order; position is index + 1.
+    pub lines: Vec<Line>,
+    /// In order of recording (by id).
+    pub payments: Vec<Payment>,
+    /// Sum of `quantity x unit_price` less line discounts, rounded: the sum of line nets.
+    pub subtotal: Decimal,
+    /// Sum of the lines' discounts.
+    pub discount_total: Decimal,
+    /// Sum of the lines' taxes.
+    pub tax_total: Decimal,
+    /// `subtotal + tax_total`.
+    pub total: Decimal,
+    /// Sum of payments.
+    pub amount_paid: Decimal,
+    /// `total - amount_paid`; zero on a cancelled invoice.
+    pub amount_due: Decimal,
+    /// Free-form, in jsonb's normal form. `{}` when none was sent.
+    pub metadata: Metadata,
+    /// Counts changes, from 1. The ETag.
+    pub version: i64,
+    /// Microseconds, UTC.
+    pub created_at: DateTime<Utc>,
+    /// Microseconds, UTC.
+    pub modified_at: DateTime<Utc>,
+}
+
+impl Kind {
+    /// The name in JSON and in both tiers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invoice => "invoice",
+            Self::CreditNote => "credit_note",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = FieldError;
+
+    fn from_str(text: &str) -> Result<Self, FieldError> {
+        [Self::Invoice, Self::CreditNote]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| {
+                FieldError::new("kind", "invalid_kind", "must be invoice or credit_note")
+            })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 5] = [
+        Self::Draft,
+        Self::Issued,
+        Self::PartiallyPaid,
+        Self::Paid,
+        Self::Cancelled,
+    ];
+
+    /// The name in JSON and in both tiers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Issued => "issued",
+            Self::PartiallyPaid => "partially_paid",
+            Self::Paid => "paid",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl FromStr for Status {
+    type Err = FieldError;
+
+    fn from_str(text: &str) -> Result<Self, FieldError> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| {
+                FieldError::new(
+                    "status",
+                    "invalid_status",
+                    "must be draft, issued, partially_paid, paid or cancelled",
+                )
+            })
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,30 @@
+//! Ids, money, invoice and payment rules. Pure: no I/O, no async, no SQL.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`id`] | UUIDv7 ids and the year and month that they carry |
+//! | [`currency`] | ISO 4217 codes and their exponents |
+//! | [`decimal`] | exact decimals: reading, rounding, rendering, bounds |
+//! | [`json`] | metadata in the normal form of PostgreSQL's `jsonb` |
+//! | [`invoice`] | the invoice document, as stored and as answered |
+//! | [`input`] | an invoice as a client sends it, and its validation |
+//! | [`rules`] | totals and status |
+//! | [`error`] | field errors with stable codes |
+
+pub mod currency;
+pub mod decimal;
+pub mod error;
+pub mod id;
+pub mod input;
+pub mod invoice;
+pub mod json;
+pub mod limits;
+pub mod rules;
+
+pub use currency::Currency;
+pub use error::{FieldError, Invalid};
+pub use id::{Period, TenantId};
+pub use input::InvoiceInput;
+pub use invoice::{Customer, Invoice, Kind, Line, Payment, Status};
+pub use json::Metadata;
+pub use rust_decimal::Decimal;

@@ -1,0 +1,172 @@
+//! The catalog of the cold tier: which files there are, and which of them are the tier of their invoices.
+
+use sheaf_model::{Period, TenantId};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::tenants::now;
+use crate::types::{ArchiveFile, FileState};
+use crate::{Store, StoreError, sql};
+
+/// Files of one period that can hold one id: parts overlap only where invoices settled late.
+const MAX_LIST: usize = 1_000;
+
+pub(crate) fn from_row(row: &Row) -> Result<ArchiveFile, StoreError> {
+    let corrupt = |what: &str| StoreError::Corrupt(format!("archive file: {what}"));
+    let sha256: Option<Vec<u8>> = row.get(14);
+    Ok(ArchiveFile {
+        tenant_id: TenantId(row.get(0)),
+        period: row.get::<_, &str>(1).parse().map_err(|_| corrupt("period"))?,
+        part: row.get(2),
+        generation: row.get(3),
+        object_key: row.get(4),
+        state: row.get::<_, &str>(5).parse()?,
+        min_id: row.get::<_, Option<Uuid>>(6).unwrap_or_default(),
+        max_id: row.get::<_, Option<Uuid>>(7).unwrap_or_default(),
+        invoices: row.get(8),
+        lines: row.get(9),
+        payments: row.get(10),
+        events: row.get(11),
+        bytes: row.get(12),
+        tail_offset: row.get(13),
+        sha256: sha256.map(|b| b.try_into().map_err(|_| corrupt("checksum"))).transpose()?,
+        sums: row.get(15),
+        schema_version: row.get(16),
+        staged_at: row.get(17),
+        published_at: row.get(18),
+        superseded_at: row.get(19),
+    })
+}
+
+impl Store {
+    /// Step 1 of tiering: records an attempt under a key that no other attempt has. `part`: that part's next
+    /// generation, or the period's next free part. `object_key` names the object of (part, generation).
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stage_file(
+        &self,
+        tenant: TenantId,
+        period: Period,
+        schema_version: i32,
+        part: Option<i32>,
+        object_key: impl Fn(i32, i32) -> String + Send + Sync,
+    ) -> Result<ArchiveFile, StoreError> {
+        let month = period.to_string();
+        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let tx = conn.transaction().await?;
+        let part = match part {
+            Some(part) => part,
+            None => tx.query_one(sql::ARCHIVE_FILE_NEXT_PART, &[&tenant.0, &month]).await?.get(0),
+        };
+        let generation: i32 = tx.query_one(sql::ARCHIVE_FILE_NEXT_GENERATION, &[&tenant.0, &month, &part]).await?.get(0);
+        let (key, staged_at) = (object_key(part, generation), now());
+        let params: [&(dyn ToSql + Sync); 8] =
+            [&tenant.0, &month, &part, &generation, &period.year, &key, &schema_version, &staged_at];
+        tx.execute(sql::ARCHIVE_FILE_STAGE, &params).await?;
+        tx.commit().await?;
+        Ok(ArchiveFile {
+            tenant_id: tenant,
+            period,
+            part,
+            generation,
+            object_key: key,
+            state: FileState::Staged,
+            min_id: Uuid::nil(),
+            max_id: Uuid::nil(),
+            invoices: 0,
+            lines: 0,
+            payments: 0,
+            events: 0,
+            bytes: 0,
+            tail_offset: 0,
+            sha256: None,
+            sums: serde_json::json!({}),
+            schema_version,
+            staged_at,
+            published_at: None,
+            superseded_at: None,
+        })
+    }
+
+    /// Gives up a staged or superseded file, so that its object may be deleted. False where the catalog says
+    /// otherwise: a published file is never garbage.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn mark_garbage(&self, file: &ArchiveFile) -> Result<bool, StoreError> {
+        Ok(self.change_file(sql::ARCHIVE_FILE_MARK_GARBAGE, file).await? == 1)
+    }
+
+    /// Deletes the row of a garbage file whose object is gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_file(&self, file: &ArchiveFile) -> Result<(), StoreError> {
+        self.change_file(sql::ARCHIVE_FILE_FORGET, file).await.map(|_| ())
+    }
+
+    async fn change_file(&self, statement: &str, file: &ArchiveFile) -> Result<u64, StoreError> {
+        let conn = self.inner.cluster.owner(file.tenant_id).get().await?;
+        let month = file.period.to_string();
+        Ok(conn.execute(statement, &[&file.tenant_id.0, &month, &file.part, &file.generation]).await?)
+    }
+
+    /// A tenant's files in the given states, by (period, part, generation), after a cursor of that form.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn archive_files(
+        &self,
+        tenant: TenantId,
+        states: &[FileState],
+        after: Option<(Period, i32, i32)>,
+        limit: usize,
+    ) -> Result<Vec<ArchiveFile>, StoreError> {
+        let states: Vec<&str> = states.iter().map(|s| s.as_str()).collect();
+        let (period, part, generation) = match after {
+            Some((p, part, generation)) => (Some(p.to_string()), part, generation),
+            None => (None, 0, 0),
+        };
+        let limit = bounded(limit);
+        self.files(tenant, sql::ARCHIVE_FILE_LIST, &[&tenant.0, &states, &period, &part, &generation, &limit]).await
+    }
+
+    /// Published files that may hold the invoice.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn archive_files_for_id(&self, tenant: TenantId, id: Uuid) -> Result<Vec<ArchiveFile>, StoreError> {
+        let month = Period::of(id).to_string();
+        self.files(tenant, sql::ARCHIVE_FILE_FOR_ID, &[&tenant.0, &month, &id]).await
+    }
+
+    /// Published files that may hold ids below `before`, the one with the latest id first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn archive_files_before(&self, tenant: TenantId, before: Option<Uuid>, limit: usize) -> Result<Vec<ArchiveFile>, StoreError> {
+        let limit = bounded(limit);
+        self.files(tenant, sql::ARCHIVE_FILE_BEFORE, &[&tenant.0, &before, &limit]).await
+    }
+
+    /// Published files of a year.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn archive_files_of_year(&self, tenant: TenantId, year: i16) -> Result<Vec<ArchiveFile>, StoreError> {
+        let (tenants, years) = ([tenant.0].to_vec(), [year].to_vec());
+        self.files(tenant, sql::ARCHIVE_FILE_OF_YEARS, &[&tenants, &years]).await
+    }
+
+    async fn files(&self, tenant: TenantId, query: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<ArchiveFile>, StoreError> {
+        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let statement = conn.prepare_cached(query).await?;
+        conn.query(&statement, params).await?.iter().map(from_row).collect()
+    }
+}
+
+fn bounded(limit: usize) -> i64 {
+    i64::try_from(limit.min(MAX_LIST)).unwrap_or(0)
+}

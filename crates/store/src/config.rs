@@ -1,0 +1,48 @@
+//! What the store needs to know before it connects.
+
+use std::time::Duration;
+
+/// Settings of the hot tier. [`StoreConfig::new`] gives the defaults.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// `postgres://user:password@host:port/database` of the coordinator (or of the one plain node).
+    pub database_url: String,
+    /// Connections to one node from this process, at most. Keep the sum over all API processes below the node's
+    /// `max_connections`.
+    pub max_connections_per_node: usize,
+    /// Flushes that run on one node at the same time. More of them only make batches smaller.
+    pub flushes_per_node: usize,
+    /// Coalesced reads that run on one node at the same time.
+    pub reads_per_node: usize,
+    /// Creates that may wait in one lane; one more is answered with "busy".
+    pub write_queue: usize,
+    /// Point reads that may wait in one lane.
+    pub read_queue: usize,
+    /// Lanes of a node without Citus. With Citus each shard has its own.
+    pub plain_lanes: u32,
+    /// How often shard placements are read again.
+    pub placement_refresh: Duration,
+    /// Bound of every statement, enforced by the server.
+    pub statement_timeout: Duration,
+    /// How long a create, a read or an admin call may wait for a connection.
+    pub acquire_timeout: Duration,
+}
+
+impl StoreConfig {
+    /// The defaults, for a database URL.
+    #[must_use]
+    pub fn new(database_url: impl Into<String>) -> Self {
+        Self {
+            database_url: database_url.into(),
+            max_connections_per_node: 32,
+            flushes_per_node: 4,
+            reads_per_node: 4,
+            write_queue: 4096,
+            read_queue: 4096,
+            plain_lanes: 4,
+            placement_refresh: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            acquire_timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What can go wrong, in types: the API maps each to one problem, and retries look at nothing else.
+
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+/// A failure of the store itself; conflicts with what is stored have types of their own.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A node cannot be reached, or no connection came free in time. Worth a retry.
+    #[error("the database is unavailable: {detail}")]
+    Unavailable {
+        /// For the log.
+        detail: String,
+    },
+    /// A statement ran into its time limit.
+    #[error("the database took too long")]
+    Timeout,
+    /// The database was migrated by a newer binary.
+    #[error("the database has schema version {found}, this binary knows versions up to {known}: use a newer binary")]
+    SchemaTooNew {
+        /// Version in the database.
+        found: i32,
+        /// Newest version in this binary.
+        known: i32,
+    },
+    /// The database still needs `sheaf migrate`.
+    #[error("the database has schema version {found}, this binary needs {known}: run `sheaf migrate`")]
+    SchemaTooOld {
+        /// Version in the database; 0 where there is none.
+        found: i32,
+        /// Newest version in this binary.
+        known: i32,
+    },
+    /// The request contradicts what is stored.
+    #[error("{detail}")]
+    Conflict {
+        /// Stable code.
+        code: &'static str,
+        /// For the client.
+        detail: String,
+    },
+    /// The archive could not be asked about its keys.
+    #[error("the cold tier is unavailable: {detail}")]
+    Cold {
+        /// For the log.
+        detail: String,
+    },
+    /// A setting that cannot work.
+    #[error("{0}")]
+    Config(String),
+    /// A stored row that this binary cannot read.
+    #[error("a stored row cannot be read: {0}")]
+    Corrupt(String),
+    /// Anything else that PostgreSQL said: a bug until proven otherwise.
+    #[error("database error: {0}")]
+    Database(#[source] tokio_postgres::Error),
+}
+
+/// Why one create was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The tenant has an invoice with this `external_id` in the same year.
+    #[error("external_id is taken by invoice {existing}")]
+    DuplicateExternalId {
+        /// Its id.
+        existing: Uuid,
+    },
+    /// The tenant has an invoice with this `number` in the same year.
+    #[error("number is taken by invoice {existing}")]
+    DuplicateNumber {
+        /// Its id.
+        existing: Uuid,
+    },
+    /// The client's id exists.
+    #[error("the id exists")]
+    DuplicateId,
+    /// The tenant has no customer with this `customer_id`.
+    #[error("no such customer")]
+    CustomerNotFound,
+    /// The idempotency key was used with another body.
+    #[error("the idempotency key was used with another request")]
+    IdemMismatch,
+    /// The request with this idempotency key still runs.
+    #[error("a request with this idempotency key is still running")]
+    IdemInProgress,
+    /// The lane's queue is full.
+    #[error("the write queue is full")]
+    Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a failed statement means for the transaction around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Somebody else's row is in the way: look again.
+    Unique,
+    /// The year's partition does not exist (any more).
+    MissingPartition,
+    /// Deadlock, lock timeout or serialization failure: run it again.
+    Retry,
+    /// The node went away; whether a commit took effect is unknown.
+    Unavailable,
+    /// The statement's time limit.
+    Timeout,
+    /// Not to be helped.
+    Fatal,
+}
+
+/// Sorts an error by what can be done about it.
+pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
+    let Some(state) = error.code() else {
+        // No SQLSTATE: the connection, not the statement, has failed.
+        return if error.is_closed() || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>()) {
+            Failure::Unavailable
+        } else {
+            Failure::Fatal
+        };
+    };
+    match *state {
+        SqlState::UNIQUE_VIOLATION => Failure::Unique,
+        SqlState::CHECK_VIOLATION if error.as_db_error().is_some_and(|e| e.message().contains("no partition of relation")) => {
+            Failure::MissingPartition
+        }
+        SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE | SqlState::LOCK_NOT_AVAILABLE => Failure::Retry,
+        SqlState::QUERY_CANCELED => Failure::Timeout,
+        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW | SqlState::TOO_MANY_CONNECTIONS => {
+            Failure::Unavailable
+        }
+        ref other if other.code().starts_with("08") => Failure::Unavailable,
+        _ => Failure::Fatal,
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match classify(&error) {
+            Failure::Unavailable | Failure::Retry => Self::Unavailable { detail: error.to_string() },
+            Failure::Timeout => Self::Timeout,
+            Failure::Unique | Failure::MissingPartition | Failure::Fatal => Self::Database(error),
+        }
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for StoreError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        match error {
+            deadpool_postgres::PoolError::Backend(e) if classify(&e) == Failure::Fatal && e.code().is_some() => Self::Database(e),
+            other => Self::Unavailable { detail: other.to_string() },
+        }
+    }
+}

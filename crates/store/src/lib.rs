@@ -1,0 +1,140 @@
+//! The hot tier: routing, transactions, the group-commit COPY writer, queries. The only crate that speaks SQL.
+//!
+//! Every function names the tenant whose rows it touches; those that do not are the platform's own (tenants, keys,
+//! partitions, placements).
+
+mod bulk;
+mod catalog;
+mod cluster;
+mod config;
+mod copy;
+mod encode;
+mod error;
+mod flush;
+mod hash;
+mod idempotency;
+mod lanes;
+mod list;
+mod lookup;
+mod migrate;
+mod partition;
+mod plan;
+mod reader;
+mod rows;
+mod sql;
+mod tenants;
+mod tiering;
+mod types;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use quick_cache::sync::Cache;
+use sheaf_model::TenantId;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+pub use bulk::AtomicUpload;
+pub use config::StoreConfig;
+pub use error::{CreateError, StoreError};
+pub use list::MAX_PAGE_LINES;
+pub use migrate::{Migrated, known_version, migrate};
+pub use tenants::MAX_API_KEYS;
+pub use tiering::{SnapshotReader, TieringLock};
+pub use types::*;
+
+/// Customers, and (tenant, year) pairs with archived files, that are remembered.
+const CACHED_CUSTOMERS: usize = 100_000;
+const CACHED_YEARS: usize = 20_000;
+
+/// The hot tier. Cheap to clone; all clones share pools, lanes and caches.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: StoreConfig,
+    cluster: cluster::Cluster,
+    writers: lanes::Lanes<writer::Job>,
+    readers: lanes::Lanes<reader::Job>,
+    /// Years whose partitions are known to exist; empty: not yet asked.
+    years: Mutex<BTreeSet<i16>>,
+    customers_by_key: Cache<(TenantId, Box<str>), Uuid>,
+    customers_by_id: Cache<(TenantId, Uuid), Arc<lookup::CustomerRow>>,
+    /// Published files by tenant and year, as last seen; checked again inside every transaction that relies on it.
+    archived: Cache<(TenantId, i16), Arc<Vec<ArchiveFile>>>,
+    cold: OnceLock<Arc<dyn ColdKeys>>,
+}
+
+impl Store {
+    /// Connects, checks the schema's version, and reads where the shards are.
+    ///
+    /// # Errors
+    /// [`StoreError::SchemaTooNew`], [`StoreError::SchemaTooOld`], or an unreachable database.
+    pub async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
+        migrate::check_version(&migrate::connect(&config.database_url).await?).await?;
+        let cluster = cluster::Cluster::connect(config.clone()).await?;
+        let store = Self {
+            inner: Arc::new(Inner {
+                writers: lanes::Lanes::new(config.write_queue),
+                readers: lanes::Lanes::new(config.read_queue),
+                cluster,
+                years: Mutex::new(BTreeSet::new()),
+                customers_by_key: Cache::new(CACHED_CUSTOMERS),
+                customers_by_id: Cache::new(CACHED_CUSTOMERS),
+                archived: Cache::new(CACHED_YEARS),
+                cold: OnceLock::new(),
+                config,
+            }),
+        };
+        store.watch_placements();
+        Ok(store)
+    }
+
+    /// Gives the store sight of archived keys. The first call counts.
+    pub fn set_cold_keys(&self, keys: Arc<dyn ColdKeys>) {
+        let _kept = self.inner.cold.set(keys);
+    }
+
+    /// Whether the database is a Citus cluster.
+    #[must_use]
+    pub fn is_citus(&self) -> bool {
+        self.inner.cluster.citus
+    }
+
+    /// Whether the coordinator answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.inner.cluster.coordinator().get().await?.batch_execute("").await?;
+        Ok(())
+    }
+
+    /// Takes no more work, finishes what was taken, and closes the pools.
+    pub async fn close(&self) {
+        self.inner.writers.drain().await;
+        self.inner.readers.drain().await;
+        self.inner.cluster.close();
+    }
+
+    /// Reads the placements again on a timer, for as long as the store lives.
+    fn watch_placements(&self) {
+        if !self.is_citus() {
+            return;
+        }
+        let inner = Arc::downgrade(&self.inner);
+        let every = self.inner.config.placement_refresh;
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let Some(inner) = inner.upgrade() else { return };
+                if let Err(error) = inner.cluster.refresh_placement().await {
+                    tracing::warn!(%error, "placements could not be read again");
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,192 @@
+//! What a batch of creates must know before it writes: taken ids, external ids and numbers, customers, and
+//! idempotency keys. One statement a question for the whole batch, all of them sent at once.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Transaction;
+use futures_util::future::try_join_all;
+use sheaf_model::{Customer, TenantId, id};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row};
+use uuid::Uuid;
+
+use crate::sql;
+use crate::types::{NewInvoice, Replay};
+
+/// Above this many probes of (tenant, key) pairs that nobody asked for, each tenant gets a statement of its own:
+/// `tenant_id = any(..) and key = any(..)` probes the index with the cross product of both lists.
+const MAX_CROSS_PROBES: usize = 4_000;
+
+/// A key that is taken, and by which invoice.
+pub(crate) struct Taken {
+    pub(crate) tenant: TenantId,
+    pub(crate) year: i16,
+    pub(crate) key: String,
+    pub(crate) id: Uuid,
+}
+
+/// A customer's record.
+#[derive(Clone, Debug)]
+pub(crate) struct CustomerRow {
+    pub(crate) tenant: TenantId,
+    pub(crate) id: Uuid,
+    pub(crate) customer: Customer,
+}
+
+/// A stored idempotency key; no answer while its request runs.
+pub(crate) struct StoredKey {
+    pub(crate) tenant: TenantId,
+    pub(crate) key: String,
+    pub(crate) fingerprint: Option<Vec<u8>>,
+    pub(crate) replay: Option<Replay>,
+}
+
+/// The answers.
+#[derive(Default)]
+pub(crate) struct Existing {
+    pub(crate) ids: Vec<(TenantId, Uuid, DateTime<Utc>)>,
+    pub(crate) external_ids: Vec<Taken>,
+    pub(crate) numbers: Vec<Taken>,
+    pub(crate) customers: Vec<CustomerRow>,
+    pub(crate) idempotency: Vec<StoredKey>,
+}
+
+/// What to ask, for one tenant or for several.
+#[derive(Default)]
+struct Question {
+    tenants: BTreeSet<Uuid>,
+    years: BTreeSet<i16>,
+    ids: Vec<Uuid>,
+    external_ids: Vec<String>,
+    numbers: Vec<String>,
+    customer_external_ids: BTreeSet<String>,
+    customer_ids: BTreeSet<Uuid>,
+    keys: Vec<String>,
+}
+
+/// Asks everything that the batch needs. `all_ids` asks for the ids of all items, not only of those that clients
+/// chose: after a commit whose outcome is unknown.
+pub(crate) async fn existing(
+    tx: &Transaction<'_>,
+    items: &[NewInvoice],
+    customer_known: impl Fn(&NewInvoice) -> bool,
+    all_ids: bool,
+) -> Result<Existing, Error> {
+    let mut found = Existing::default();
+    let answers = try_join_all(questions(items, customer_known, all_ids).iter().map(|q| ask(tx, q))).await?;
+    for answer in answers {
+        found.ids.extend(answer.ids);
+        found.external_ids.extend(answer.external_ids);
+        found.numbers.extend(answer.numbers);
+        found.customers.extend(answer.customers);
+        found.idempotency.extend(answer.idempotency);
+    }
+    Ok(found)
+}
+
+fn questions(items: &[NewInvoice], customer_known: impl Fn(&NewInvoice) -> bool, all_ids: bool) -> Vec<Question> {
+    let tenants: BTreeSet<Uuid> = items.iter().map(|n| n.invoice.tenant_id.0).collect();
+    if tenants.len() * items.len() <= MAX_CROSS_PROBES {
+        return vec![question(items.iter(), &customer_known, all_ids)];
+    }
+    tenants
+        .into_iter()
+        .map(|t| question(items.iter().filter(|n| n.invoice.tenant_id.0 == t), &customer_known, all_ids))
+        .collect()
+}
+
+fn question<'a>(
+    items: impl Iterator<Item = &'a NewInvoice>,
+    customer_known: &impl Fn(&NewInvoice) -> bool,
+    all_ids: bool,
+) -> Question {
+    let mut q = Question::default();
+    for new in items {
+        let invoice = &new.invoice;
+        q.tenants.insert(invoice.tenant_id.0);
+        q.years.insert(id::year_of(invoice.id));
+        if new.client_id || all_ids {
+            q.ids.push(invoice.id);
+        }
+        q.external_ids.extend(invoice.external_id.clone());
+        q.numbers.extend(invoice.number.clone());
+        if !customer_known(new) {
+            match (&invoice.customer, invoice.customer_id) {
+                (Some(Customer { external_id: Some(external_id), .. }), _) => {
+                    q.customer_external_ids.insert(external_id.clone());
+                }
+                (None, Some(id)) => {
+                    q.customer_ids.insert(id);
+                }
+                _ => {}
+            }
+        }
+        q.keys.extend(new.idem.as_ref().map(|i| i.key.clone()));
+    }
+    q
+}
+
+/// Sends the statements that have something to ask; they travel together, since their futures are polled together.
+async fn ask(tx: &Transaction<'_>, q: &Question) -> Result<Existing, Error> {
+    let tenants: Vec<Uuid> = q.tenants.iter().copied().collect();
+    let years: Vec<i16> = q.years.iter().copied().collect();
+    let customer_external_ids: Vec<&String> = q.customer_external_ids.iter().collect();
+    let customer_ids: Vec<Uuid> = q.customer_ids.iter().copied().collect();
+    let (ids, external_ids, numbers, by_external_id, by_id, keys) = tokio::try_join!(
+        run(tx, sql::INVOICE_FIND_IDS, q.ids.is_empty(), vec![&tenants, &years, &q.ids]),
+        run(tx, sql::INVOICE_FIND_EXTERNAL_IDS, q.external_ids.is_empty(), vec![&tenants, &years, &q.external_ids]),
+        run(tx, sql::INVOICE_FIND_NUMBERS, q.numbers.is_empty(), vec![&tenants, &years, &q.numbers]),
+        run(tx, sql::CUSTOMER_FIND_EXTERNAL_IDS, customer_external_ids.is_empty(), vec![&tenants, &customer_external_ids]),
+        run(tx, sql::CUSTOMER_FIND_IDS, customer_ids.is_empty(), vec![&tenants, &customer_ids]),
+        run(tx, sql::IDEMPOTENCY_FIND, q.keys.is_empty(), vec![&tenants, &q.keys]),
+    )?;
+    Ok(Existing {
+        ids: ids.iter().map(|r| (TenantId(r.get(0)), r.get(1), r.get(2))).collect(),
+        external_ids: external_ids.iter().map(taken).collect(),
+        numbers: numbers.iter().map(taken).collect(),
+        customers: by_external_id.iter().chain(&by_id).map(customer).collect(),
+        idempotency: keys.iter().map(stored_key).collect(),
+    })
+}
+
+async fn run(tx: &Transaction<'_>, sql: &str, skip: bool, params: Vec<&(dyn ToSql + Sync)>) -> Result<Vec<Row>, Error> {
+    if skip {
+        return Ok(Vec::new());
+    }
+    let statement = tx.prepare_cached(sql).await?;
+    tx.query(&statement, &params).await
+}
+
+fn taken(row: &Row) -> Taken {
+    Taken { tenant: TenantId(row.get(0)), id: row.get(1), year: row.get(2), key: row.get(3) }
+}
+
+fn customer(row: &Row) -> CustomerRow {
+    CustomerRow {
+        tenant: TenantId(row.get(0)),
+        id: row.get(1),
+        customer: Customer {
+            external_id: row.get(2),
+            name: row.get(3),
+            email: row.get(4),
+            tax_id: row.get(5),
+            address: row.get(6),
+            country: row.get(7),
+        },
+    }
+}
+
+fn stored_key(row: &Row) -> StoredKey {
+    let status: Option<i16> = row.get(3);
+    StoredKey {
+        tenant: TenantId(row.get(0)),
+        key: row.get(1),
+        fingerprint: row.get(2),
+        replay: status.map(|status| Replay {
+            status: u16::try_from(status).unwrap_or(500),
+            location: row.get(4),
+            body: row.get::<_, Option<Vec<u8>>>(5).unwrap_or_default(),
+        }),
+    }
+}

@@ -1,0 +1,104 @@
+//! Migrations: the schema everywhere, distribution where Citus is present.
+
+use chrono::Datelike;
+use tokio_postgres::{Client, NoTls};
+
+use crate::{StoreError, cluster, partition, sql};
+
+mod embedded {
+    refinery::embed_migrations!("../../sql/migrations");
+}
+
+/// Any number that no other application of the database uses.
+const MIGRATION_LOCK: i64 = 0x5368_6561_6601;
+
+/// What a migration run did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// Versions applied now.
+    pub applied: Vec<i32>,
+    /// Whether the Citus extension is there and the tables are distributed.
+    pub citus: bool,
+}
+
+/// The newest schema version that this binary knows.
+#[must_use]
+pub fn known_version() -> i32 {
+    embedded::migrations::runner().get_migrations().iter().map(|m| m.version()).max().unwrap_or(0)
+}
+
+/// Brings the database to this binary's schema, and distributes its tables over `shard_count` shards where Citus is
+/// present. Safe to run from several processes at once; running it again changes nothing.
+///
+/// # Errors
+/// [`StoreError::SchemaTooNew`] where a newer binary has been here.
+pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, StoreError> {
+    let mut client = connect(database_url).await?;
+    client.execute(sql::CLUSTER_ADVISORY_LOCK, &[&MIGRATION_LOCK]).await?;
+    let found = found_version(&client).await?;
+    let known = known_version();
+    if found > known {
+        return Err(StoreError::SchemaTooNew { found, known });
+    }
+    let report = embedded::migrations::runner()
+        .run_async(&mut client)
+        .await
+        .map_err(|e| StoreError::Config(format!("a migration failed: {e}")))?;
+    let applied = report.applied_migrations().iter().map(|m| m.version()).collect();
+    let citus = client.query_opt(sql::CLUSTER_HAS_CITUS, &[]).await?.is_some();
+    if citus {
+        distribute(&client, shard_count).await?;
+    }
+    // Nobody should wait for DDL at New Year.
+    let year = chrono::Utc::now().year();
+    for year in [year, year + 1] {
+        partition::create(&mut client, i16::try_from(year).unwrap_or(i16::MAX)).await?;
+    }
+    // The lock goes with the session.
+    Ok(Migrated { applied, citus })
+}
+
+/// Refuses a database that this binary does not fit.
+pub(crate) async fn check_version(client: &Client) -> Result<(), StoreError> {
+    let (found, known) = (found_version(client).await?, known_version());
+    match found.cmp(&known) {
+        std::cmp::Ordering::Greater => Err(StoreError::SchemaTooNew { found, known }),
+        std::cmp::Ordering::Less => Err(StoreError::SchemaTooOld { found, known }),
+        std::cmp::Ordering::Equal => Ok(()),
+    }
+}
+
+async fn found_version(client: &Client) -> Result<i32, StoreError> {
+    let exists: bool = client.query_one(sql::CLUSTER_HAS_HISTORY, &[]).await?.get(0);
+    if !exists {
+        return Ok(0);
+    }
+    Ok(client.query_one(sql::CLUSTER_SCHEMA_VERSION, &[]).await?.get(0))
+}
+
+async fn distribute(client: &Client, shard_count: u32) -> Result<(), StoreError> {
+    let shard_count = i32::try_from(shard_count).map_err(|_| StoreError::Config("too many shards".into()))?;
+    for table in sql::REFERENCE_TABLES.split_whitespace() {
+        client.execute(sql::CITUS_REFERENCE, &[&table]).await?;
+    }
+    // The first table makes the colocation group, the others join it.
+    let mut tables = sql::DISTRIBUTED_TABLES.split_whitespace();
+    let Some(first) = tables.next() else { return Ok(()) };
+    client.execute(sql::CITUS_DISTRIBUTE, &[&first, &shard_count]).await?;
+    for table in tables {
+        client.execute(sql::CITUS_COLOCATE, &[&table, &first]).await?;
+    }
+    Ok(())
+}
+
+/// A connection of its own: migrations and session locks must not come from a pool.
+pub(crate) async fn connect(database_url: &str) -> Result<Client, StoreError> {
+    let config = cluster::parse_url(database_url)?;
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(%error, "a database connection ended");
+        }
+    });
+    Ok(client)
+}

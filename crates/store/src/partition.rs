@@ -1,0 +1,115 @@
+//! Year partitions, made when the first invoice of a year arrives and dropped when the last one has left.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use crate::error::{Failure, classify};
+use crate::{Store, StoreError, migrate, sql};
+
+/// Serialises partition DDL over all processes.
+const PARTITION_LOCK: i64 = 0x5368_6561_6602;
+/// DDL waits this long for its lock, so that writers queue behind it no longer.
+const LOCK_TIMEOUT_MS: u32 = 2_000;
+const ATTEMPTS: u32 = 20;
+
+/// Creates the year's partitions of all partitioned tables unless they exist. Retried: on Citus partition DDL can
+/// deadlock with writes.
+pub(crate) async fn create(client: &mut Client, year: i16) -> Result<(), StoreError> {
+    let ddl = sql::PARTITION_CREATE.replace("{year}", &year.to_string());
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match run(&ddl, client).await {
+            Ok(()) => return Ok(()),
+            Err(e) if attempt < ATTEMPTS && matches!(classify(&e), Failure::Retry | Failure::Unique) => {
+                tracing::info!(error = %e, attempt, "partition DDL is tried again");
+                tokio::time::sleep(Duration::from_millis(50 * u64::from(attempt))).await;
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+async fn run(ddl: &str, client: &mut Client) -> Result<(), tokio_postgres::Error> {
+    let tx = client.transaction().await?;
+    tx.execute(sql::CLUSTER_ADVISORY_XACT_LOCK, &[&PARTITION_LOCK]).await?;
+    tx.batch_execute(&format!("set local lock_timeout = {LOCK_TIMEOUT_MS}")).await?;
+    tx.batch_execute(ddl).await?;
+    tx.commit().await
+}
+
+impl Store {
+    /// Makes sure that the partitions of these years exist. Years are remembered, so that this is free afterwards.
+    pub(crate) async fn ensure_years(&self, years: &BTreeSet<i16>) -> Result<(), StoreError> {
+        let missing: Vec<i16> = {
+            let known = self.inner.years.lock().await;
+            years.iter().copied().filter(|y| !known.contains(y)).collect()
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // One DDL session at a time in this process as well: holding the lock keeps later flushes from piling up.
+        let mut known = self.inner.years.lock().await;
+        if known.is_empty() {
+            let conn = self.inner.cluster.coordinator().get().await?;
+            known.extend(conn.query(sql::PARTITION_LIST, &[]).await?.iter().map(|r| r.get::<_, i16>(0)));
+        }
+        for year in missing {
+            if !known.contains(&year) {
+                let mut client = migrate::connect(&self.inner.config.database_url).await?;
+                create(&mut client, year).await?;
+                known.insert(year);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets which partitions exist: one that was believed to be there is gone.
+    pub(crate) async fn forget_years(&self) {
+        self.inner.years.lock().await.clear();
+    }
+
+    /// Drops the partitions of years before `before_year` that hold nothing anywhere. Returns the years dropped.
+    ///
+    /// Emptiness is checked under the lock that the drop needs, so a write that comes in between finds the partition
+    /// gone, makes it anew and loses nothing.
+    ///
+    /// # Errors
+    /// When the database fails; a partition that is busy is left for the next run.
+    pub async fn drop_empty_years(&self, before_year: i16) -> Result<Vec<i16>, StoreError> {
+        let mut client = migrate::connect(&self.inner.config.database_url).await?;
+        let years: Vec<i16> = client.query(sql::PARTITION_LIST, &[]).await?.iter().map(|r| r.get(0)).collect();
+        let mut dropped = Vec::new();
+        for year in years.into_iter().filter(|y| *y < before_year) {
+            let empty = sql::PARTITION_EMPTY.replace("{year}", &year.to_string());
+            if !client.query_one(&empty, &[]).await?.get::<_, bool>(0) {
+                continue;
+            }
+            match self.drop_year(&mut client, year).await {
+                Ok(true) => dropped.push(year),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(year, %error, "an empty year could not be dropped now"),
+            }
+        }
+        if !dropped.is_empty() {
+            self.forget_years().await;
+        }
+        Ok(dropped)
+    }
+
+    async fn drop_year(&self, client: &mut Client, year: i16) -> Result<bool, tokio_postgres::Error> {
+        let fill = |sql: &str| sql.replace("{year}", &year.to_string());
+        let tx = client.transaction().await?;
+        tx.execute(sql::CLUSTER_ADVISORY_XACT_LOCK, &[&PARTITION_LOCK]).await?;
+        tx.batch_execute(&format!("set local lock_timeout = {LOCK_TIMEOUT_MS}")).await?;
+        tx.batch_execute(&fill(sql::PARTITION_LOCK)).await?;
+        if !tx.query_one(&fill(sql::PARTITION_EMPTY), &[]).await?.get::<_, bool>(0) {
+            return Ok(false);
+        }
+        tx.batch_execute(&fill(sql::PARTITION_DROP)).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}

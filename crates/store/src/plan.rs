@@ -1,0 +1,202 @@
+//! What becomes of each create of a batch, decided before a row is written.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use sheaf_model::{Customer, TenantId, id};
+use uuid::Uuid;
+
+use crate::lookup::{CustomerRow, Existing};
+use crate::types::{ArchiveFile, FileKeys, NewInvoice, Replay};
+
+/// The end of one create.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Created,
+    Replay(Replay),
+    IdemMismatch,
+    IdemInProgress,
+    DuplicateExternalId(Uuid),
+    DuplicateNumber(Uuid),
+    DuplicateId,
+    CustomerNotFound,
+}
+
+/// How an item names its customer; kept beside the item, because writing fills in what the client left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CustomerRef {
+    None,
+    ById,
+    ByExternalId,
+}
+
+impl CustomerRef {
+    pub(crate) fn of(new: &NewInvoice) -> Self {
+        match (&new.invoice.customer, new.invoice.customer_id) {
+            (Some(_), _) => Self::ByExternalId,
+            (None, Some(_)) => Self::ById,
+            (None, None) => Self::None,
+        }
+    }
+}
+
+/// The customer that an item gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) id: Uuid,
+    /// Set where the client sent only the id.
+    pub(crate) snapshot: Option<Customer>,
+}
+
+/// Decisions by item, and the customers to make.
+pub(crate) struct Plan {
+    /// `None`: to be written.
+    pub(crate) outcomes: Vec<Option<Outcome>>,
+    pub(crate) customers: Vec<Option<Resolved>>,
+    /// New customers: id, and the item that brings them. Ordered by (tenant, external id), so that two batches that
+    /// make the same customers wait for one another instead of deadlocking.
+    pub(crate) new_customers: Vec<(TenantId, Uuid, usize)>,
+}
+
+/// Customers known from earlier batches.
+pub(crate) trait KnownCustomers {
+    fn by_external_id(&self, tenant: TenantId, external_id: &str) -> Option<Uuid>;
+    fn by_id(&self, tenant: TenantId, id: Uuid) -> Option<Arc<CustomerRow>>;
+}
+
+/// Keys in published files of the cold tier, by file.
+pub(crate) type ColdFiles = [(ArchiveFile, Arc<FileKeys>)];
+
+pub(crate) fn plan(
+    items: &[NewInvoice],
+    refs: &[CustomerRef],
+    existing: &Existing,
+    cold: &ColdFiles,
+    known: &impl KnownCustomers,
+) -> Plan {
+    let mut plan = Plan { outcomes: vec![None; items.len()], customers: vec![None; items.len()], new_customers: Vec::new() };
+    let mut seen = Seen::new(existing);
+    let mut making: BTreeMap<(TenantId, &str), (Uuid, usize)> = BTreeMap::new();
+    let by_external_id: HashMap<(TenantId, &str), Uuid> = existing
+        .customers
+        .iter()
+        .filter_map(|c| Some(((c.tenant, c.customer.external_id.as_deref()?), c.id)))
+        .collect();
+    let by_id: HashMap<(TenantId, Uuid), &Customer> =
+        existing.customers.iter().map(|c| ((c.tenant, c.id), &c.customer)).collect();
+
+    for (index, new) in items.iter().enumerate() {
+        let invoice = &new.invoice;
+        let tenant = invoice.tenant_id;
+        if let Some(outcome) = seen.judge(new).or_else(|| cold_conflict(new, cold)) {
+            plan.outcomes[index] = Some(outcome);
+            continue;
+        }
+        plan.customers[index] = match (refs[index], &invoice.customer, invoice.customer_id) {
+            (CustomerRef::ById, _, Some(id)) => {
+                let snapshot = known.by_id(tenant, id).map(|c| c.customer.clone()).or_else(|| by_id.get(&(tenant, id)).map(|c| (*c).clone()));
+                if snapshot.is_none() {
+                    plan.outcomes[index] = Some(Outcome::CustomerNotFound);
+                    continue;
+                }
+                Some(Resolved { id, snapshot })
+            }
+            (CustomerRef::ByExternalId, Some(customer), _) => {
+                let key = customer.external_id.as_deref().unwrap_or_default();
+                let id = known
+                    .by_external_id(tenant, key)
+                    .or_else(|| by_external_id.get(&(tenant, key)).copied())
+                    .unwrap_or_else(|| making.entry((tenant, key)).or_insert_with(|| (id::new_id(invoice.created_at), index)).0);
+                Some(Resolved { id, snapshot: None })
+            }
+            _ => None,
+        };
+        seen.add(new);
+    }
+    plan.new_customers = making.into_iter().map(|((tenant, _), (id, index))| (tenant, id, index)).collect();
+    plan
+}
+
+/// Keys that are taken in the hot tier or by an earlier item of the batch.
+struct Seen<'a> {
+    ids: HashMap<(TenantId, Uuid), Option<chrono::DateTime<chrono::Utc>>>,
+    external_ids: HashMap<(TenantId, i16, &'a str), Uuid>,
+    numbers: HashMap<(TenantId, i16, &'a str), Uuid>,
+    stored_keys: HashMap<(TenantId, &'a str), &'a crate::lookup::StoredKey>,
+    keys_in_batch: HashSet<(TenantId, &'a str)>,
+}
+
+impl<'a> Seen<'a> {
+    fn new(existing: &'a Existing) -> Self {
+        Self {
+            ids: existing.ids.iter().map(|(t, id, at)| ((*t, *id), Some(*at))).collect(),
+            external_ids: existing.external_ids.iter().map(|k| ((k.tenant, k.year, k.key.as_str()), k.id)).collect(),
+            numbers: existing.numbers.iter().map(|k| ((k.tenant, k.year, k.key.as_str()), k.id)).collect(),
+            stored_keys: existing.idempotency.iter().map(|k| ((k.tenant, k.key.as_str()), k)).collect(),
+            keys_in_batch: HashSet::new(),
+        }
+    }
+
+    fn judge(&self, new: &'a NewInvoice) -> Option<Outcome> {
+        let invoice = &new.invoice;
+        let (tenant, year) = (invoice.tenant_id, id::year_of(invoice.id));
+        // Our own row from a commit whose answer got lost: same id, written at the same microsecond.
+        if self.ids.get(&(tenant, invoice.id)) == Some(&Some(invoice.created_at)) {
+            return Some(Outcome::Created);
+        }
+        if let Some(idem) = &new.idem {
+            if let Some(stored) = self.stored_keys.get(&(tenant, idem.key.as_str())) {
+                return Some(match (&stored.fingerprint, &stored.replay) {
+                    (Some(f), _) if f.as_slice() != idem.fingerprint => Outcome::IdemMismatch,
+                    (_, Some(replay)) => Outcome::Replay(replay.clone()),
+                    (_, None) => Outcome::IdemInProgress,
+                });
+            }
+            if self.keys_in_batch.contains(&(tenant, idem.key.as_str())) {
+                return Some(Outcome::IdemInProgress);
+            }
+        }
+        if let Some(key) = invoice.external_id.as_deref() {
+            if let Some(existing) = self.external_ids.get(&(tenant, year, key)) {
+                return Some(Outcome::DuplicateExternalId(*existing));
+            }
+        }
+        if self.ids.contains_key(&(tenant, invoice.id)) {
+            return Some(Outcome::DuplicateId);
+        }
+        let number = invoice.number.as_deref()?;
+        self.numbers.get(&(tenant, year, number)).map(|existing| Outcome::DuplicateNumber(*existing))
+    }
+
+    fn add(&mut self, new: &'a NewInvoice) {
+        let invoice = &new.invoice;
+        let (tenant, year) = (invoice.tenant_id, id::year_of(invoice.id));
+        if new.client_id {
+            self.ids.insert((tenant, invoice.id), None);
+        }
+        if let Some(key) = invoice.external_id.as_deref() {
+            self.external_ids.insert((tenant, year, key), invoice.id);
+        }
+        if let Some(number) = invoice.number.as_deref() {
+            self.numbers.insert((tenant, year, number), invoice.id);
+        }
+        if let Some(idem) = &new.idem {
+            self.keys_in_batch.insert((tenant, idem.key.as_str()));
+        }
+    }
+}
+
+fn cold_conflict(new: &NewInvoice, cold: &ColdFiles) -> Option<Outcome> {
+    let invoice = &new.invoice;
+    let year = id::year_of(invoice.id);
+    let files = || cold.iter().filter(|(f, _)| f.tenant_id == invoice.tenant_id && f.period.year == year);
+    let external_id = invoice.external_id.as_deref();
+    if let Some(existing) = external_id.and_then(|e| files().find_map(|(_, k)| k.external_ids.get(e))) {
+        return Some(Outcome::DuplicateExternalId(*existing));
+    }
+    if new.client_id && files().any(|(_, k)| k.ids.contains(&invoice.id)) {
+        return Some(Outcome::DuplicateId);
+    }
+    let number = invoice.number.as_deref()?;
+    files().find_map(|(_, k)| k.numbers.get(number)).map(|existing| Outcome::DuplicateNumber(*existing))
+}

@@ -1,0 +1,122 @@
+//! Point reads, coalesced: planning a statement costs a Citus node far more than one more row of it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Weak;
+
+use deadpool_postgres::Object;
+use sheaf_model::{Invoice, TenantId, id};
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::IsolationLevel;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::cluster::Node;
+use crate::lanes::Refused;
+use crate::rows::{self, Key};
+use crate::{Inner, Store, StoreError, sql};
+
+/// Reads answered by one round of statements.
+const MAX_READS: usize = 256;
+const ATTEMPTS: u32 = 4;
+
+/// A read and where its answer goes.
+pub(crate) struct Job {
+    key: Key,
+    reply: oneshot::Sender<Result<Option<Invoice>, StoreError>>,
+}
+
+impl Store {
+    /// Reads one invoice from the hot tier. `None`: not there; it may be cold.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the queue is full or the owner is away.
+    pub async fn get_invoice(&self, tenant: TenantId, id: Uuid) -> Result<Option<Invoice>, StoreError> {
+        let shard = self.inner.cluster.shard_of(tenant).id;
+        let (reply, answer) = oneshot::channel();
+        let inner = std::sync::Arc::downgrade(&self.inner);
+        let job = Job { key: (tenant, id), reply };
+        self.inner.readers.submit(shard, job, |queue| lane(inner, shard, queue)).map_err(|e| match e {
+            Refused::Full => StoreError::Unavailable { detail: "the read queue is full".into() },
+            Refused::Closed => StoreError::Unavailable { detail: "the store is closing".into() },
+        })?;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable { detail: "the store is closing".into() }))
+    }
+}
+
+async fn lane(inner: Weak<Inner>, shard: i64, mut queue: mpsc::Receiver<Job>) {
+    while let Some(first) = queue.recv().await {
+        let Some(store) = inner.upgrade().map(|inner| Store { inner }) else { return };
+        let node = store.inner.cluster.node_of_shard(shard);
+        let Ok(_permit) = node.reads.acquire().await else { return };
+        let mut jobs = vec![first];
+        while jobs.len() < MAX_READS {
+            let Ok(job) = queue.try_recv() else { break };
+            jobs.push(job);
+        }
+        metrics::histogram!("sheaf_read_batch").record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        let keys: BTreeSet<Key> = jobs.iter().map(|j| j.key).collect();
+        respond(jobs, read(&store, shard, &keys).await);
+    }
+}
+
+fn respond(jobs: Vec<Job>, found: Result<HashMap<Key, Invoice>, StoreError>) {
+    match found {
+        Ok(found) => {
+            for job in jobs {
+                let _gone = job.reply.send(Ok(found.get(&job.key).cloned()));
+            }
+        }
+        Err(error) => {
+            let detail = error.to_string();
+            let mut first = Some(error);
+            for job in jobs {
+                let error = first.take().unwrap_or_else(|| StoreError::Unavailable { detail: detail.clone() });
+                let _gone = job.reply.send(Err(error));
+            }
+        }
+    }
+}
+
+async fn read(store: &Store, shard: i64, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invoice>, StoreError> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let node = store.inner.cluster.node_of_shard(shard);
+        match try_read(&node, keys).await {
+            Err(StoreError::Unavailable { detail }) if attempt < ATTEMPTS => {
+                tracing::debug!(detail, attempt, "a read is tried again");
+                tokio::time::sleep(std::time::Duration::from_millis(10 << attempt)).await;
+                // The shard may have moved; if the coordinator does not answer either, the old route is all there is.
+                if let Err(error) = store.inner.cluster.refresh_placement().await {
+                    tracing::warn!(%error, "placements could not be read again");
+                }
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn try_read(node: &Node, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invoice>, StoreError> {
+    let tenants: BTreeSet<Uuid> = keys.iter().map(|(t, _)| t.0).collect();
+    let years: BTreeSet<i16> = keys.iter().map(|(_, i)| id::year_of(*i)).collect();
+    let tenants: Vec<Uuid> = tenants.into_iter().collect();
+    let years: Vec<i16> = years.into_iter().collect();
+    let ids: Vec<Uuid> = keys.iter().map(|(_, i)| *i).collect();
+    let mut conn = node.get().await?;
+    let invoices = whole(&mut conn, &tenants, &years, &ids).await?;
+    // The lists cross, so a row may belong to a pair that nobody asked for: it goes to nobody.
+    Ok(invoices.into_iter().map(|i| ((i.tenant_id, i.id), i)).filter(|(k, _)| keys.contains(k)).collect())
+}
+
+/// Reads whole invoices at one snapshot, so that a header never meets the lines of another version.
+async fn whole(conn: &mut Object, tenants: &[Uuid], years: &[i16], ids: &[Uuid]) -> Result<Vec<Invoice>, StoreError> {
+    let get = conn.prepare_cached(sql::INVOICE_GET).await?;
+    let lines = conn.prepare_cached(sql::LINE_GET).await?;
+    let payments = conn.prepare_cached(sql::PAYMENT_GET).await?;
+    let tx = conn.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let batch: [&(dyn ToSql + Sync); 3] = [&tenants, &years, &ids];
+    let (headers, lines, payments) =
+        tokio::try_join!(tx.query(&get, &batch), tx.query(&lines, &batch), tx.query(&payments, &batch))?;
+    tx.commit().await?;
+    rows::assemble(&headers, &lines, &payments)
+}

@@ -1,0 +1,205 @@
+//! The hot tier's side of tiering: what may move, reading it at one snapshot, and the one-transaction handover.
+
+use std::collections::HashMap;
+
+use deadpool_postgres::{ClientWrapper, Object, Transaction};
+use sheaf_model::{Period, TenantId, id};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use crate::tenants::now;
+use crate::types::{ArchiveFile, ArchivedInvoice, EventRow, Publish};
+use crate::{MAX_PAGE_LINES, Store, StoreError, migrate, rows, sql};
+
+/// One tiering run at a time, over all processes.
+const TIERING_LOCK: i64 = 0x5368_6561_6603;
+/// Ids of one DELETE: its transaction holds all of them, the statement need not.
+const DELETE_CHUNK: usize = 10_000;
+
+/// The right to run tiering, held by a session of the coordinator. It is gone when the session is.
+pub struct TieringLock {
+    client: Client,
+}
+
+impl TieringLock {
+    /// Whether the session that holds the lock is still alive.
+    pub async fn still_held(&self) -> bool {
+        self.client.batch_execute("").await.is_ok()
+    }
+
+    /// Lets the next runner in.
+    pub fn release(self) {}
+}
+
+/// A reader of settled invoices at one snapshot of the owner node.
+pub struct SnapshotReader {
+    // Taken from its pool: a reader that is dropped half way must close its transaction with its connection.
+    conn: ClientWrapper,
+    tenant: TenantId,
+    year: i16,
+    last: Uuid,
+    before: Uuid,
+}
+
+impl Store {
+    /// Takes the tiering lock; `None` while another process has it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn try_lock_tiering(&self) -> Result<Option<TieringLock>, StoreError> {
+        let client = migrate::connect(&self.inner.config.database_url).await?;
+        let held: bool = client.query_one(sql::CLUSTER_TRY_ADVISORY_LOCK, &[&TIERING_LOCK]).await?.get(0);
+        Ok(held.then_some(TieringLock { client }))
+    }
+
+    /// The smallest settled id in `[from, before)`: the next unit starts there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn next_settled(&self, tenant: TenantId, from: Uuid, before: Uuid) -> Result<Option<Uuid>, StoreError> {
+        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let row = conn.query_opt(sql::TIERING_NEXT_SETTLED, &[&tenant.0, &from, &before]).await?;
+        Ok(row.map(|r| r.get(0)))
+    }
+
+    /// Invoices below `before` that stay hot because something may still be owed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_unsettled(&self, tenant: TenantId, before: Uuid) -> Result<u64, StoreError> {
+        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let count: i64 = conn.query_one(sql::TIERING_COUNT_UNSETTLED, &[&tenant.0, &before]).await?.get(0);
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Opens a snapshot on the settled invoices of `period` with ids in `(after, before)`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn snapshot_reader(&self, tenant: TenantId, period: Period, after: Option<Uuid>) -> Result<SnapshotReader, StoreError> {
+        let conn = Object::take(self.inner.cluster.owner(tenant).get().await?);
+        conn.batch_execute("begin isolation level repeatable read read only").await?;
+        let (first, before) = period.id_bounds();
+        // The lower bound itself is no v7 id (its version bits are zero), so "after it" includes the first.
+        Ok(SnapshotReader { conn, tenant, year: period.year, last: after.unwrap_or(first), before })
+    }
+
+    /// Step 5 of tiering: in one transaction of the tenant's shard the hot rows go and the file becomes their tier. If
+    /// any of them has changed since it was read, or the file is no longer staged, nothing happens.
+    ///
+    /// `rows` are the ids and versions that the file holds.
+    ///
+    /// # Errors
+    /// When the database fails. The outcome of a failed commit is unknown; the catalog tells.
+    pub async fn publish_file(&self, file: &ArchiveFile, rows: &[(Uuid, i64)]) -> Result<Publish, StoreError> {
+        let mut conn = self.inner.cluster.owner(file.tenant_id).get().await?;
+        let tx = conn.transaction().await?;
+        let deleted = match delete_rows(&tx, file, rows).await? {
+            Some(deleted) => deleted,
+            None => return Ok(Publish::Changed),
+        };
+        let expected = [file.invoices, file.lines, file.payments, file.events].map(|n| u64::try_from(n).unwrap_or(0));
+        if deleted != expected {
+            tracing::warn!(?deleted, ?expected, object = file.object_key, "the handover found other rows than the file holds");
+            return Ok(Publish::Changed);
+        }
+        let sha256 = file.sha256.map(|s| s.to_vec());
+        let (month, published_at) = (file.period.to_string(), now());
+        let params: [&(dyn ToSql + Sync); 15] = [
+            &file.tenant_id.0,
+            &month,
+            &file.part,
+            &file.generation,
+            &file.min_id,
+            &file.max_id,
+            &file.invoices,
+            &file.lines,
+            &file.payments,
+            &file.events,
+            &file.bytes,
+            &file.tail_offset,
+            &sha256,
+            &file.sums,
+            &published_at,
+        ];
+        if tx.execute(sql::ARCHIVE_FILE_PUBLISH, &params).await? != 1 {
+            return Ok(Publish::Changed);
+        }
+        tx.commit().await?;
+        Ok(Publish::Done)
+    }
+}
+
+/// Locks and deletes the rows; `None` where one of them has changed. Returns the rows deleted by table.
+async fn delete_rows(tx: &Transaction<'_>, file: &ArchiveFile, rows: &[(Uuid, i64)]) -> Result<Option<[u64; 4]>, StoreError> {
+    let (tenant, year) = (file.tenant_id.0, file.period.year);
+    let mut deleted = [0_u64; 4];
+    for chunk in rows.chunks(DELETE_CHUNK) {
+        let ids: Vec<Uuid> = chunk.iter().map(|(id, _)| *id).collect();
+        let locked = tx.query(sql::TIERING_LOCK_ROWS, &[&tenant, &year, &ids]).await?;
+        let now: HashMap<Uuid, i64> = locked.iter().map(|r| (r.get(0), r.get(1))).collect();
+        if now.len() != chunk.len() || chunk.iter().any(|(id, version)| now.get(id) != Some(version)) {
+            return Ok(None);
+        }
+        let tables = [
+            sql::TIERING_DELETE_INVOICES,
+            sql::TIERING_DELETE_INVOICE_LINES,
+            sql::TIERING_DELETE_PAYMENTS,
+            sql::TIERING_DELETE_EVENTS,
+        ];
+        for (count, delete) in deleted.iter_mut().zip(tables) {
+            *count += tx.execute(delete, &[&tenant, &year, &ids]).await?;
+        }
+    }
+    Ok(Some(deleted))
+}
+
+impl SnapshotReader {
+    /// The next settled invoices by ascending id, whole and with their events; empty at the end. At most
+    /// `max_invoices`, fewer where they have many lines: one page is all that is in memory.
+    ///
+    /// # Errors
+    /// When the database fails; the snapshot is lost then.
+    pub async fn next_page(&mut self, max_invoices: usize) -> Result<Vec<ArchivedInvoice>, StoreError> {
+        let limit = i64::try_from(max_invoices).unwrap_or(i64::MAX);
+        let page = self.conn.prepare_cached(sql::TIERING_READ_PAGE).await?;
+        let mut headers = self.conn.query(&page, &[&self.tenant.0, &self.year, &self.last, &self.before, &limit]).await?;
+        rows::cut(&mut headers, max_invoices, MAX_PAGE_LINES);
+        let Some(last) = headers.last() else { return Ok(Vec::new()) };
+        self.last = rows::key(last).1;
+        let ids: Vec<Uuid> = headers.iter().map(|r| rows::key(r).1).collect();
+        let (lines, payments, events) = tokio::try_join!(
+            self.children(sql::LINE_GET, &ids),
+            self.children(sql::PAYMENT_GET, &ids),
+            self.children(sql::EVENT_GET, &ids),
+        )?;
+        let mut by_invoice: HashMap<Uuid, Vec<EventRow>> = HashMap::with_capacity(ids.len());
+        for row in &events {
+            by_invoice.entry(rows::key(row).1).or_default().push(rows::event(row));
+        }
+        let invoices = rows::assemble(&headers, &lines, &payments)?;
+        Ok(invoices
+            .into_iter()
+            .map(|invoice| {
+                let events = by_invoice.remove(&invoice.id).unwrap_or_default();
+                debug_assert_eq!(id::year_of(invoice.id), self.year);
+                ArchivedInvoice { invoice, events }
+            })
+            .collect())
+    }
+
+    async fn children(&self, query: &str, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
+        let (tenants, years) = ([self.tenant.0].to_vec(), [self.year].to_vec());
+        let statement = self.conn.prepare_cached(query).await?;
+        Ok(self.conn.query(&statement, &[&tenants, &years, &ids]).await?)
+    }
+
+    /// Ends the snapshot and closes its connection; so does dropping the reader.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn finish(self) -> Result<(), StoreError> {
+        Ok(self.conn.batch_execute("commit").await?)
+    }
+}

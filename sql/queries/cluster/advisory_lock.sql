@@ -1,0 +1,2 @@
+-- cluster/advisory_lock
+select pg_advisory_lock($1)

@@ -1,0 +1,2 @@
+-- cluster/advisory_xact_lock
+select pg_advisory_xact_lock($1)

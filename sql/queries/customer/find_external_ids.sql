@@ -1,0 +1,5 @@
+-- customer/find_external_ids
+-- $1 tenants, $2 external ids of a batch.
+select tenant_id, id, external_id, name, email, tax_id, address, country
+from customers
+where tenant_id = any($1) and external_id = any($2)

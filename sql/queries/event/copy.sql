@@ -1,0 +1,3 @@
+-- event/copy
+copy events (tenant_id, subject_id, id, year, event_type, actor, request_id, data, created_at)
+from stdin (format binary)

@@ -1,0 +1,5 @@
+-- idempotency/find
+-- $1 tenants, $2 keys of a batch.
+select tenant_id, key, fingerprint, status, location, body
+from idempotency_keys
+where tenant_id = any($1) and key = any($2)

@@ -1,0 +1,5 @@
+-- invoice/find_numbers
+-- $1 tenants, $2 years, $3 numbers of a batch.
+select tenant_id, id, year, number
+from invoices
+where tenant_id = any($1) and year = any($2) and number = any($3)

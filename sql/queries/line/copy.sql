@@ -1,0 +1,4 @@
+-- line/copy
+copy invoice_lines (
+    tenant_id, invoice_id, line_no, year, sku, description, quantity, unit_price, discount, tax_rate, net, tax
+) from stdin (format binary)

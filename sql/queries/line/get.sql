@@ -1,0 +1,6 @@
+-- line/get
+-- $1 tenants of one shard, $2 years, $3 invoices.
+select tenant_id, invoice_id, sku, description, quantity, unit_price, discount, tax_rate, net, tax
+from invoice_lines
+where tenant_id = any($1) and year = any($2) and invoice_id = any($3)
+order by tenant_id, invoice_id, line_no

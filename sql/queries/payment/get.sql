@@ -1,0 +1,6 @@
+-- payment/get
+-- $1 tenants of one shard, $2 years, $3 invoices.
+select tenant_id, invoice_id, id, reference, amount, paid_on, method
+from payments
+where tenant_id = any($1) and year = any($2) and invoice_id = any($3)
+order by tenant_id, invoice_id, id
