@@ -30,12 +30,12 @@ as_root() {
     fi
 }
 
-# Debian and Ubuntu start a server of their own after the installation; that one is not wanted.
+# Debian and Ubuntu would make and start a server of their own; that one is not wanted.
 apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
-    as_root mkdir -p /etc/postgresql-common
-    [ -e /etc/postgresql-common/createcluster.conf ] ||
-        echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql-common
+    conf=/etc/postgresql-common/createcluster.conf
+    [ ! -e "$conf" ] || as_root sed -i -E 's/^#?create_main_cluster .*/create_main_cluster = false/' "$conf"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql
 }
 
@@ -57,6 +57,6 @@ else
     exit 1
 fi
 if ! installed; then
-    echo "the package manager's PostgreSQL is older than $oldest: install a newer one, such as from postgresql.org" >&2
+    echo "the package manager's PostgreSQL is older than $oldest: install a newer one from the PostgreSQL project's own packages" >&2
     exit 1
 fi

@@ -209,7 +209,13 @@ impl LocalEnv {
 
 /// Decides the topology of a new data directory.
 fn fresh(options: &Options, installs: &[Install]) -> Result<(State, Install)> {
-    let wanted = options.workers.unwrap_or(DEFAULT_WORKERS).min(MAX_WORKERS);
+    let wanted = options.workers.unwrap_or(DEFAULT_WORKERS);
+    if wanted > MAX_WORKERS {
+        return Err(LocalError::TooManyWorkers {
+            wanted,
+            most: MAX_WORKERS,
+        });
+    }
     let with_citus = installs.iter().find(|install| install.citus);
     let first = installs.first().ok_or(LocalError::PostgresMissing)?;
     let (install, workers) = match (options.citus, with_citus) {
@@ -362,6 +368,8 @@ mod tests {
         let (state, chosen) = fresh(&options(CitusMode::Auto, Some(3)), &installs).unwrap();
         assert!(!state.citus);
         assert!(describe(&state, &chosen).contains("the Citus extension is not installed"));
+        let many = fresh(&options(CitusMode::Auto, Some(17)), &installs);
+        assert!(matches!(many, Err(LocalError::TooManyWorkers { .. })));
         let refused = fresh(&options(CitusMode::Require, None), &installs);
         assert!(matches!(refused, Err(LocalError::CitusMissing { .. })));
     }

@@ -64,6 +64,14 @@ pub enum LocalError {
         /// What was asked for.
         wanted: String,
     },
+    /// More workers than one machine can host.
+    #[error("{wanted} workers are too many for one machine: at most {most}")]
+    TooManyWorkers {
+        /// What was asked for.
+        wanted: usize,
+        /// The limit.
+        most: usize,
+    },
     /// A port is in use by somebody else.
     #[error(
         "port {port} on 127.0.0.1, which {user} needs, is taken by another program: stop that program first"

@@ -5,6 +5,7 @@
 //! to find out where.
 
 mod check;
+mod payments;
 mod read;
 mod validate;
 

@@ -31,7 +31,7 @@ fn decimal(mantissa: i64, scale: u32) -> String {
 prop_compose! {
     /// Quantity, unit price and tax rate, all with up to 6 decimals, and the share of the line that is taken off.
     fn any_line()(
-        quantity in 1_i64..5_000_000_000, price in 0_i64..5_000_000_000, rate in 0_i64..=1_000_000, off in 0_i64..=100,
+        quantity in 1_i64..1_000_000, price in 0_i64..1_000_000, rate in 0_i64..=1_000_000, off in 0_i64..=100,
         scales in (0_u32..=6, 0_u32..=6),
     ) -> (Decimal, Decimal, Decimal, i64) {
         (Decimal::new(quantity, scales.0), Decimal::new(price, scales.1), Decimal::new(rate, 6), off)

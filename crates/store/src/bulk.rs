@@ -20,7 +20,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails. Shards that were written before stay written; sending the chunk again finds them.
-    pub async fn write_chunk(&self, chunk: Vec<NewInvoice>) -> Result<Vec<LineOutcome>, StoreError> {
+    pub async fn write_chunk(
+        &self,
+        chunk: Vec<NewInvoice>,
+    ) -> Result<Vec<LineOutcome>, StoreError> {
         let total = chunk.len();
         let mut shards: BTreeMap<i64, (Vec<usize>, Vec<NewInvoice>)> = BTreeMap::new();
         for (index, new) in chunk.into_iter().enumerate() {
@@ -32,7 +35,11 @@ impl Store {
         let written: Vec<(Vec<usize>, Vec<LineOutcome>)> = stream::iter(shards)
             .map(|(shard, (indexes, mut items))| async move {
                 let outcomes = self.write_batch(shard, &mut items).await?;
-                let lines = items.iter().zip(outcomes).map(|(n, o)| line_outcome(n, o)).collect();
+                let lines = items
+                    .iter()
+                    .zip(outcomes)
+                    .map(|(n, o)| line_outcome(n, o))
+                    .collect();
                 Ok::<_, StoreError>((indexes, lines))
             })
             .buffer_unordered(CONCURRENT_SHARDS)
@@ -51,7 +58,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn begin_atomic(&self, tenant: Option<TenantId>, years: &BTreeSet<i16>) -> Result<AtomicUpload, StoreError> {
+    pub async fn begin_atomic(
+        &self,
+        tenant: Option<TenantId>,
+        years: &BTreeSet<i16>,
+    ) -> Result<AtomicUpload, StoreError> {
         self.ensure_years(years).await?;
         let node = match tenant {
             Some(tenant) => self.inner.cluster.owner(tenant),
@@ -72,7 +83,10 @@ pub struct AtomicUpload {
 }
 
 enum Command {
-    Write(Vec<NewInvoice>, oneshot::Sender<Result<Vec<LineOutcome>, StoreError>>),
+    Write(
+        Vec<NewInvoice>,
+        oneshot::Sender<Result<Vec<LineOutcome>, StoreError>>,
+    ),
     Commit(oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -83,7 +97,10 @@ impl AtomicUpload {
     /// [`StoreError::Unavailable`] also where a concurrent write got in between: the upload may be sent again.
     pub async fn write(&mut self, chunk: Vec<NewInvoice>) -> Result<Vec<LineOutcome>, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Write(chunk, reply)).await.map_err(|_| lost())?;
+        self.commands
+            .send(Command::Write(chunk, reply))
+            .await
+            .map_err(|_| lost())?;
         answer.await.map_err(|_| lost())?
     }
 
@@ -93,7 +110,10 @@ impl AtomicUpload {
     /// When the commit failed or its outcome is unknown: the upload may be sent again.
     pub async fn commit(self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Commit(reply)).await.map_err(|_| lost())?;
+        self.commands
+            .send(Command::Commit(reply))
+            .await
+            .map_err(|_| lost())?;
         answer.await.map_err(|_| lost())?
     }
 
@@ -102,7 +122,9 @@ impl AtomicUpload {
 }
 
 fn lost() -> StoreError {
-    StoreError::Unavailable { detail: "the upload's transaction is gone".into() }
+    StoreError::Unavailable {
+        detail: "the upload's transaction is gone".into(),
+    }
 }
 
 /// Runs an upload's transaction until its handle commits it or goes away.
@@ -129,27 +151,44 @@ async fn transaction(store: Store, mut conn: Object, mut commands: mpsc::Receive
     }
 }
 
-async fn write_chunk_in(store: &Store, tx: &mut Transaction<'_>, mut chunk: Vec<NewInvoice>) -> Result<Vec<LineOutcome>, StoreError> {
+async fn write_chunk_in(
+    store: &Store,
+    tx: &mut Transaction<'_>,
+    mut chunk: Vec<NewInvoice>,
+) -> Result<Vec<LineOutcome>, StoreError> {
     let refs: Vec<CustomerRef> = chunk.iter().map(CustomerRef::of).collect();
     // Years that the archive was not yet asked about show themselves as "moved"; the chunk is then planned again.
     for _ in 0..4 {
         let cold = store.cold_files(&chunk).await?;
         let savepoint = tx.savepoint("chunk").await?;
-        match store.write_in(&savepoint, &mut chunk, &refs, &cold, false).await {
+        match store
+            .write_in(&savepoint, &mut chunk, &refs, &cold, false)
+            .await
+        {
             Ok(written) => {
                 savepoint.commit().await?;
                 // Customers are not learned: they exist only if the upload commits.
-                return Ok(chunk.iter().zip(written.outcomes).map(|(n, o)| line_outcome(n, o)).collect());
+                return Ok(chunk
+                    .iter()
+                    .zip(written.outcomes)
+                    .map(|(n, o)| line_outcome(n, o))
+                    .collect());
             }
             Err(Abort::ArchiveMoved(files)) => {
                 savepoint.rollback().await?;
                 store.remember_archived(&chunk, files);
             }
             Err(Abort::Store(e)) => return Err(e),
-            Err(Abort::Db(e)) => return Err(StoreError::Unavailable { detail: e.to_string() }),
+            Err(Abort::Db(e)) => {
+                return Err(StoreError::Unavailable {
+                    detail: e.to_string(),
+                });
+            }
         }
     }
-    Err(StoreError::Unavailable { detail: "the archive catalog keeps changing".into() })
+    Err(StoreError::Unavailable {
+        detail: "the archive catalog keeps changing".into(),
+    })
 }
 
 fn line_outcome(new: &NewInvoice, outcome: Outcome) -> LineOutcome {
@@ -158,10 +197,18 @@ fn line_outcome(new: &NewInvoice, outcome: Outcome) -> LineOutcome {
         Outcome::Created | Outcome::Replay(_) => LineOutcome::Created,
         Outcome::DuplicateExternalId(existing) => LineOutcome::Duplicate(existing),
         Outcome::DuplicateId => LineOutcome::Duplicate(new.invoice.id),
-        Outcome::DuplicateNumber(existing) => {
-            rejected("duplicate_number", format!("number: taken by invoice {existing} of year {}", id::year_of(existing)))
+        Outcome::DuplicateNumber(existing) => rejected(
+            "duplicate_number",
+            format!(
+                "number: taken by invoice {existing} of year {}",
+                id::year_of(existing)
+            ),
+        ),
+        Outcome::CustomerNotFound => {
+            rejected("customer_not_found", "customer_id: no such customer".into())
         }
-        Outcome::CustomerNotFound => rejected("customer_not_found", "customer_id: no such customer".into()),
-        Outcome::IdemMismatch | Outcome::IdemInProgress => rejected("idempotency_conflict", "idempotency key in use".into()),
+        Outcome::IdemMismatch | Outcome::IdemInProgress => {
+            rejected("idempotency_conflict", "idempotency key in use".into())
+        }
     }
 }

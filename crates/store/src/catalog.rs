@@ -17,7 +17,10 @@ pub(crate) fn from_row(row: &Row) -> Result<ArchiveFile, StoreError> {
     let sha256: Option<Vec<u8>> = row.get(14);
     Ok(ArchiveFile {
         tenant_id: TenantId(row.get(0)),
-        period: row.get::<_, &str>(1).parse().map_err(|_| corrupt("period"))?,
+        period: row
+            .get::<_, &str>(1)
+            .parse()
+            .map_err(|_| corrupt("period"))?,
         part: row.get(2),
         generation: row.get(3),
         object_key: row.get(4),
@@ -30,7 +33,9 @@ pub(crate) fn from_row(row: &Row) -> Result<ArchiveFile, StoreError> {
         events: row.get(11),
         bytes: row.get(12),
         tail_offset: row.get(13),
-        sha256: sha256.map(|b| b.try_into().map_err(|_| corrupt("checksum"))).transpose()?,
+        sha256: sha256
+            .map(|b| b.try_into().map_err(|_| corrupt("checksum")))
+            .transpose()?,
         sums: row.get(15),
         schema_version: row.get(16),
         staged_at: row.get(17),
@@ -58,12 +63,29 @@ impl Store {
         let tx = conn.transaction().await?;
         let part = match part {
             Some(part) => part,
-            None => tx.query_one(sql::ARCHIVE_FILE_NEXT_PART, &[&tenant.0, &month]).await?.get(0),
+            None => tx
+                .query_one(sql::ARCHIVE_FILE_NEXT_PART, &[&tenant.0, &month])
+                .await?
+                .get(0),
         };
-        let generation: i32 = tx.query_one(sql::ARCHIVE_FILE_NEXT_GENERATION, &[&tenant.0, &month, &part]).await?.get(0);
+        let generation: i32 = tx
+            .query_one(
+                sql::ARCHIVE_FILE_NEXT_GENERATION,
+                &[&tenant.0, &month, &part],
+            )
+            .await?
+            .get(0);
         let (key, staged_at) = (object_key(part, generation), now());
-        let params: [&(dyn ToSql + Sync); 8] =
-            [&tenant.0, &month, &part, &generation, &period.year, &key, &schema_version, &staged_at];
+        let params: [&(dyn ToSql + Sync); 8] = [
+            &tenant.0,
+            &month,
+            &part,
+            &generation,
+            &period.year,
+            &key,
+            &schema_version,
+            &staged_at,
+        ];
         tx.execute(sql::ARCHIVE_FILE_STAGE, &params).await?;
         tx.commit().await?;
         Ok(ArchiveFile {
@@ -96,7 +118,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn mark_garbage(&self, file: &ArchiveFile) -> Result<bool, StoreError> {
-        Ok(self.change_file(sql::ARCHIVE_FILE_MARK_GARBAGE, file).await? == 1)
+        Ok(self
+            .change_file(sql::ARCHIVE_FILE_MARK_GARBAGE, file)
+            .await?
+            == 1)
     }
 
     /// Deletes the row of a garbage file whose object is gone.
@@ -104,13 +129,20 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn forget_file(&self, file: &ArchiveFile) -> Result<(), StoreError> {
-        self.change_file(sql::ARCHIVE_FILE_FORGET, file).await.map(|_| ())
+        self.change_file(sql::ARCHIVE_FILE_FORGET, file)
+            .await
+            .map(|_| ())
     }
 
     async fn change_file(&self, statement: &str, file: &ArchiveFile) -> Result<u64, StoreError> {
         let conn = self.inner.cluster.owner(file.tenant_id).get().await?;
         let month = file.period.to_string();
-        Ok(conn.execute(statement, &[&file.tenant_id.0, &month, &file.part, &file.generation]).await?)
+        Ok(conn
+            .execute(
+                statement,
+                &[&file.tenant_id.0, &month, &file.part, &file.generation],
+            )
+            .await?)
     }
 
     /// A tenant's files in the given states, by (period, part, generation), after a cursor of that form.
@@ -130,40 +162,74 @@ impl Store {
             None => (None, 0, 0),
         };
         let limit = bounded(limit);
-        self.files(tenant, sql::ARCHIVE_FILE_LIST, &[&tenant.0, &states, &period, &part, &generation, &limit]).await
+        self.files(
+            tenant,
+            sql::ARCHIVE_FILE_LIST,
+            &[&tenant.0, &states, &period, &part, &generation, &limit],
+        )
+        .await
     }
 
     /// Published files that may hold the invoice.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn archive_files_for_id(&self, tenant: TenantId, id: Uuid) -> Result<Vec<ArchiveFile>, StoreError> {
+    pub async fn archive_files_for_id(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> Result<Vec<ArchiveFile>, StoreError> {
         let month = Period::of(id).to_string();
-        self.files(tenant, sql::ARCHIVE_FILE_FOR_ID, &[&tenant.0, &month, &id]).await
+        self.files(tenant, sql::ARCHIVE_FILE_FOR_ID, &[&tenant.0, &month, &id])
+            .await
     }
 
     /// Published files that may hold ids below `before`, the one with the latest id first.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn archive_files_before(&self, tenant: TenantId, before: Option<Uuid>, limit: usize) -> Result<Vec<ArchiveFile>, StoreError> {
+    pub async fn archive_files_before(
+        &self,
+        tenant: TenantId,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<ArchiveFile>, StoreError> {
         let limit = bounded(limit);
-        self.files(tenant, sql::ARCHIVE_FILE_BEFORE, &[&tenant.0, &before, &limit]).await
+        self.files(
+            tenant,
+            sql::ARCHIVE_FILE_BEFORE,
+            &[&tenant.0, &before, &limit],
+        )
+        .await
     }
 
     /// Published files of a year.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn archive_files_of_year(&self, tenant: TenantId, year: i16) -> Result<Vec<ArchiveFile>, StoreError> {
+    pub async fn archive_files_of_year(
+        &self,
+        tenant: TenantId,
+        year: i16,
+    ) -> Result<Vec<ArchiveFile>, StoreError> {
         let (tenants, years) = ([tenant.0].to_vec(), [year].to_vec());
-        self.files(tenant, sql::ARCHIVE_FILE_OF_YEARS, &[&tenants, &years]).await
+        self.files(tenant, sql::ARCHIVE_FILE_OF_YEARS, &[&tenants, &years])
+            .await
     }
 
-    async fn files(&self, tenant: TenantId, query: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<ArchiveFile>, StoreError> {
+    async fn files(
+        &self,
+        tenant: TenantId,
+        query: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<ArchiveFile>, StoreError> {
         let conn = self.inner.cluster.owner(tenant).get().await?;
         let statement = conn.prepare_cached(query).await?;
-        conn.query(&statement, params).await?.iter().map(from_row).collect()
+        conn.query(&statement, params)
+            .await?
+            .iter()
+            .map(from_row)
+            .collect()
     }
 }
 

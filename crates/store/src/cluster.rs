@@ -74,16 +74,27 @@ impl Cluster {
     /// The shard that a tenant lives in.
     pub(crate) fn shard_of(&self, tenant: TenantId) -> Shard {
         let hash = hash::uuid_hash(tenant.0);
-        let shards = self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let index = shards.partition_point(|s| s.min_hash <= hash).saturating_sub(1);
+        let shards = self
+            .shards
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let index = shards
+            .partition_point(|s| s.min_hash <= hash)
+            .saturating_sub(1);
         shards[index].clone()
     }
 
     /// Where a shard is now; the coordinator if the shard was split away meanwhile.
     pub(crate) fn node_of_shard(&self, shard_id: i64) -> Arc<Node> {
         let addr = {
-            let shards = self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            shards.iter().find(|s| s.id == shard_id).map(|s| s.node.clone())
+            let shards = self
+                .shards
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            shards
+                .iter()
+                .find(|s| s.id == shard_id)
+                .map(|s| s.node.clone())
         };
         self.node(addr.as_ref().unwrap_or(&self.coordinator))
     }
@@ -101,11 +112,20 @@ impl Cluster {
     /// Reads the placements again. Concurrent calls share one query's result in turn.
     pub(crate) async fn refresh_placement(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.refresh.lock().await;
-        let shards: Arc<[Shard]> = if self.citus { self.citus_shards().await? } else { self.plain_lanes() };
+        let shards: Arc<[Shard]> = if self.citus {
+            self.citus_shards().await?
+        } else {
+            self.plain_lanes()
+        };
         if shards.is_empty() {
-            return Err(StoreError::Config("the table `invoices` is not distributed yet: run `sheaf migrate`".into()));
+            return Err(StoreError::Config(
+                "the table `invoices` is not distributed yet: run `sheaf migrate`".into(),
+            ));
         }
-        *self.shards.write().unwrap_or_else(std::sync::PoisonError::into_inner) = shards;
+        *self
+            .shards
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = shards;
         Ok(())
     }
 
@@ -115,8 +135,13 @@ impl Cluster {
         rows.iter()
             .map(|row| {
                 let port: i32 = row.get("nodeport");
-                let port = u16::try_from(port).map_err(|_| StoreError::Corrupt(format!("node port {port}")))?;
-                Ok(Shard { id: row.get("shardid"), min_hash: row.get("min_hash"), node: (row.get("nodename"), port) })
+                let port = u16::try_from(port)
+                    .map_err(|_| StoreError::Corrupt(format!("node port {port}")))?;
+                Ok(Shard {
+                    id: row.get("shardid"),
+                    min_hash: row.get("min_hash"),
+                    node: (row.get("nodename"), port),
+                })
             })
             .collect()
     }
@@ -135,11 +160,22 @@ impl Cluster {
     }
 
     fn node(&self, addr: &NodeAddr) -> Arc<Node> {
-        if let Some(node) = self.nodes.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(addr) {
+        if let Some(node) = self
+            .nodes
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(addr)
+        {
             return node.clone();
         }
-        let mut nodes = self.nodes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        nodes.entry(addr.clone()).or_insert_with(|| Arc::new(self.make_node(addr))).clone()
+        let mut nodes = self
+            .nodes
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        nodes
+            .entry(addr.clone())
+            .or_insert_with(|| Arc::new(self.make_node(addr)))
+            .clone()
     }
 
     fn make_node(&self, (host, port): &NodeAddr) -> Node {
@@ -147,9 +183,15 @@ impl Cluster {
         let manager = Manager::from_config(
             node_config(&self.base, host, *port, c.statement_timeout),
             NoTls,
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
         );
-        let timeouts = Timeouts { wait: Some(c.acquire_timeout), create: Some(c.acquire_timeout), recycle: Some(c.acquire_timeout) };
+        let timeouts = Timeouts {
+            wait: Some(c.acquire_timeout),
+            create: Some(c.acquire_timeout),
+            recycle: Some(c.acquire_timeout),
+        };
         #[allow(clippy::expect_used)]
         // Expect safety: the builder fails only when timeouts are set without a runtime.
         let pool = Pool::builder(manager)
@@ -158,11 +200,20 @@ impl Cluster {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a pool with a runtime");
-        Node { pool, flushes: Arc::new(Semaphore::new(c.flushes_per_node)), reads: Arc::new(Semaphore::new(c.reads_per_node)) }
+        Node {
+            pool,
+            flushes: Arc::new(Semaphore::new(c.flushes_per_node)),
+            reads: Arc::new(Semaphore::new(c.reads_per_node)),
+        }
     }
 
     pub(crate) fn close(&self) {
-        for node in self.nodes.read().unwrap_or_else(std::sync::PoisonError::into_inner).values() {
+        for node in self
+            .nodes
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .values()
+        {
             node.pool.close();
         }
     }
@@ -171,20 +222,36 @@ impl Cluster {
 /// A connection URL as a configuration.
 pub(crate) fn parse_url(url: &str) -> Result<Config, StoreError> {
     // The error must not repeat the URL: it holds a password.
-    url.parse().map_err(|e| StoreError::Config(format!("SHEAF_DATABASE_URL is not a PostgreSQL connection URL: {e}")))
+    url.parse().map_err(|e| {
+        StoreError::Config(format!(
+            "SHEAF_DATABASE_URL is not a PostgreSQL connection URL: {e}"
+        ))
+    })
 }
 
 fn first_host(config: &Config) -> Result<NodeAddr, StoreError> {
     match config.get_hosts().first() {
-        Some(tokio_postgres::config::Host::Tcp(host)) => Ok((host.clone(), config.get_ports().first().copied().unwrap_or(5432))),
-        _ => Err(StoreError::Config("SHEAF_DATABASE_URL must name a host: postgres://user:password@host:port/database".into())),
+        Some(tokio_postgres::config::Host::Tcp(host)) => Ok((
+            host.clone(),
+            config.get_ports().first().copied().unwrap_or(5432),
+        )),
+        _ => Err(StoreError::Config(
+            "SHEAF_DATABASE_URL must name a host: postgres://user:password@host:port/database"
+                .into(),
+        )),
     }
 }
 
 fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration) -> Config {
     let mut config = Config::new();
-    config.host(host).port(port).application_name("sheaf").connect_timeout(Duration::from_secs(5));
-    config.keepalives(true).keepalives_idle(Duration::from_secs(30));
+    config
+        .host(host)
+        .port(port)
+        .application_name("sheaf")
+        .connect_timeout(Duration::from_secs(5));
+    config
+        .keepalives(true)
+        .keepalives_idle(Duration::from_secs(30));
     // Bounds that the server keeps even if this process hangs: a statement, and a transaction that nobody drives.
     let ms = statement_timeout.as_millis();
     config.options(format!("-c statement_timeout={ms} -c idle_in_transaction_session_timeout=60000 -c lock_timeout={ms} -c jit=off"));

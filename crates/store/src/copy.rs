@@ -113,7 +113,8 @@ impl CopyBuffer {
 
     /// `jsonb`: version byte 1, then the text.
     pub(crate) fn jsonb(&mut self, v: &str) -> &mut Self {
-        self.buf.put_i32(i32::try_from(v.len() + 1).unwrap_or(i32::MAX));
+        self.buf
+            .put_i32(i32::try_from(v.len() + 1).unwrap_or(i32::MAX));
         self.buf.put_u8(1);
         self.buf.put_slice(v.as_bytes());
         self
@@ -143,11 +144,19 @@ impl CopyBuffer {
         let trailing = groups[..len].iter().take_while(|g| **g == 0).count();
         let fraction_groups = i16::try_from((scale + pad) / 4).unwrap_or(0);
         let digits = i16::try_from(len - trailing).unwrap_or(0);
-        let weight = if len == 0 { 0 } else { i16::try_from(len).unwrap_or(0) - fraction_groups - 1 };
+        let weight = if len == 0 {
+            0
+        } else {
+            i16::try_from(len).unwrap_or(0) - fraction_groups - 1
+        };
         self.buf.put_i32(8 + 2 * i32::from(digits));
         self.buf.put_i16(digits);
         self.buf.put_i16(weight);
-        self.buf.put_u16(if v.is_sign_negative() && len > 0 { 0x4000 } else { 0 });
+        self.buf.put_u16(if v.is_sign_negative() && len > 0 {
+            0x4000
+        } else {
+            0
+        });
         self.buf.put_u16(u16::try_from(scale).unwrap_or(0));
         for group in groups[trailing..len].iter().rev() {
             self.buf.put_u16(*group);

@@ -70,7 +70,13 @@ impl Batch {
                 .text(&payment.method)
                 .timestamp(invoice.created_at);
         }
-        self.push_event(new, invoice.id, "invoice.created", &invoice.created_event(), invoice.created_at);
+        self.push_event(
+            new,
+            invoice.id,
+            "invoice.created",
+            &invoice.created_event(),
+            invoice.created_at,
+        );
         if let Some(idem) = &new.idem {
             self.idempotency
                 .row(7)
@@ -101,7 +107,14 @@ impl Batch {
         self.push_event(new.by, new.id, "customer.created", &data, created_at);
     }
 
-    fn push_event(&mut self, new: &NewInvoice, subject: Uuid, event_type: &str, data: &str, at: DateTime<Utc>) {
+    fn push_event(
+        &mut self,
+        new: &NewInvoice,
+        subject: Uuid,
+        event_type: &str,
+        data: &str,
+        at: DateTime<Utc>,
+    ) {
         self.events
             .row(9)
             .uuid(new.invoice.tenant_id.0)

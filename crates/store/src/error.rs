@@ -16,7 +16,9 @@ pub enum StoreError {
     #[error("the database took too long")]
     Timeout,
     /// The database was migrated by a newer binary.
-    #[error("the database has schema version {found}, this binary knows versions up to {known}: use a newer binary")]
+    #[error(
+        "the database has schema version {found}, this binary knows versions up to {known}: use a newer binary"
+    )]
     SchemaTooNew {
         /// Version in the database.
         found: i32,
@@ -24,7 +26,9 @@ pub enum StoreError {
         known: i32,
     },
     /// The database still needs `sheaf migrate`.
-    #[error("the database has schema version {found}, this binary needs {known}: run `sheaf migrate`")]
+    #[error(
+        "the database has schema version {found}, this binary needs {known}: run `sheaf migrate`"
+    )]
     SchemaTooOld {
         /// Version in the database; 0 where there is none.
         found: i32,
@@ -112,7 +116,9 @@ pub(crate) enum Failure {
 pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
     let Some(state) = error.code() else {
         // No SQLSTATE: the connection, not the statement, has failed.
-        return if error.is_closed() || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>()) {
+        return if error.is_closed()
+            || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>())
+        {
             Failure::Unavailable
         } else {
             Failure::Fatal
@@ -120,14 +126,21 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
     };
     match *state {
         SqlState::UNIQUE_VIOLATION => Failure::Unique,
-        SqlState::CHECK_VIOLATION if error.as_db_error().is_some_and(|e| e.message().contains("no partition of relation")) => {
+        SqlState::CHECK_VIOLATION
+            if error
+                .as_db_error()
+                .is_some_and(|e| e.message().contains("no partition of relation")) =>
+        {
             Failure::MissingPartition
         }
-        SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE | SqlState::LOCK_NOT_AVAILABLE => Failure::Retry,
+        SqlState::T_R_DEADLOCK_DETECTED
+        | SqlState::T_R_SERIALIZATION_FAILURE
+        | SqlState::LOCK_NOT_AVAILABLE => Failure::Retry,
         SqlState::QUERY_CANCELED => Failure::Timeout,
-        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW | SqlState::TOO_MANY_CONNECTIONS => {
-            Failure::Unavailable
-        }
+        SqlState::ADMIN_SHUTDOWN
+        | SqlState::CRASH_SHUTDOWN
+        | SqlState::CANNOT_CONNECT_NOW
+        | SqlState::TOO_MANY_CONNECTIONS => Failure::Unavailable,
         ref other if other.code().starts_with("08") => Failure::Unavailable,
         _ => Failure::Fatal,
     }
@@ -136,7 +149,9 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         match classify(&error) {
-            Failure::Unavailable | Failure::Retry => Self::Unavailable { detail: error.to_string() },
+            Failure::Unavailable | Failure::Retry => Self::Unavailable {
+                detail: error.to_string(),
+            },
             Failure::Timeout => Self::Timeout,
             Failure::Unique | Failure::MissingPartition | Failure::Fatal => Self::Database(error),
         }
@@ -146,8 +161,14 @@ impl From<tokio_postgres::Error> for StoreError {
 impl From<deadpool_postgres::PoolError> for StoreError {
     fn from(error: deadpool_postgres::PoolError) -> Self {
         match error {
-            deadpool_postgres::PoolError::Backend(e) if classify(&e) == Failure::Fatal && e.code().is_some() => Self::Database(e),
-            other => Self::Unavailable { detail: other.to_string() },
+            deadpool_postgres::PoolError::Backend(e)
+                if classify(&e) == Failure::Fatal && e.code().is_some() =>
+            {
+                Self::Database(e)
+            }
+            other => Self::Unavailable {
+                detail: other.to_string(),
+            },
         }
     }
 }

@@ -48,13 +48,18 @@ pub(crate) struct Written {
 impl Store {
     /// Writes the batch on the shard's owner. Outcomes come in the order of the items; items that were written carry
     /// the customer that they got.
-    pub(crate) async fn write_batch(&self, shard: i64, items: &mut [NewInvoice]) -> Result<Vec<Outcome>, StoreError> {
+    pub(crate) async fn write_batch(
+        &self,
+        shard: i64,
+        items: &mut [NewInvoice],
+    ) -> Result<Vec<Outcome>, StoreError> {
         let refs: Vec<CustomerRef> = items.iter().map(CustomerRef::of).collect();
         let mut uncertain = false;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            self.ensure_years(&items.iter().map(|n| id::year_of(n.invoice.id)).collect()).await?;
+            self.ensure_years(&items.iter().map(|n| id::year_of(n.invoice.id)).collect())
+                .await?;
             let cold = self.cold_files(items).await?;
             let failure = match self.attempt(shard, items, &refs, &cold, uncertain).await {
                 Ok(written) => return Ok(self.learn(written)),
@@ -63,7 +68,9 @@ impl Store {
                     continue;
                 }
                 Err(Abort::ArchiveMoved(_)) => {
-                    return Err(StoreError::Unavailable { detail: "the archive catalog keeps changing".into() });
+                    return Err(StoreError::Unavailable {
+                        detail: "the archive catalog keeps changing".into(),
+                    });
                 }
                 Err(Abort::Store(e @ StoreError::Unavailable { .. })) if attempt < ATTEMPTS => {
                     self.after_failure(Failure::Unavailable, attempt, &e).await;
@@ -86,7 +93,11 @@ impl Store {
         }
     }
 
-    async fn one_by_one(&self, shard: i64, items: &mut [NewInvoice]) -> Result<Vec<Outcome>, StoreError> {
+    async fn one_by_one(
+        &self,
+        shard: i64,
+        items: &mut [NewInvoice],
+    ) -> Result<Vec<Outcome>, StoreError> {
         metrics::counter!("sheaf_flush_fallback_total").increment(1);
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items.chunks_mut(1) {
@@ -95,7 +106,12 @@ impl Store {
         Ok(outcomes)
     }
 
-    async fn after_failure(&self, kind: Failure, attempt: u32, error: &(dyn std::error::Error + Sync)) {
+    async fn after_failure(
+        &self,
+        kind: Failure,
+        attempt: u32,
+        error: &(dyn std::error::Error + Sync),
+    ) {
         metrics::counter!("sheaf_flush_retry_total").increment(1);
         tracing::debug!(%error, ?kind, attempt, "a batch is tried again");
         match kind {
@@ -153,20 +169,39 @@ impl Store {
             .new_customers
             .iter()
             .filter_map(|(tenant, id, index)| {
-                items[*index].invoice.customer.clone().map(|customer| CustomerRow { tenant: *tenant, id: *id, customer })
+                items[*index]
+                    .invoice
+                    .customer
+                    .clone()
+                    .map(|customer| CustomerRow {
+                        tenant: *tenant,
+                        id: *id,
+                        customer,
+                    })
             })
             .chain(existing.customers)
             .collect();
-        Ok(Written { outcomes: plan.outcomes.into_iter().map(|o| o.unwrap_or(Outcome::Created)).collect(), learned })
+        Ok(Written {
+            outcomes: plan
+                .outcomes
+                .into_iter()
+                .map(|o| o.unwrap_or(Outcome::Created))
+                .collect(),
+            learned,
+        })
     }
 
     /// After the commit: customers are known from now on.
     pub(crate) fn learn(&self, written: Written) -> Vec<Outcome> {
         for row in written.learned {
             if let Some(external_id) = &row.customer.external_id {
-                self.inner.customers_by_key.insert((row.tenant, external_id.as_str().into()), row.id);
+                self.inner
+                    .customers_by_key
+                    .insert((row.tenant, external_id.as_str().into()), row.id);
             }
-            self.inner.customers_by_id.insert((row.tenant, row.id), Arc::new(row));
+            self.inner
+                .customers_by_id
+                .insert((row.tenant, row.id), Arc::new(row));
         }
         written.outcomes
     }
@@ -174,17 +209,25 @@ impl Store {
     fn customer_known(&self, new: &NewInvoice) -> bool {
         let invoice = &new.invoice;
         match (&invoice.customer, invoice.customer_id) {
-            (Some(c), _) => c.external_id.as_deref().is_some_and(|e| self.by_external_id(invoice.tenant_id, e).is_some()),
+            (Some(c), _) => c
+                .external_id
+                .as_deref()
+                .is_some_and(|e| self.by_external_id(invoice.tenant_id, e).is_some()),
             (None, Some(id)) => self.by_id(invoice.tenant_id, id).is_some(),
             (None, None) => true,
         }
     }
 
     /// The keys of every published file that the batch's keyed items could collide with.
-    pub(crate) async fn cold_files(&self, items: &[NewInvoice]) -> Result<Vec<(ArchiveFile, Arc<FileKeys>)>, StoreError> {
+    pub(crate) async fn cold_files(
+        &self,
+        items: &[NewInvoice],
+    ) -> Result<Vec<(ArchiveFile, Arc<FileKeys>)>, StoreError> {
         let mut files = Vec::new();
         for (tenant, year) in keyed_years(items) {
-            let Some(known) = self.inner.archived.get(&(tenant, year)) else { continue };
+            let Some(known) = self.inner.archived.get(&(tenant, year)) else {
+                continue;
+            };
             for file in known.iter() {
                 let cold = self.inner.cold.get().ok_or_else(|| StoreError::Cold {
                     detail: "the catalog names archived files, but this process has no archive configured".into(),
@@ -197,15 +240,23 @@ impl Store {
 
     pub(crate) fn remember_archived(&self, items: &[NewInvoice], files: Vec<ArchiveFile>) {
         for (tenant, year) in keyed_years(items) {
-            let of_year = files.iter().filter(|f| f.tenant_id == tenant && f.period.year == year).cloned().collect();
-            self.inner.archived.insert((tenant, year), Arc::new(of_year));
+            let of_year = files
+                .iter()
+                .filter(|f| f.tenant_id == tenant && f.period.year == year)
+                .cloned()
+                .collect();
+            self.inner
+                .archived
+                .insert((tenant, year), Arc::new(of_year));
         }
     }
 }
 
 impl KnownCustomers for Store {
     fn by_external_id(&self, tenant: TenantId, external_id: &str) -> Option<Uuid> {
-        self.inner.customers_by_key.get(&(tenant, external_id.into()))
+        self.inner
+            .customers_by_key
+            .get(&(tenant, external_id.into()))
     }
 
     fn by_id(&self, tenant: TenantId, id: Uuid) -> Option<Arc<CustomerRow>> {
@@ -225,13 +276,27 @@ fn keyed_years(items: &[NewInvoice]) -> BTreeSet<(TenantId, i16)> {
 /// The archive may have published a file since its keys were checked; its rows then are no longer hot, where a unique
 /// index would have caught them. Read after the rows went in, so that a handover either is seen here or
 /// still holds the rows that the unique index waits for.
-async fn check_archive(tx: &Transaction<'_>, items: &[NewInvoice], cold: &[(ArchiveFile, Arc<FileKeys>)]) -> Result<(), Abort> {
+async fn check_archive(
+    tx: &Transaction<'_>,
+    items: &[NewInvoice],
+    cold: &[(ArchiveFile, Arc<FileKeys>)],
+) -> Result<(), Abort> {
     let keyed = keyed_years(items);
     if keyed.is_empty() {
         return Ok(());
     }
-    let tenants: Vec<Uuid> = keyed.iter().map(|(t, _)| t.0).collect::<BTreeSet<_>>().into_iter().collect();
-    let years: Vec<i16> = keyed.iter().map(|(_, y)| *y).collect::<BTreeSet<_>>().into_iter().collect();
+    let tenants: Vec<Uuid> = keyed
+        .iter()
+        .map(|(t, _)| t.0)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let years: Vec<i16> = keyed
+        .iter()
+        .map(|(_, y)| *y)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
     let statement = tx.prepare_cached(sql::ARCHIVE_FILE_OF_YEARS).await?;
     let mut now = Vec::new();
     for row in tx.query(&statement, &[&tenants, &years]).await? {
@@ -240,8 +305,15 @@ async fn check_archive(tx: &Transaction<'_>, items: &[NewInvoice], cold: &[(Arch
             now.push(file);
         }
     }
-    let same = now.len() == cold.len() && now.iter().all(|f| cold.iter().any(|(c, _)| c.object_key == f.object_key));
-    if same { Ok(()) } else { Err(Abort::ArchiveMoved(now)) }
+    let same = now.len() == cold.len()
+        && now
+            .iter()
+            .all(|f| cold.iter().any(|(c, _)| c.object_key == f.object_key));
+    if same {
+        Ok(())
+    } else {
+        Err(Abort::ArchiveMoved(now))
+    }
 }
 
 fn apply_customers(items: &mut [NewInvoice], refs: &[CustomerRef], plan: &Plan) {
@@ -261,7 +333,12 @@ fn encode(items: &[NewInvoice], plan: &Plan) -> Batch {
     for (tenant, id, index) in &plan.new_customers {
         let by = &items[*index];
         if let Some(customer) = &by.invoice.customer {
-            batch.push_customer(&NewCustomer { tenant: *tenant, id: *id, customer, by });
+            batch.push_customer(&NewCustomer {
+                tenant: *tenant,
+                id: *id,
+                customer,
+                by,
+            });
         }
     }
     for (new, outcome) in items.iter().zip(&plan.outcomes) {
@@ -286,6 +363,8 @@ async fn send(tx: &Transaction<'_>, copy: &str, rows: CopyBuffer) -> Result<(), 
     if stored == expected {
         Ok(())
     } else {
-        Err(Abort::Store(StoreError::Corrupt(format!("COPY stored {stored} of {expected} rows"))))
+        Err(Abort::Store(StoreError::Corrupt(format!(
+            "COPY stored {stored} of {expected} rows"
+        ))))
     }
 }

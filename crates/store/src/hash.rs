@@ -38,3 +38,21 @@ pub(crate) fn uuid_hash(id: Uuid) -> i32 {
     finish(&mut c, b, 24);
     i32::from_ne_bytes(c.to_ne_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers of `select uuid_hash('...')` on PostgreSQL 15.
+    #[test]
+    fn agrees_with_postgresql() {
+        for (id, hash) in [
+            ("00000000-0000-0000-0000-000000000000", 1_353_656_403),
+            ("ffffffff-ffff-ffff-ffff-ffffffffffff", -682_383_255),
+            ("0192d1c0-1111-7abc-8def-0123456789ab", 293_353_094),
+            ("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", 1_154_666_245),
+        ] {
+            assert_eq!(uuid_hash(id.parse().unwrap_or_default()), hash, "{id}");
+        }
+    }
+}

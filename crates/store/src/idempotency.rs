@@ -13,12 +13,23 @@ use crate::{Store, StoreError, sql};
 
 /// A key that somebody has used.
 pub(crate) enum Stored {
-    Answered { fingerprint: [u8; 32], replay: Replay },
+    Answered {
+        fingerprint: [u8; 32],
+        replay: Replay,
+    },
     Running,
 }
 
-pub(crate) async fn stored(tx: &Transaction<'_>, tenant: TenantId, key: &str) -> Result<Option<Stored>, StoreError> {
-    tx.query_opt(sql::IDEMPOTENCY_GET, &[&tenant.0, &key]).await?.as_ref().map(read).transpose()
+pub(crate) async fn stored(
+    tx: &Transaction<'_>,
+    tenant: TenantId,
+    key: &str,
+) -> Result<Option<Stored>, StoreError> {
+    tx.query_opt(sql::IDEMPOTENCY_GET, &[&tenant.0, &key])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
 }
 
 /// Keeps an answer in the transaction of its change.
@@ -31,13 +42,27 @@ pub(crate) async fn store(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let fingerprint = idem.fingerprint.as_slice();
-    tx.execute(sql::IDEMPOTENCY_STORE, &[&tenant.0, &idem.key, &fingerprint, &201_i16, &location, &body, &now]).await?;
+    tx.execute(
+        sql::IDEMPOTENCY_STORE,
+        &[
+            &tenant.0,
+            &idem.key,
+            &fingerprint,
+            &201_i16,
+            &location,
+            &body,
+            &now,
+        ],
+    )
+    .await?;
     Ok(())
 }
 
 fn read(row: &Row) -> Result<Stored, StoreError> {
     let (fingerprint, status): (Option<Vec<u8>>, Option<i16>) = (row.get(0), row.get(1));
-    let (Some(fingerprint), Some(status)) = (fingerprint, status) else { return Ok(Stored::Running) };
+    let (Some(fingerprint), Some(status)) = (fingerprint, status) else {
+        return Ok(Stored::Running);
+    };
     let corrupt = |what: &str| StoreError::Corrupt(format!("idempotency key: {what}"));
     Ok(Stored::Answered {
         fingerprint: fingerprint.try_into().map_err(|_| corrupt("fingerprint"))?,
@@ -54,15 +79,35 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn idempotency_begin(&self, tenant: TenantId, key: &str, lease: Duration) -> Result<IdemState, StoreError> {
+    pub async fn idempotency_begin(
+        &self,
+        tenant: TenantId,
+        key: &str,
+        lease: Duration,
+    ) -> Result<IdemState, StoreError> {
         let conn = self.inner.cluster.owner(tenant).get().await?;
         let now = now();
-        if conn.execute(sql::IDEMPOTENCY_BEGIN, &[&tenant.0, &key, &(now + lease), &now]).await? == 1 {
+        if conn
+            .execute(
+                sql::IDEMPOTENCY_BEGIN,
+                &[&tenant.0, &key, &(now + lease), &now],
+            )
+            .await?
+            == 1
+        {
             return Ok(IdemState::Started);
         }
-        let row = conn.query_opt(sql::IDEMPOTENCY_GET, &[&tenant.0, &key]).await?;
+        let row = conn
+            .query_opt(sql::IDEMPOTENCY_GET, &[&tenant.0, &key])
+            .await?;
         Ok(match row.as_ref().map(read).transpose()? {
-            Some(Stored::Answered { fingerprint, replay }) => IdemState::Done { fingerprint, replay },
+            Some(Stored::Answered {
+                fingerprint,
+                replay,
+            }) => IdemState::Done {
+                fingerprint,
+                replay,
+            },
             // Given up between the two statements: the client may come again at once.
             Some(Stored::Running) | None => IdemState::Running,
         })
@@ -72,9 +117,18 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn idempotency_extend(&self, tenant: TenantId, key: &str, lease: Duration) -> Result<(), StoreError> {
+    pub async fn idempotency_extend(
+        &self,
+        tenant: TenantId,
+        key: &str,
+        lease: Duration,
+    ) -> Result<(), StoreError> {
         let conn = self.inner.cluster.owner(tenant).get().await?;
-        conn.execute(sql::IDEMPOTENCY_EXTEND, &[&tenant.0, &key, &(now() + lease)]).await?;
+        conn.execute(
+            sql::IDEMPOTENCY_EXTEND,
+            &[&tenant.0, &key, &(now() + lease)],
+        )
+        .await?;
         Ok(())
     }
 
@@ -92,7 +146,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         let conn = self.inner.cluster.owner(tenant).get().await?;
         let status = i16::try_from(status).unwrap_or(500);
-        conn.execute(sql::IDEMPOTENCY_FINISH, &[&tenant.0, &key, &fingerprint.as_slice(), &status, &body]).await?;
+        conn.execute(
+            sql::IDEMPOTENCY_FINISH,
+            &[&tenant.0, &key, &fingerprint.as_slice(), &status, &body],
+        )
+        .await?;
         Ok(())
     }
 
@@ -102,7 +160,8 @@ impl Store {
     /// When the database fails.
     pub async fn idempotency_abandon(&self, tenant: TenantId, key: &str) -> Result<(), StoreError> {
         let conn = self.inner.cluster.owner(tenant).get().await?;
-        conn.execute(sql::IDEMPOTENCY_ABANDON, &[&tenant.0, &key]).await?;
+        conn.execute(sql::IDEMPOTENCY_ABANDON, &[&tenant.0, &key])
+            .await?;
         Ok(())
     }
 
@@ -110,8 +169,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn sweep_idempotency(&self, tenant: TenantId, older_than: DateTime<Utc>) -> Result<u64, StoreError> {
+    pub async fn sweep_idempotency(
+        &self,
+        tenant: TenantId,
+        older_than: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
         let conn = self.inner.cluster.owner(tenant).get().await?;
-        Ok(conn.execute(sql::IDEMPOTENCY_SWEEP, &[&tenant.0, &older_than]).await?)
+        Ok(conn
+            .execute(sql::IDEMPOTENCY_SWEEP, &[&tenant.0, &older_than])
+            .await?)
     }
 }

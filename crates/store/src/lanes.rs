@@ -25,7 +25,11 @@ pub(crate) struct Lanes<J> {
 
 impl<J: Send + 'static> Lanes<J> {
     pub(crate) fn new(queue: usize) -> Self {
-        Self { senders: Mutex::new(Some(HashMap::new())), tasks: TaskTracker::new(), queue }
+        Self {
+            senders: Mutex::new(Some(HashMap::new())),
+            tasks: TaskTracker::new(),
+            queue,
+        }
     }
 
     /// Puts a job into the shard's lane; `run` is the lane's task, started with the lane.
@@ -34,8 +38,13 @@ impl<J: Send + 'static> Lanes<J> {
         F: FnOnce(mpsc::Receiver<J>) -> T,
         T: Future<Output = ()> + Send + 'static,
     {
-        let mut guard = self.senders.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(senders) = guard.as_mut() else { return Err(Refused::Closed) };
+        let mut guard = self
+            .senders
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(senders) = guard.as_mut() else {
+            return Err(Refused::Closed);
+        };
         let sender = senders.entry(shard).or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(self.queue);
             self.tasks.spawn(run(receiver));
@@ -49,7 +58,10 @@ impl<J: Send + 'static> Lanes<J> {
 
     /// Takes no more jobs, and waits until those taken are done.
     pub(crate) async fn drain(&self) {
-        self.senders.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        self.senders
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
         self.tasks.close();
         self.tasks.wait().await;
     }

@@ -109,7 +109,13 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.inner.cluster.coordinator().get().await?.batch_execute("").await?;
+        self.inner
+            .cluster
+            .coordinator()
+            .get()
+            .await?
+            .batch_execute("")
+            .await?;
         Ok(())
     }
 

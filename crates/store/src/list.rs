@@ -1,8 +1,8 @@
 //! Lists of hot invoices, newest first.
 
 use sheaf_model::{Invoice, TenantId, id};
-use tokio_postgres::types::{Json, ToSql};
 use tokio_postgres::IsolationLevel;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use crate::types::{ListFilter, Page};
@@ -25,10 +25,17 @@ impl Store {
         limit: usize,
     ) -> Result<Page<Invoice>, StoreError> {
         let one_more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-        let query = sql::INVOICE_LIST.replace("{metadata}", &metadata_conditions(filter.metadata.len()));
-        let forms: Vec<(Json<serde_json::Value>, Json<serde_json::Value>)> =
-            filter.metadata.iter().map(|(k, v)| metadata_forms(k, v)).collect();
-        let (status, kind) = (filter.status.map(|s| s.as_str()), filter.kind.map(|k| k.as_str()));
+        let query =
+            sql::INVOICE_LIST.replace("{metadata}", &metadata_conditions(filter.metadata.len()));
+        let forms: Vec<(Json<serde_json::Value>, Json<serde_json::Value>)> = filter
+            .metadata
+            .iter()
+            .map(|(k, v)| metadata_forms(k, v))
+            .collect();
+        let (status, kind) = (
+            filter.status.map(|s| s.as_str()),
+            filter.kind.map(|k| k.as_str()),
+        );
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![
             &tenant.0,
             &before,
@@ -50,27 +57,46 @@ impl Store {
         let list = conn.prepare_cached(&query).await?;
         let lines = conn.prepare_cached(sql::LINE_GET).await?;
         let payments = conn.prepare_cached(sql::PAYMENT_GET).await?;
-        let tx = conn.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+        let tx = conn
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await?;
         let mut headers = tx.query(&list, &params).await?;
         let has_more = rows::cut(&mut headers, limit, MAX_PAGE_LINES);
         let ids: Vec<Uuid> = headers.iter().map(|r| rows::key(r).1).collect();
         let years: Vec<i16> = ids.iter().map(|i| id::year_of(*i)).collect();
         let tenants = [tenant.0].to_vec();
         let of_page: [&(dyn ToSql + Sync); 3] = [&tenants, &years, &ids];
-        let (lines, payments) = tokio::try_join!(tx.query(&lines, &of_page), tx.query(&payments, &of_page))?;
+        let (lines, payments) =
+            tokio::try_join!(tx.query(&lines, &of_page), tx.query(&payments, &of_page))?;
         tx.commit().await?;
-        Ok(Page { items: rows::assemble(&headers, &lines, &payments)?, has_more })
+        Ok(Page {
+            items: rows::assemble(&headers, &lines, &payments)?,
+            has_more,
+        })
     }
 }
 
 fn metadata_conditions(keys: usize) -> String {
-    (0..keys).map(|k| format!("  and (metadata @> ${} or metadata @> ${})\n", 11 + 2 * k, 12 + 2 * k)).collect()
+    (0..keys)
+        .map(|k| {
+            format!(
+                "  and (metadata @> ${} or metadata @> ${})\n",
+                11 + 2 * k,
+                12 + 2 * k
+            )
+        })
+        .collect()
 }
 
 /// The value as text, and as the JSON number, boolean or null that it reads as; the text twice where it is none.
 fn metadata_forms(key: &str, value: &str) -> (Json<serde_json::Value>, Json<serde_json::Value>) {
     let object = |v: serde_json::Value| Json(serde_json::json!({ key: v }));
-    let scalar = serde_json::from_str::<serde_json::Value>(value).ok().filter(|v| v.is_number() || v.is_boolean() || v.is_null());
+    let scalar = serde_json::from_str::<serde_json::Value>(value)
+        .ok()
+        .filter(|v| v.is_number() || v.is_boolean() || v.is_null());
     let text = serde_json::Value::from(value);
     (object(text.clone()), object(scalar.unwrap_or(text)))
 }

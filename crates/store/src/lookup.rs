@@ -74,7 +74,12 @@ pub(crate) async fn existing(
     all_ids: bool,
 ) -> Result<Existing, Error> {
     let mut found = Existing::default();
-    let answers = try_join_all(questions(items, customer_known, all_ids).iter().map(|q| ask(tx, q))).await?;
+    let answers = try_join_all(
+        questions(items, customer_known, all_ids)
+            .iter()
+            .map(|q| ask(tx, q)),
+    )
+    .await?;
     for answer in answers {
         found.ids.extend(answer.ids);
         found.external_ids.extend(answer.external_ids);
@@ -85,14 +90,24 @@ pub(crate) async fn existing(
     Ok(found)
 }
 
-fn questions(items: &[NewInvoice], customer_known: impl Fn(&NewInvoice) -> bool, all_ids: bool) -> Vec<Question> {
+fn questions(
+    items: &[NewInvoice],
+    customer_known: impl Fn(&NewInvoice) -> bool,
+    all_ids: bool,
+) -> Vec<Question> {
     let tenants: BTreeSet<Uuid> = items.iter().map(|n| n.invoice.tenant_id.0).collect();
     if tenants.len() * items.len() <= MAX_CROSS_PROBES {
         return vec![question(items.iter(), &customer_known, all_ids)];
     }
     tenants
         .into_iter()
-        .map(|t| question(items.iter().filter(|n| n.invoice.tenant_id.0 == t), &customer_known, all_ids))
+        .map(|t| {
+            question(
+                items.iter().filter(|n| n.invoice.tenant_id.0 == t),
+                &customer_known,
+                all_ids,
+            )
+        })
         .collect()
 }
 
@@ -113,7 +128,13 @@ fn question<'a>(
         q.numbers.extend(invoice.number.clone());
         if !customer_known(new) {
             match (&invoice.customer, invoice.customer_id) {
-                (Some(Customer { external_id: Some(external_id), .. }), _) => {
+                (
+                    Some(Customer {
+                        external_id: Some(external_id),
+                        ..
+                    }),
+                    _,
+                ) => {
                     q.customer_external_ids.insert(external_id.clone());
                 }
                 (None, Some(id)) => {
@@ -134,15 +155,48 @@ async fn ask(tx: &Transaction<'_>, q: &Question) -> Result<Existing, Error> {
     let customer_external_ids: Vec<&String> = q.customer_external_ids.iter().collect();
     let customer_ids: Vec<Uuid> = q.customer_ids.iter().copied().collect();
     let (ids, external_ids, numbers, by_external_id, by_id, keys) = tokio::try_join!(
-        run(tx, sql::INVOICE_FIND_IDS, q.ids.is_empty(), vec![&tenants, &years, &q.ids]),
-        run(tx, sql::INVOICE_FIND_EXTERNAL_IDS, q.external_ids.is_empty(), vec![&tenants, &years, &q.external_ids]),
-        run(tx, sql::INVOICE_FIND_NUMBERS, q.numbers.is_empty(), vec![&tenants, &years, &q.numbers]),
-        run(tx, sql::CUSTOMER_FIND_EXTERNAL_IDS, customer_external_ids.is_empty(), vec![&tenants, &customer_external_ids]),
-        run(tx, sql::CUSTOMER_FIND_IDS, customer_ids.is_empty(), vec![&tenants, &customer_ids]),
-        run(tx, sql::IDEMPOTENCY_FIND, q.keys.is_empty(), vec![&tenants, &q.keys]),
+        run(
+            tx,
+            sql::INVOICE_FIND_IDS,
+            q.ids.is_empty(),
+            vec![&tenants, &years, &q.ids]
+        ),
+        run(
+            tx,
+            sql::INVOICE_FIND_EXTERNAL_IDS,
+            q.external_ids.is_empty(),
+            vec![&tenants, &years, &q.external_ids]
+        ),
+        run(
+            tx,
+            sql::INVOICE_FIND_NUMBERS,
+            q.numbers.is_empty(),
+            vec![&tenants, &years, &q.numbers]
+        ),
+        run(
+            tx,
+            sql::CUSTOMER_FIND_EXTERNAL_IDS,
+            customer_external_ids.is_empty(),
+            vec![&tenants, &customer_external_ids]
+        ),
+        run(
+            tx,
+            sql::CUSTOMER_FIND_IDS,
+            customer_ids.is_empty(),
+            vec![&tenants, &customer_ids]
+        ),
+        run(
+            tx,
+            sql::IDEMPOTENCY_FIND,
+            q.keys.is_empty(),
+            vec![&tenants, &q.keys]
+        ),
     )?;
     Ok(Existing {
-        ids: ids.iter().map(|r| (TenantId(r.get(0)), r.get(1), r.get(2))).collect(),
+        ids: ids
+            .iter()
+            .map(|r| (TenantId(r.get(0)), r.get(1), r.get(2)))
+            .collect(),
         external_ids: external_ids.iter().map(taken).collect(),
         numbers: numbers.iter().map(taken).collect(),
         customers: by_external_id.iter().chain(&by_id).map(customer).collect(),
@@ -150,7 +204,12 @@ async fn ask(tx: &Transaction<'_>, q: &Question) -> Result<Existing, Error> {
     })
 }
 
-async fn run(tx: &Transaction<'_>, sql: &str, skip: bool, params: Vec<&(dyn ToSql + Sync)>) -> Result<Vec<Row>, Error> {
+async fn run(
+    tx: &Transaction<'_>,
+    sql: &str,
+    skip: bool,
+    params: Vec<&(dyn ToSql + Sync)>,
+) -> Result<Vec<Row>, Error> {
     if skip {
         return Ok(Vec::new());
     }
@@ -159,7 +218,12 @@ async fn run(tx: &Transaction<'_>, sql: &str, skip: bool, params: Vec<&(dyn ToSq
 }
 
 fn taken(row: &Row) -> Taken {
-    Taken { tenant: TenantId(row.get(0)), id: row.get(1), year: row.get(2), key: row.get(3) }
+    Taken {
+        tenant: TenantId(row.get(0)),
+        id: row.get(1),
+        year: row.get(2),
+        key: row.get(3),
+    }
 }
 
 fn customer(row: &Row) -> CustomerRow {

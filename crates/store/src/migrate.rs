@@ -24,7 +24,12 @@ pub struct Migrated {
 /// The newest schema version that this binary knows.
 #[must_use]
 pub fn known_version() -> i32 {
-    embedded::migrations::runner().get_migrations().iter().map(|m| m.version()).max().unwrap_or(0)
+    embedded::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(|m| m.version())
+        .max()
+        .unwrap_or(0)
 }
 
 /// Brings the database to this binary's schema, and distributes its tables over `shard_count` shards where Citus is
@@ -34,7 +39,9 @@ pub fn known_version() -> i32 {
 /// [`StoreError::SchemaTooNew`] where a newer binary has been here.
 pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, StoreError> {
     let mut client = connect(database_url).await?;
-    client.execute(sql::CLUSTER_ADVISORY_LOCK, &[&MIGRATION_LOCK]).await?;
+    client
+        .execute(sql::CLUSTER_ADVISORY_LOCK, &[&MIGRATION_LOCK])
+        .await?;
     let found = found_version(&client).await?;
     let known = known_version();
     if found > known {
@@ -44,8 +51,15 @@ pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, S
         .run_async(&mut client)
         .await
         .map_err(|e| StoreError::Config(format!("a migration failed: {e}")))?;
-    let applied = report.applied_migrations().iter().map(|m| m.version()).collect();
-    let citus = client.query_opt(sql::CLUSTER_HAS_CITUS, &[]).await?.is_some();
+    let applied = report
+        .applied_migrations()
+        .iter()
+        .map(|m| m.version())
+        .collect();
+    let citus = client
+        .query_opt(sql::CLUSTER_HAS_CITUS, &[])
+        .await?
+        .is_some();
     if citus {
         distribute(&client, shard_count).await?;
     }
@@ -69,24 +83,37 @@ pub(crate) async fn check_version(client: &Client) -> Result<(), StoreError> {
 }
 
 async fn found_version(client: &Client) -> Result<i32, StoreError> {
-    let exists: bool = client.query_one(sql::CLUSTER_HAS_HISTORY, &[]).await?.get(0);
+    let exists: bool = client
+        .query_one(sql::CLUSTER_HAS_HISTORY, &[])
+        .await?
+        .get(0);
     if !exists {
         return Ok(0);
     }
-    Ok(client.query_one(sql::CLUSTER_SCHEMA_VERSION, &[]).await?.get(0))
+    Ok(client
+        .query_one(sql::CLUSTER_SCHEMA_VERSION, &[])
+        .await?
+        .get(0))
 }
 
 async fn distribute(client: &Client, shard_count: u32) -> Result<(), StoreError> {
-    let shard_count = i32::try_from(shard_count).map_err(|_| StoreError::Config("too many shards".into()))?;
+    let shard_count =
+        i32::try_from(shard_count).map_err(|_| StoreError::Config("too many shards".into()))?;
     for table in sql::REFERENCE_TABLES.split_whitespace() {
         client.execute(sql::CITUS_REFERENCE, &[&table]).await?;
     }
     // The first table makes the colocation group, the others join it.
     let mut tables = sql::DISTRIBUTED_TABLES.split_whitespace();
-    let Some(first) = tables.next() else { return Ok(()) };
-    client.execute(sql::CITUS_DISTRIBUTE, &[&first, &shard_count]).await?;
+    let Some(first) = tables.next() else {
+        return Ok(());
+    };
+    client
+        .execute(sql::CITUS_DISTRIBUTE, &[&first, &shard_count])
+        .await?;
     for table in tables {
-        client.execute(sql::CITUS_COLOCATE, &[&table, &first]).await?;
+        client
+            .execute(sql::CITUS_COLOCATE, &[&table, &first])
+            .await?;
     }
     Ok(())
 }

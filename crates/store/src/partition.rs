@@ -18,24 +18,31 @@ const ATTEMPTS: u32 = 20;
 /// deadlock with writes.
 pub(crate) async fn create(client: &mut Client, year: i16) -> Result<(), StoreError> {
     let ddl = sql::PARTITION_CREATE.replace("{year}", &year.to_string());
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
+    for attempt in 1.. {
         match run(&ddl, client).await {
-            Ok(()) => return Ok(()),
-            Err(e) if attempt < ATTEMPTS && matches!(classify(&e), Failure::Retry | Failure::Unique) => {
-                tracing::info!(error = %e, attempt, "partition DDL is tried again");
-                tokio::time::sleep(Duration::from_millis(50 * u64::from(attempt))).await;
-            }
-            Err(e) => return Err(e.into()),
+            Err(e) if busy(&e, attempt).await => {}
+            result => return Ok(result?),
         }
     }
+    Ok(())
+}
+
+/// Whether DDL that failed is worth another attempt; waits before it.
+async fn busy(error: &tokio_postgres::Error, attempt: u32) -> bool {
+    let again = attempt < ATTEMPTS && matches!(classify(error), Failure::Retry | Failure::Unique);
+    if again {
+        tracing::info!(%error, attempt, "partition DDL is tried again");
+        tokio::time::sleep(Duration::from_millis(50 * u64::from(attempt))).await;
+    }
+    again
 }
 
 async fn run(ddl: &str, client: &mut Client) -> Result<(), tokio_postgres::Error> {
     let tx = client.transaction().await?;
-    tx.execute(sql::CLUSTER_ADVISORY_XACT_LOCK, &[&PARTITION_LOCK]).await?;
-    tx.batch_execute(&format!("set local lock_timeout = {LOCK_TIMEOUT_MS}")).await?;
+    tx.execute(sql::CLUSTER_ADVISORY_XACT_LOCK, &[&PARTITION_LOCK])
+        .await?;
+    tx.batch_execute(&format!("set local lock_timeout = {LOCK_TIMEOUT_MS}"))
+        .await?;
     tx.batch_execute(ddl).await?;
     tx.commit().await
 }
@@ -45,7 +52,11 @@ impl Store {
     pub(crate) async fn ensure_years(&self, years: &BTreeSet<i16>) -> Result<(), StoreError> {
         let missing: Vec<i16> = {
             let known = self.inner.years.lock().await;
-            years.iter().copied().filter(|y| !known.contains(y)).collect()
+            years
+                .iter()
+                .copied()
+                .filter(|y| !known.contains(y))
+                .collect()
         };
         if missing.is_empty() {
             return Ok(());
@@ -54,7 +65,12 @@ impl Store {
         let mut known = self.inner.years.lock().await;
         if known.is_empty() {
             let conn = self.inner.cluster.coordinator().get().await?;
-            known.extend(conn.query(sql::PARTITION_LIST, &[]).await?.iter().map(|r| r.get::<_, i16>(0)));
+            known.extend(
+                conn.query(sql::PARTITION_LIST, &[])
+                    .await?
+                    .iter()
+                    .map(|r| r.get::<_, i16>(0)),
+            );
         }
         for year in missing {
             if !known.contains(&year) {
@@ -80,17 +96,28 @@ impl Store {
     /// When the database fails; a partition that is busy is left for the next run.
     pub async fn drop_empty_years(&self, before_year: i16) -> Result<Vec<i16>, StoreError> {
         let mut client = migrate::connect(&self.inner.config.database_url).await?;
-        let years: Vec<i16> = client.query(sql::PARTITION_LIST, &[]).await?.iter().map(|r| r.get(0)).collect();
+        let years: Vec<i16> = client
+            .query(sql::PARTITION_LIST, &[])
+            .await?
+            .iter()
+            .map(|r| r.get(0))
+            .collect();
         let mut dropped = Vec::new();
         for year in years.into_iter().filter(|y| *y < before_year) {
             let empty = sql::PARTITION_EMPTY.replace("{year}", &year.to_string());
             if !client.query_one(&empty, &[]).await?.get::<_, bool>(0) {
                 continue;
             }
-            match self.drop_year(&mut client, year).await {
-                Ok(true) => dropped.push(year),
-                Ok(false) => {}
-                Err(error) => tracing::warn!(year, %error, "an empty year could not be dropped now"),
+            for attempt in 1.. {
+                match drop_year(&mut client, year).await {
+                    Ok(true) => dropped.push(year),
+                    Ok(false) => {}
+                    Err(error) if busy(&error, attempt).await => continue,
+                    Err(error) => {
+                        tracing::warn!(year, %error, "an empty year could not be dropped now")
+                    }
+                }
+                break;
             }
         }
         if !dropped.is_empty() {
@@ -98,18 +125,24 @@ impl Store {
         }
         Ok(dropped)
     }
+}
 
-    async fn drop_year(&self, client: &mut Client, year: i16) -> Result<bool, tokio_postgres::Error> {
-        let fill = |sql: &str| sql.replace("{year}", &year.to_string());
-        let tx = client.transaction().await?;
-        tx.execute(sql::CLUSTER_ADVISORY_XACT_LOCK, &[&PARTITION_LOCK]).await?;
-        tx.batch_execute(&format!("set local lock_timeout = {LOCK_TIMEOUT_MS}")).await?;
-        tx.batch_execute(&fill(sql::PARTITION_LOCK)).await?;
-        if !tx.query_one(&fill(sql::PARTITION_EMPTY), &[]).await?.get::<_, bool>(0) {
-            return Ok(false);
-        }
-        tx.batch_execute(&fill(sql::PARTITION_DROP)).await?;
-        tx.commit().await?;
-        Ok(true)
+async fn drop_year(client: &mut Client, year: i16) -> Result<bool, tokio_postgres::Error> {
+    let fill = |sql: &str| sql.replace("{year}", &year.to_string());
+    let tx = client.transaction().await?;
+    tx.execute(sql::CLUSTER_ADVISORY_XACT_LOCK, &[&PARTITION_LOCK])
+        .await?;
+    tx.batch_execute(&format!("set local lock_timeout = {LOCK_TIMEOUT_MS}"))
+        .await?;
+    tx.batch_execute(&fill(sql::PARTITION_LOCK)).await?;
+    if !tx
+        .query_one(&fill(sql::PARTITION_EMPTY), &[])
+        .await?
+        .get::<_, bool>(0)
+    {
+        return Ok(false);
     }
+    tx.batch_execute(&fill(sql::PARTITION_DROP)).await?;
+    tx.commit().await?;
+    Ok(true)
 }

@@ -74,7 +74,11 @@ pub(crate) fn plan(
     cold: &ColdFiles,
     known: &impl KnownCustomers,
 ) -> Plan {
-    let mut plan = Plan { outcomes: vec![None; items.len()], customers: vec![None; items.len()], new_customers: Vec::new() };
+    let mut plan = Plan {
+        outcomes: vec![None; items.len()],
+        customers: vec![None; items.len()],
+        new_customers: Vec::new(),
+    };
     let mut seen = Seen::new(existing);
     let mut making: BTreeMap<(TenantId, &str), (Uuid, usize)> = BTreeMap::new();
     let by_external_id: HashMap<(TenantId, &str), Uuid> = existing
@@ -82,8 +86,11 @@ pub(crate) fn plan(
         .iter()
         .filter_map(|c| Some(((c.tenant, c.customer.external_id.as_deref()?), c.id)))
         .collect();
-    let by_id: HashMap<(TenantId, Uuid), &Customer> =
-        existing.customers.iter().map(|c| ((c.tenant, c.id), &c.customer)).collect();
+    let by_id: HashMap<(TenantId, Uuid), &Customer> = existing
+        .customers
+        .iter()
+        .map(|c| ((c.tenant, c.id), &c.customer))
+        .collect();
 
     for (index, new) in items.iter().enumerate() {
         let invoice = &new.invoice;
@@ -94,7 +101,10 @@ pub(crate) fn plan(
         }
         plan.customers[index] = match (refs[index], &invoice.customer, invoice.customer_id) {
             (CustomerRef::ById, _, Some(id)) => {
-                let snapshot = known.by_id(tenant, id).map(|c| c.customer.clone()).or_else(|| by_id.get(&(tenant, id)).map(|c| (*c).clone()));
+                let snapshot = known
+                    .by_id(tenant, id)
+                    .map(|c| c.customer.clone())
+                    .or_else(|| by_id.get(&(tenant, id)).map(|c| (*c).clone()));
                 if snapshot.is_none() {
                     plan.outcomes[index] = Some(Outcome::CustomerNotFound);
                     continue;
@@ -106,14 +116,22 @@ pub(crate) fn plan(
                 let id = known
                     .by_external_id(tenant, key)
                     .or_else(|| by_external_id.get(&(tenant, key)).copied())
-                    .unwrap_or_else(|| making.entry((tenant, key)).or_insert_with(|| (id::new_id(invoice.created_at), index)).0);
+                    .unwrap_or_else(|| {
+                        making
+                            .entry((tenant, key))
+                            .or_insert_with(|| (id::new_id(invoice.created_at), index))
+                            .0
+                    });
                 Some(Resolved { id, snapshot: None })
             }
             _ => None,
         };
         seen.add(new);
     }
-    plan.new_customers = making.into_iter().map(|((tenant, _), (id, index))| (tenant, id, index)).collect();
+    plan.new_customers = making
+        .into_iter()
+        .map(|((tenant, _), (id, index))| (tenant, id, index))
+        .collect();
     plan
 }
 
@@ -129,10 +147,26 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn new(existing: &'a Existing) -> Self {
         Self {
-            ids: existing.ids.iter().map(|(t, id, at)| ((*t, *id), Some(*at))).collect(),
-            external_ids: existing.external_ids.iter().map(|k| ((k.tenant, k.year, k.key.as_str()), k.id)).collect(),
-            numbers: existing.numbers.iter().map(|k| ((k.tenant, k.year, k.key.as_str()), k.id)).collect(),
-            stored_keys: existing.idempotency.iter().map(|k| ((k.tenant, k.key.as_str()), k)).collect(),
+            ids: existing
+                .ids
+                .iter()
+                .map(|(t, id, at)| ((*t, *id), Some(*at)))
+                .collect(),
+            external_ids: existing
+                .external_ids
+                .iter()
+                .map(|k| ((k.tenant, k.year, k.key.as_str()), k.id))
+                .collect(),
+            numbers: existing
+                .numbers
+                .iter()
+                .map(|k| ((k.tenant, k.year, k.key.as_str()), k.id))
+                .collect(),
+            stored_keys: existing
+                .idempotency
+                .iter()
+                .map(|k| ((k.tenant, k.key.as_str()), k))
+                .collect(),
             keys_in_batch: HashSet::new(),
         }
     }
@@ -156,16 +190,18 @@ impl<'a> Seen<'a> {
                 return Some(Outcome::IdemInProgress);
             }
         }
-        if let Some(key) = invoice.external_id.as_deref() {
-            if let Some(existing) = self.external_ids.get(&(tenant, year, key)) {
-                return Some(Outcome::DuplicateExternalId(*existing));
-            }
+        if let Some(key) = invoice.external_id.as_deref()
+            && let Some(existing) = self.external_ids.get(&(tenant, year, key))
+        {
+            return Some(Outcome::DuplicateExternalId(*existing));
         }
         if self.ids.contains_key(&(tenant, invoice.id)) {
             return Some(Outcome::DuplicateId);
         }
         let number = invoice.number.as_deref()?;
-        self.numbers.get(&(tenant, year, number)).map(|existing| Outcome::DuplicateNumber(*existing))
+        self.numbers
+            .get(&(tenant, year, number))
+            .map(|existing| Outcome::DuplicateNumber(*existing))
     }
 
     fn add(&mut self, new: &'a NewInvoice) {
@@ -189,14 +225,21 @@ impl<'a> Seen<'a> {
 fn cold_conflict(new: &NewInvoice, cold: &ColdFiles) -> Option<Outcome> {
     let invoice = &new.invoice;
     let year = id::year_of(invoice.id);
-    let files = || cold.iter().filter(|(f, _)| f.tenant_id == invoice.tenant_id && f.period.year == year);
+    let files = || {
+        cold.iter()
+            .filter(|(f, _)| f.tenant_id == invoice.tenant_id && f.period.year == year)
+    };
     let external_id = invoice.external_id.as_deref();
-    if let Some(existing) = external_id.and_then(|e| files().find_map(|(_, k)| k.external_ids.get(e))) {
+    if let Some(existing) =
+        external_id.and_then(|e| files().find_map(|(_, k)| k.external_ids.get(e)))
+    {
         return Some(Outcome::DuplicateExternalId(*existing));
     }
     if new.client_id && files().any(|(_, k)| k.ids.contains(&invoice.id)) {
         return Some(Outcome::DuplicateId);
     }
     let number = invoice.number.as_deref()?;
-    files().find_map(|(_, k)| k.numbers.get(number)).map(|existing| Outcome::DuplicateNumber(*existing))
+    files()
+        .find_map(|(_, k)| k.numbers.get(number))
+        .map(|existing| Outcome::DuplicateNumber(*existing))
 }

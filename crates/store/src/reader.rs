@@ -30,30 +30,53 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the queue is full or the owner is away.
-    pub async fn get_invoice(&self, tenant: TenantId, id: Uuid) -> Result<Option<Invoice>, StoreError> {
+    pub async fn get_invoice(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> Result<Option<Invoice>, StoreError> {
         let shard = self.inner.cluster.shard_of(tenant).id;
         let (reply, answer) = oneshot::channel();
         let inner = std::sync::Arc::downgrade(&self.inner);
-        let job = Job { key: (tenant, id), reply };
-        self.inner.readers.submit(shard, job, |queue| lane(inner, shard, queue)).map_err(|e| match e {
-            Refused::Full => StoreError::Unavailable { detail: "the read queue is full".into() },
-            Refused::Closed => StoreError::Unavailable { detail: "the store is closing".into() },
-        })?;
-        answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable { detail: "the store is closing".into() }))
+        let job = Job {
+            key: (tenant, id),
+            reply,
+        };
+        self.inner
+            .readers
+            .submit(shard, job, |queue| lane(inner, shard, queue))
+            .map_err(|e| match e {
+                Refused::Full => StoreError::Unavailable {
+                    detail: "the read queue is full".into(),
+                },
+                Refused::Closed => StoreError::Unavailable {
+                    detail: "the store is closing".into(),
+                },
+            })?;
+        answer.await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable {
+                detail: "the store is closing".into(),
+            })
+        })
     }
 }
 
 async fn lane(inner: Weak<Inner>, shard: i64, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.recv().await {
-        let Some(store) = inner.upgrade().map(|inner| Store { inner }) else { return };
+        let Some(store) = inner.upgrade().map(|inner| Store { inner }) else {
+            return;
+        };
         let node = store.inner.cluster.node_of_shard(shard);
-        let Ok(_permit) = node.reads.acquire().await else { return };
+        let Ok(_permit) = node.reads.acquire().await else {
+            return;
+        };
         let mut jobs = vec![first];
         while jobs.len() < MAX_READS {
             let Ok(job) = queue.try_recv() else { break };
             jobs.push(job);
         }
-        metrics::histogram!("sheaf_read_batch").record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        metrics::histogram!("sheaf_read_batch")
+            .record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
         let keys: BTreeSet<Key> = jobs.iter().map(|j| j.key).collect();
         respond(jobs, read(&store, shard, &keys).await);
     }
@@ -70,14 +93,20 @@ fn respond(jobs: Vec<Job>, found: Result<HashMap<Key, Invoice>, StoreError>) {
             let detail = error.to_string();
             let mut first = Some(error);
             for job in jobs {
-                let error = first.take().unwrap_or_else(|| StoreError::Unavailable { detail: detail.clone() });
+                let error = first.take().unwrap_or_else(|| StoreError::Unavailable {
+                    detail: detail.clone(),
+                });
                 let _gone = job.reply.send(Err(error));
             }
         }
     }
 }
 
-async fn read(store: &Store, shard: i64, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invoice>, StoreError> {
+async fn read(
+    store: &Store,
+    shard: i64,
+    keys: &BTreeSet<Key>,
+) -> Result<HashMap<Key, Invoice>, StoreError> {
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -105,18 +134,35 @@ async fn try_read(node: &Node, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invo
     let mut conn = node.get().await?;
     let invoices = whole(&mut conn, &tenants, &years, &ids).await?;
     // The lists cross, so a row may belong to a pair that nobody asked for: it goes to nobody.
-    Ok(invoices.into_iter().map(|i| ((i.tenant_id, i.id), i)).filter(|(k, _)| keys.contains(k)).collect())
+    Ok(invoices
+        .into_iter()
+        .map(|i| ((i.tenant_id, i.id), i))
+        .filter(|(k, _)| keys.contains(k))
+        .collect())
 }
 
 /// Reads whole invoices at one snapshot, so that a header never meets the lines of another version.
-async fn whole(conn: &mut Object, tenants: &[Uuid], years: &[i16], ids: &[Uuid]) -> Result<Vec<Invoice>, StoreError> {
+async fn whole(
+    conn: &mut Object,
+    tenants: &[Uuid],
+    years: &[i16],
+    ids: &[Uuid],
+) -> Result<Vec<Invoice>, StoreError> {
     let get = conn.prepare_cached(sql::INVOICE_GET).await?;
     let lines = conn.prepare_cached(sql::LINE_GET).await?;
     let payments = conn.prepare_cached(sql::PAYMENT_GET).await?;
-    let tx = conn.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let tx = conn
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await?;
     let batch: [&(dyn ToSql + Sync); 3] = [&tenants, &years, &ids];
-    let (headers, lines, payments) =
-        tokio::try_join!(tx.query(&get, &batch), tx.query(&lines, &batch), tx.query(&payments, &batch))?;
+    let (headers, lines, payments) = tokio::try_join!(
+        tx.query(&get, &batch),
+        tx.query(&lines, &batch),
+        tx.query(&payments, &batch)
+    )?;
     tx.commit().await?;
     rows::assemble(&headers, &lines, &payments)
 }

@@ -32,8 +32,13 @@ pub(crate) type Key = (TenantId, Uuid);
 /// Puts headers, lines and payments of a snapshot together, in the order of the headers.
 ///
 /// Lines must come ordered by invoice and position, payments by invoice and id.
-pub(crate) fn assemble(headers: &[Row], lines: &[Row], payments: &[Row]) -> Result<Vec<Invoice>, StoreError> {
-    let mut by_invoice: HashMap<Key, (Vec<Line>, Vec<Payment>)> = HashMap::with_capacity(headers.len());
+pub(crate) fn assemble(
+    headers: &[Row],
+    lines: &[Row],
+    payments: &[Row],
+) -> Result<Vec<Invoice>, StoreError> {
+    let mut by_invoice: HashMap<Key, (Vec<Line>, Vec<Payment>)> =
+        HashMap::with_capacity(headers.len());
     for row in lines {
         by_invoice.entry(key(row)).or_default().0.push(line(row));
     }
@@ -45,8 +50,13 @@ pub(crate) fn assemble(headers: &[Row], lines: &[Row], payments: &[Row]) -> Resu
         .map(|row| {
             let (lines, payments) = by_invoice.remove(&key(row)).unwrap_or_default();
             let counts: (i32, i32) = (row.get(26), row.get(27));
-            if usize::try_from(counts.0) != Ok(lines.len()) || usize::try_from(counts.1) != Ok(payments.len()) {
-                return Err(StoreError::Corrupt(format!("invoice {}: lines or payments are missing", key(row).1)));
+            if usize::try_from(counts.0) != Ok(lines.len())
+                || usize::try_from(counts.1) != Ok(payments.len())
+            {
+                return Err(StoreError::Corrupt(format!(
+                    "invoice {}: lines or payments are missing",
+                    key(row).1
+                )));
             }
             header(row, lines, payments)
         })
@@ -74,9 +84,18 @@ fn header(row: &Row, lines: Vec<Line>, payments: Vec<Payment>) -> Result<Invoice
         tenant_id,
         external_id: row.get(2),
         number: row.get(3),
-        kind: row.get::<_, &str>(4).parse::<Kind>().map_err(|_| corrupt("kind"))?,
-        status: row.get::<_, &str>(5).parse::<Status>().map_err(|_| corrupt("status"))?,
-        currency: row.get::<_, &str>(6).parse::<Currency>().map_err(|_| corrupt("currency"))?,
+        kind: row
+            .get::<_, &str>(4)
+            .parse::<Kind>()
+            .map_err(|_| corrupt("kind"))?,
+        status: row
+            .get::<_, &str>(5)
+            .parse::<Status>()
+            .map_err(|_| corrupt("status"))?,
+        currency: row
+            .get::<_, &str>(6)
+            .parse::<Currency>()
+            .map_err(|_| corrupt("currency"))?,
         customer_id: row.get(7),
         customer,
         issue_date: row.get(14),
@@ -110,7 +129,13 @@ fn line(row: &Row) -> Line {
 }
 
 fn payment(row: &Row) -> Payment {
-    Payment { id: row.get(2), reference: row.get(3), amount: row.get(4), paid_on: row.get(5), method: row.get(6) }
+    Payment {
+        id: row.get(2),
+        reference: row.get(3),
+        amount: row.get(4),
+        paid_on: row.get(5),
+        method: row.get(6),
+    }
 }
 
 pub(crate) fn event(row: &Row) -> EventRow {

@@ -15,20 +15,47 @@ query!(ARCHIVE_FILE_BEFORE, "sql/queries/archive_file/before.sql");
 query!(ARCHIVE_FILE_FOR_ID, "sql/queries/archive_file/for_id.sql");
 query!(ARCHIVE_FILE_FORGET, "sql/queries/archive_file/forget.sql");
 query!(ARCHIVE_FILE_LIST, "sql/queries/archive_file/list.sql");
-query!(ARCHIVE_FILE_MARK_GARBAGE, "sql/queries/archive_file/mark_garbage.sql");
-query!(ARCHIVE_FILE_NEXT_GENERATION, "sql/queries/archive_file/next_generation.sql");
-query!(ARCHIVE_FILE_NEXT_PART, "sql/queries/archive_file/next_part.sql");
-query!(ARCHIVE_FILE_OF_YEARS, "sql/queries/archive_file/of_years.sql");
+query!(
+    ARCHIVE_FILE_MARK_GARBAGE,
+    "sql/queries/archive_file/mark_garbage.sql"
+);
+query!(
+    ARCHIVE_FILE_NEXT_GENERATION,
+    "sql/queries/archive_file/next_generation.sql"
+);
+query!(
+    ARCHIVE_FILE_NEXT_PART,
+    "sql/queries/archive_file/next_part.sql"
+);
+query!(
+    ARCHIVE_FILE_OF_YEARS,
+    "sql/queries/archive_file/of_years.sql"
+);
 query!(ARCHIVE_FILE_PUBLISH, "sql/queries/archive_file/publish.sql");
 query!(ARCHIVE_FILE_STAGE, "sql/queries/archive_file/stage.sql");
-query!(CLUSTER_ADVISORY_LOCK, "sql/queries/cluster/advisory_lock.sql");
-query!(CLUSTER_ADVISORY_XACT_LOCK, "sql/queries/cluster/advisory_xact_lock.sql");
+query!(
+    CLUSTER_ADVISORY_LOCK,
+    "sql/queries/cluster/advisory_lock.sql"
+);
+query!(
+    CLUSTER_ADVISORY_XACT_LOCK,
+    "sql/queries/cluster/advisory_xact_lock.sql"
+);
 query!(CLUSTER_HAS_CITUS, "sql/queries/cluster/has_citus.sql");
 query!(CLUSTER_HAS_HISTORY, "sql/queries/cluster/has_history.sql");
-query!(CLUSTER_SCHEMA_VERSION, "sql/queries/cluster/schema_version.sql");
-query!(CLUSTER_TRY_ADVISORY_LOCK, "sql/queries/cluster/try_advisory_lock.sql");
+query!(
+    CLUSTER_SCHEMA_VERSION,
+    "sql/queries/cluster/schema_version.sql"
+);
+query!(
+    CLUSTER_TRY_ADVISORY_LOCK,
+    "sql/queries/cluster/try_advisory_lock.sql"
+);
 query!(CUSTOMER_COPY, "sql/queries/customer/copy.sql");
-query!(CUSTOMER_FIND_EXTERNAL_IDS, "sql/queries/customer/find_external_ids.sql");
+query!(
+    CUSTOMER_FIND_EXTERNAL_IDS,
+    "sql/queries/customer/find_external_ids.sql"
+);
 query!(CUSTOMER_FIND_IDS, "sql/queries/customer/find_ids.sql");
 query!(EVENT_COPY, "sql/queries/event/copy.sql");
 query!(EVENT_GET, "sql/queries/event/get.sql");
@@ -42,7 +69,10 @@ query!(IDEMPOTENCY_GET, "sql/queries/idempotency/get.sql");
 query!(IDEMPOTENCY_STORE, "sql/queries/idempotency/store.sql");
 query!(IDEMPOTENCY_SWEEP, "sql/queries/idempotency/sweep.sql");
 query!(INVOICE_COPY, "sql/queries/invoice/copy.sql");
-query!(INVOICE_FIND_EXTERNAL_IDS, "sql/queries/invoice/find_external_ids.sql");
+query!(
+    INVOICE_FIND_EXTERNAL_IDS,
+    "sql/queries/invoice/find_external_ids.sql"
+);
 query!(INVOICE_FIND_IDS, "sql/queries/invoice/find_ids.sql");
 query!(INVOICE_FIND_NUMBERS, "sql/queries/invoice/find_numbers.sql");
 query!(INVOICE_GET, "sql/queries/invoice/get.sql");
@@ -57,16 +87,40 @@ query!(PARTITION_LOCK, "sql/queries/partition/lock.sql");
 query!(PAYMENT_COPY, "sql/queries/payment/copy.sql");
 query!(PAYMENT_GET, "sql/queries/payment/get.sql");
 query!(TENANT_CREATE, "sql/queries/tenant/create.sql");
-query!(TENANT_CREATE_MISSING, "sql/queries/tenant/create_missing.sql");
-query!(TENANT_FIND_EXTERNAL_IDS, "sql/queries/tenant/find_external_ids.sql");
+query!(
+    TENANT_CREATE_MISSING,
+    "sql/queries/tenant/create_missing.sql"
+);
+query!(
+    TENANT_FIND_EXTERNAL_IDS,
+    "sql/queries/tenant/find_external_ids.sql"
+);
 query!(TENANT_GET, "sql/queries/tenant/get.sql");
 query!(TENANT_LIST, "sql/queries/tenant/list.sql");
-query!(TENANT_PAGE_ASCENDING, "sql/queries/tenant/page_ascending.sql");
-query!(TIERING_COUNT_UNSETTLED, "sql/queries/tiering/count_unsettled.sql");
-query!(TIERING_DELETE_EVENTS, "sql/queries/tiering/delete_events.sql");
-query!(TIERING_DELETE_INVOICE_LINES, "sql/queries/tiering/delete_invoice_lines.sql");
-query!(TIERING_DELETE_INVOICES, "sql/queries/tiering/delete_invoices.sql");
-query!(TIERING_DELETE_PAYMENTS, "sql/queries/tiering/delete_payments.sql");
+query!(
+    TENANT_PAGE_ASCENDING,
+    "sql/queries/tenant/page_ascending.sql"
+);
+query!(
+    TIERING_COUNT_UNSETTLED,
+    "sql/queries/tiering/count_unsettled.sql"
+);
+query!(
+    TIERING_DELETE_EVENTS,
+    "sql/queries/tiering/delete_events.sql"
+);
+query!(
+    TIERING_DELETE_INVOICE_LINES,
+    "sql/queries/tiering/delete_invoice_lines.sql"
+);
+query!(
+    TIERING_DELETE_INVOICES,
+    "sql/queries/tiering/delete_invoices.sql"
+);
+query!(
+    TIERING_DELETE_PAYMENTS,
+    "sql/queries/tiering/delete_payments.sql"
+);
 query!(TIERING_LOCK_ROWS, "sql/queries/tiering/lock_rows.sql");
 query!(TIERING_NEXT_SETTLED, "sql/queries/tiering/next_settled.sql");
 query!(TIERING_READ_PAGE, "sql/queries/tiering/read_page.sql");

@@ -28,17 +28,39 @@ impl Store {
         answer: impl Fn(&Tenant) -> Vec<u8> + Send + Sync,
     ) -> Result<CreateOutcome<Tenant>, StoreError> {
         let now = now();
-        let tenant = Tenant { id: TenantId(id::new_id(now)), name: new.name, external_id: new.external_id, created_at: now };
+        let tenant = Tenant {
+            id: TenantId(id::new_id(now)),
+            name: new.name,
+            external_id: new.external_id,
+            created_at: now,
+        };
         let mut conn = self.inner.cluster.coordinator().get().await?;
         let tx = conn.transaction().await?;
         if let Some(stored) = replay(&tx, TenantId(Uuid::nil()), idem).await? {
             return Ok(stored);
         }
-        let inserted = tx.execute(sql::TENANT_CREATE, &[&tenant.id.0, &tenant.name, &tenant.external_id, &now]).await;
-        unique_as("duplicate_external_id", "external_id is taken by another tenant", inserted)?;
+        let inserted = tx
+            .execute(
+                sql::TENANT_CREATE,
+                &[&tenant.id.0, &tenant.name, &tenant.external_id, &now],
+            )
+            .await;
+        unique_as(
+            "duplicate_external_id",
+            "external_id is taken by another tenant",
+            inserted,
+        )?;
         if let Some(idem) = idem {
             let location = format!("/v1/tenants/{}", tenant.id);
-            idempotency::store(&tx, TenantId(Uuid::nil()), idem, &location, &answer(&tenant), now).await?;
+            idempotency::store(
+                &tx,
+                TenantId(Uuid::nil()),
+                idem,
+                &location,
+                &answer(&tenant),
+                now,
+            )
+            .await?;
         }
         tx.commit().await?;
         Ok(CreateOutcome::Created(tenant))
@@ -50,15 +72,25 @@ impl Store {
     /// When the database fails.
     pub async fn get_tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
         let conn = self.inner.cluster.coordinator().get().await?;
-        Ok(conn.query_opt(&conn.prepare_cached(sql::TENANT_GET).await?, &[&id.0]).await?.as_ref().map(tenant))
+        Ok(conn
+            .query_opt(&conn.prepare_cached(sql::TENANT_GET).await?, &[&id.0])
+            .await?
+            .as_ref()
+            .map(tenant))
     }
 
     /// All tenants, newest first.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn list_tenants(&self, before: Option<Uuid>, limit: usize) -> Result<Page<Tenant>, StoreError> {
-        let mut items = self.tenant_rows(sql::TENANT_LIST, before, limit.saturating_add(1)).await?;
+    pub async fn list_tenants(
+        &self,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page<Tenant>, StoreError> {
+        let mut items = self
+            .tenant_rows(sql::TENANT_LIST, before, limit.saturating_add(1))
+            .await?;
         let has_more = items.len() > limit;
         items.truncate(limit);
         Ok(Page { items, has_more })
@@ -68,14 +100,26 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn all_tenants_page(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Tenant>, StoreError> {
-        self.tenant_rows(sql::TENANT_PAGE_ASCENDING, after, limit).await
+    pub async fn all_tenants_page(
+        &self,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Tenant>, StoreError> {
+        self.tenant_rows(sql::TENANT_PAGE_ASCENDING, after, limit)
+            .await
     }
 
-    async fn tenant_rows(&self, query: &str, cursor: Option<Uuid>, limit: usize) -> Result<Vec<Tenant>, StoreError> {
+    async fn tenant_rows(
+        &self,
+        query: &str,
+        cursor: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Tenant>, StoreError> {
         let conn = self.inner.cluster.coordinator().get().await?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = conn.query(&conn.prepare_cached(query).await?, &[&cursor, &limit]).await?;
+        let rows = conn
+            .query(&conn.prepare_cached(query).await?, &[&cursor, &limit])
+            .await?;
         Ok(rows.iter().map(tenant).collect())
     }
 
@@ -90,7 +134,11 @@ impl Store {
     ) -> Result<HashMap<String, TenantId>, StoreError> {
         let mut conn = self.inner.cluster.coordinator().get().await?;
         let find = conn.prepare_cached(sql::TENANT_FIND_EXTERNAL_IDS).await?;
-        let read = |rows: Vec<Row>| -> HashMap<String, TenantId> { rows.iter().map(|r| (r.get(1), TenantId(r.get(0)))).collect() };
+        let read = |rows: Vec<Row>| -> HashMap<String, TenantId> {
+            rows.iter()
+                .map(|r| (r.get(1), TenantId(r.get(0))))
+                .collect()
+        };
         let found = read(conn.query(&find, &[&external_ids]).await?);
         if !create_missing || external_ids.iter().all(|e| found.contains_key(e)) {
             return Ok(found);
@@ -99,11 +147,15 @@ impl Store {
         let tx = conn.transaction().await?;
         let create = tx.prepare_cached(sql::TENANT_CREATE_MISSING).await?;
         // Sorted, so that two uploads that make the same tenants do not deadlock.
-        let mut missing: Vec<&String> = external_ids.iter().filter(|e| !found.contains_key(*e)).collect();
+        let mut missing: Vec<&String> = external_ids
+            .iter()
+            .filter(|e| !found.contains_key(*e))
+            .collect();
         missing.sort_unstable();
         missing.dedup();
         for external_id in missing {
-            tx.execute(&create, &[&id::new_id(now), external_id, &now]).await?;
+            tx.execute(&create, &[&id::new_id(now), external_id, &now])
+                .await?;
         }
         tx.commit().await?;
         Ok(read(conn.query(&find, &[&external_ids]).await?))
@@ -136,14 +188,33 @@ impl Store {
             return Ok(stored);
         }
         if tx.query_opt(sql::TENANT_GET, &[&tenant.0]).await?.is_none() {
-            return Err(StoreError::Conflict { code: "tenant_not_found", detail: "no such tenant".into() });
+            return Err(StoreError::Conflict {
+                code: "tenant_not_found",
+                detail: "no such tenant".into(),
+            });
         }
-        if tx.query_one(sql::API_KEY_COUNT, &[&tenant.0]).await?.get::<_, i64>(0) >= MAX_API_KEYS {
-            let detail = format!("a tenant has at most {MAX_API_KEYS} API keys, revoked ones included");
-            return Err(StoreError::Conflict { code: "too_many_api_keys", detail });
+        if tx
+            .query_one(sql::API_KEY_COUNT, &[&tenant.0])
+            .await?
+            .get::<_, i64>(0)
+            >= MAX_API_KEYS
+        {
+            let detail =
+                format!("a tenant has at most {MAX_API_KEYS} API keys, revoked ones included");
+            return Err(StoreError::Conflict {
+                code: "too_many_api_keys",
+                detail,
+            });
         }
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [&key.id, &tenant.0, &key.name, &key.role.as_str(), &key.prefix, &new.hash.as_slice(), &now];
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
+            &key.id,
+            &tenant.0,
+            &key.name,
+            &key.role.as_str(),
+            &key.prefix,
+            &new.hash.as_slice(),
+            &now,
+        ];
         tx.execute(sql::API_KEY_CREATE, &params).await?;
         if let Some(idem) = idem {
             let location = format!("/v1/tenants/{tenant}/api-keys/{}", key.id);
@@ -159,16 +230,28 @@ impl Store {
     /// When the database fails.
     pub async fn list_api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
         let conn = self.inner.cluster.coordinator().get().await?;
-        conn.query(sql::API_KEY_LIST, &[&tenant.0, &MAX_API_KEYS]).await?.iter().map(api_key).collect()
+        conn.query(sql::API_KEY_LIST, &[&tenant.0, &MAX_API_KEYS])
+            .await?
+            .iter()
+            .map(api_key)
+            .collect()
     }
 
     /// Revokes a key; `None` where the tenant has no such key. Revoking twice changes nothing.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn revoke_api_key(&self, tenant: TenantId, id: Uuid) -> Result<Option<ApiKey>, StoreError> {
+    pub async fn revoke_api_key(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> Result<Option<ApiKey>, StoreError> {
         let conn = self.inner.cluster.coordinator().get().await?;
-        conn.query_opt(sql::API_KEY_REVOKE, &[&tenant.0, &id, &now()]).await?.as_ref().map(api_key).transpose()
+        conn.query_opt(sql::API_KEY_REVOKE, &[&tenant.0, &id, &now()])
+            .await?
+            .as_ref()
+            .map(api_key)
+            .transpose()
     }
 
     /// The key with this SHA-256, revoked or not. Callers cache it.
@@ -178,24 +261,42 @@ impl Store {
     pub async fn find_api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
         let conn = self.inner.cluster.coordinator().get().await?;
         let find = conn.prepare_cached(sql::API_KEY_FIND).await?;
-        conn.query_opt(&find, &[&hash.as_slice()]).await?.as_ref().map(api_key).transpose()
+        conn.query_opt(&find, &[&hash.as_slice()])
+            .await?
+            .as_ref()
+            .map(api_key)
+            .transpose()
     }
 }
 
 /// The answer of an earlier request with the same key, if there is one.
-async fn replay<T>(tx: &Transaction<'_>, tenant: TenantId, idem: Option<&IdemKey>) -> Result<Option<CreateOutcome<T>>, StoreError> {
+async fn replay<T>(
+    tx: &Transaction<'_>,
+    tenant: TenantId,
+    idem: Option<&IdemKey>,
+) -> Result<Option<CreateOutcome<T>>, StoreError> {
     let Some(idem) = idem else { return Ok(None) };
     Ok(match idempotency::stored(tx, tenant, &idem.key).await? {
-        Some(Stored::Answered { fingerprint, replay }) if fingerprint == idem.fingerprint => Some(CreateOutcome::Replay(replay)),
+        Some(Stored::Answered {
+            fingerprint,
+            replay,
+        }) if fingerprint == idem.fingerprint => Some(CreateOutcome::Replay(replay)),
         Some(_) => Some(CreateOutcome::IdemMismatch),
         None => None,
     })
 }
 
-fn unique_as(code: &'static str, detail: &str, result: Result<u64, tokio_postgres::Error>) -> Result<(), StoreError> {
+fn unique_as(
+    code: &'static str,
+    detail: &str,
+    result: Result<u64, tokio_postgres::Error>,
+) -> Result<(), StoreError> {
     match result {
         Ok(_) => Ok(()),
-        Err(e) if classify(&e) == Failure::Unique => Err(StoreError::Conflict { code, detail: detail.into() }),
+        Err(e) if classify(&e) == Failure::Unique => Err(StoreError::Conflict {
+            code,
+            detail: detail.into(),
+        }),
         Err(e) => Err(e.into()),
     }
 }
@@ -207,7 +308,12 @@ pub(crate) fn now() -> DateTime<Utc> {
 }
 
 fn tenant(row: &Row) -> Tenant {
-    Tenant { id: TenantId(row.get(0)), name: row.get(1), external_id: row.get(2), created_at: row.get(3) }
+    Tenant {
+        id: TenantId(row.get(0)),
+        name: row.get(1),
+        external_id: row.get(2),
+        created_at: row.get(3),
+    }
 }
 
 fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
@@ -215,7 +321,10 @@ fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
         id: row.get(0),
         tenant_id: TenantId(row.get(1)),
         name: row.get(2),
-        role: row.get::<_, &str>(3).parse::<Role>().map_err(|()| StoreError::Corrupt("API key role".into()))?,
+        role: row
+            .get::<_, &str>(3)
+            .parse::<Role>()
+            .map_err(|()| StoreError::Corrupt("API key role".into()))?,
         prefix: row.get(4),
         created_at: row.get(5),
         revoked_at: row.get(6),

@@ -49,7 +49,10 @@ impl Store {
     /// When the database fails.
     pub async fn try_lock_tiering(&self) -> Result<Option<TieringLock>, StoreError> {
         let client = migrate::connect(&self.inner.config.database_url).await?;
-        let held: bool = client.query_one(sql::CLUSTER_TRY_ADVISORY_LOCK, &[&TIERING_LOCK]).await?.get(0);
+        let held: bool = client
+            .query_one(sql::CLUSTER_TRY_ADVISORY_LOCK, &[&TIERING_LOCK])
+            .await?
+            .get(0);
         Ok(held.then_some(TieringLock { client }))
     }
 
@@ -57,9 +60,16 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn next_settled(&self, tenant: TenantId, from: Uuid, before: Uuid) -> Result<Option<Uuid>, StoreError> {
+    pub async fn next_settled(
+        &self,
+        tenant: TenantId,
+        from: Uuid,
+        before: Uuid,
+    ) -> Result<Option<Uuid>, StoreError> {
         let conn = self.inner.cluster.owner(tenant).get().await?;
-        let row = conn.query_opt(sql::TIERING_NEXT_SETTLED, &[&tenant.0, &from, &before]).await?;
+        let row = conn
+            .query_opt(sql::TIERING_NEXT_SETTLED, &[&tenant.0, &from, &before])
+            .await?;
         Ok(row.map(|r| r.get(0)))
     }
 
@@ -69,7 +79,10 @@ impl Store {
     /// When the database fails.
     pub async fn count_unsettled(&self, tenant: TenantId, before: Uuid) -> Result<u64, StoreError> {
         let conn = self.inner.cluster.owner(tenant).get().await?;
-        let count: i64 = conn.query_one(sql::TIERING_COUNT_UNSETTLED, &[&tenant.0, &before]).await?.get(0);
+        let count: i64 = conn
+            .query_one(sql::TIERING_COUNT_UNSETTLED, &[&tenant.0, &before])
+            .await?
+            .get(0);
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -77,12 +90,24 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn snapshot_reader(&self, tenant: TenantId, period: Period, after: Option<Uuid>) -> Result<SnapshotReader, StoreError> {
+    pub async fn snapshot_reader(
+        &self,
+        tenant: TenantId,
+        period: Period,
+        after: Option<Uuid>,
+    ) -> Result<SnapshotReader, StoreError> {
         let conn = Object::take(self.inner.cluster.owner(tenant).get().await?);
-        conn.batch_execute("begin isolation level repeatable read read only").await?;
+        conn.batch_execute("begin isolation level repeatable read read only")
+            .await?;
         let (first, before) = period.id_bounds();
         // The lower bound itself is no v7 id (its version bits are zero), so "after it" includes the first.
-        Ok(SnapshotReader { conn, tenant, year: period.year, last: after.unwrap_or(first), before })
+        Ok(SnapshotReader {
+            conn,
+            tenant,
+            year: period.year,
+            last: after.unwrap_or(first),
+            before,
+        })
     }
 
     /// Step 5 of tiering: in one transaction of the tenant's shard the hot rows go and the file becomes their tier. If
@@ -92,16 +117,26 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails. The outcome of a failed commit is unknown; the catalog tells.
-    pub async fn publish_file(&self, file: &ArchiveFile, rows: &[(Uuid, i64)]) -> Result<Publish, StoreError> {
+    pub async fn publish_file(
+        &self,
+        file: &ArchiveFile,
+        rows: &[(Uuid, i64)],
+    ) -> Result<Publish, StoreError> {
         let mut conn = self.inner.cluster.owner(file.tenant_id).get().await?;
         let tx = conn.transaction().await?;
         let deleted = match delete_rows(&tx, file, rows).await? {
             Some(deleted) => deleted,
             None => return Ok(Publish::Changed),
         };
-        let expected = [file.invoices, file.lines, file.payments, file.events].map(|n| u64::try_from(n).unwrap_or(0));
+        let expected = [file.invoices, file.lines, file.payments, file.events]
+            .map(|n| u64::try_from(n).unwrap_or(0));
         if deleted != expected {
-            tracing::warn!(?deleted, ?expected, object = file.object_key, "the handover found other rows than the file holds");
+            tracing::warn!(
+                ?deleted,
+                ?expected,
+                object = file.object_key,
+                "the handover found other rows than the file holds"
+            );
             return Ok(Publish::Changed);
         }
         let sha256 = file.sha256.map(|s| s.to_vec());
@@ -132,14 +167,24 @@ impl Store {
 }
 
 /// Locks and deletes the rows; `None` where one of them has changed. Returns the rows deleted by table.
-async fn delete_rows(tx: &Transaction<'_>, file: &ArchiveFile, rows: &[(Uuid, i64)]) -> Result<Option<[u64; 4]>, StoreError> {
+async fn delete_rows(
+    tx: &Transaction<'_>,
+    file: &ArchiveFile,
+    rows: &[(Uuid, i64)],
+) -> Result<Option<[u64; 4]>, StoreError> {
     let (tenant, year) = (file.tenant_id.0, file.period.year);
     let mut deleted = [0_u64; 4];
     for chunk in rows.chunks(DELETE_CHUNK) {
         let ids: Vec<Uuid> = chunk.iter().map(|(id, _)| *id).collect();
-        let locked = tx.query(sql::TIERING_LOCK_ROWS, &[&tenant, &year, &ids]).await?;
+        let locked = tx
+            .query(sql::TIERING_LOCK_ROWS, &[&tenant, &year, &ids])
+            .await?;
         let now: HashMap<Uuid, i64> = locked.iter().map(|r| (r.get(0), r.get(1))).collect();
-        if now.len() != chunk.len() || chunk.iter().any(|(id, version)| now.get(id) != Some(version)) {
+        if now.len() != chunk.len()
+            || chunk
+                .iter()
+                .any(|(id, version)| now.get(id) != Some(version))
+        {
             return Ok(None);
         }
         let tables = [
@@ -161,12 +206,23 @@ impl SnapshotReader {
     ///
     /// # Errors
     /// When the database fails; the snapshot is lost then.
-    pub async fn next_page(&mut self, max_invoices: usize) -> Result<Vec<ArchivedInvoice>, StoreError> {
+    pub async fn next_page(
+        &mut self,
+        max_invoices: usize,
+    ) -> Result<Vec<ArchivedInvoice>, StoreError> {
         let limit = i64::try_from(max_invoices).unwrap_or(i64::MAX);
         let page = self.conn.prepare_cached(sql::TIERING_READ_PAGE).await?;
-        let mut headers = self.conn.query(&page, &[&self.tenant.0, &self.year, &self.last, &self.before, &limit]).await?;
+        let mut headers = self
+            .conn
+            .query(
+                &page,
+                &[&self.tenant.0, &self.year, &self.last, &self.before, &limit],
+            )
+            .await?;
         rows::cut(&mut headers, max_invoices, MAX_PAGE_LINES);
-        let Some(last) = headers.last() else { return Ok(Vec::new()) };
+        let Some(last) = headers.last() else {
+            return Ok(Vec::new());
+        };
         self.last = rows::key(last).1;
         let ids: Vec<Uuid> = headers.iter().map(|r| rows::key(r).1).collect();
         let (lines, payments, events) = tokio::try_join!(
@@ -176,7 +232,10 @@ impl SnapshotReader {
         )?;
         let mut by_invoice: HashMap<Uuid, Vec<EventRow>> = HashMap::with_capacity(ids.len());
         for row in &events {
-            by_invoice.entry(rows::key(row).1).or_default().push(rows::event(row));
+            by_invoice
+                .entry(rows::key(row).1)
+                .or_default()
+                .push(rows::event(row));
         }
         let invoices = rows::assemble(&headers, &lines, &payments)?;
         Ok(invoices
@@ -192,7 +251,10 @@ impl SnapshotReader {
     async fn children(&self, query: &str, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
         let (tenants, years) = ([self.tenant.0].to_vec(), [self.year].to_vec());
         let statement = self.conn.prepare_cached(query).await?;
-        Ok(self.conn.query(&statement, &[&tenants, &years, &ids]).await?)
+        Ok(self
+            .conn
+            .query(&statement, &[&tenants, &years, &ids])
+            .await?)
     }
 
     /// Ends the snapshot and closes its connection; so does dropping the reader.

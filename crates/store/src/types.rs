@@ -223,12 +223,27 @@ impl ListFilter {
     pub fn matches(&self, invoice: &Invoice) -> bool {
         self.status.is_none_or(|s| s == invoice.status)
             && self.kind.is_none_or(|k| k == invoice.kind)
-            && self.customer_id.is_none_or(|c| invoice.customer_id == Some(c))
-            && self.number.as_ref().is_none_or(|n| invoice.number.as_ref() == Some(n))
-            && self.external_id.as_ref().is_none_or(|e| invoice.external_id.as_ref() == Some(e))
-            && self.issued_from.is_none_or(|d| invoice.issue_date.is_some_and(|i| i >= d))
-            && self.issued_to.is_none_or(|d| invoice.issue_date.is_some_and(|i| i <= d))
-            && self.metadata.iter().all(|(k, v)| invoice.metadata.matches(k, v))
+            && self
+                .customer_id
+                .is_none_or(|c| invoice.customer_id == Some(c))
+            && self
+                .number
+                .as_ref()
+                .is_none_or(|n| invoice.number.as_ref() == Some(n))
+            && self
+                .external_id
+                .as_ref()
+                .is_none_or(|e| invoice.external_id.as_ref() == Some(e))
+            && self
+                .issued_from
+                .is_none_or(|d| invoice.issue_date.is_some_and(|i| i >= d))
+            && self
+                .issued_to
+                .is_none_or(|d| invoice.issue_date.is_some_and(|i| i <= d))
+            && self
+                .metadata
+                .iter()
+                .all(|(k, v)| invoice.metadata.matches(k, v))
     }
 }
 
@@ -332,7 +347,10 @@ pub struct FileKeys {
 /// know of Parquet, asks it before it lets a key in.
 pub trait ColdKeys: Send + Sync {
     /// Loads (or recalls from a bounded cache) the keys of one published file.
-    fn load<'a>(&'a self, file: &'a ArchiveFile) -> BoxFuture<'a, Result<Arc<FileKeys>, StoreError>>;
+    fn load<'a>(
+        &'a self,
+        file: &'a ArchiveFile,
+    ) -> BoxFuture<'a, Result<Arc<FileKeys>, StoreError>>;
 }
 
 /// One audit event, as it moves to the archive with its invoice.

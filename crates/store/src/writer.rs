@@ -29,24 +29,33 @@ impl Store {
         let shard = self.inner.cluster.shard_of(new.invoice.tenant_id).id;
         let (reply, answer) = oneshot::channel();
         let inner = std::sync::Arc::downgrade(&self.inner);
-        self.inner.writers.submit(shard, Job { new, reply }, |queue| lane(inner, shard, queue)).map_err(|e| match e {
-            Refused::Full => CreateError::Busy,
-            Refused::Closed => CreateError::Store(closing()),
-        })?;
+        self.inner
+            .writers
+            .submit(shard, Job { new, reply }, |queue| lane(inner, shard, queue))
+            .map_err(|e| match e {
+                Refused::Full => CreateError::Busy,
+                Refused::Closed => CreateError::Store(closing()),
+            })?;
         answer.await.unwrap_or_else(|_| Err(closing().into()))
     }
 }
 
 fn closing() -> StoreError {
-    StoreError::Unavailable { detail: "the store is closing".into() }
+    StoreError::Unavailable {
+        detail: "the store is closing".into(),
+    }
 }
 
 async fn lane(inner: Weak<Inner>, shard: i64, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.recv().await {
-        let Some(store) = inner.upgrade().map(|inner| Store { inner }) else { return };
+        let Some(store) = inner.upgrade().map(|inner| Store { inner }) else {
+            return;
+        };
         // The permit comes first: what arrives while the node is busy with others joins this flush.
         let node = store.inner.cluster.node_of_shard(shard);
-        let Ok(_permit) = node.flushes.acquire().await else { return };
+        let Ok(_permit) = node.flushes.acquire().await else {
+            return;
+        };
         let mut lines = first.new.invoice.lines.len();
         let mut jobs = vec![first];
         while jobs.len() < MAX_INVOICES && lines < MAX_LINES {
@@ -54,7 +63,8 @@ async fn lane(inner: Weak<Inner>, shard: i64, mut queue: mpsc::Receiver<Job>) {
             lines += job.new.invoice.lines.len();
             jobs.push(job);
         }
-        metrics::histogram!("sheaf_flush_invoices").record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        metrics::histogram!("sheaf_flush_invoices")
+            .record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
         flush(&store, shard, jobs).await;
     }
 }
@@ -73,7 +83,9 @@ async fn flush(store: &Store, shard: i64, jobs: Vec<Job>) {
             let detail = error.to_string();
             let mut first = Some(error);
             for reply in replies {
-                let error = first.take().unwrap_or_else(|| StoreError::Unavailable { detail: detail.clone() });
+                let error = first.take().unwrap_or_else(|| StoreError::Unavailable {
+                    detail: detail.clone(),
+                });
                 let _gone = reply.send(Err(error.into()));
             }
         }
@@ -86,7 +98,9 @@ fn answer(new: NewInvoice, outcome: Outcome) -> Result<Created, CreateError> {
         Outcome::Replay(replay) => Ok(Created::Replay(replay)),
         Outcome::IdemMismatch => Err(CreateError::IdemMismatch),
         Outcome::IdemInProgress => Err(CreateError::IdemInProgress),
-        Outcome::DuplicateExternalId(existing) => Err(CreateError::DuplicateExternalId { existing }),
+        Outcome::DuplicateExternalId(existing) => {
+            Err(CreateError::DuplicateExternalId { existing })
+        }
         Outcome::DuplicateNumber(existing) => Err(CreateError::DuplicateNumber { existing }),
         Outcome::DuplicateId => Err(CreateError::DuplicateId),
         Outcome::CustomerNotFound => Err(CreateError::CustomerNotFound),

@@ -1,6 +1,6 @@
 -- partition/empty
 -- Events outlive nothing: those of an archived invoice have left with it.
-select not exists (select from invoices_y{year})
-   and not exists (select from invoice_lines_y{year})
-   and not exists (select from payments_y{year})
-   and not exists (select from events_y{year})
+select not exists (select 1 from invoices_y{year})
+   and not exists (select 1 from invoice_lines_y{year})
+   and not exists (select 1 from payments_y{year})
+   and not exists (select 1 from events_y{year})

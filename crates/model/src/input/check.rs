@@ -26,13 +26,18 @@ impl At {
     }
 }
 
-/// The bounds of a number.
+/// A rule of a number, and the code and detail of breaking it.
+pub(super) type Rule = (fn(Decimal) -> bool, &'static str, &'static str);
+
+/// What a number must be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// Absolute values are smaller than this.
     pub(super) below: Decimal,
     /// Decimals at most.
     pub(super) decimals: u32,
+    /// Its sign, or a smaller range.
+    pub(super) rule: Rule,
 }
 
 /// The mistakes found so far.
@@ -111,6 +116,11 @@ impl Mistakes {
             );
             return None;
         }
+        let (holds, code, detail) = bounds.rule;
+        if !holds(value) {
+            self.note(at, name, code, detail);
+            return None;
+        }
         Some(value)
     }
 
@@ -141,21 +151,6 @@ impl Mistakes {
         } else {
             self.number(at, name, field, bounds)
         }
-    }
-
-    /// Notes a mistake unless `holds`, which it returns.
-    pub(super) fn unless(
-        &mut self,
-        holds: bool,
-        at: At,
-        name: &str,
-        code: &'static str,
-        detail: &str,
-    ) -> bool {
-        if !holds {
-            self.note(at, name, code, detail);
-        }
-        holds
     }
 
     /// A date that may be absent.

@@ -281,11 +281,6 @@ fn each_mistake_has_its_code() {
         ),
         (
             "/lines/0/unit_price",
-            json!("999999999999"),
-            "lines[0].unit_price X",
-        ),
-        (
-            "/lines/0/unit_price",
             json!(null),
             "lines[0].unit_price missing_field",
         ),
@@ -412,9 +407,6 @@ fn each_mistake_has_its_code() {
         ),
         ("/colour", json!("red"), "colour unknown_field"),
     ] {
-        if expected.ends_with(" X") {
-            continue;
-        }
         refuse(&with(pointer, value), expected);
     }
 }

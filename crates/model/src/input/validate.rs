@@ -1,33 +1,59 @@
 //! The rules that make an [`Invoice`] of an [`InvoiceInput`].
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::check::{At, Bounds, Mistakes, text_mistake};
+use super::check::{At, Bounds, Mistakes, Rule, text_mistake};
+use super::payments::{check_paid, check_payments};
 use super::read::{Field, Object};
-use super::{Context, CustomerInput, InvoiceInput, LineInput, PaymentInput, TenantRef};
-use crate::decimal::{is_amount, render_amount};
+use super::{Context, CustomerInput, InvoiceInput, LineInput, TenantRef};
+use crate::decimal::render_amount;
 use crate::rules::{self, LineFault, Totals};
 use crate::{
-    Currency, Customer, FieldError, Invalid, Invoice, Kind, Line, Payment, Status, TenantId, id,
-    limits,
+    Currency, Customer, FieldError, Invalid, Invoice, Kind, Line, Status, TenantId, id, limits,
 };
 
-/// Quantities and unit prices: DECIMAL(18,6).
-const FINE: Bounds = Bounds {
-    below: limits::FINE_BOUND,
-    decimals: limits::FINE_DECIMALS,
-};
+const QUANTITY: Bounds = fine((
+    |value| value > Decimal::ZERO,
+    "quantity_not_positive",
+    "must be greater than 0",
+));
+const UNIT_PRICE: Bounds = fine((
+    |value| value >= Decimal::ZERO,
+    "unit_price_negative",
+    "must not be negative",
+));
+const TAX_RATE: Bounds = fine((
+    |value| value >= Decimal::ZERO && value <= Decimal::ONE,
+    "tax_rate_out_of_range",
+    "a fraction from 0 to 1: 0.2 is 20 %",
+));
+const DISCOUNT: Rule = (
+    |value| value >= Decimal::ZERO,
+    "discount_negative",
+    "must not be negative",
+);
+/// The total needs no rule of its own: it must be the sum.
+const ANY: Rule = (|_| true, "", "");
 
-/// Amounts: DECIMAL(18,4), in the decimals of the currency. An unknown currency is one mistake, and must not make
+/// DECIMAL(18,6), and a rule.
+const fn fine(rule: Rule) -> Bounds {
+    Bounds {
+        below: limits::FINE_BOUND,
+        decimals: limits::FINE_DECIMALS,
+        rule,
+    }
+}
+
+/// DECIMAL(18,4) in the decimals of the currency, and a rule. An unknown currency is one mistake, and must not make
 /// further ones of its amounts.
-fn amounts(currency: Option<Currency>) -> Bounds {
+pub(super) fn amount(currency: Option<Currency>, rule: Rule) -> Bounds {
+    let decimals = currency.map_or(limits::AMOUNT_DECIMALS, Currency::exponent);
     Bounds {
         below: limits::AMOUNT_BOUND,
-        decimals: currency.map_or(limits::AMOUNT_DECIMALS, Currency::exponent),
+        decimals,
+        rule,
     }
 }
 
@@ -83,18 +109,7 @@ impl InvoiceInput {
             .optional(at, "kind", self.kind)
             .unwrap_or(Kind::Invoice);
         let currency = mistakes.required(at, "currency", self.currency);
-        let customer_id = mistakes.optional(at, "customer_id", self.customer_id);
-        if customer_id.is_some() && self.customer.is_some() {
-            mistakes.note(
-                at,
-                "customer",
-                "customer_ambiguous",
-                "name customer_id or customer, not both",
-            );
-        }
-        let customer = self
-            .customer
-            .and_then(|Object(customer)| check_customer(customer, mistakes));
+        let (customer_id, customer) = check_customers(self.customer_id, self.customer, mistakes);
         let (issued, issue_date) = check_status(self.status, self.issue_date, now, mistakes);
         let due_date = mistakes.date(at, "due_date", self.due_date);
         if issue_date
@@ -113,7 +128,7 @@ impl InvoiceInput {
         let metadata = mistakes
             .optional(at, "metadata", self.metadata)
             .unwrap_or_default();
-        let sent_total = mistakes.number(at, "total", self.total, amounts(currency));
+        let sent_total = mistakes.number(at, "total", self.total, amount(currency, ANY));
 
         // Sums of mistaken parts would only add mistakes that are none.
         if !mistakes.none() {
@@ -206,6 +221,27 @@ fn check_status(
     )
 }
 
+/// The customer, by one of its two names.
+fn check_customers(
+    id: Option<Field<Uuid>>,
+    customer: Option<Object<CustomerInput>>,
+    mistakes: &mut Mistakes,
+) -> (Option<Uuid>, Option<Customer>) {
+    if id.is_some() && customer.is_some() {
+        mistakes.note(
+            At::Root,
+            "customer",
+            "customer_ambiguous",
+            "name customer_id or customer, not both",
+        );
+    }
+    let id = mistakes.optional(At::Root, "customer_id", id);
+    (
+        id,
+        customer.and_then(|Object(customer)| check_customer(customer, mistakes)),
+    )
+}
+
 fn check_customer(input: CustomerInput, mistakes: &mut Mistakes) -> Option<Customer> {
     let at = At::Customer;
     let external_id = mistakes.required_text(
@@ -268,54 +304,11 @@ fn check_line(
         input.description,
         limits::MAX_DESCRIPTION,
     );
-    let quantity = mistakes
-        .required_number(at, "quantity", input.quantity, FINE)
-        .filter(|quantity| {
-            let detail = "must be greater than 0";
-            mistakes.unless(
-                *quantity > Decimal::ZERO,
-                at,
-                "quantity",
-                "quantity_not_positive",
-                detail,
-            )
-        });
-    let unit_price = mistakes
-        .required_number(at, "unit_price", input.unit_price, FINE)
-        .filter(|price| {
-            let detail = "must not be negative";
-            mistakes.unless(
-                *price >= Decimal::ZERO,
-                at,
-                "unit_price",
-                "unit_price_negative",
-                detail,
-            )
-        });
-    let discount = mistakes
-        .number_or_zero(at, "discount", input.discount, amounts(currency))
-        .filter(|discount| {
-            let detail = "must not be negative";
-            mistakes.unless(
-                *discount >= Decimal::ZERO,
-                at,
-                "discount",
-                "discount_negative",
-                detail,
-            )
-        });
-    let tax_rate = mistakes
-        .number_or_zero(at, "tax_rate", input.tax_rate, FINE)
-        .filter(|rate| {
-            let fraction = *rate >= Decimal::ZERO && *rate <= Decimal::ONE;
-            mistakes.unless(
-                fraction,
-                at,
-                "tax_rate",
-                "tax_rate_out_of_range",
-                "a fraction from 0 to 1: 0.2 is 20 %",
-            )
-        });
+    let quantity = mistakes.required_number(at, "quantity", input.quantity, QUANTITY);
+    let unit_price = mistakes.required_number(at, "unit_price", input.unit_price, UNIT_PRICE);
+    let discount =
+        mistakes.number_or_zero(at, "discount", input.discount, amount(currency, DISCOUNT));
+    let tax_rate = mistakes.number_or_zero(at, "tax_rate", input.tax_rate, TAX_RATE);
     let (discount, tax_rate) = (discount?, tax_rate?);
     let (description, quantity, unit_price) = (description?, quantity?, unit_price?);
     match rules::line_amounts(
@@ -359,93 +352,6 @@ fn check_line(
     }
 }
 
-fn check_payments(
-    input: Option<Vec<Object<PaymentInput>>>,
-    currency: Option<Currency>,
-    issued: bool,
-    now: DateTime<Utc>,
-    mistakes: &mut Mistakes,
-) -> Vec<Payment> {
-    let input = input.unwrap_or_default();
-    if input.len() > limits::MAX_PAYMENTS {
-        mistakes.note(
-            At::Root,
-            "payments",
-            "too_many_payments",
-            "an invoice has at most 1,000 payments",
-        );
-        return Vec::new();
-    }
-    if !input.is_empty() && !issued {
-        mistakes.note(
-            At::Root,
-            "payments",
-            "payment_on_draft",
-            "a draft cannot be paid",
-        );
-    }
-    let sent = input.len();
-    let check = |(index, Object(payment))| {
-        check_payment(At::Payment(index), payment, currency, now, mistakes)
-    };
-    let payments: Vec<Payment> = input.into_iter().enumerate().filter_map(check).collect();
-    // With a mistaken payment dropped, the indexes would be wrong; the client comes back anyway.
-    if payments.len() > 1 && payments.len() == sent {
-        check_references(&payments, mistakes);
-    }
-    payments
-}
-
-fn check_references(payments: &[Payment], mistakes: &mut Mistakes) {
-    let mut seen = HashSet::with_capacity(payments.len());
-    for (index, payment) in payments.iter().enumerate() {
-        if !seen.insert(payment.reference.as_str()) {
-            let detail = "another payment of the invoice has this reference";
-            mistakes.note(
-                At::Payment(index),
-                "reference",
-                "duplicate_payment_reference",
-                detail,
-            );
-        }
-    }
-}
-
-fn check_payment(
-    at: At,
-    input: PaymentInput,
-    currency: Option<Currency>,
-    now: DateTime<Utc>,
-    mistakes: &mut Mistakes,
-) -> Option<Payment> {
-    let reference = mistakes.required_text(at, "reference", input.reference, limits::MAX_REFERENCE);
-    let amount = mistakes
-        .required_number(at, "amount", input.amount, amounts(currency))
-        .filter(|amount| {
-            let detail = "must be greater than 0";
-            mistakes.unless(
-                *amount > Decimal::ZERO,
-                at,
-                "amount",
-                "payment_not_positive",
-                detail,
-            )
-        });
-    if input.paid_on.is_none() {
-        mistakes.missing(at, "paid_on");
-    }
-    let paid_on = mistakes.date(at, "paid_on", input.paid_on);
-    let method = mistakes.required_text(at, "method", input.method, limits::MAX_METHOD);
-    Some(Payment {
-        // Ids of one millisecond ascend on a thread, so that the payments keep their order.
-        id: id::new_id(now),
-        reference: reference?,
-        amount: amount?,
-        paid_on: paid_on?,
-        method: method?,
-    })
-}
-
 fn check_totals(
     lines: &[Line],
     sent: Option<Decimal>,
@@ -471,41 +377,4 @@ fn check_totals(
         );
     }
     Some(totals)
-}
-
-fn check_paid(
-    payments: &[Payment],
-    total: Decimal,
-    currency: Currency,
-    mistakes: &mut Mistakes,
-) -> Option<Decimal> {
-    let paid = payments.iter().try_fold(Decimal::ZERO, |sum, payment| {
-        sum.checked_add(payment.amount)
-    });
-    match paid.filter(|paid| is_amount(*paid)) {
-        Some(paid) if paid <= total => Some(paid),
-        Some(paid) => {
-            let exponent = currency.exponent();
-            let (paid, total) = (
-                render_amount(paid, exponent),
-                render_amount(total, exponent),
-            );
-            mistakes.note(
-                At::Root,
-                "payments",
-                "overpaid",
-                &format!("{paid} paid of {total}"),
-            );
-            None
-        }
-        None => {
-            mistakes.note(
-                At::Root,
-                "payments",
-                "amount_out_of_range",
-                "the payments are too large",
-            );
-            None
-        }
-    }
 }

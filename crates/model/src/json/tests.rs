@@ -81,7 +81,7 @@ fn refusals_have_their_codes() {
     );
     // Small as sent, large in normal form.
     assert_eq!(
-        code(&format!(r#"{{"a":[{}1]}}"#, "1e100,".repeat(1000))),
+        code(&format!(r#"{{"a":[{}1]}}"#, "1e99,".repeat(1000))),
         "metadata_too_large"
     );
     for number in [
@@ -156,7 +156,7 @@ fn any_json() -> impl Strategy<Value = String> {
         any::<String>().prop_map(|text| serde_json::to_string(&text.replace('\0', "")).unwrap()),
         "\"(\\\\u00[1-9a-f][0-9a-f]|[a-c]|\\\\/){0,4}\"",
     ];
-    let number = "-?(0|[1-9][0-9]{0,12})(\\.[0-9]{1,6})?([eE][+-]?[0-9]{1,2})?";
+    let number = "-?(0|[1-9][0-9]{0,12})(\\.[0-9]{1,6})?([eE][+-]?[0-7]?[0-9])?";
     let leaf = prop_oneof![
         Just("true".to_owned()),
         Just("null".to_owned()),
@@ -216,22 +216,3 @@ proptest! {
         let _ = Metadata::from_stored(text).matches(&key, &value);
     }
 }
-
-// TEMP-BEGIN
-#[test]
-fn temp_dump() {
-    use proptest::strategy::ValueTree;
-    use std::io::Write;
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut file = std::fs::File::create("/tmp/pg-model/pairs.txt").unwrap();
-    for _ in 0..20000 {
-        let json = any_json().new_tree(&mut runner).unwrap().current();
-        let raw = format!("{{\"v\":{json}}}");
-        if raw.contains('\n') || raw.contains('\r') { continue; }
-        if let Ok(m) = Metadata::parse(&raw) {
-            let esc = |t: &str| t.replace('\\', "\\\\").replace('\t', "\\t");
-            writeln!(file, "{}\t{}", esc(&raw), esc(m.as_str())).unwrap();
-        }
-    }
-}
-// TEMP-END

@@ -1,0 +1,84 @@
+//! A store on the shared cluster, and invoices to put into it. Every test makes its own tenant.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sheaf_model::input::Context;
+use sheaf_model::{InvoiceInput, TenantId};
+use sheaf_store::{CreateOutcome, NewInvoice, NewTenant, Store, StoreConfig};
+
+/// Migrates (idempotent, serialised by the store's own lock) and connects.
+pub async fn store() -> Store {
+    let url = sheaf_local::test_env().database_url;
+    sheaf_store::migrate(&url, 8).await.expect("migrations");
+    Store::connect(StoreConfig::new(url))
+        .await
+        .expect("a store")
+}
+
+/// A connection beside the store, to look at the tables or to interfere.
+pub async fn raw() -> tokio_postgres::Client {
+    let url = sheaf_local::test_env().database_url;
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    client
+}
+
+pub async fn tenant(store: &Store) -> TenantId {
+    let new = NewTenant {
+        name: "test".into(),
+        external_id: None,
+    };
+    match store
+        .create_tenant(new, None, |_| Vec::new())
+        .await
+        .expect("a tenant")
+    {
+        CreateOutcome::Created(tenant) => tenant.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(Utc::now().timestamp_micros()).unwrap()
+}
+
+/// A validated invoice from JSON in the API's form.
+pub fn invoice(tenant: TenantId, json: &serde_json::Value) -> NewInvoice {
+    let input = InvoiceInput::parse(json.to_string().as_bytes()).expect("an input");
+    let client_id = json.get("id").is_some();
+    let invoice = input
+        .into_invoice(&Context {
+            tenant_id: tenant,
+            now: now(),
+        })
+        .expect("a valid invoice");
+    NewInvoice {
+        invoice,
+        client_id,
+        actor: Arc::from("test"),
+        request_id: Arc::from("test"),
+        idem: None,
+    }
+}
+
+/// One line of 10.00 GBP, with these members besides.
+pub fn simple(tenant: TenantId, extra: serde_json::Value) -> NewInvoice {
+    let mut json = serde_json::json!({
+        "currency": "GBP",
+        "lines": [{"description": "work", "quantity": "2", "unit_price": "5.00"}],
+    });
+    for (key, value) in extra.as_object().cloned().unwrap_or_default() {
+        json[key] = value;
+    }
+    invoice(tenant, &json)
+}

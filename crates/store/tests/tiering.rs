@@ -1,0 +1,325 @@
+//! The hot tier's half of tiering: snapshot, handover, partitions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::json;
+use sheaf_model::{Period, TenantId};
+use sheaf_store::{
+    ArchiveFile, ColdKeys, FileKeys, FileState, LineOutcome, ListFilter, Publish, Store, StoreError,
+};
+use support::{raw, simple, store, tenant};
+use uuid::Uuid;
+
+const PAID: &str =
+    r#"[{"reference": "p", "amount": "10.00", "paid_on": "2012-05-20", "method": "card"}]"#;
+
+fn paid(tenant: TenantId, day: &str, external_id: &str) -> sheaf_store::NewInvoice {
+    let payments: serde_json::Value = serde_json::from_str(PAID).unwrap();
+    simple(
+        tenant,
+        json!({"issue_date": day, "external_id": external_id, "payments": payments}),
+    )
+}
+
+fn may() -> Period {
+    "2012-05".parse().unwrap()
+}
+
+/// Stages a file of everything settled in May 2012, with the figures that publishing checks.
+async fn staged(store: &Store, tenant: TenantId) -> (ArchiveFile, Vec<(Uuid, i64)>) {
+    let mut file = store
+        .stage_file(tenant, may(), 1, None, |p, g| format!("{tenant}/p{p}-g{g}"))
+        .await
+        .unwrap();
+    let mut reader = store.snapshot_reader(tenant, may(), None).await.unwrap();
+    let mut rows = Vec::new();
+    loop {
+        let page = reader.next_page(2).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        for archived in page {
+            file.invoices += 1;
+            file.lines += i64::try_from(archived.invoice.lines.len()).unwrap();
+            file.payments += i64::try_from(archived.invoice.payments.len()).unwrap();
+            file.events += i64::try_from(archived.events.len()).unwrap();
+            rows.push((archived.invoice.id, archived.invoice.version));
+        }
+    }
+    reader.finish().await.unwrap();
+    assert!(rows.is_sorted());
+    file.min_id = rows.first().unwrap().0;
+    file.max_id = rows.last().unwrap().0;
+    file.sha256 = Some([7; 32]);
+    (file, rows)
+}
+
+async fn hot(store: &Store, tenant: TenantId) -> usize {
+    store
+        .list_invoices(tenant, &ListFilter::default(), None, 100)
+        .await
+        .unwrap()
+        .items
+        .len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handover_takes_exactly_the_settled_rows_of_its_tenant() {
+    let store = store().await;
+    let (tenant, stranger) = (tenant(&store).await, tenant(&store).await);
+    for owner in [tenant, stranger] {
+        let mut chunk: Vec<_> = (0..5)
+            .map(|n| paid(owner, "2012-05-05", &format!("e{n}")))
+            .collect();
+        chunk.push(simple(owner, json!({"issue_date": "2012-05-06"})));
+        chunk.push(paid(owner, "2012-06-01", "june"));
+        store.write_chunk(chunk).await.unwrap();
+    }
+    let (from, before) = may().id_bounds();
+    let first = store
+        .next_settled(tenant, from, before)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(store.count_unsettled(tenant, before).await.unwrap(), 1);
+    let (file, rows) = staged(&store, tenant).await;
+    assert_eq!(
+        (file.invoices, file.part, file.generation, rows[0].0),
+        (5, 0, 1, first)
+    );
+    assert_eq!(
+        store.publish_file(&file, &rows).await.unwrap(),
+        Publish::Done
+    );
+    assert_eq!(
+        (hot(&store, tenant).await, hot(&store, stranger).await),
+        (2, 7)
+    );
+    assert_eq!(
+        store.next_settled(tenant, from, before).await.unwrap(),
+        None
+    );
+    let found = store.archive_files_for_id(tenant, first).await.unwrap();
+    assert_eq!(
+        (found.len(), found[0].state, found[0].invoices),
+        (1, FileState::Published, 5)
+    );
+    assert!(
+        store
+            .archive_files_for_id(stranger, first)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    // A second handover of the same rows finds them gone, and a published file is nobody's garbage.
+    assert_eq!(
+        store.publish_file(&file, &rows).await.unwrap(),
+        Publish::Changed
+    );
+    assert!(!store.mark_garbage(&file).await.unwrap());
+    let leftovers: i64 = raw()
+        .await
+        .query_one(
+            "select (select count(*) from invoice_lines where tenant_id = $1) + (select count(*) from payments where tenant_id = $1)
+                  + (select count(*) from events where tenant_id = $1)",
+            &[&tenant.0],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(
+        leftovers,
+        2 + 1 + 2,
+        "lines, payments and events of what stayed"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handover_of_anything_that_changed_does_nothing() {
+    let store = store().await;
+    let tenant = tenant(&store).await;
+    store
+        .write_chunk(
+            (0..3)
+                .map(|n| paid(tenant, "2012-05-05", &format!("e{n}")))
+                .collect(),
+        )
+        .await
+        .unwrap();
+    let (file, rows) = staged(&store, tenant).await;
+    let db = raw().await;
+    db.execute(
+        "update invoices set version = version + 1 where tenant_id = $1 and id = $2",
+        &[&tenant.0, &rows[1].0],
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        store.publish_file(&file, &rows).await.unwrap(),
+        Publish::Changed
+    );
+    assert_eq!(hot(&store, tenant).await, 3);
+    // The next attempt has a generation of its own, and an attempt that was given up cannot publish.
+    let (second, rows) = staged(&store, tenant).await;
+    assert_eq!((second.part, second.generation), (0, 2));
+    assert!(store.mark_garbage(&second).await.unwrap());
+    assert_eq!(
+        store.publish_file(&second, &rows).await.unwrap(),
+        Publish::Changed
+    );
+    assert_eq!(hot(&store, tenant).await, 3);
+    // A row beside the ones that were read (an event without a new version) is not lost either.
+    let (mut third, rows) = staged(&store, tenant).await;
+    third.events -= 1;
+    assert_eq!(
+        store.publish_file(&third, &rows).await.unwrap(),
+        Publish::Changed
+    );
+    third.events += 1;
+    assert_eq!(
+        store.publish_file(&third, &rows).await.unwrap(),
+        Publish::Done
+    );
+    assert_eq!(hot(&store, tenant).await, 0);
+}
+
+struct Keys(Arc<FileKeys>);
+
+impl ColdKeys for Keys {
+    fn load<'a>(&'a self, _: &'a ArchiveFile) -> BoxFuture<'a, Result<Arc<FileKeys>, StoreError>> {
+        Box::pin(async { Ok(self.0.clone()) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn archived_keys_stay_taken() {
+    let store = store().await;
+    let tenant = tenant(&store).await;
+    let new = paid(tenant, "2012-05-05", "e");
+    let id = new.invoice.id;
+    store.write_chunk(vec![new]).await.unwrap();
+    let (file, rows) = staged(&store, tenant).await;
+    store.publish_file(&file, &rows).await.unwrap();
+    let again = || paid(tenant, "2012-05-05", "e");
+    assert!(
+        matches!(
+            store.write_chunk(vec![again()]).await,
+            Err(StoreError::Cold { .. })
+        ),
+        "no sight of the archive"
+    );
+    let keys = FileKeys {
+        ids: [id].into(),
+        external_ids: [("e".into(), id)].into(),
+        ..FileKeys::default()
+    };
+    store.set_cold_keys(Arc::new(Keys(Arc::new(keys))));
+    assert_eq!(
+        store.write_chunk(vec![again()]).await.unwrap(),
+        [LineOutcome::Duplicate(id)]
+    );
+    let outcomes = store
+        .write_chunk(vec![
+            paid(tenant, "2012-07-05", "other"),
+            simple(tenant, json!({"id": id})),
+        ])
+        .await
+        .unwrap();
+    assert_eq!(outcomes, [LineOutcome::Created, LineOutcome::Duplicate(id)]);
+    let mut upload = store
+        .begin_atomic(Some(tenant), &[2012].into())
+        .await
+        .unwrap();
+    assert_eq!(
+        upload.write(vec![again()]).await.unwrap(),
+        [LineOutcome::Duplicate(id)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_year_comes_back_when_it_is_written_again() {
+    let store = store().await;
+    let tenant = tenant(&store).await;
+    store
+        .write_chunk(vec![simple(
+            tenant,
+            json!({"issue_date": "1971-05-05", "external_id": "e"}),
+        )])
+        .await
+        .unwrap();
+    assert!(
+        !store.drop_empty_years(1972).await.unwrap().contains(&1971),
+        "not empty"
+    );
+    let db = raw().await;
+    for table in ["invoices", "invoice_lines", "payments", "events"] {
+        db.execute(
+            &format!("delete from {table} where tenant_id = $1 and year = 1971"),
+            &[&tenant.0],
+        )
+        .await
+        .unwrap();
+    }
+    let other = support::store().await;
+    // Another process's store still believes in the partition.
+    other
+        .write_chunk(vec![simple(
+            tenant,
+            json!({"issue_date": "1971-05-05", "external_id": "gone"}),
+        )])
+        .await
+        .unwrap();
+    db.execute(
+        "delete from invoices where tenant_id = $1 and year = 1971",
+        &[&tenant.0],
+    )
+    .await
+    .unwrap();
+    db.execute(
+        "delete from invoice_lines where tenant_id = $1 and year = 1971",
+        &[&tenant.0],
+    )
+    .await
+    .unwrap();
+    db.execute(
+        "delete from events where tenant_id = $1 and year = 1971",
+        &[&tenant.0],
+    )
+    .await
+    .unwrap();
+    assert!(store.drop_empty_years(1972).await.unwrap().contains(&1971));
+    let outcomes = other
+        .write_chunk(vec![simple(
+            tenant,
+            json!({"issue_date": "1971-05-05", "external_id": "e"}),
+        )])
+        .await
+        .unwrap();
+    assert_eq!(outcomes, [LineOutcome::Created]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_runner_at_a_time() {
+    let (one, two) = (store().await, store().await);
+    // Other tests of the suite may run tiering at this moment.
+    let lock = loop {
+        if let Some(lock) = one.try_lock_tiering().await.unwrap() {
+            break lock;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert!(lock.still_held().await);
+    assert!(two.try_lock_tiering().await.unwrap().is_none());
+    lock.release();
+    for _ in 0..100 {
+        if two.try_lock_tiering().await.unwrap().is_some() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("a released lock stays taken");
+}
