@@ -38,7 +38,10 @@ pub(crate) struct Contents {
 }
 
 /// Fetches the whole object, checks size and hash, and decodes every row.
-pub(crate) async fn read_back(storage: &dyn ColdStorage, expected: Expected) -> Result<Contents, ArchiveError> {
+pub(crate) async fn read_back(
+    storage: &dyn ColdStorage,
+    expected: Expected,
+) -> Result<Contents, ArchiveError> {
     let copy = NamedTempFile::with_prefix("sheaf-check-")?.into_temp_path();
     let fetched = storage.get_to_file(&expected.object_key, &copy).await?;
     if fetched.bytes != expected.bytes {
@@ -46,7 +49,10 @@ pub(crate) async fn read_back(storage: &dyn ColdStorage, expected: Expected) -> 
         return Err(ArchiveError::corrupt(&expected.object_key, detail));
     }
     if fetched.sha256 != expected.sha256 {
-        return Err(ArchiveError::corrupt(&expected.object_key, "the checksum differs"));
+        return Err(ArchiveError::corrupt(
+            &expected.object_key,
+            "the checksum differs",
+        ));
     }
     tokio::task::spawn_blocking(move || decode(&copy, &expected)).await?
 }
@@ -54,13 +60,17 @@ pub(crate) async fn read_back(storage: &dyn ColdStorage, expected: Expected) -> 
 fn decode(path: &Path, expected: &Expected) -> Result<Contents, ArchiveError> {
     let key = expected.object_key.as_str();
     let corrupt = |e: &dyn std::fmt::Display| ArchiveError::corrupt(key, e);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(|e| corrupt(&e))?;
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(File::open(path)?).map_err(|e| corrupt(&e))?;
     // The same checks as a reader's.
     Footer::of_metadata(key, expected.tenant, builder.metadata().as_ref().clone())?;
     if entry(builder.metadata(), meta::PERIOD) != Some(expected.period.to_string().as_str()) {
         return Err(corrupt(&"written for another period"));
     }
-    let reader = builder.with_batch_size(BATCH).build().map_err(|e| corrupt(&e))?;
+    let reader = builder
+        .with_batch_size(BATCH)
+        .build()
+        .map_err(|e| corrupt(&e))?;
     let (mut totals, mut ids) = (Totals::default(), Vec::new());
     for batch in reader {
         let batch = batch.map_err(|e| corrupt(&e))?;

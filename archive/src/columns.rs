@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Date32Builder, Decimal128Builder, Int32Builder, Int64Builder, ListArray, RecordBatch, StringBuilder,
-    StructArray, TimestampMicrosecondBuilder,
+    ArrayRef, Date32Builder, Decimal128Builder, Int32Builder, Int64Builder, ListArray, RecordBatch,
+    StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Fields};
@@ -25,10 +25,17 @@ pub(crate) fn days(date: NaiveDate) -> i32 {
 
 /// The unscaled value of `value` at `scale`, if it has no further decimals and fits `precision`.
 fn unscaled(value: Decimal, (precision, scale): (u8, i8)) -> Result<i128, ArchiveError> {
-    let beyond = || ArchiveError::Encode(format!("{value} does not fit DECIMAL({precision},{scale})"));
+    let beyond =
+        || ArchiveError::Encode(format!("{value} does not fit DECIMAL({precision},{scale})"));
     let value = value.normalize();
-    let shift = u32::try_from(scale).map_err(|_| beyond())?.checked_sub(value.scale()).ok_or_else(beyond)?;
-    let unscaled = 10_i128.checked_pow(shift).and_then(|p| value.mantissa().checked_mul(p)).ok_or_else(beyond)?;
+    let shift = u32::try_from(scale)
+        .map_err(|_| beyond())?
+        .checked_sub(value.scale())
+        .ok_or_else(beyond)?;
+    let unscaled = 10_i128
+        .checked_pow(shift)
+        .and_then(|p| value.mantissa().checked_mul(p))
+        .ok_or_else(beyond)?;
     if unscaled.unsigned_abs() >= 10_u128.pow(u32::from(precision)) {
         return Err(beyond());
     }
@@ -40,7 +47,10 @@ struct Decimals(Decimal128Builder, (u8, i8));
 
 impl Decimals {
     fn new(shape: (u8, i8)) -> Self {
-        Self(Decimal128Builder::new().with_data_type(DataType::Decimal128(shape.0, shape.1)), shape)
+        Self(
+            Decimal128Builder::new().with_data_type(DataType::Decimal128(shape.0, shape.1)),
+            shape,
+        )
     }
 
     fn push(&mut self, value: Decimal) -> Result<(), ArchiveError> {
@@ -67,7 +77,8 @@ impl Texts {
     }
 
     fn push_id(&mut self, id: Uuid) {
-        self.0.append_value(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        self.0
+            .append_value(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
     }
 
     fn len(&self) -> usize {
@@ -89,13 +100,20 @@ impl Offsets {
 
     fn push(&mut self, elements: usize) -> Result<(), ArchiveError> {
         let last = self.0.last().copied().unwrap_or(0);
-        let end = i32::try_from(elements).ok().and_then(|n| last.checked_add(n));
-        self.0.push(end.ok_or_else(|| ArchiveError::Encode("too many list elements in a batch".to_owned()))?);
+        let end = i32::try_from(elements)
+            .ok()
+            .and_then(|n| last.checked_add(n));
+        self.0.push(
+            end.ok_or_else(|| {
+                ArchiveError::Encode("too many list elements in a batch".to_owned())
+            })?,
+        );
         Ok(())
     }
 
     fn finish(&mut self, fields: Fields, columns: Vec<ArrayRef>) -> Result<ArrayRef, ArchiveError> {
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(&mut self.0, vec![0])));
+        let offsets =
+            OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(&mut self.0, vec![0])));
         let items = StructArray::try_new(fields.clone(), columns, None).map_err(encode)?;
         let list = ListArray::try_new(schema::element(fields), offsets, Arc::new(items), None);
         Ok(Arc::new(list.map_err(encode)?))
@@ -267,8 +285,10 @@ impl Columns {
         }
         self.metadata.push(invoice.metadata.as_str());
         self.version.append_value(invoice.version);
-        self.created_at.append_value(invoice.created_at.timestamp_micros());
-        self.modified_at.append_value(invoice.modified_at.timestamp_micros());
+        self.created_at
+            .append_value(invoice.created_at.timestamp_micros());
+        self.modified_at
+            .append_value(invoice.modified_at.timestamp_micros());
         self.lines.push(&invoice.lines)?;
         self.payments.push(&invoice.payments)?;
         self.events.push(&events_json(&row.events)?);
@@ -279,7 +299,9 @@ impl Columns {
     fn push_texts(&mut self, invoice: &Invoice) {
         let customer = invoice.customer.as_ref();
         let mut buffer = Uuid::encode_buffer();
-        let customer_id = invoice.customer_id.map(|id| &*id.hyphenated().encode_lower(&mut buffer));
+        let customer_id = invoice
+            .customer_id
+            .map(|id| &*id.hyphenated().encode_lower(&mut buffer));
         let [id, texts @ ..] = &mut self.texts;
         id.push_id(invoice.id);
         let values = [

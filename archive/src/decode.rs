@@ -2,8 +2,8 @@
 //! older schema version can be read.
 
 use arrow::array::{
-    Array, ArrayRef, Date32Array, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, Date32Array, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray,
+    StructArray, TimestampMicrosecondArray,
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
@@ -44,9 +44,13 @@ impl Named for StructArray {
 
 /// A column of the expected type; none when it is missing.
 fn column<'a, A: Array + 'static>(of: &'a dyn Named, name: &'static str) -> Result<Option<&'a A>> {
-    let Some(array) = of.column(name) else { return Ok(None) };
+    let Some(array) = of.column(name) else {
+        return Ok(None);
+    };
     let typed = array.as_any().downcast_ref();
-    typed.map(Some).ok_or_else(|| DecodeError::new(format!("column {name} is {}", array.data_type())))
+    typed
+        .map(Some)
+        .ok_or_else(|| DecodeError::new(format!("column {name} is {}", array.data_type())))
 }
 
 fn required<'a, A: Array + 'static>(of: &'a dyn Named, name: &'static str) -> Result<&'a A> {
@@ -67,7 +71,9 @@ impl<'a> Text<'a> {
     }
 
     pub(crate) fn get(&self, row: usize) -> Option<&'a str> {
-        self.1.filter(|column| !column.is_null(row)).map(|column| column.value(row))
+        self.1
+            .filter(|column| !column.is_null(row))
+            .map(|column| column.value(row))
     }
 
     fn owned(&self, row: usize) -> Option<String> {
@@ -75,12 +81,14 @@ impl<'a> Text<'a> {
     }
 
     fn must(&self, row: usize) -> Result<&'a str> {
-        self.get(row).ok_or_else(|| DecodeError::new(format!("{} of row {row} is null", self.0)))
+        self.get(row)
+            .ok_or_else(|| DecodeError::new(format!("{} of row {row} is null", self.0)))
     }
 
     pub(crate) fn parsed<T: std::str::FromStr>(&self, row: usize) -> Result<T> {
         let text = self.must(row)?;
-        text.parse().map_err(|_| DecodeError::new(format!("{} of row {row} is {text:?}", self.0)))
+        text.parse()
+            .map_err(|_| DecodeError::new(format!("{} of row {row} is {text:?}", self.0)))
     }
 }
 
@@ -95,13 +103,15 @@ impl<'a> Amounts<'a> {
     }
 
     fn get(&self, row: usize) -> Result<Decimal> {
-        let value = Decimal::try_from_i128_with_scale(self.0.value(row), self.1).map_err(DecodeError::new)?;
+        let value = Decimal::try_from_i128_with_scale(self.0.value(row), self.1)
+            .map_err(DecodeError::new)?;
         Ok(value.normalize())
     }
 }
 
 fn date(days: i32) -> Result<NaiveDate> {
-    NaiveDate::from_epoch_days(days).ok_or_else(|| DecodeError::new(format!("day {days} is out of range")))
+    NaiveDate::from_epoch_days(days)
+        .ok_or_else(|| DecodeError::new(format!("day {days} is out of range")))
 }
 
 /// A date column of a batch, which may be missing.
@@ -113,12 +123,16 @@ impl<'a> Dates<'a> {
     }
 
     pub(crate) fn get(&self, row: usize) -> Result<Option<NaiveDate>> {
-        self.0.filter(|column| !column.is_null(row)).map(|column| date(column.value(row))).transpose()
+        self.0
+            .filter(|column| !column.is_null(row))
+            .map(|column| date(column.value(row)))
+            .transpose()
     }
 }
 
 fn moment(column: &TimestampMicrosecondArray, row: usize) -> Result<DateTime<Utc>> {
-    DateTime::from_timestamp_micros(column.value(row)).ok_or_else(|| DecodeError::new("a timestamp is out of range"))
+    DateTime::from_timestamp_micros(column.value(row))
+        .ok_or_else(|| DecodeError::new("a timestamp is out of range"))
 }
 
 struct Lines<'a> {
@@ -203,7 +217,10 @@ impl<'a> Payments<'a> {
 }
 
 fn elements(list: &ListArray) -> Result<&StructArray> {
-    list.values().as_any().downcast_ref().ok_or_else(|| DecodeError::new("a list holds no structs"))
+    list.values()
+        .as_any()
+        .downcast_ref()
+        .ok_or_else(|| DecodeError::new("a list holds no structs"))
 }
 
 fn element_range(list: &ListArray, row: usize) -> Result<std::ops::Range<usize>> {
@@ -242,7 +259,13 @@ impl<'a> Rows<'a> {
             tenant,
             count: batch.num_rows(),
             id: text("id")?,
-            header: [text("external_id")?, text("number")?, text("kind")?, text("status")?, text("currency")?],
+            header: [
+                text("external_id")?,
+                text("number")?,
+                text("kind")?,
+                text("status")?,
+                text("currency")?,
+            ],
             customer_id: text("customer_id")?,
             customer: [
                 text("customer_external_id")?,
@@ -252,7 +275,10 @@ impl<'a> Rows<'a> {
                 text("customer_address")?,
                 text("customer_country")?,
             ],
-            dates: [Dates::of_batch(batch, "issue_date")?, Dates::of_batch(batch, "due_date")?],
+            dates: [
+                Dates::of_batch(batch, "issue_date")?,
+                Dates::of_batch(batch, "due_date")?,
+            ],
             amounts: [
                 amount("subtotal")?,
                 amount("discount_total")?,
@@ -288,7 +314,14 @@ impl<'a> Rows<'a> {
     pub fn invoice(&self, row: usize) -> Result<Invoice> {
         let [external_id, number, kind, status, currency] = &self.header;
         let [issue_date, due_date] = &self.dates;
-        let [subtotal, discount_total, tax_total, total, amount_paid, amount_due] = &self.amounts;
+        let [
+            subtotal,
+            discount_total,
+            tax_total,
+            total,
+            amount_paid,
+            amount_due,
+        ] = &self.amounts;
         let code = currency.must(row)?;
         Ok(Invoice {
             id: self.id.parsed(row)?,
@@ -297,8 +330,14 @@ impl<'a> Rows<'a> {
             number: number.owned(row),
             kind: kind.parsed(row)?,
             status: status.parsed(row)?,
-            currency: Currency::parse(code).map_err(|_| DecodeError::new(format!("currency {code:?}")))?,
-            customer_id: self.customer_id.get(row).map(Uuid::parse_str).transpose().map_err(DecodeError::new)?,
+            currency: Currency::parse(code)
+                .map_err(|_| DecodeError::new(format!("currency {code:?}")))?,
+            customer_id: self
+                .customer_id
+                .get(row)
+                .map(Uuid::parse_str)
+                .transpose()
+                .map_err(DecodeError::new)?,
             customer: self.customer(row),
             issue_date: issue_date.get(row)?,
             due_date: due_date.get(row)?,
@@ -334,11 +373,16 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// As [`Rows::invoice`], or the events are no JSON.
     pub fn archived(&self, row: usize) -> Result<ArchivedInvoice> {
-        Ok(ArchivedInvoice { invoice: self.invoice(row)?, events: self.events(row)? })
+        Ok(ArchivedInvoice {
+            invoice: self.invoice(row)?,
+            events: self.events(row)?,
+        })
     }
 
     fn events(&self, row: usize) -> Result<Vec<EventRow>> {
-        let Some(text) = self.events.get(row) else { return Ok(Vec::new()) };
+        let Some(text) = self.events.get(row) else {
+            return Ok(Vec::new());
+        };
         let events: Vec<EventJson> = serde_json::from_str(text).map_err(DecodeError::new)?;
         Ok(events.into_iter().map(EventRow::from).collect())
     }

@@ -100,11 +100,26 @@ impl PartWriter {
     /// No temporary file can be made.
     pub fn new(tenant: TenantId, period: Period) -> Result<Self, ArchiveError> {
         let (file, path) = NamedTempFile::with_prefix("sheaf-part-")?.into_parts();
-        let sink = HashingFile { file: BufWriter::new(file), hash: Sha256::new(), bytes: 0 };
-        let options = ArrowWriterOptions::new().with_properties(properties()).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(sink, schema::schema(), options).map_err(encode)?;
+        let sink = HashingFile {
+            file: BufWriter::new(file),
+            hash: Sha256::new(),
+            bytes: 0,
+        };
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties())
+            .with_skip_arrow_metadata(true);
+        let writer =
+            ArrowWriter::try_new_with_options(sink, schema::schema(), options).map_err(encode)?;
         let (totals, ids) = (Totals::default(), Vec::new());
-        Ok(Self { writer, path, columns: Columns::new(), tenant, period, totals, ids })
+        Ok(Self {
+            writer,
+            path,
+            columns: Columns::new(),
+            tenant,
+            period,
+            totals,
+            ids,
+        })
     }
 
     /// Adds rows, whose ids must ascend.
@@ -159,7 +174,9 @@ impl PartWriter {
     /// Whether the part is at one of its [`bounds`].
     pub fn is_full(&self) -> bool {
         let bytes = self.writer.inner().bytes + self.writer.in_progress_size() as u64;
-        self.ids.len() >= bounds::INVOICES || self.totals.lines >= bounds::LINES || bytes >= bounds::BYTES
+        self.ids.len() >= bounds::INVOICES
+            || self.totals.lines >= bounds::LINES
+            || bytes >= bounds::BYTES
     }
 
     /// Completes the file.
@@ -167,7 +184,9 @@ impl PartWriter {
     /// # Errors
     /// The part has no rows, or the disk is full.
     pub fn finish(mut self) -> Result<EncodedPart, ArchiveError> {
-        let (Some((min_id, _)), Some((max_id, _))) = (self.ids.first().copied(), self.ids.last().copied()) else {
+        let (Some((min_id, _)), Some((max_id, _))) =
+            (self.ids.first().copied(), self.ids.last().copied())
+        else {
             return Err(encode("a part needs at least one invoice"));
         };
         if self.columns.rows() > 0 {
@@ -186,20 +205,32 @@ impl PartWriter {
             (meta::MAX_ID, max_id.to_string()),
         ];
         for (key, value) in entries {
-            self.writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
+            self.writer
+                .append_key_value_metadata(KeyValue::new(key.to_owned(), value));
         }
         let metadata = self.writer.finish().map_err(encode)?;
-        let tail_offset = tail_offset(&metadata).ok_or_else(|| encode("the file has no page index"))?;
+        let tail_offset =
+            tail_offset(&metadata).ok_or_else(|| encode("the file has no page index"))?;
         let sink = self.writer.inner_mut();
         sink.flush()?;
         let (bytes, sha256) = (sink.bytes, sink.hash.finalize_reset().into());
-        Ok(EncodedPart { path: self.path, bytes, sha256, tail_offset, totals: self.totals, ids: self.ids })
+        Ok(EncodedPart {
+            path: self.path,
+            bytes,
+            sha256,
+            tail_offset,
+            totals: self.totals,
+            ids: self.ids,
+        })
     }
 }
 
 /// Where the page indexes begin. Everything from there on is what a reader needs before it can read rows.
 fn tail_offset(metadata: &ParquetMetaData) -> Option<u64> {
-    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let columns = metadata
+        .row_groups()
+        .iter()
+        .flat_map(|group| group.columns());
     let starts = columns.flat_map(|c| [c.column_index_range(), c.offset_index_range()]);
     starts.flatten().map(|range| range.start).min()
 }
@@ -218,7 +249,11 @@ fn properties() -> WriterProperties {
         .set_statistics_truncate_length(Some(64))
         // Behind the last row group, so that a row group's columns are one range of bytes.
         .set_bloom_filter_position(BloomFilterPosition::End)
-        .set_sorting_columns(Some(vec![SortingColumn { column_idx: 0, descending: false, nulls_first: false }]));
+        .set_sorting_columns(Some(vec![SortingColumn {
+            column_idx: 0,
+            descending: false,
+            nulls_first: false,
+        }]));
     for name in schema::BLOOM_COLUMNS {
         let column = ColumnPath::from(name);
         builder = builder
@@ -226,13 +261,23 @@ fn properties() -> WriterProperties {
             .set_column_bloom_filter_max_ndv(column, MAX_GROUP_ROWS as u64);
     }
     // All values differ: a dictionary is only in the way.
-    for path in [&["id"][..], &["external_id"], &["number"], &["payments", "list", "element", "id"], &["events"]] {
-        let parts = path.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+    for path in [
+        &["id"][..],
+        &["external_id"],
+        &["number"],
+        &["payments", "list", "element", "id"],
+        &["events"],
+    ] {
+        let parts = path
+            .iter()
+            .map(|part| (*part).to_owned())
+            .collect::<Vec<_>>();
         builder = builder.set_column_dictionary_enabled(ColumnPath::new(parts), false);
     }
     // Statistics of documents are long and never asked for.
     for name in ["events", "metadata"] {
-        builder = builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);
+        builder =
+            builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);
     }
     builder.build()
 }

@@ -59,7 +59,10 @@ pub enum ArchiveError {
 
 impl ArchiveError {
     pub(crate) fn corrupt(object_key: &str, detail: impl std::fmt::Display) -> Self {
-        Self::Corrupt { object_key: object_key.to_owned(), detail: detail.to_string() }
+        Self::Corrupt {
+            object_key: object_key.to_owned(),
+            detail: detail.to_string(),
+        }
     }
 }
 
@@ -67,7 +70,9 @@ impl From<ArchiveError> for StoreError {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Store(inner) => inner,
-            other => Self::Cold { detail: other.to_string() },
+            other => Self::Cold {
+                detail: other.to_string(),
+            },
         }
     }
 }

@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use sheaf_model::TenantId;
 use sheaf_store::ArchiveFile;
@@ -46,7 +48,8 @@ impl Footer {
     pub(crate) fn parse(file: &ArchiveFile, tail: &bytes::Bytes) -> Result<Self, ArchiveError> {
         let size = u64::try_from(file.bytes).unwrap_or(0);
         let corrupt = |e: parquet::errors::ParquetError| ArchiveError::corrupt(&file.object_key, e);
-        let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+        let mut reader =
+            ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
         reader.try_parse_sized(tail, size).map_err(corrupt)?;
         let metadata = reader.finish().map_err(corrupt)?;
         Self::of_metadata(&file.object_key, file.tenant_id, metadata)
@@ -69,16 +72,31 @@ impl Footer {
         };
         if version > schema::SCHEMA_VERSION {
             let (object_key, known) = (object_key.to_owned(), schema::SCHEMA_VERSION);
-            return Err(ArchiveError::SchemaTooNew { object_key, found: version, known });
+            return Err(ArchiveError::SchemaTooNew {
+                object_key,
+                found: version,
+                known,
+            });
         }
         if value(meta::TENANT_ID).and_then(|v| v.parse().ok()) != Some(tenant) {
-            return Err(ArchiveError::corrupt(object_key, "written for another tenant"));
+            return Err(ArchiveError::corrupt(
+                object_key,
+                "written for another tenant",
+            ));
         }
         let groups: Option<Vec<Group>> = metadata.row_groups().iter().map(group).collect();
-        let groups = groups.ok_or_else(|| ArchiveError::corrupt(object_key, "a row group without statistics of ids"))?;
+        let groups = groups.ok_or_else(|| {
+            ArchiveError::corrupt(object_key, "a row group without statistics of ids")
+        })?;
         let arrow = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
             .map_err(|e| ArchiveError::corrupt(object_key, e))?;
-        Ok(Self { object_key: object_key.to_owned(), tenant, arrow, groups, weight })
+        Ok(Self {
+            object_key: object_key.to_owned(),
+            tenant,
+            arrow,
+            groups,
+            weight,
+        })
     }
 
     /// Bytes of memory, roughly.
@@ -88,7 +106,9 @@ impl Footer {
 
     /// The row group in which `id` would be. Ids ascend through the file, so there is at most one.
     pub(crate) fn group_of(&self, id: Uuid) -> Option<usize> {
-        self.groups.iter().position(|group| group.min_id <= id && id <= group.max_id)
+        self.groups
+            .iter()
+            .position(|group| group.min_id <= id && id <= group.max_id)
     }
 
     /// The rows among which `id` would be in `group`, from the page index; none when no page covers it.
@@ -104,10 +124,15 @@ impl Footer {
         let mut buffer = Uuid::encode_buffer();
         let wanted = id.hyphenated().encode_lower(&mut buffer).as_bytes();
         let covers = |at: &usize| {
-            pages.min_value(*at).is_none_or(|min| min <= wanted) && pages.max_value(*at).is_none_or(|max| wanted <= max)
+            pages.min_value(*at).is_none_or(|min| min <= wanted)
+                && pages.max_value(*at).is_none_or(|max| wanted <= max)
         };
         let page = (0..locations.len()).find(covers)?;
-        let first = |at: usize| locations.get(at).and_then(|l| usize::try_from(l.first_row_index).ok());
+        let first = |at: usize| {
+            locations
+                .get(at)
+                .and_then(|l| usize::try_from(l.first_row_index).ok())
+        };
         Some(first(page)?..first(page + 1).unwrap_or(rows))
     }
 
@@ -118,13 +143,20 @@ impl Footer {
 }
 
 fn column_of(group: &RowGroupMetaData, name: &str) -> Option<usize> {
-    group.columns().iter().position(|column| matches!(column.column_path().parts(), [only] if only == name))
+    group
+        .columns()
+        .iter()
+        .position(|column| matches!(column.column_path().parts(), [only] if only == name))
 }
 
 /// An entry of the key-value metadata.
 pub(crate) fn entry<'a>(metadata: &'a ParquetMetaData, key: &str) -> Option<&'a str> {
     let entries = metadata.file_metadata().key_value_metadata()?;
-    entries.iter().find(|entry| entry.key == key)?.value.as_deref()
+    entries
+        .iter()
+        .find(|entry| entry.key == key)?
+        .value
+        .as_deref()
 }
 
 fn group(meta: &RowGroupMetaData) -> Option<Group> {
@@ -132,8 +164,15 @@ fn group(meta: &RowGroupMetaData) -> Option<Group> {
     let id = |bytes: Option<&[u8]>| Uuid::try_parse_ascii(bytes?).ok();
     let ranges = || meta.columns().iter().map(|column| column.byte_range());
     let start = ranges().map(|(start, _)| start).min()?;
-    let end = ranges().map(|(start, length)| start.saturating_add(length)).max()?;
-    let lines = meta.columns().iter().find(|c| c.column_path().parts().first().is_some_and(|p| p == "lines"))?;
+    let end = ranges()
+        .map(|(start, length)| start.saturating_add(length))
+        .max()?;
+    let lines = meta.columns().iter().find(|c| {
+        c.column_path()
+            .parts()
+            .first()
+            .is_some_and(|p| p == "lines")
+    })?;
     Some(Group {
         min_id: id(statistics.min_bytes_opt())?,
         max_id: id(statistics.max_bytes_opt())?,

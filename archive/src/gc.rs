@@ -44,7 +44,11 @@ pub(crate) struct Gc<'a> {
 
 impl Gc<'_> {
     pub(crate) async fn run(&self, only: Option<TenantId>) -> Result<GcReport, ArchiveError> {
-        let lock = self.store.try_lock_tiering().await?.ok_or(ArchiveError::AlreadyRunning)?;
+        let lock = self
+            .store
+            .try_lock_tiering()
+            .await?
+            .ok_or(ArchiveError::AlreadyRunning)?;
         let outcome = self.run_locked(only).await;
         lock.release();
         outcome
@@ -56,9 +60,13 @@ impl Gc<'_> {
         let limit = Utc::now()
             .checked_sub_signed(grace)
             .ok_or_else(|| ArchiveError::InvalidRun("the grace is out of range".to_owned()))?;
-        let mut report = GcReport { dry_run: self.dry_run, ..GcReport::default() };
+        let mut report = GcReport {
+            dry_run: self.dry_run,
+            ..GcReport::default()
+        };
         for tenant in tenants(self.store, only).await? {
-            let objects = objects_below(self.storage.as_ref(), &layout::tenant_prefix(tenant)).await?;
+            let objects =
+                objects_below(self.storage.as_ref(), &layout::tenant_prefix(tenant)).await?;
             let files = files_of(self.store, tenant, &ANY_STATE).await?;
             let known: HashSet<&str> = files.iter().map(|file| file.object_key.as_str()).collect();
             for object in &objects {
@@ -73,7 +81,11 @@ impl Gc<'_> {
         Ok(report)
     }
 
-    async fn collect_orphan(&self, object: &ObjectInfo, report: &mut GcReport) -> Result<(), ArchiveError> {
+    async fn collect_orphan(
+        &self,
+        object: &ObjectInfo,
+        report: &mut GcReport,
+    ) -> Result<(), ArchiveError> {
         report.orphans += 1;
         if !self.dry_run {
             self.storage.delete(&object.key).await?;

@@ -25,10 +25,14 @@ struct Slice {
 
 impl Slice {
     fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
-        let at = start.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        let at = start
+            .checked_sub(self.base)
+            .and_then(|at| usize::try_from(at).ok());
         match at.filter(|at| *at <= self.bytes.len()) {
             Some(at) => Ok(self.bytes.slice(at..)),
-            None => Err(ParquetError::EOF(format!("offset {start} is outside of what was fetched"))),
+            None => Err(ParquetError::EOF(format!(
+                "offset {start} is outside of what was fetched"
+            ))),
         }
     }
 }
@@ -49,7 +53,9 @@ impl ChunkReader for Slice {
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
         let bytes = self.from(start)?;
         if bytes.len() < length {
-            return Err(ParquetError::EOF(format!("{length} bytes at {start} are outside of what was fetched")));
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes at {start} are outside of what was fetched"
+            )));
         }
         Ok(bytes.slice(..length))
     }
@@ -66,7 +72,11 @@ pub(crate) struct GroupData {
 impl GroupData {
     /// `bytes` begin at offset `base` of the object.
     pub(crate) fn new(footer: Arc<Footer>, group: usize, bytes: Bytes, base: u64) -> Self {
-        Self { footer, group, slice: Slice { bytes, base } }
+        Self {
+            footer,
+            group,
+            slice: Slice { bytes, base },
+        }
     }
 
     fn corrupt(&self, error: impl std::fmt::Display) -> ArchiveError {
@@ -81,8 +91,10 @@ impl GroupData {
         mut each: impl FnMut(&RecordBatch) -> Result<(), DecodeError>,
     ) -> Result<(), ArchiveError> {
         let total = self.footer.groups[self.group].rows;
-        let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.slice.clone(), self.footer.arrow.clone());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+            self.slice.clone(),
+            self.footer.arrow.clone(),
+        );
         let mask = match columns {
             [] => ProjectionMask::all(),
             some => ProjectionMask::columns(builder.parquet_schema(), some.iter().copied()),
@@ -105,13 +117,17 @@ impl GroupData {
         id: Uuid,
         take: fn(&Rows<'_>, usize) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, ArchiveError> {
-        let Some(page) = self.footer.page_of(self.group, id) else { return Ok(None) };
+        let Some(page) = self.footer.page_of(self.group, id) else {
+            return Ok(None);
+        };
         let mut ids = Vec::with_capacity(page.len());
         self.read(&["id"], std::iter::once(page.clone()), |batch| {
             let text = Text::of_batch(batch, "id")?;
             (0..batch.num_rows()).try_for_each(|row| text.parsed(row).map(|id: Uuid| ids.push(id)))
         })?;
-        let Ok(at) = ids.binary_search(&id) else { return Ok(None) };
+        let Ok(at) = ids.binary_search(&id) else {
+            return Ok(None);
+        };
         Ok(self.rows(&[page.start + at], take)?.pop())
     }
 
@@ -123,7 +139,9 @@ impl GroupData {
     ) -> Result<Vec<T>, ArchiveError> {
         let mut out = Vec::with_capacity(numbers.len());
         // Neighbours become one range: a selection of single rows is slow to follow.
-        let ranges = numbers.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[0] + run.len());
+        let ranges = numbers
+            .chunk_by(|a, b| a + 1 == *b)
+            .map(|run| run[0]..run[0] + run.len());
         self.read(&[], ranges, |batch| {
             let rows = Rows::new(batch, self.footer.tenant)?;
             (0..rows.len()).try_for_each(|row| take(&rows, row).map(|value| out.push(value)))
@@ -136,7 +154,11 @@ impl GroupData {
 
     /// Numbers of the rows below `before` whose header columns satisfy the filter, ascending. Metadata is not looked
     /// at: only a whole invoice can answer for it.
-    pub(crate) fn candidates(&self, before: Option<Uuid>, filter: &ListFilter) -> Result<Vec<usize>, ArchiveError> {
+    pub(crate) fn candidates(
+        &self,
+        before: Option<Uuid>,
+        filter: &ListFilter,
+    ) -> Result<Vec<usize>, ArchiveError> {
         let mut out = Vec::new();
         let mut first = 0;
         let columns = header_columns(filter);
@@ -155,7 +177,10 @@ impl GroupData {
     }
 
     /// The key columns of all rows.
-    pub(crate) fn keys(&self, mut each: impl FnMut(Uuid, Option<&str>, Option<&str>)) -> Result<(), ArchiveError> {
+    pub(crate) fn keys(
+        &self,
+        mut each: impl FnMut(Uuid, Option<&str>, Option<&str>),
+    ) -> Result<(), ArchiveError> {
         let all = std::iter::once(0..self.footer.groups[self.group].rows);
         self.read(&crate::schema::KEY_COLUMNS, all, |batch| {
             let id = Text::of_batch(batch, "id")?;
@@ -177,9 +202,16 @@ fn header_columns(filter: &ListFilter) -> Vec<&'static str> {
         (filter.kind.is_some(), "kind"),
         (filter.status.is_some(), "status"),
         (filter.customer_id.is_some(), "customer_id"),
-        (filter.issued_from.is_some() || filter.issued_to.is_some(), "issue_date"),
+        (
+            filter.issued_from.is_some() || filter.issued_to.is_some(),
+            "issue_date",
+        ),
     ];
-    wanted.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect()
+    wanted
+        .into_iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, name)| name)
+        .collect()
 }
 
 /// The header part of [`ListFilter::matches`], on columns.
@@ -192,12 +224,19 @@ struct HeaderTest<'a> {
 }
 
 impl<'a> HeaderTest<'a> {
-    fn new(batch: &'a RecordBatch, before: Option<Uuid>, filter: &'a ListFilter) -> Result<Self, DecodeError> {
+    fn new(
+        batch: &'a RecordBatch,
+        before: Option<Uuid>,
+        filter: &'a ListFilter,
+    ) -> Result<Self, DecodeError> {
         let wanted = [
             ("external_id", filter.external_id.clone()),
             ("number", filter.number.clone()),
             ("kind", filter.kind.map(|kind| kind.as_str().to_owned())),
-            ("status", filter.status.map(|status| status.as_str().to_owned())),
+            (
+                "status",
+                filter.status.map(|status| status.as_str().to_owned()),
+            ),
             ("customer_id", filter.customer_id.map(|id| id.to_string())),
         ];
         let texts = wanted.into_iter().filter_map(|(name, value)| {
@@ -213,12 +252,18 @@ impl<'a> HeaderTest<'a> {
     }
 
     fn holds(&self, row: usize) -> Result<bool, DecodeError> {
-        if !self.texts.iter().all(|(column, value)| column.get(row) == Some(value)) {
+        if !self
+            .texts
+            .iter()
+            .all(|(column, value)| column.get(row) == Some(value))
+        {
             return Ok(false);
         }
         let (from, to) = (self.filter.issued_from, self.filter.issued_to);
         if from.is_some() || to.is_some() {
-            let Some(date) = self.issue_date.get(row)? else { return Ok(false) };
+            let Some(date) = self.issue_date.get(row)? else {
+                return Ok(false);
+            };
             if from.is_some_and(|from| date < from) || to.is_some_and(|to| date > to) {
                 return Ok(false);
             }

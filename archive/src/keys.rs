@@ -35,7 +35,10 @@ pub(crate) struct ArchivedKeys {
 
 impl ArchivedKeys {
     pub(crate) fn new(objects: Arc<Objects>) -> Self {
-        Self { objects, cache: byte_cache(KEY_CACHE_BYTES, 1024 * 1024) }
+        Self {
+            objects,
+            cache: byte_cache(KEY_CACHE_BYTES, 1024 * 1024),
+        }
     }
 
     async fn read(&self, file: &ArchiveFile) -> Result<Arc<Entry>, ArchiveError> {
@@ -70,28 +73,43 @@ impl ArchivedKeys {
         }
         // A set's slot takes the id and a control byte, a map's the text's pointer and length as well; up to half of
         // the slots are empty.
-        let slots = keys.ids.capacity() * 17 + (keys.external_ids.capacity() + keys.numbers.capacity()) * 33;
+        let slots = keys.ids.capacity() * 17
+            + (keys.external_ids.capacity() + keys.numbers.capacity()) * 33;
         let bytes = (slots * 8 / 7 + text) as u64;
-        Ok(Arc::new(Entry { keys: Arc::new(keys), bytes }))
+        Ok(Arc::new(Entry {
+            keys: Arc::new(keys),
+            bytes,
+        }))
     }
 }
 
 /// Where the key columns of a row group lie: they come first, and nothing is between them.
 fn key_range(footer: &Footer, group: usize) -> Result<std::ops::Range<u64>, ArchiveError> {
     let meta = footer.arrow.metadata().row_group(group);
-    let chunks = KEY_COLUMNS.iter().filter_map(|name| footer.column(group, name)).map(|at| meta.column(at).byte_range());
+    let chunks = KEY_COLUMNS
+        .iter()
+        .filter_map(|name| footer.column(group, name))
+        .map(|at| meta.column(at).byte_range());
     let range = chunks.fold(None, |range: Option<(u64, u64)>, (start, length)| {
         let (from, to) = range.unwrap_or((start, start));
         Some((from.min(start), to.max(start.saturating_add(length))))
     });
-    range.map(|(from, to)| from..to).ok_or_else(|| ArchiveError::corrupt(&footer.object_key, "no key columns"))
+    range
+        .map(|(from, to)| from..to)
+        .ok_or_else(|| ArchiveError::corrupt(&footer.object_key, "no key columns"))
 }
 
 impl ColdKeys for ArchivedKeys {
-    fn load<'a>(&'a self, file: &'a ArchiveFile) -> BoxFuture<'a, Result<Arc<FileKeys>, StoreError>> {
+    fn load<'a>(
+        &'a self,
+        file: &'a ArchiveFile,
+    ) -> BoxFuture<'a, Result<Arc<FileKeys>, StoreError>> {
         async move {
             let key: Arc<str> = Arc::from(file.object_key.as_str());
-            let entry = self.cache.get_or_insert_async(&key, Box::pin(self.read(file))).await?;
+            let entry = self
+                .cache
+                .get_or_insert_async(&key, Box::pin(self.read(file)))
+                .await?;
             Ok(entry.keys.clone())
         }
         .boxed()

@@ -34,7 +34,15 @@ mod tests {
     #[test]
     fn a_key_is_hive_style_and_names_its_tenant() {
         let tenant: TenantId = "0190163d-8694-739b-aea5-966c26f8ad90".parse().unwrap();
-        let key = object_key(tenant, Period { year: 2024, month: 3 }, 2, 7);
+        let key = object_key(
+            tenant,
+            Period {
+                year: 2024,
+                month: 3,
+            },
+            2,
+            7,
+        );
         assert_eq!(
             key,
             "v1/invoices/tenant_id=0190163d-8694-739b-aea5-966c26f8ad90/year=2024/month=03/p2-g7.parquet"

@@ -75,10 +75,18 @@ impl Archive {
 
     /// The archive over any storage.
     pub fn with_storage(store: Store, storage: Arc<dyn ColdStorage>) -> Self {
-        let objects = Arc::new(objects::Objects::new(storage.clone(), objects::FOOTER_CACHE_BYTES));
+        let objects = Arc::new(objects::Objects::new(
+            storage.clone(),
+            objects::FOOTER_CACHE_BYTES,
+        ));
         store.set_cold_keys(Arc::new(keys::ArchivedKeys::new(objects.clone())));
         let reader = InvoiceReader::new(store.clone(), ColdReader::new(store.clone(), objects));
-        Self { store, storage, reader, checkpoint: Arc::new(Pass) }
+        Self {
+            store,
+            storage,
+            reader,
+            checkpoint: Arc::new(Pass),
+        }
     }
 
     /// Tells `checkpoint` of each step of [`Archive::tiering`] and [`Archive::gc`].
@@ -95,7 +103,8 @@ impl Archive {
 
     /// Runs tiering.
     pub fn tiering(&self) -> Tiering {
-        Tiering::new(self.store.clone(), self.storage.clone()).with_checkpoint(self.checkpoint.clone())
+        Tiering::new(self.store.clone(), self.storage.clone())
+            .with_checkpoint(self.checkpoint.clone())
     }
 
     /// Published files of a tenant, by period and part.

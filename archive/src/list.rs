@@ -27,7 +27,7 @@ pub const MAX_PAGE_BYTES: u64 = 64 * 1024 * 1024;
 /// Row groups that a page opens at the very most, when they all overlap.
 const MAX_OVERLAP: usize = 4_096;
 /// Files that are asked of the catalog first, and at most.
-const CATALOG_PAGE: (usize, usize) = (64, 4_096);
+const CATALOG_PAGE: (usize, usize) = (64, 1_000);
 /// Rows, and lines, that are decoded at once.
 const CHUNK: (usize, u64) = (32, 8_192);
 
@@ -96,9 +96,17 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn open(data: GroupData, before: Option<Uuid>, filter: &ListFilter) -> Result<Self, ArchiveError> {
+    fn open(
+        data: GroupData,
+        before: Option<Uuid>,
+        filter: &ListFilter,
+    ) -> Result<Self, ArchiveError> {
         let candidates = data.candidates(before, filter)?;
-        let mut cursor = Self { data, candidates, ready: Vec::new() };
+        let mut cursor = Self {
+            data,
+            candidates,
+            ready: Vec::new(),
+        };
         cursor.fill(filter)?;
         Ok(cursor)
     }
@@ -107,9 +115,13 @@ impl Cursor {
     fn fill(&mut self, filter: &ListFilter) -> Result<(), ArchiveError> {
         let group = &self.data.footer.groups[self.data.group];
         let lines_per_row = group.lines / (group.rows as u64).max(1) + 1;
-        let chunk = usize::try_from(CHUNK.1 / lines_per_row).unwrap_or(CHUNK.0).clamp(1, CHUNK.0);
+        let chunk = usize::try_from(CHUNK.1 / lines_per_row)
+            .unwrap_or(CHUNK.0)
+            .clamp(1, CHUNK.0);
         while self.ready.is_empty() && !self.candidates.is_empty() {
-            let numbers = self.candidates.split_off(self.candidates.len().saturating_sub(chunk));
+            let numbers = self
+                .candidates
+                .split_off(self.candidates.len().saturating_sub(chunk));
             self.ready = self.data.rows(&numbers, |rows, row| rows.invoice(row))?;
             self.ready.retain(|invoice| filter.matches(invoice));
         }
@@ -175,17 +187,29 @@ impl Listing<'_> {
             let bound = entry.bound;
             if !matches!(entry.what, What::Rows(_)) && self.is_exhausted(bound)? {
                 // Whatever was not read has ids up to `bound`.
-                return Ok(ColdPage { items, has_more: true, resume_before: Some(successor(bound)) });
+                return Ok(ColdPage {
+                    items,
+                    has_more: true,
+                    resume_before: Some(successor(bound)),
+                });
             }
             match entry.what {
                 What::File(file) => self.open_file(&file).await?,
                 What::Group(footer, group) => self.open_group(footer, group).await?,
                 What::Catalog => self.more_files(Some(self.below(bound))).await?,
                 What::Rows(mut cursor) => {
-                    let Some(invoice) = cursor.ready.pop() else { continue };
-                    if items.len() >= limit || (lines + invoice.lines.len() > MAX_PAGE_LINES && !items.is_empty()) {
+                    let Some(invoice) = cursor.ready.pop() else {
+                        continue;
+                    };
+                    if items.len() >= limit
+                        || (lines + invoice.lines.len() > MAX_PAGE_LINES && !items.is_empty())
+                    {
                         let resume_before = items.last().map(|last| last.id);
-                        return Ok(ColdPage { items, has_more: true, resume_before });
+                        return Ok(ColdPage {
+                            items,
+                            has_more: true,
+                            resume_before,
+                        });
                     }
                     lines += invoice.lines.len();
                     // A recalled and re-archived invoice can be in two files for a moment.
@@ -196,7 +220,11 @@ impl Listing<'_> {
                 }
             }
         }
-        Ok(ColdPage { items, has_more: false, resume_before: None })
+        Ok(ColdPage {
+            items,
+            has_more: false,
+            resume_before: None,
+        })
     }
 
     /// Whether the page has done its share of work, given that everything above `bound` was read. Not before it got
@@ -219,10 +247,14 @@ impl Listing<'_> {
     async fn advance(&mut self, mut cursor: Box<Cursor>) -> Result<(), ArchiveError> {
         if cursor.ready.is_empty() && !cursor.candidates.is_empty() {
             let filter = self.filter.clone();
-            cursor = tokio::task::spawn_blocking(move || cursor.fill(&filter).map(|()| cursor)).await??;
+            cursor = tokio::task::spawn_blocking(move || cursor.fill(&filter).map(|()| cursor))
+                .await??;
         }
         if let Some(bound) = cursor.bound() {
-            self.heap.push(Entry { bound, what: What::Rows(cursor) });
+            self.heap.push(Entry {
+                bound,
+                what: What::Rows(cursor),
+            });
         }
         Ok(())
     }
@@ -230,26 +262,40 @@ impl Listing<'_> {
     /// Takes in the next files of the catalog, and remembers when there are more.
     async fn more_files(&mut self, before: Option<Uuid>) -> Result<(), ArchiveError> {
         loop {
-            let files = self.reader.store.archive_files_before(self.tenant, before, self.catalog_limit).await?;
+            let files = self
+                .reader
+                .store
+                .archive_files_before(self.tenant, before, self.catalog_limit)
+                .await?;
             let full = files.len() >= self.catalog_limit;
             let last = files.last().map(|file| file.max_id);
             let mut new = 0;
             for file in files {
                 if self.known.insert(file.object_key.clone()) {
                     new += 1;
-                    self.heap.push(Entry { bound: file.max_id, what: What::File(Box::new(file)) });
+                    self.heap.push(Entry {
+                        bound: file.max_id,
+                        what: What::File(Box::new(file)),
+                    });
                 }
             }
-            let Some(last) = last.filter(|_| full) else { return Ok(()) };
+            let Some(last) = last.filter(|_| full) else {
+                return Ok(());
+            };
             if new > 0 {
-                self.heap.push(Entry { bound: last, what: What::Catalog });
+                self.heap.push(Entry {
+                    bound: last,
+                    what: What::Catalog,
+                });
                 return Ok(());
             }
             // All of them overlap here and are known: look further at once.
-            self.catalog_limit *= 4;
-            if self.catalog_limit > CATALOG_PAGE.1 {
-                return Err(ArchiveError::TooManyFiles { limit: CATALOG_PAGE.1 });
+            if self.catalog_limit >= CATALOG_PAGE.1 {
+                return Err(ArchiveError::TooManyFiles {
+                    limit: CATALOG_PAGE.1,
+                });
             }
+            self.catalog_limit = (self.catalog_limit * 4).min(CATALOG_PAGE.1);
         }
     }
 
@@ -257,7 +303,10 @@ impl Listing<'_> {
         let footer = self.reader.objects.footer(file).await?;
         for (at, group) in footer.groups.iter().enumerate() {
             if self.before.is_none_or(|before| group.min_id < before) {
-                self.heap.push(Entry { bound: group.max_id, what: What::Group(footer.clone(), at) });
+                self.heap.push(Entry {
+                    bound: group.max_id,
+                    what: What::Group(footer.clone(), at),
+                });
             }
         }
         Ok(())
@@ -273,9 +322,13 @@ impl Listing<'_> {
         let bytes = self.reader.objects.group(&footer, group).await?;
         let data = GroupData::new(footer, group, bytes, range.start);
         let (before, filter) = (self.before, self.filter.clone());
-        let cursor = tokio::task::spawn_blocking(move || Cursor::open(data, before, &filter)).await??;
+        let cursor =
+            tokio::task::spawn_blocking(move || Cursor::open(data, before, &filter)).await??;
         if let Some(bound) = cursor.bound() {
-            self.heap.push(Entry { bound, what: What::Rows(Box::new(cursor)) });
+            self.heap.push(Entry {
+                bound,
+                what: What::Rows(Box::new(cursor)),
+            });
         }
         Ok(())
     }
@@ -292,7 +345,12 @@ impl Listing<'_> {
             let Some(value) = value else { continue };
             // A look at a filter is work as well, though far less than the row group.
             self.bytes += BLOOM_COST;
-            if !self.reader.objects.may_hold(footer, group, column, value).await? {
+            if !self
+                .reader
+                .objects
+                .may_hold(footer, group, column, value)
+                .await?
+            {
                 return Ok(false);
             }
         }

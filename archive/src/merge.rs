@@ -60,7 +60,11 @@ impl InvoiceReader {
     ///
     /// # Errors
     /// A tier that had to be asked fails.
-    pub async fn get(&self, tenant: TenantId, id: Uuid) -> Result<Option<(Invoice, Tier)>, ArchiveError> {
+    pub async fn get(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> Result<Option<(Invoice, Tier)>, ArchiveError> {
         if let Some(invoice) = self.store.get_invoice(tenant, id).await? {
             return Ok(Some((invoice, Tier::Hot)));
         }
@@ -68,7 +72,11 @@ impl InvoiceReader {
             return Ok(Some((invoice, Tier::Cold)));
         }
         // A recall between the two reads takes an invoice from the tier that was asked last to the one asked first.
-        Ok(self.store.get_invoice(tenant, id).await?.map(|invoice| (invoice, Tier::Hot)))
+        Ok(self
+            .store
+            .get_invoice(tenant, id)
+            .await?
+            .map(|invoice| (invoice, Tier::Hot)))
     }
 
     /// Invoices below `before` that satisfy the filter, of one tier or of both in one order.
@@ -86,13 +94,28 @@ impl InvoiceReader {
         let mut pages = Vec::with_capacity(2);
         // Hot first: an invoice that moves in between is then seen at least once.
         if tier != Some(Tier::Cold) {
-            let page = self.store.list_invoices(tenant, filter, before, limit).await?;
-            let floor = page.items.last().map(|last| last.id).filter(|_| page.has_more);
-            pages.push(Part { tier: Tier::Hot, items: page.items, floor });
+            let page = self
+                .store
+                .list_invoices(tenant, filter, before, limit)
+                .await?;
+            let floor = page
+                .items
+                .last()
+                .map(|last| last.id)
+                .filter(|_| page.has_more);
+            pages.push(Part {
+                tier: Tier::Hot,
+                items: page.items,
+                floor,
+            });
         }
         if tier != Some(Tier::Hot) {
             let page = self.cold.list(tenant, filter, before, limit).await?;
-            pages.push(Part { tier: Tier::Cold, items: page.items, floor: page.resume_before });
+            pages.push(Part {
+                tier: Tier::Cold,
+                items: page.items,
+                floor: page.resume_before,
+            });
         }
         Ok(merge(pages, limit))
     }
@@ -113,12 +136,27 @@ fn merge(parts: Vec<Part>, limit: usize) -> MergedPage {
     let mut seen = HashSet::new();
     let mut items: Vec<(Invoice, Tier)> = Vec::new();
     for part in parts {
-        let whole = part.items.into_iter().filter(|invoice| floor.is_none_or(|floor| invoice.id >= floor));
-        items.extend(whole.filter(|invoice| seen.insert(invoice.id)).map(|invoice| (invoice, part.tier)));
+        let whole = part
+            .items
+            .into_iter()
+            .filter(|invoice| floor.is_none_or(|floor| invoice.id >= floor));
+        items.extend(
+            whole
+                .filter(|invoice| seen.insert(invoice.id))
+                .map(|invoice| (invoice, part.tier)),
+        );
     }
-    items.sort_unstable_by(|(a, _), (b, _)| b.id.cmp(&a.id));
+    items.sort_unstable_by_key(|(invoice, _)| std::cmp::Reverse(invoice.id));
     let cut = items.len() > limit;
     items.truncate(limit);
-    let next_before = if cut { items.last().map(|(last, _)| last.id) } else { floor };
-    MergedPage { items, has_more: next_before.is_some(), next_before }
+    let next_before = if cut {
+        items.last().map(|(last, _)| last.id)
+    } else {
+        floor
+    };
+    MergedPage {
+        items,
+        has_more: next_before.is_some(),
+        next_before,
+    }
 }

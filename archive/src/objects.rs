@@ -58,8 +58,13 @@ pub(crate) type ByteCache<K, V> = Cache<K, Arc<V>, BySize>;
 
 /// Makes a cache of `bytes`, expecting values of about `typical` bytes. One shard: a value may then be as large as
 /// most of the cache, and is still kept.
-pub(crate) fn byte_cache<K: Eq + std::hash::Hash, V: Sized64>(bytes: u64, typical: u64) -> ByteCache<K, V> {
-    let items = usize::try_from(bytes / typical.max(1)).unwrap_or(usize::MAX).max(1);
+pub(crate) fn byte_cache<K: Eq + std::hash::Hash, V: Sized64>(
+    bytes: u64,
+    typical: u64,
+) -> ByteCache<K, V> {
+    let items = usize::try_from(bytes / typical.max(1))
+        .unwrap_or(usize::MAX)
+        .max(1);
     let options = OptionsBuilder::new()
         .estimated_items_capacity(items)
         .weight_capacity(bytes)
@@ -69,7 +74,12 @@ pub(crate) fn byte_cache<K: Eq + std::hash::Hash, V: Sized64>(bytes: u64, typica
         // Both capacities are given; nothing else can be missing.
         return Cache::with_weighter(items, bytes, BySize);
     };
-    Cache::with_options(options, BySize, DefaultHashBuilder::default(), Default::default())
+    Cache::with_options(
+        options,
+        BySize,
+        DefaultHashBuilder::default(),
+        Default::default(),
+    )
 }
 
 type BloomKey = (Arc<str>, usize, &'static str);
@@ -84,7 +94,11 @@ pub(crate) struct Objects {
 impl Objects {
     pub(crate) fn new(storage: Arc<dyn ColdStorage>, footer_bytes: u64) -> Self {
         let footers = byte_cache(footer_bytes, 64 * 1024);
-        Self { storage, footers, blooms: byte_cache(BLOOM_CACHE_BYTES, 16 * 1024) }
+        Self {
+            storage,
+            footers,
+            blooms: byte_cache(BLOOM_CACHE_BYTES, 16 * 1024),
+        }
     }
 
     /// Reads a range, counted.
@@ -102,16 +116,21 @@ impl Objects {
             counter!("sheaf_cold_footer_hits_total").increment(1);
             // A key names its tenant, but a cache is no place to rely on that.
             if footer.tenant != file.tenant_id {
-                return Err(ArchiveError::corrupt(&file.object_key, "belongs to another tenant"));
+                return Err(ArchiveError::corrupt(
+                    &file.object_key,
+                    "belongs to another tenant",
+                ));
             }
             return Ok(footer);
         }
         let load = async {
             counter!("sheaf_cold_footer_misses_total").increment(1);
-            let figures = u64::try_from(file.tail_offset).ok().zip(u64::try_from(file.bytes).ok());
-            let (start, end) = figures
-                .filter(|(start, end)| start < end)
-                .ok_or_else(|| ArchiveError::corrupt(&file.object_key, "the catalog has no figures of it"))?;
+            let figures = u64::try_from(file.tail_offset)
+                .ok()
+                .zip(u64::try_from(file.bytes).ok());
+            let (start, end) = figures.filter(|(start, end)| start < end).ok_or_else(|| {
+                ArchiveError::corrupt(&file.object_key, "the catalog has no figures of it")
+            })?;
             let tail = self.range(&file.object_key, start..end).await?;
             Footer::parse(file, &tail).map(Arc::new)
         };
@@ -121,7 +140,8 @@ impl Objects {
 
     /// All column chunks of a row group: one ranged GET.
     pub(crate) async fn group(&self, footer: &Footer, group: usize) -> Result<Bytes, ArchiveError> {
-        self.range(&footer.object_key, footer.groups[group].bytes.clone()).await
+        self.range(&footer.object_key, footer.groups[group].bytes.clone())
+            .await
     }
 
     /// Whether the column chunk may hold `value`, by its Bloom filter (cached, else one small GET). True when there
@@ -133,17 +153,31 @@ impl Objects {
         column: &'static str,
         value: &str,
     ) -> Result<bool, ArchiveError> {
-        let chunk = footer.column(group, column).map(|at| footer.arrow.metadata().row_group(group).column(at));
+        let chunk = footer
+            .column(group, column)
+            .map(|at| footer.arrow.metadata().row_group(group).column(at));
         let position = chunk.and_then(|c| c.bloom_filter_offset().zip(c.bloom_filter_length()));
-        let position = position.and_then(|(at, n)| u64::try_from(at).ok().zip(u64::try_from(n).ok()));
-        let Some((start, length)) = position else { return Ok(true) };
+        let position =
+            position.and_then(|(at, n)| u64::try_from(at).ok().zip(u64::try_from(n).ok()));
+        let Some((start, length)) = position else {
+            return Ok(true);
+        };
         let load = async {
-            let bytes = self.range(&footer.object_key, start..start.saturating_add(length)).await?;
-            let filter = Sbbf::from_bytes(&bytes).map_err(|e| ArchiveError::corrupt(&footer.object_key, e))?;
-            Ok::<_, ArchiveError>(Arc::new(Bloom { filter, bytes: length }))
+            let bytes = self
+                .range(&footer.object_key, start..start.saturating_add(length))
+                .await?;
+            let filter = Sbbf::from_bytes(&bytes)
+                .map_err(|e| ArchiveError::corrupt(&footer.object_key, e))?;
+            Ok::<_, ArchiveError>(Arc::new(Bloom {
+                filter,
+                bytes: length,
+            }))
         };
         let key = (Arc::from(footer.object_key.as_str()), group, column);
-        let bloom = self.blooms.get_or_insert_async(&key, Box::pin(load)).await?;
+        let bloom = self
+            .blooms
+            .get_or_insert_async(&key, Box::pin(load))
+            .await?;
         Ok(bloom.filter.check(value))
     }
 }

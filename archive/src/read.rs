@@ -38,7 +38,11 @@ impl ColdReader {
     ///
     /// # Errors
     /// As [`ColdReader::get`].
-    pub async fn get_with_events(&self, tenant: TenantId, id: Uuid) -> Result<Option<ArchivedInvoice>, ArchiveError> {
+    pub async fn get_with_events(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> Result<Option<ArchivedInvoice>, ArchiveError> {
         self.find(tenant, id, |rows, row| rows.archived(row)).await
     }
 
@@ -46,8 +50,15 @@ impl ColdReader {
     ///
     /// # Errors
     /// As [`ColdReader::get`].
-    pub async fn events(&self, tenant: TenantId, id: Uuid) -> Result<Option<Vec<EventRow>>, ArchiveError> {
-        Ok(self.get_with_events(tenant, id).await?.map(|found| found.events))
+    pub async fn events(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> Result<Option<Vec<EventRow>>, ArchiveError> {
+        Ok(self
+            .get_with_events(tenant, id)
+            .await?
+            .map(|found| found.events))
     }
 
     async fn find<T: Send + 'static>(
@@ -58,7 +69,9 @@ impl ColdReader {
     ) -> Result<Option<T>, ArchiveError> {
         match self.find_once(tenant, id, take).await {
             // The file was superseded and collected since the catalog was read: it names the successor by now.
-            Err(ArchiveError::Storage(StorageError::NotFound { .. })) => self.find_once(tenant, id, take).await,
+            Err(ArchiveError::Storage(StorageError::NotFound { .. })) => {
+                self.find_once(tenant, id, take).await
+            }
             answer => answer,
         }
     }
@@ -88,11 +101,18 @@ impl ColdReader {
         take: Take<T>,
     ) -> Result<Option<T>, ArchiveError> {
         let footer = self.objects.footer(file).await?;
-        let Some(group) = footer.group_of(id) else { return Ok(None) };
+        let Some(group) = footer.group_of(id) else {
+            return Ok(None);
+        };
         if footer.page_of(group, id).is_none() {
             return Ok(None);
         }
-        if ambiguous && !self.objects.may_hold(&footer, group, "id", &id.to_string()).await? {
+        if ambiguous
+            && !self
+                .objects
+                .may_hold(&footer, group, "id", &id.to_string())
+                .await?
+        {
             return Ok(None);
         }
         let base = footer.groups[group].bytes.start;

@@ -73,7 +73,10 @@ impl S3Storage {
         if let Some(endpoint) = &config.endpoint {
             builder = builder.endpoint_url(endpoint).force_path_style(true);
         }
-        Self { client: Client::from_conf(builder.build()), bucket: config.bucket.clone() }
+        Self {
+            client: Client::from_conf(builder.build()),
+            bucket: config.bucket.clone(),
+        }
     }
 
     /// Asks whether the bucket is there and may be used.
@@ -87,18 +90,37 @@ impl S3Storage {
 
     async fn get_range_once(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
         let header = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-        let request = self.client.get_object().bucket(&self.bucket).key(key).range(header);
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .range(header);
         let answer = request.send().await.map_err(|e| classify(key, e))?;
         let wanted = range.end - range.start;
         // Checked before the body is read: a server that ignores the range must not fill the memory.
         let length = answer.content_length().and_then(|n| u64::try_from(n).ok());
         if length.is_some_and(|n| n != wanted) {
-            let detail = format!("asked for {wanted} bytes, was offered {}", length.unwrap_or(0));
-            return Err(StorageError::Other { key: key.to_owned(), detail });
+            let detail = format!(
+                "asked for {wanted} bytes, was offered {}",
+                length.unwrap_or(0)
+            );
+            return Err(StorageError::Other {
+                key: key.to_owned(),
+                detail,
+            });
         }
-        let body = answer.body.collect().await.map_err(|e| broken_off(key, &e))?.into_bytes();
+        let body = answer
+            .body
+            .collect()
+            .await
+            .map_err(|e| broken_off(key, &e))?
+            .into_bytes();
         if body.len() as u64 != wanted {
-            return Err(broken_off(key, &format!("{} of {wanted} bytes", body.len())));
+            return Err(broken_off(
+                key,
+                &format!("{} of {wanted} bytes", body.len()),
+            ));
         }
         Ok(body)
     }
@@ -108,7 +130,9 @@ impl S3Storage {
         let answer = request.send().await.map_err(|e| classify(key, e))?;
         let wanted = answer.content_length().and_then(|n| u64::try_from(n).ok());
         let mut body = answer.body;
-        let mut file = tokio::fs::File::create(path).await.map_err(|e| local(key, &e))?;
+        let mut file = tokio::fs::File::create(path)
+            .await
+            .map_err(|e| local(key, &e))?;
         let mut hash = Sha256::new();
         let mut bytes = 0_u64;
         while let Some(chunk) = body.try_next().await.map_err(|e| broken_off(key, &e))? {
@@ -118,9 +142,15 @@ impl S3Storage {
         }
         file.flush().await.map_err(|e| local(key, &e))?;
         if wanted.is_some_and(|wanted| wanted != bytes) {
-            return Err(broken_off(key, &format!("{bytes} of {} bytes", wanted.unwrap_or(0))));
+            return Err(broken_off(
+                key,
+                &format!("{bytes} of {} bytes", wanted.unwrap_or(0)),
+            ));
         }
-        Ok(Fetched { bytes, sha256: hash.finalize().into() })
+        Ok(Fetched {
+            bytes,
+            sha256: hash.finalize().into(),
+        })
     }
 }
 
@@ -132,7 +162,9 @@ impl ColdStorage for S3Storage {
         sha256: [u8; 32],
     ) -> BoxFuture<'a, Result<(), StorageError>> {
         async move {
-            let body = ByteStream::from_path(path).await.map_err(|e| local(key, &e))?;
+            let body = ByteStream::from_path(path)
+                .await
+                .map_err(|e| local(key, &e))?;
             self.client
                 .put_object()
                 .bucket(&self.bucket)
@@ -149,16 +181,25 @@ impl ColdStorage for S3Storage {
         .boxed()
     }
 
-    fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> BoxFuture<'a, Result<Bytes, StorageError>> {
+    fn get_range<'a>(
+        &'a self,
+        key: &'a str,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<Bytes, StorageError>> {
         async move {
             if range.end <= range.start || range.end - range.start > MAX_RANGE {
                 let detail = format!("a range of {}..{} bytes is refused", range.start, range.end);
-                return Err(StorageError::Other { key: key.to_owned(), detail });
+                return Err(StorageError::Other {
+                    key: key.to_owned(),
+                    detail,
+                });
             }
             let mut attempt = 1;
             loop {
                 match self.get_range_once(key, range.clone()).await {
-                    Err(StorageError::Unavailable { .. }) if attempt < BODY_ATTEMPTS => attempt += 1,
+                    Err(StorageError::Unavailable { .. }) if attempt < BODY_ATTEMPTS => {
+                        attempt += 1
+                    }
                     answer => return answer,
                 }
             }
@@ -166,12 +207,18 @@ impl ColdStorage for S3Storage {
         .boxed()
     }
 
-    fn get_to_file<'a>(&'a self, key: &'a str, path: &'a Path) -> BoxFuture<'a, Result<Fetched, StorageError>> {
+    fn get_to_file<'a>(
+        &'a self,
+        key: &'a str,
+        path: &'a Path,
+    ) -> BoxFuture<'a, Result<Fetched, StorageError>> {
         async move {
             let mut attempt = 1;
             loop {
                 match self.get_to_file_once(key, path).await {
-                    Err(StorageError::Unavailable { .. }) if attempt < BODY_ATTEMPTS => attempt += 1,
+                    Err(StorageError::Unavailable { .. }) if attempt < BODY_ATTEMPTS => {
+                        attempt += 1
+                    }
                     answer => return answer,
                 }
             }
@@ -185,7 +232,10 @@ impl ColdStorage for S3Storage {
             let answer = request.send().await.map_err(|e| classify(key, e))?;
             Ok(ObjectInfo {
                 key: key.to_owned(),
-                bytes: answer.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+                bytes: answer
+                    .content_length()
+                    .and_then(|n| u64::try_from(n).ok())
+                    .unwrap_or(0),
                 last_modified: answer.last_modified().and_then(to_chrono),
             })
         }
@@ -194,7 +244,13 @@ impl ColdStorage for S3Storage {
 
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StorageError>> {
         async move {
-            let answer = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+            let answer = self
+                .client
+                .delete_object()
+                .bucket(&self.bucket)
+                .key(key)
+                .send()
+                .await;
             match answer.map_err(|e| classify(key, e)) {
                 Ok(_) | Err(StorageError::NotFound { .. }) => Ok(()),
                 Err(error) => Err(error),
@@ -223,13 +279,19 @@ impl ColdStorage for S3Storage {
                 .filter_map(|object| {
                     Some(ObjectInfo {
                         key: object.key()?.to_owned(),
-                        bytes: object.size().and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+                        bytes: object
+                            .size()
+                            .and_then(|n| u64::try_from(n).ok())
+                            .unwrap_or(0),
                         last_modified: object.last_modified().and_then(to_chrono),
                     })
                 })
                 .collect();
             let truncated = answer.is_truncated().unwrap_or(false);
-            let next = answer.next_continuation_token().filter(|_| truncated).map(str::to_owned);
+            let next = answer
+                .next_continuation_token()
+                .filter(|_| truncated)
+                .map(str::to_owned);
             Ok(ObjectPage { objects, next })
         }
         .boxed()
@@ -241,11 +303,17 @@ fn to_chrono(time: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<chrono:
 }
 
 fn broken_off(key: &str, error: &dyn std::fmt::Display) -> StorageError {
-    StorageError::Unavailable { key: key.to_owned(), detail: format!("the body broke off: {error}") }
+    StorageError::Unavailable {
+        key: key.to_owned(),
+        detail: format!("the body broke off: {error}"),
+    }
 }
 
 fn local(key: &str, error: &dyn std::fmt::Display) -> StorageError {
-    StorageError::Other { key: key.to_owned(), detail: format!("local file: {error}") }
+    StorageError::Other {
+        key: key.to_owned(),
+        detail: format!("local file: {error}"),
+    }
 }
 
 /// Sorts an answer of the storage by its HTTP status, which every S3 agrees on; error codes differ.
@@ -254,8 +322,14 @@ where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
     let key = key.to_owned();
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default().to_owned();
+    let status = error
+        .raw_response()
+        .map(|response| response.status().as_u16());
+    let code = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code)
+        .unwrap_or_default()
+        .to_owned();
     let transport = matches!(
         error,
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_)

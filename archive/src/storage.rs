@@ -92,10 +92,18 @@ pub trait ColdStorage: Send + Sync + Debug {
     ) -> BoxFuture<'a, Result<(), StorageError>>;
 
     /// Reads exactly `range` of an object, at most [`MAX_RANGE`] bytes.
-    fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> BoxFuture<'a, Result<Bytes, StorageError>>;
+    fn get_range<'a>(
+        &'a self,
+        key: &'a str,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<Bytes, StorageError>>;
 
     /// Copies a whole object into the file at `path`, which is overwritten; memory stays bounded.
-    fn get_to_file<'a>(&'a self, key: &'a str, path: &'a Path) -> BoxFuture<'a, Result<Fetched, StorageError>>;
+    fn get_to_file<'a>(
+        &'a self,
+        key: &'a str,
+        path: &'a Path,
+    ) -> BoxFuture<'a, Result<Fetched, StorageError>>;
 
     /// Size and age of an object.
     fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectInfo, StorageError>>;
@@ -104,8 +112,11 @@ pub trait ColdStorage: Send + Sync + Debug {
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StorageError>>;
 
     /// Lists keys that start with `prefix`; `from` is [`ObjectPage::next`] of the page before.
-    fn list<'a>(&'a self, prefix: &'a str, from: Option<&'a str>)
-    -> BoxFuture<'a, Result<ObjectPage, StorageError>>;
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        from: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<ObjectPage, StorageError>>;
 }
 
 /// Largest ranged read, in bytes: a row group of one largest invoice fits.
@@ -126,7 +137,9 @@ pub struct Counting {
 
 impl Debug for Counting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Counting").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Counting")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,7 +165,10 @@ impl Counting {
 
     /// Reads so far, ranged and whole, and the bytes that they brought.
     pub fn gets(&self) -> (u64, u64) {
-        (self.gets.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+        (
+            self.gets.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
     }
 
     /// Writes so far.
@@ -188,7 +204,11 @@ impl ColdStorage for Counting {
         .boxed()
     }
 
-    fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> BoxFuture<'a, Result<Bytes, StorageError>> {
+    fn get_range<'a>(
+        &'a self,
+        key: &'a str,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<Bytes, StorageError>> {
         async move {
             self.gets.fetch_add(1, Ordering::Relaxed);
             self.check("get_range", key)?;
@@ -199,7 +219,11 @@ impl ColdStorage for Counting {
         .boxed()
     }
 
-    fn get_to_file<'a>(&'a self, key: &'a str, path: &'a Path) -> BoxFuture<'a, Result<Fetched, StorageError>> {
+    fn get_to_file<'a>(
+        &'a self,
+        key: &'a str,
+        path: &'a Path,
+    ) -> BoxFuture<'a, Result<Fetched, StorageError>> {
         async move {
             self.gets.fetch_add(1, Ordering::Relaxed);
             self.check("get_to_file", key)?;

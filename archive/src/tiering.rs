@@ -91,7 +91,10 @@ fn horizon(options: &RunOptions) -> Result<Period, ArchiveError> {
     if options.older_than_months > MAX_MONTHS {
         return Err(invalid());
     }
-    let day = options.as_of.checked_sub_months(Months::new(options.older_than_months)).ok_or_else(invalid)?;
+    let day = options
+        .as_of
+        .checked_sub_months(Months::new(options.older_than_months))
+        .ok_or_else(invalid)?;
     let years = i32::from(sheaf_model::limits::MIN_YEAR)..=i32::from(sheaf_model::limits::MAX_YEAR);
     if !years.contains(&day.year()) {
         return Err(invalid());
@@ -109,7 +112,11 @@ pub struct Tiering {
 
 impl Tiering {
     pub(crate) fn new(store: Store, storage: Arc<dyn ColdStorage>) -> Self {
-        Self { store, storage, checkpoint: Arc::new(Pass) }
+        Self {
+            store,
+            storage,
+            checkpoint: Arc::new(Pass),
+        }
     }
 
     /// Tells `checkpoint` of each step of the protocol.
@@ -123,10 +130,18 @@ impl Tiering {
     ///
     /// # Errors
     /// [`ArchiveError::AlreadyRunning`] when another process runs; else what the store or the storage answers.
-    pub async fn run(&self, options: RunOptions, progress: &dyn Progress) -> Result<RunSummary, ArchiveError> {
+    pub async fn run(
+        &self,
+        options: RunOptions,
+        progress: &dyn Progress,
+    ) -> Result<RunSummary, ArchiveError> {
         let started = Instant::now();
         let horizon = horizon(&options)?;
-        let lock = self.store.try_lock_tiering().await?.ok_or(ArchiveError::AlreadyRunning)?;
+        let lock = self
+            .store
+            .try_lock_tiering()
+            .await?
+            .ok_or(ArchiveError::AlreadyRunning)?;
         self.checkpoint.reached(Step::Locked).await;
         let protocol = Protocol {
             store: &self.store,
@@ -135,9 +150,14 @@ impl Tiering {
             checkpoint: self.checkpoint.as_ref(),
             progress,
         };
-        let mut summary =
-            RunSummary { dry_run: options.dry_run, horizon: horizon.first_day(), ..RunSummary::default() };
-        let outcome = self.run_locked(&protocol, &options, horizon, &mut summary).await;
+        let mut summary = RunSummary {
+            dry_run: options.dry_run,
+            horizon: horizon.first_day(),
+            ..RunSummary::default()
+        };
+        let outcome = self
+            .run_locked(&protocol, &options, horizon, &mut summary)
+            .await;
         lock.release();
         summary.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let label = if outcome.is_ok() { "done" } else { "failed" };
@@ -158,10 +178,13 @@ impl Tiering {
                 let mut after = None;
                 loop {
                     let page = self.store.all_tenants_page(after, TENANT_PAGE).await?;
-                    let Some(Tenant { id: last, .. }) = page.last() else { break };
+                    let Some(Tenant { id: last, .. }) = page.last() else {
+                        break;
+                    };
                     after = Some(last.0);
                     for tenant in &page {
-                        self.run_tenant(protocol, tenant.id, horizon, summary).await?;
+                        self.run_tenant(protocol, tenant.id, horizon, summary)
+                            .await?;
                     }
                 }
             }
@@ -192,14 +215,17 @@ impl Tiering {
         let mut last_unit = None;
         while let Some(id) = self.store.next_settled(tenant, from, end).await? {
             let period = Period::of(id);
-            let (_, before) = period.id_bounds();
-            let stretch = Stretch { tenant, period, from: id, before: before.min(end) };
+            let stretch = Stretch {
+                tenant,
+                period,
+                from: id,
+            };
             protocol.progress.begin(&format!("{tenant} {period}"));
             let moved_before = summary.invoices;
             from = if summary.dry_run {
                 let totals = protocol.count(stretch).await?;
                 summary.add(&totals);
-                stretch.before
+                period.id_bounds().1
             } else {
                 move_or_retry(protocol, stretch, summary).await?
             };
@@ -234,7 +260,12 @@ impl Tiering {
                     _ = ticks.tick() => {}
                 }
                 let as_of = Utc::now().date_naive();
-                let options = RunOptions { as_of, older_than_months, tenant: None, dry_run: false };
+                let options = RunOptions {
+                    as_of,
+                    older_than_months,
+                    tenant: None,
+                    dry_run: false,
+                };
                 // Dropped in the middle, a run leaves what a killed one does: nothing that gc does not collect.
                 let outcome = tokio::select! {
                     () = cancel.cancelled() => return,
@@ -249,7 +280,9 @@ impl Tiering {
                         elapsed_ms = summary.elapsed_ms,
                         "tiering run"
                     ),
-                    Err(ArchiveError::AlreadyRunning) => tracing::debug!("tiering runs in another process"),
+                    Err(ArchiveError::AlreadyRunning) => {
+                        tracing::debug!("tiering runs in another process")
+                    }
                     Err(error) => tracing::error!(%error, "tiering run failed"),
                 }
             }
@@ -265,7 +298,11 @@ async fn move_or_retry(
 ) -> Result<Uuid, ArchiveError> {
     for attempt in 0..2 {
         match protocol.move_part(stretch).await? {
-            PartOutcome::Moved { totals, bytes, last } => {
+            PartOutcome::Moved {
+                totals,
+                bytes,
+                last,
+            } => {
                 summary.parts += 1;
                 summary.bytes += bytes;
                 summary.add(&totals);
@@ -297,19 +334,48 @@ mod tests {
     use super::*;
 
     fn options(as_of: &str, older_than_months: u32) -> RunOptions {
-        RunOptions { as_of: as_of.parse().unwrap(), older_than_months, tenant: None, dry_run: false }
+        RunOptions {
+            as_of: as_of.parse().unwrap(),
+            older_than_months,
+            tenant: None,
+            dry_run: false,
+        }
     }
 
     #[test]
     fn the_month_of_the_horizon_stays_hot() {
-        assert_eq!(horizon(&options("2026-11-20", 12)).unwrap(), Period { year: 2025, month: 11 });
-        assert_eq!(horizon(&options("2024-02-29", 12)).unwrap(), Period { year: 2023, month: 2 });
-        assert_eq!(horizon(&options("2024-03-31", 0)).unwrap(), Period { year: 2024, month: 3 });
+        assert_eq!(
+            horizon(&options("2026-11-20", 12)).unwrap(),
+            Period {
+                year: 2025,
+                month: 11
+            }
+        );
+        assert_eq!(
+            horizon(&options("2024-02-29", 12)).unwrap(),
+            Period {
+                year: 2023,
+                month: 2
+            }
+        );
+        assert_eq!(
+            horizon(&options("2024-03-31", 0)).unwrap(),
+            Period {
+                year: 2024,
+                month: 3
+            }
+        );
     }
 
     #[test]
     fn a_horizon_that_no_id_can_carry_is_refused() {
-        assert!(matches!(horizon(&options("1970-06-01", 12)), Err(ArchiveError::InvalidRun(_))));
-        assert!(matches!(horizon(&options("2024-06-01", u32::MAX)), Err(ArchiveError::InvalidRun(_))));
+        assert!(matches!(
+            horizon(&options("1970-06-01", 12)),
+            Err(ArchiveError::InvalidRun(_))
+        ));
+        assert!(matches!(
+            horizon(&options("2024-06-01", u32::MAX)),
+            Err(ArchiveError::InvalidRun(_))
+        ));
     }
 }

@@ -45,7 +45,10 @@ impl Totals {
     }
 
     fn add_sum(&mut self, invoice: &Invoice) -> bool {
-        let sums = self.sums.entry(invoice.currency.code().to_owned()).or_default();
+        let sums = self
+            .sums
+            .entry(invoice.currency.code().to_owned())
+            .or_default();
         let sum = match invoice.kind {
             Kind::Invoice => &mut sums.invoice,
             Kind::CreditNote => &mut sums.credit_note,
@@ -62,7 +65,8 @@ impl Totals {
     /// The sums as the catalog keeps them: `{"GBP": {"invoice": "1.00", "credit_note": "0.00"}}`.
     pub fn sums_json(&self) -> serde_json::Value {
         let sums = self.sums.iter().map(|(code, sums)| {
-            let exponent = Currency::parse(code).map_or(sheaf_model::limits::AMOUNT_DECIMALS, Currency::exponent);
+            let exponent = Currency::parse(code)
+                .map_or(sheaf_model::limits::AMOUNT_DECIMALS, Currency::exponent);
             let kinds = serde_json::json!({
                 "invoice": render_amount(sums.invoice, exponent),
                 "credit_note": render_amount(sums.credit_note, exponent),

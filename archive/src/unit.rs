@@ -15,18 +15,32 @@ use crate::schema::SCHEMA_VERSION;
 use crate::storage::{ColdStorage, StorageError};
 use crate::totals::Totals;
 
-/// Invoices, and lines, of a page of the snapshot.
-const PAGE: (usize, usize) = (1_000, 20_000);
+/// Invoices of a page of the snapshot: at first, and at most.
+const PAGE: (usize, usize) = (64, 1_000);
+/// Lines that a page should have, which holds memory down where invoices are long.
+const PAGE_LINES: usize = 20_000;
 
-/// A stretch of ids within one period of one tenant.
+/// How many invoices the page after `page` should have.
+fn next_page_size(page: &[ArchivedInvoice]) -> usize {
+    let lines: usize = page.iter().map(|row| row.invoice.lines.len()).sum();
+    let per_invoice = lines / page.len().max(1) + 1;
+    (PAGE_LINES / per_invoice).clamp(1, PAGE.1)
+}
+
+/// The ids of one period of one tenant, from one on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stretch {
     pub(crate) tenant: TenantId,
     pub(crate) period: Period,
     /// First id, inclusive.
     pub(crate) from: Uuid,
-    /// Last id, exclusive.
-    pub(crate) before: Uuid,
+}
+
+impl Stretch {
+    /// The id before the first.
+    fn after(self) -> Option<Uuid> {
+        self.from.as_u128().checked_sub(1).map(Uuid::from_u128)
+    }
 }
 
 /// What became of a part.
@@ -59,11 +73,17 @@ impl Protocol<'_> {
         let Stretch { tenant, period, .. } = stretch;
         // 1. Intent first: whatever is left behind from here on, the catalog knows of it.
         let key = |part, generation| layout::object_key(tenant, period, part, generation);
-        let mut file = self.store.stage_file(tenant, period, key, None).await?;
+        let mut file = self
+            .store
+            .stage_file(tenant, period, SCHEMA_VERSION, None, key)
+            .await?;
         self.checkpoint.reached(Step::Staged).await;
         let outcome = self.fill_and_hand_over(stretch, &mut file).await;
         // A failure before the handover leaves nothing that could be read. What cannot be cleaned up now, gc will.
-        if matches!(outcome, Ok(PartOutcome::Changed { .. } | PartOutcome::Nothing)) {
+        if matches!(
+            outcome,
+            Ok(PartOutcome::Changed { .. } | PartOutcome::Nothing)
+        ) {
             self.store.mark_garbage(&file).await?;
         }
         outcome
@@ -75,13 +95,21 @@ impl Protocol<'_> {
         file: &mut ArchiveFile,
     ) -> Result<PartOutcome, ArchiveError> {
         // 2. One snapshot, ordered by id, into Parquet.
-        let Some(part) = self.encode(stretch).await? else { return Ok(PartOutcome::Nothing) };
+        let Some(part) = self.encode(stretch).await? else {
+            return Ok(PartOutcome::Nothing);
+        };
         self.checkpoint.reached(Step::Encoded).await;
-        let (Some((min_id, _)), Some((max_id, _))) = (part.ids.first().copied(), part.ids.last().copied()) else {
+        let (Some((min_id, _)), Some((max_id, _))) =
+            (part.ids.first().copied(), part.ids.last().copied())
+        else {
             return Ok(PartOutcome::Nothing);
         };
         // 3. Under a key that was never used.
-        match self.storage.put_if_absent(&file.object_key, &part.path, part.sha256).await {
+        match self
+            .storage
+            .put_if_absent(&file.object_key, &part.path, part.sha256)
+            .await
+        {
             // A retry of our own upload whose first answer was lost looks the same. The next step tells them apart.
             Ok(()) | Err(StorageError::AlreadyExists { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -109,24 +137,37 @@ impl Protocol<'_> {
         match self.store.publish_file(file, &part.ids).await? {
             Publish::Done => {
                 self.checkpoint.reached(Step::AfterHandover).await;
-                Ok(PartOutcome::Moved { totals: part.totals, bytes: part.bytes, last: max_id })
+                Ok(PartOutcome::Moved {
+                    totals: part.totals,
+                    bytes: part.bytes,
+                    last: max_id,
+                })
             }
-            Publish::Changed => Ok(PartOutcome::Changed { last: max_id, invoices: part.totals.invoices }),
+            Publish::Changed => Ok(PartOutcome::Changed {
+                last: max_id,
+                invoices: part.totals.invoices,
+            }),
         }
     }
 
     async fn encode(&self, stretch: Stretch) -> Result<Option<EncodedPart>, ArchiveError> {
         let Stretch { tenant, period, .. } = stretch;
-        let mut writer = tokio::task::spawn_blocking(move || PartWriter::new(tenant, period)).await??;
+        let mut writer =
+            tokio::task::spawn_blocking(move || PartWriter::new(tenant, period)).await??;
         let progress = self.progress;
-        let mut snapshot = self.store.snapshot_reader(tenant, stretch.from, stretch.before).await?;
+        let mut snapshot = self
+            .store
+            .snapshot_reader(tenant, period, stretch.after())
+            .await?;
+        let mut size = PAGE.0;
         while !writer.is_full() {
-            let room = bounds::INVOICES.saturating_sub(writer.rows()).min(PAGE.0);
-            let page = snapshot.next_page(room, PAGE.1).await?;
+            let room = bounds::INVOICES.saturating_sub(writer.rows()).min(size);
+            let page = snapshot.next_page(room).await?;
             if page.is_empty() {
                 break;
             }
             progress.advance(page.len() as u64);
+            size = next_page_size(&page);
             writer = tokio::task::spawn_blocking(move || push(writer, &page)).await??;
         }
         snapshot.finish().await?;
@@ -134,10 +175,17 @@ impl Protocol<'_> {
         if writer.rows() == 0 {
             return Ok(None);
         }
-        tokio::task::spawn_blocking(move || writer.finish()).await?.map(Some)
+        tokio::task::spawn_blocking(move || writer.finish())
+            .await?
+            .map(Some)
     }
 
-    async fn verify(&self, stretch: Stretch, file: &ArchiveFile, part: &EncodedPart) -> Result<(), ArchiveError> {
+    async fn verify(
+        &self,
+        stretch: Stretch,
+        file: &ArchiveFile,
+        part: &EncodedPart,
+    ) -> Result<(), ArchiveError> {
         let expected = Expected {
             object_key: file.object_key.clone(),
             tenant: stretch.tenant,
@@ -150,7 +198,10 @@ impl Protocol<'_> {
             return Err(ArchiveError::corrupt(&file.object_key, difference));
         }
         if contents.ids != part.ids {
-            return Err(ArchiveError::corrupt(&file.object_key, "its ids and versions differ from those written"));
+            return Err(ArchiveError::corrupt(
+                &file.object_key,
+                "its ids and versions differ from those written",
+            ));
         }
         Ok(())
     }
@@ -158,15 +209,22 @@ impl Protocol<'_> {
     /// What a run would move of a stretch, in one part or several.
     pub(crate) async fn count(&self, stretch: Stretch) -> Result<Totals, ArchiveError> {
         let mut totals = Totals::default();
-        let mut snapshot = self.store.snapshot_reader(stretch.tenant, stretch.from, stretch.before).await?;
+        let mut snapshot = self
+            .store
+            .snapshot_reader(stretch.tenant, stretch.period, stretch.after())
+            .await?;
+        let mut size = PAGE.0;
         loop {
-            let page = snapshot.next_page(PAGE.0, PAGE.1).await?;
+            let page = snapshot.next_page(size).await?;
             if page.is_empty() {
                 break;
             }
+            size = next_page_size(&page);
             self.progress.advance(page.len() as u64);
             if !page.iter().all(|row| totals.add(row)) {
-                return Err(ArchiveError::Encode("the sum of totals is out of range".to_owned()));
+                return Err(ArchiveError::Encode(
+                    "the sum of totals is out of range".to_owned(),
+                ));
             }
         }
         snapshot.finish().await?;

@@ -64,14 +64,22 @@ impl VerifyReport {
             _ => self.orphans += 1,
         }
         if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(Problem { kind, object_key: object_key.to_owned(), detail });
+            self.problems.push(Problem {
+                kind,
+                object_key: object_key.to_owned(),
+                detail,
+            });
         }
     }
 }
 
 /// All states of a catalog row.
-pub(crate) const ANY_STATE: [FileState; 4] =
-    [FileState::Staged, FileState::Published, FileState::Superseded, FileState::Garbage];
+pub(crate) const ANY_STATE: [FileState; 4] = [
+    FileState::Staged,
+    FileState::Published,
+    FileState::Superseded,
+    FileState::Garbage,
+];
 
 /// All catalog rows of a tenant in `states`.
 pub(crate) async fn files_of(
@@ -81,8 +89,12 @@ pub(crate) async fn files_of(
 ) -> Result<Vec<ArchiveFile>, ArchiveError> {
     let mut files: Vec<ArchiveFile> = Vec::new();
     loop {
-        let after = files.last().map(|file| (file.period, file.part, file.generation));
-        let page = store.archive_files(tenant, states, after, FILE_PAGE).await?;
+        let after = files
+            .last()
+            .map(|file| (file.period, file.part, file.generation));
+        let page = store
+            .archive_files(tenant, states, after, FILE_PAGE)
+            .await?;
         let done = page.len() < FILE_PAGE;
         files.extend(page);
         if done {
@@ -92,13 +104,18 @@ pub(crate) async fn files_of(
 }
 
 /// The given tenant, or all of them.
-pub(crate) async fn tenants(store: &Store, only: Option<TenantId>) -> Result<Vec<TenantId>, ArchiveError> {
+pub(crate) async fn tenants(
+    store: &Store,
+    only: Option<TenantId>,
+) -> Result<Vec<TenantId>, ArchiveError> {
     if let Some(tenant) = only {
         return Ok(vec![tenant]);
     }
     let mut tenants: Vec<TenantId> = Vec::new();
     loop {
-        let page = store.all_tenants_page(tenants.last().map(|last| last.0), TENANT_PAGE).await?;
+        let page = store
+            .all_tenants_page(tenants.last().map(|last| last.0), TENANT_PAGE)
+            .await?;
         if page.is_empty() {
             return Ok(tenants);
         }
@@ -136,7 +153,10 @@ pub(crate) async fn verify(
         let objects = objects_below(storage.as_ref(), &layout::tenant_prefix(*tenant)).await?;
         let files = files_of(store, *tenant, &ANY_STATE).await?;
         let known: HashSet<&str> = files.iter().map(|file| file.object_key.as_str()).collect();
-        for orphan in objects.iter().filter(|object| !known.contains(object.key.as_str())) {
+        for orphan in objects
+            .iter()
+            .filter(|object| !known.contains(object.key.as_str()))
+        {
             report.note("orphan", &orphan.key, "no catalog row names it".to_owned());
         }
         for file in &files {
@@ -184,7 +204,11 @@ async fn verify_file(
 ) -> Result<(), ArchiveError> {
     report.files += 1;
     let (Some(sha256), Ok(bytes)) = (file.sha256, u64::try_from(file.bytes)) else {
-        report.note("mismatch", &file.object_key, "the catalog has no figures of it".to_owned());
+        report.note(
+            "mismatch",
+            &file.object_key,
+            "the catalog has no figures of it".to_owned(),
+        );
         return Ok(());
     };
     let expected = Expected {
@@ -222,7 +246,9 @@ fn difference(contents: &Contents, file: &ArchiveFile) -> Option<String> {
         ("payments", totals.payments, file.payments),
         ("events", totals.events, file.events),
     ];
-    let different = counts.into_iter().find(|(_, found, wanted)| i64::try_from(*found) != Ok(*wanted));
+    let different = counts
+        .into_iter()
+        .find(|(_, found, wanted)| i64::try_from(*found) != Ok(*wanted));
     if let Some((what, found, wanted)) = different {
         return Some(format!("{found} {what}, the catalog says {wanted}"));
     }
@@ -230,6 +256,10 @@ fn difference(contents: &Contents, file: &ArchiveFile) -> Option<String> {
     if sums != file.sums {
         return Some(format!("sums {sums}, the catalog says {}", file.sums));
     }
-    let ends = (contents.ids.first().map(|(id, _)| *id), contents.ids.last().map(|(id, _)| *id));
-    (ends != (Some(file.min_id), Some(file.max_id))).then(|| "the first or last id differs".to_owned())
+    let ends = (
+        contents.ids.first().map(|(id, _)| *id),
+        contents.ids.last().map(|(id, _)| *id),
+    );
+    (ends != (Some(file.min_id), Some(file.max_id)))
+        .then(|| "the first or last id differs".to_owned())
 }

@@ -9,10 +9,11 @@ use utoipa::openapi::OpenApi;
 
 use crate::auth::same_secret;
 use crate::config::{ApiConfig, Clock};
+use crate::error::ApiError;
 use crate::keys::{self, KeyCache};
 use crate::metrics::Metrics;
 use crate::observe::{Observe, RequestMetrics};
-use crate::{openapi, routes};
+use crate::routes;
 
 /// Handlers take this as their state.
 pub(crate) type Shared = Arc<App>;
@@ -20,7 +21,6 @@ pub(crate) type Shared = Arc<App>;
 /// The front door's parts. Cheap to make several of in one process; they share nothing but the metrics' recorder.
 pub struct App {
     pub(crate) store: Store,
-    pub(crate) archive: Archive,
     pub(crate) reader: InvoiceReader,
     pub(crate) config: ApiConfig,
     pub(crate) metrics: Metrics,
@@ -32,13 +32,18 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(store: Store, archive: Archive, config: ApiConfig, metrics: Metrics, clock: Clock) -> Self {
+    pub fn new(
+        store: Store,
+        archive: &Archive,
+        config: ApiConfig,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> Self {
         Self {
-            reader: archive.reader(),
+            reader: archive.reader().clone(),
             keys: KeyCache::new(config.key_ttl),
             admin_hash: keys::hash(&config.admin_key),
             store,
-            archive,
             config,
             metrics,
             clock,
@@ -53,7 +58,9 @@ impl App {
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App").field("config", &self.config.max_connections).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("max_connections", &self.config.max_connections)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,7 +69,12 @@ pub fn router(app: Arc<App>) -> Router {
     let (router, api) = documented();
     let metrics = RequestMetrics::new(api.paths.paths.keys().map(String::as_str));
     let observe = Observe::new(&app.config, metrics);
-    router.merge(routes::docs(&api)).layer(observe).with_state(app)
+    router
+        .merge(routes::docs(&api))
+        .fallback(|| async { ApiError::RouteNotFound })
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .layer(observe)
+        .with_state(app)
 }
 
 /// The OpenAPI 3.1 document of all routes.
@@ -73,6 +85,6 @@ pub fn openapi() -> OpenApi {
 
 fn documented() -> (Router<Shared>, OpenApi) {
     let (router, mut api) = routes::all().split_for_parts();
-    openapi::complete(&mut api);
+    crate::openapi::complete(&mut api);
     (router, api)
 }

@@ -27,7 +27,8 @@ enum Action {
 /// The one table of what each role may do.
 fn allows(role: Role, action: Action) -> bool {
     match (role, action) {
-        (Role::Admin | Role::Finance, Action::Read | Action::Write) | (Role::Viewer, Action::Read) => true,
+        (Role::Admin | Role::Finance, Action::Read | Action::Write)
+        | (Role::Viewer, Action::Read) => true,
         (Role::Viewer, Action::Write) => false,
     }
 }
@@ -89,7 +90,10 @@ async fn tenant(headers: &HeaderMap, app: &App, action: Action) -> Result<Tenant
     }
     let key = active(app, secret).await?;
     if let Some(named) = headers.get(X_TENANT_ID) {
-        let named = named.to_str().ok().and_then(|text| Uuid::parse_str(text).ok());
+        let named = named
+            .to_str()
+            .ok()
+            .and_then(|text| Uuid::parse_str(text).ok());
         if named != Some(key.tenant_id.0) {
             return Err(ApiError::TenantMismatch);
         }
@@ -97,13 +101,24 @@ async fn tenant(headers: &HeaderMap, app: &App, action: Action) -> Result<Tenant
     if !allows(key.role, action) {
         return Err(ApiError::ForbiddenRole);
     }
-    Ok(TenantAuth { tenant_id: key.tenant_id, actor: Arc::clone(&key.actor) })
+    Ok(TenantAuth {
+        tenant_id: key.tenant_id,
+        actor: Arc::clone(&key.actor),
+    })
 }
 
 /// The key that `secret` is, if it is one and still good.
 async fn active(app: &App, secret: &str) -> Result<Arc<KnownKey>, ApiError> {
-    let key = app.keys.find(&app.store, secret).await?.ok_or(ApiError::InvalidCredential)?;
-    if key.revoked { Err(ApiError::RevokedCredential) } else { Ok(key) }
+    let key = app
+        .keys
+        .find(&app.store, secret)
+        .await?
+        .ok_or(ApiError::InvalidCredential)?;
+    if key.revoked {
+        Err(ApiError::RevokedCredential)
+    } else {
+        Ok(key)
+    }
 }
 
 /// What the client presents. A credential in a form that is not ours is a wrong one, not a missing one.
@@ -122,7 +137,11 @@ fn credential(headers: &HeaderMap) -> Result<&str, ApiError> {
 /// Compares hashes without stopping at the first difference: the time taken says nothing about the key.
 pub(crate) fn same_secret(presented: &str, expected: &[u8; 32]) -> bool {
     let presented = keys::hash(presented);
-    presented.iter().zip(expected).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    presented
+        .iter()
+        .zip(expected)
+        .fold(0, |difference, (a, b)| difference | (a ^ b))
+        == 0
 }
 
 #[cfg(test)]

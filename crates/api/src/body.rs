@@ -79,28 +79,50 @@ impl JsonBody {
                 () => "invalid_type",
             };
             let detail = message.split(" at line ").next().unwrap_or_default();
-            ApiError::Invalid(FieldError::new(if path == "." { "" } else { &path }, code, detail).into())
+            ApiError::Invalid(
+                FieldError::new(if path == "." { "" } else { &path }, code, detail).into(),
+            )
         })?;
-        reader.end().map_err(|error| ApiError::InvalidJson(error.to_string()))?;
+        reader
+            .end()
+            .map_err(|error| ApiError::InvalidJson(error.to_string()))?;
         Ok(value)
     }
 }
 
 /// Refuses a `Content-Type` other than `expected` (parameters such as a charset are ignored).
-pub(crate) fn check_media_type(headers: &HeaderMap, expected: &'static str) -> Result<(), BodyError> {
-    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+pub(crate) fn check_media_type(
+    headers: &HeaderMap,
+    expected: &'static str,
+) -> Result<(), BodyError> {
+    let sent = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = sent.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case(expected) { Ok(()) } else { Err(BodyError::MediaType(expected)) }
+    if essence.eq_ignore_ascii_case(expected) {
+        Ok(())
+    } else {
+        Err(BodyError::MediaType(expected))
+    }
 }
 
 /// The compression that the client names.
 pub(crate) fn encoding_of(headers: &HeaderMap) -> Result<Encoding, BodyError> {
     let mut values = headers.get_all(CONTENT_ENCODING).iter();
-    let Some(value) = values.next() else { return Ok(Encoding::Identity) };
+    let Some(value) = values.next() else {
+        return Ok(Encoding::Identity);
+    };
     let name = value.to_str().map_err(|_| BodyError::Encoding)?.trim();
     match (values.next(), name) {
-        (None, name) if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => Ok(Encoding::Gzip),
-        (None, name) if name.is_empty() || name.eq_ignore_ascii_case("identity") => Ok(Encoding::Identity),
+        (None, name)
+            if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") =>
+        {
+            Ok(Encoding::Gzip)
+        }
+        (None, name) if name.is_empty() || name.eq_ignore_ascii_case("identity") => {
+            Ok(Encoding::Identity)
+        }
         _ => Err(BodyError::Encoding),
     }
 }
@@ -115,7 +137,9 @@ async fn read_all(mut body: Body, limit: usize) -> Result<Bytes, BodyError> {
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Incomplete)?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if first.len() + rest.len() + data.len() > limit {
             return Err(BodyError::TooLarge(limit as u64));
         }
@@ -127,15 +151,25 @@ async fn read_all(mut body: Body, limit: usize) -> Result<Bytes, BodyError> {
             rest.extend_from_slice(&data);
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok(if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    })
 }
 
 /// Decompresses at most `limit` bytes.
 fn gunzip(bytes: &[u8], limit: usize) -> Result<Bytes, BodyError> {
     let mut decoded = Vec::with_capacity(bytes.len().saturating_mul(4).min(limit));
     let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(limit as u64 + 1);
-    reader.read_to_end(&mut decoded).map_err(|error| gzip_error(&error))?;
-    if decoded.len() > limit { Err(BodyError::TooLarge(limit as u64)) } else { Ok(decoded.into()) }
+    reader
+        .read_to_end(&mut decoded)
+        .map_err(|error| gzip_error(&error))?;
+    if decoded.len() > limit {
+        Err(BodyError::TooLarge(limit as u64))
+    } else {
+        Ok(decoded.into())
+    }
 }
 
 /// An early end and garbage are different mistakes: the first is a broken upload.
@@ -144,6 +178,14 @@ pub(crate) fn gzip_error(error: &std::io::Error) -> BodyError {
         std::io::ErrorKind::UnexpectedEof => BodyError::TruncatedGzip,
         _ => BodyError::InvalidGzip,
     }
+}
+
+/// Whether the document may name its own id. Cheaper than a second parse, and wrong in one direction only: a `"id"`
+/// deeper in the document, or an escape that could spell it, makes the store look whether a new id is free.
+pub(crate) fn may_name_an_id(document: &[u8]) -> bool {
+    document
+        .windows(4)
+        .any(|part| part == b"\"id\"" || part == b"\\u00")
 }
 
 #[cfg(test)]
@@ -160,11 +202,23 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_never_overlooked() {
+        assert!(may_name_an_id(br#"{"id":"x"}"#) && may_name_an_id(br#"{"\u0069d":"x"}"#));
+        assert!(!may_name_an_id(br#"{"customer_id":"x","external_id":"id"#));
+    }
+
+    #[test]
     fn a_decompressed_body_is_bounded_and_its_mistakes_are_told_apart() {
         let packed = gzip(&[b'x'; 1000]);
         assert_eq!(gunzip(&packed, 1000).unwrap().len(), 1000);
         assert_eq!(gunzip(&packed, 999), Err(BodyError::TooLarge(999)));
-        assert_eq!(gunzip(&packed[..packed.len() - 9], 2000), Err(BodyError::TruncatedGzip));
-        assert_eq!(gunzip(b"certainly not gzip", 2000), Err(BodyError::InvalidGzip));
+        assert_eq!(
+            gunzip(&packed[..packed.len() - 9], 2000),
+            Err(BodyError::TruncatedGzip)
+        );
+        assert_eq!(
+            gunzip(b"certainly not gzip", 2000),
+            Err(BodyError::InvalidGzip)
+        );
     }
 }

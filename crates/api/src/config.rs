@@ -71,7 +71,7 @@ impl ApiConfig {
         Self {
             admin_key: admin_key.into(),
             max_connections: 4096,
-            header_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(60),
             shutdown_grace: Duration::from_secs(25),

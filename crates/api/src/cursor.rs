@@ -47,7 +47,9 @@ impl Scope {
         if cursor.len() > 128 {
             return Err(ApiError::InvalidCursor);
         }
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| ApiError::InvalidCursor)?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(cursor)
+            .map_err(|_| ApiError::InvalidCursor)?;
         let (version, rest) = bytes.split_first().ok_or(ApiError::InvalidCursor)?;
         let (position, check) = rest.split_at_checked(N).ok_or(ApiError::InvalidCursor)?;
         if *version != VERSION || check != self.check(position) {
@@ -73,9 +75,27 @@ mod tests {
         let scope = || Scope::new("invoices").with("t1").with("status=paid");
         let cursor = scope().encode(id.as_bytes());
         assert_eq!(scope().decode_id(&cursor).unwrap(), id);
-        assert!(Scope::new("invoices").with("t2").with("status=paid").decode_id(&cursor).is_err());
-        assert!(Scope::new("invoices").with("t1status=paid").decode_id(&cursor).is_err());
-        for bad in ["", "x", "AAAA", &cursor[1..], &format!("{cursor}A"), &"A".repeat(1000)] {
+        assert!(
+            Scope::new("invoices")
+                .with("t2")
+                .with("status=paid")
+                .decode_id(&cursor)
+                .is_err()
+        );
+        assert!(
+            Scope::new("invoices")
+                .with("t1status=paid")
+                .decode_id(&cursor)
+                .is_err()
+        );
+        for bad in [
+            "",
+            "x",
+            "AAAA",
+            &cursor[1..],
+            &format!("{cursor}A"),
+            &"A".repeat(1000),
+        ] {
             assert!(scope().decode_id(bad).is_err(), "{bad}");
         }
     }

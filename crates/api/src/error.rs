@@ -181,36 +181,70 @@ impl ApiError {
                 let detail = "send an API key as `Authorization: Bearer <key>` or `X-Api-Key`";
                 Problem::new(S::UNAUTHORIZED, "missing_credential", detail)
             }
-            Self::InvalidCredential => Problem::new(S::UNAUTHORIZED, "invalid_credential", "the credential is not valid"),
-            Self::RevokedCredential => Problem::new(S::UNAUTHORIZED, "revoked_credential", "the API key was revoked"),
-            Self::TenantMismatch => {
-                Problem::new(S::FORBIDDEN, "tenant_mismatch", "the credential belongs to another tenant than the one named")
-            }
-            Self::AdminRequired => Problem::new(S::FORBIDDEN, "admin_required", "this route needs the admin key"),
+            Self::InvalidCredential => Problem::new(
+                S::UNAUTHORIZED,
+                "invalid_credential",
+                "the credential is not valid",
+            ),
+            Self::RevokedCredential => Problem::new(
+                S::UNAUTHORIZED,
+                "revoked_credential",
+                "the API key was revoked",
+            ),
+            Self::TenantMismatch => Problem::new(
+                S::FORBIDDEN,
+                "tenant_mismatch",
+                "the credential belongs to another tenant than the one named",
+            ),
+            Self::AdminRequired => Problem::new(
+                S::FORBIDDEN,
+                "admin_required",
+                "this route needs the admin key",
+            ),
             Self::TenantCredentialRequired => {
                 let detail = "this route needs a tenant's API key, not the admin key";
                 Problem::new(S::FORBIDDEN, "tenant_credential_required", detail)
             }
-            Self::ForbiddenRole => Problem::new(S::FORBIDDEN, "forbidden_role", "the role of the API key does not allow this"),
-            Self::RouteNotFound => Problem::new(S::NOT_FOUND, "route_not_found", "there is no such path"),
-            Self::MethodNotAllowed => {
-                Problem::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", "the path does not have this method; see Allow")
+            Self::ForbiddenRole => Problem::new(
+                S::FORBIDDEN,
+                "forbidden_role",
+                "the role of the API key does not allow this",
+            ),
+            Self::RouteNotFound => {
+                Problem::new(S::NOT_FOUND, "route_not_found", "there is no such path")
             }
+            Self::MethodNotAllowed => Problem::new(
+                S::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "the path does not have this method; see Allow",
+            ),
             Self::NotFound(noun) => not_found(noun),
             Self::UnknownParameter(name) => {
-                let error = FieldError::new(name, "unknown_parameter", "is not a parameter of this route");
+                let error = FieldError::new(
+                    name,
+                    "unknown_parameter",
+                    "is not a parameter of this route",
+                );
                 field_problem(S::BAD_REQUEST, error)
             }
-            Self::InvalidParameter { field, detail } => {
-                field_problem(S::BAD_REQUEST, FieldError::new(field, "invalid_parameter", detail))
-            }
+            Self::InvalidParameter { field, detail } => field_problem(
+                S::BAD_REQUEST,
+                FieldError::new(field, "invalid_parameter", detail),
+            ),
             Self::LimitOutOfRange => {
-                let error = FieldError::new("limit", "limit_out_of_range", "must be a number from 1 to 100");
+                let error = FieldError::new(
+                    "limit",
+                    "limit_out_of_range",
+                    "must be a number from 1 to 100",
+                );
                 field_problem(S::BAD_REQUEST, error)
             }
             Self::InvalidCursor => {
                 let detail = "must be the next_cursor of the same list with the same filters";
-                field_problem(S::BAD_REQUEST, FieldError::new("cursor", "invalid_cursor", detail))
+                field_problem(
+                    S::BAD_REQUEST,
+                    FieldError::new("cursor", "invalid_cursor", detail),
+                )
             }
             Self::Body(error) => body_problem(&error),
             Self::InvalidJson(detail) => Problem::new(S::BAD_REQUEST, "invalid_json", detail),
@@ -225,7 +259,8 @@ impl ApiError {
             }
             Self::IdempotencyInProgress => {
                 let detail = "the first request with this idempotency key is still running";
-                Problem::new(S::CONFLICT, "idempotency_in_progress", detail).with_retry_after(RETRY_AFTER)
+                Problem::new(S::CONFLICT, "idempotency_in_progress", detail)
+                    .with_retry_after(RETRY_AFTER)
             }
             Self::Create(error) => create_problem(error),
             Self::Store(error) => store_problem(error),
@@ -241,7 +276,11 @@ impl ApiError {
                 problem.extensions = summary.members();
                 problem
             }
-            Self::Timeout => Problem::new(S::GATEWAY_TIMEOUT, "timeout", "the request took too long; whether it took effect is unknown"),
+            Self::Timeout => Problem::new(
+                S::GATEWAY_TIMEOUT,
+                "timeout",
+                "the request took too long; whether it took effect is unknown",
+            ),
             Self::NotReady => unavailable("not_ready", "the database cannot be reached"),
             Self::Internal(detail) => {
                 tracing::error!(detail, "internal error");
@@ -263,10 +302,14 @@ fn not_found(noun: Noun) -> Problem {
 fn body_problem(error: &BodyError) -> Problem {
     use StatusCode as S;
     match error {
-        BodyError::TooLarge(limit) => {
-            Problem::new(S::PAYLOAD_TOO_LARGE, "body_too_large", format!("the body may have {limit} bytes at most"))
+        BodyError::TooLarge(limit) => Problem::new(
+            S::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("the body may have {limit} bytes at most"),
+        ),
+        BodyError::Missing => {
+            Problem::new(S::BAD_REQUEST, "missing_body", "the request needs a body")
         }
-        BodyError::Missing => Problem::new(S::BAD_REQUEST, "missing_body", "the request needs a body"),
         BodyError::MediaType(expected) => {
             let detail = format!("Content-Type must be {expected}");
             Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
@@ -275,10 +318,24 @@ fn body_problem(error: &BodyError) -> Problem {
             let detail = "Content-Encoding must be gzip or absent";
             Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail)
         }
-        BodyError::TimedOut => Problem::new(S::REQUEST_TIMEOUT, "request_timeout", "the body came too slowly"),
-        BodyError::Incomplete => Problem::new(S::BAD_REQUEST, "incomplete_body", "the body broke off"),
-        BodyError::TruncatedGzip => Problem::new(S::BAD_REQUEST, "truncated_gzip", "the gzip stream ends early"),
-        BodyError::InvalidGzip => Problem::new(S::BAD_REQUEST, "invalid_gzip", "the body is not a gzip stream"),
+        BodyError::TimedOut => Problem::new(
+            S::REQUEST_TIMEOUT,
+            "request_timeout",
+            "the body came too slowly",
+        ),
+        BodyError::Incomplete => {
+            Problem::new(S::BAD_REQUEST, "incomplete_body", "the body broke off")
+        }
+        BodyError::TruncatedGzip => Problem::new(
+            S::BAD_REQUEST,
+            "truncated_gzip",
+            "the gzip stream ends early",
+        ),
+        BodyError::InvalidGzip => Problem::new(
+            S::BAD_REQUEST,
+            "invalid_gzip",
+            "the body is not a gzip stream",
+        ),
     }
 }
 
@@ -287,15 +344,28 @@ fn create_problem(error: CreateError) -> Problem {
     match error {
         CreateError::DuplicateExternalId { existing } => {
             let detail = format!("invoice {existing} of the same year has this external_id");
-            field_problem(S::CONFLICT, FieldError::new("external_id", "duplicate_external_id", detail))
+            field_problem(
+                S::CONFLICT,
+                FieldError::new("external_id", "duplicate_external_id", detail),
+            )
         }
         CreateError::DuplicateNumber { existing } => {
             let detail = format!("invoice {existing} of the same year has this number");
-            field_problem(S::CONFLICT, FieldError::new("number", "duplicate_number", detail))
+            field_problem(
+                S::CONFLICT,
+                FieldError::new("number", "duplicate_number", detail),
+            )
         }
-        CreateError::DuplicateId => field_problem(S::CONFLICT, FieldError::new("id", "duplicate_id", "the id is taken")),
+        CreateError::DuplicateId => field_problem(
+            S::CONFLICT,
+            FieldError::new("id", "duplicate_id", "the id is taken"),
+        ),
         CreateError::CustomerNotFound => {
-            let error = FieldError::new("customer_id", "customer_not_found", "there is no such customer");
+            let error = FieldError::new(
+                "customer_id",
+                "customer_not_found",
+                "there is no such customer",
+            );
             field_problem(S::UNPROCESSABLE_ENTITY, error)
         }
         CreateError::Busy => unavailable("busy", "the write queue is full"),
@@ -331,13 +401,19 @@ fn store_problem(error: StoreError) -> Problem {
 fn archive_problem(error: &ArchiveError) -> Problem {
     tracing::error!(%error, "archive failed");
     match error {
-        ArchiveError::Storage(_) => unavailable("archive_unavailable", "the archive is unavailable"),
+        ArchiveError::Storage(_) => {
+            unavailable("archive_unavailable", "the archive is unavailable")
+        }
         _ => internal(),
     }
 }
 
 fn internal() -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "something went wrong on our side")
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "something went wrong on our side",
+    )
 }
 
 fn unavailable(code: &'static str, detail: &str) -> Problem {

@@ -16,19 +16,28 @@ const MAX_KEY: usize = 255;
 /// The client's key, if it sent one.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut values = headers.get_all(KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     let bytes = value.as_bytes();
     let visible = bytes.iter().all(u8::is_ascii_graphic);
     if values.next().is_some() || bytes.is_empty() || bytes.len() > MAX_KEY || !visible {
         return Err(ApiError::InvalidIdempotencyKey);
     }
-    value.to_str().map(|key| Some(key.to_owned())).map_err(|_| ApiError::InvalidIdempotencyKey)
+    value
+        .to_str()
+        .map(|key| Some(key.to_owned()))
+        .map_err(|_| ApiError::InvalidIdempotencyKey)
 }
 
 /// The start of a fingerprint: method, path and query. The (decompressed) body follows.
 pub(crate) fn hasher(method: &Method, uri: &Uri) -> Sha256 {
     let target = uri.path_and_query().map_or("", |target| target.as_str());
-    Sha256::new().chain_update(method.as_str()).chain_update([0]).chain_update(target).chain_update([0])
+    Sha256::new()
+        .chain_update(method.as_str())
+        .chain_update([0])
+        .chain_update(target)
+        .chain_update([0])
 }
 
 /// SHA-256 over method, path and query, and body.
@@ -43,7 +52,10 @@ pub(crate) fn replay(replay: Replay) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
-    if let Some(location) = replay.location.and_then(|location| HeaderValue::try_from(location).ok()) {
+    if let Some(location) = replay
+        .location
+        .and_then(|location| HeaderValue::try_from(location).ok())
+    {
         headers.insert(LOCATION, location);
     }
     response
@@ -64,14 +76,18 @@ mod tests {
         assert_eq!(with(b"order-17").unwrap().as_deref(), Some("order-17"));
         assert!(with(&[b'k'; 255]).is_ok());
         for bad in [&b""[..], b"a b", &[b'k'; 256], "schlüssel".as_bytes()] {
-            assert!(matches!(with(bad), Err(ApiError::InvalidIdempotencyKey)), "{bad:?}");
+            assert!(
+                matches!(with(bad), Err(ApiError::InvalidIdempotencyKey)),
+                "{bad:?}"
+            );
         }
         assert!(key_of(&HeaderMap::new()).unwrap().is_none());
     }
 
     #[test]
     fn a_fingerprint_covers_method_target_and_body() {
-        let of = |method, uri: &'static str, body| fingerprint(&method, &Uri::from_static(uri), body);
+        let of =
+            |method, uri: &'static str, body| fingerprint(&method, &Uri::from_static(uri), body);
         let base = of(Method::POST, "/v1/invoices", b"{}");
         assert_ne!(base, of(Method::PUT, "/v1/invoices", b"{}"));
         assert_ne!(base, of(Method::POST, "/v1/invoices?x=1", b"{}"));

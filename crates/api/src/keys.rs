@@ -36,7 +36,11 @@ pub(crate) fn generate() -> NewKey {
     let prefix = format!("{PREFIX}{:08x}", u32::from_be_bytes(label));
     let secret = format!("{prefix}_{}", URL_SAFE_NO_PAD.encode(random));
     let hash = hash(&secret);
-    NewKey { secret, prefix, hash }
+    NewKey {
+        secret,
+        prefix,
+        hash,
+    }
 }
 
 /// SHA-256 of the whole key. The key has 256 random bits: a slow hash would add nothing.
@@ -49,9 +53,13 @@ fn well_formed(secret: &str) -> bool {
     let bytes = secret.as_bytes();
     bytes.len() == KEY_LEN
         && secret.starts_with(PREFIX)
-        && bytes[PREFIX.len()..PREFIX_LEN].iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && bytes[PREFIX.len()..PREFIX_LEN]
+            .iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         && bytes[PREFIX_LEN] == b'_'
-        && bytes[PREFIX_LEN + 1..].iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && bytes[PREFIX_LEN + 1..]
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// A recognised key.
@@ -77,16 +85,27 @@ pub(crate) struct KeyCache {
 
 impl KeyCache {
     pub(crate) fn new(ttl: Duration) -> Self {
-        Self { known: Cache::new(KNOWN), unknown: Cache::new(UNKNOWN), ttl, revocations: AtomicU64::new(0) }
+        Self {
+            known: Cache::new(KNOWN),
+            unknown: Cache::new(UNKNOWN),
+            ttl,
+            revocations: AtomicU64::new(0),
+        }
     }
 
     /// The key, if it is in the cache and fresh.
     pub(crate) fn cached(&self, hash: &[u8; 32]) -> Option<Arc<KnownKey>> {
-        self.known.get(hash).filter(|key| key.loaded.elapsed() < self.ttl)
+        self.known
+            .get(hash)
+            .filter(|key| key.loaded.elapsed() < self.ttl)
     }
 
     /// The key that `secret` is, revoked or not; `None` when there is none.
-    pub(crate) async fn find(&self, store: &Store, secret: &str) -> Result<Option<Arc<KnownKey>>, StoreError> {
+    pub(crate) async fn find(
+        &self,
+        store: &Store,
+        secret: &str,
+    ) -> Result<Option<Arc<KnownKey>>, StoreError> {
         if !well_formed(secret) {
             return Ok(None);
         }
@@ -94,10 +113,15 @@ impl KeyCache {
         if let Some(key) = self.cached(&hash) {
             return Ok(Some(key));
         }
-        if self.unknown.get(&hash).is_some_and(|seen| seen.elapsed() < UNKNOWN_TTL) {
+        if self
+            .unknown
+            .get(&hash)
+            .is_some_and(|seen| seen.elapsed() < UNKNOWN_TTL)
+        {
             return Ok(None);
         }
-        self.known.remove_if(&hash, |key| key.loaded.elapsed() >= self.ttl);
+        self.known
+            .remove_if(&hash, |key| key.loaded.elapsed() >= self.ttl);
         let guard = match self.known.get_value_or_guard_async(&hash).await {
             Ok(key) => return Ok(Some(key)),
             Err(guard) => guard,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Upper bounds of the latency buckets, in seconds.
-const LATENCY_BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const LATENCY_BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
 const UPKEEP: Duration = Duration::from_secs(5);
 
 static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
@@ -31,7 +33,7 @@ impl Metrics {
         let recorder = builder.build_recorder();
         let metrics = Self(Arc::new(recorder.handle()));
         metrics::set_global_recorder(recorder)
-            .map_err(|error| metrics_exporter_prometheus::BuildError::FailedToSetGlobalRecorder(error.into()))?;
+            .map_err(metrics_exporter_prometheus::BuildError::FailedToSetGlobalRecorder)?;
         describe();
         *installed = Some(metrics.clone());
         Ok(metrics)
@@ -60,9 +62,18 @@ impl std::fmt::Debug for Metrics {
 }
 
 fn describe() {
-    metrics::describe_counter!("sheaf_http_requests_total", "Requests answered, by route, method and status");
-    metrics::describe_histogram!("sheaf_http_request_duration_seconds", "Time to the answer's head, by route and method");
+    metrics::describe_counter!(
+        "sheaf_http_requests_total",
+        "Requests answered, by route, method and status"
+    );
+    metrics::describe_histogram!(
+        "sheaf_http_request_duration_seconds",
+        "Time to the answer's head, by route and method"
+    );
     metrics::describe_gauge!("sheaf_http_requests_in_flight", "Requests being worked on");
     metrics::describe_gauge!("sheaf_http_connections", "Open connections");
-    metrics::describe_counter!("sheaf_bulk_lines_total", "Lines of bulk uploads, by outcome");
+    metrics::describe_counter!(
+        "sheaf_bulk_lines_total",
+        "Lines of bulk uploads, by outcome"
+    );
 }

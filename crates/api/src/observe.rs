@@ -36,24 +36,41 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self::of(&parts.headers)))
+        Ok(parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .unwrap_or_else(|| Self::of(&parts.headers)))
     }
 }
 
 impl RequestId {
     fn of(headers: &HeaderMap) -> Self {
-        let sent = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
-        let usable = |id: &&str| !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
+        let sent = headers
+            .get(X_REQUEST_ID)
+            .and_then(|value| value.to_str().ok());
+        let usable = |id: &&str| {
+            !id.is_empty()
+                && id.len() <= MAX_REQUEST_ID
+                && id.bytes().all(|byte| byte.is_ascii_graphic())
+        };
         match sent.filter(usable) {
             Some(id) => Self(id.into()),
-            None => Self(Uuid::now_v7().hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_ref().into()),
+            None => {
+                let mut buffer = Uuid::encode_buffer();
+                Self(Arc::from(
+                    &*Uuid::now_v7().hyphenated().encode_lower(&mut buffer),
+                ))
+            }
         }
     }
 }
 
 /// The trace that the request belongs to, with a span of our own (W3C Trace Context, version 00).
 fn traceparent(headers: &HeaderMap) -> String {
-    let sent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let sent = headers
+        .get(TRACEPARENT)
+        .and_then(|value| value.to_str().ok());
     let span: u64 = rand::random::<u64>() | 1;
     match sent.and_then(trace_of) {
         Some((trace, flags)) => format!("00-{trace}-{span:016x}-{flags}"),
@@ -63,11 +80,19 @@ fn traceparent(headers: &HeaderMap) -> String {
 
 /// Trace id and flags of a valid `traceparent`.
 fn trace_of(header: &str) -> Option<(&str, &str)> {
-    let hex = |part: &str, len: usize| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let hex = |part: &str, len: usize| {
+        part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
     let zero = |part: &str| part.bytes().all(|byte| byte == b'0');
     let mut parts = header.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let valid = hex(version, 2) && version != "ff" && hex(trace, 32) && !zero(trace) && hex(span, 16) && !zero(span);
+    let (version, trace, span, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let valid = hex(version, 2)
+        && version != "ff"
+        && hex(trace, 32)
+        && !zero(trace)
+        && hex(span, 16)
+        && !zero(span);
     (valid && hex(flags, 2)).then_some((trace, flags))
 }
 
@@ -83,7 +108,11 @@ struct Settings {
 
 impl Observe {
     pub(crate) fn new(config: &ApiConfig, metrics: RequestMetrics) -> Self {
-        Self(Arc::new(Settings { metrics, timeout: config.request_timeout, access_log: config.access_log }))
+        Self(Arc::new(Settings {
+            metrics,
+            timeout: config.request_timeout,
+            access_log: config.access_log,
+        }))
     }
 }
 
@@ -91,7 +120,10 @@ impl Layer<Route> for Observe {
     type Service = Observed;
 
     fn layer(&self, inner: Route) -> Observed {
-        Observed { inner, settings: Arc::clone(&self.0) }
+        Observed {
+            inner,
+            settings: Arc::clone(&self.0),
+        }
     }
 }
 
@@ -135,14 +167,18 @@ impl Service<Request> for Observed {
                     Err(_) => Ok(Ok(ApiError::Timeout.into_response())),
                 }
             };
-            let Ok(response) = answer.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()).into_response()));
+            let Ok(response) =
+                answer.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()).into_response()));
             Ok(seen.finish(response))
         })
     }
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> ApiError {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     ApiError::Internal(format!("panic: {}", text.unwrap_or("of unknown kind")))
 }
 
@@ -168,7 +204,9 @@ impl Seen {
         }
         let status = response.status();
         let elapsed = self.started.elapsed();
-        self.settings.metrics.record(self.template(), &self.method, status.as_u16(), elapsed);
+        self.settings
+            .metrics
+            .record(self.template(), &self.method, status.as_u16(), elapsed);
         if self.settings.access_log || status.is_server_error() {
             tracing::info!(
                 target: "sheaf::access",
@@ -219,32 +257,57 @@ pub(crate) struct RequestMetrics {
 /// Route, method, status: bounded by the routes that exist and the statuses that they answer.
 type Key = (u16, u8, u16);
 
-const METHODS: [(Method, &str); 4] =
-    [(Method::GET, "GET"), (Method::POST, "POST"), (Method::DELETE, "DELETE"), (Method::HEAD, "HEAD")];
+const METHODS: [(Method, &str); 4] = [
+    (Method::GET, "GET"),
+    (Method::POST, "POST"),
+    (Method::DELETE, "DELETE"),
+    (Method::HEAD, "HEAD"),
+];
 const OTHER: &str = "other";
 
 impl RequestMetrics {
     /// For these route templates; any other path is recorded as `other`.
     pub(crate) fn new<'a>(routes: impl Iterator<Item = &'a str>) -> Self {
-        let routes = routes.zip(1..).map(|(route, index)| (route.into(), index)).collect();
-        Self { routes, handles: RwLock::default(), in_flight: metrics::gauge!("sheaf_http_requests_in_flight") }
+        let routes = routes
+            .zip(1..)
+            .map(|(route, index)| (route.into(), index))
+            .collect();
+        Self {
+            routes,
+            handles: RwLock::default(),
+            in_flight: metrics::gauge!("sheaf_http_requests_in_flight"),
+        }
     }
 
     fn record(&self, template: &str, method: &Method, status: u16, elapsed: Duration) {
         let route = self.routes.get(template).copied().unwrap_or(0);
-        let method = METHODS.iter().zip(0..).find(|((known, _), _)| known == method).map_or(u8::MAX, |(_, index)| index);
+        let method = METHODS
+            .iter()
+            .zip(0..)
+            .find(|((known, _), _)| known == method)
+            .map_or(u8::MAX, |(_, index)| index);
         let key = (route, method, status);
-        if let Some((count, latency)) = self.handles.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some((count, latency)) = self
+            .handles
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+        {
             count.increment(1);
             latency.record(elapsed);
             return;
         }
         let template = if route == 0 { OTHER } else { template };
-        let method = METHODS.get(usize::from(method)).map_or(OTHER, |(_, name)| name);
+        let method = METHODS
+            .get(usize::from(method))
+            .map_or(OTHER, |(_, name)| name);
         let (count, latency) = handles(template, method, status);
         count.increment(1);
         latency.record(elapsed);
-        self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(key, (count, latency));
+        self.handles
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, (count, latency));
     }
 }
 
@@ -267,9 +330,15 @@ mod tests {
         let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
         headers.insert(TRACEPARENT, HeaderValue::from_static(sent));
         let made = traceparent(&headers);
-        assert!(made.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && made.ends_with("-00"), "{made}");
+        assert!(
+            made.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && made.ends_with("-00"),
+            "{made}"
+        );
         assert_ne!(made, sent);
-        headers.insert(TRACEPARENT, HeaderValue::from_static("00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
+        headers.insert(
+            TRACEPARENT,
+            HeaderValue::from_static("00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
+        );
         assert!(trace_of(&traceparent(&headers)).is_some());
         assert!(!traceparent(&headers).contains("-00000000000000000000000000000000-"));
     }

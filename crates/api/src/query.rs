@@ -34,7 +34,7 @@ impl Params {
         let Some(index) = self.0.iter().position(|(key, _)| key == name) else {
             return Ok(None);
         };
-        let (_, value) = self.0.swap_remove(index);
+        let (_, value) = self.0.remove(index);
         if self.0.iter().any(|(key, _)| key == name) {
             return Err(invalid(name, "is given more than once"));
         }
@@ -45,23 +45,41 @@ impl Params {
     }
 
     /// Takes and parses the value of `name`.
-    pub(crate) fn parse<T: FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
+    pub(crate) fn parse<T: FromStr>(
+        &mut self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, ApiError> {
         self.take(name)?
-            .map(|value| value.parse().map_err(|_| invalid(name, &format!("must be {expected}"))))
+            .map(|value| {
+                value
+                    .parse()
+                    .map_err(|_| invalid(name, &format!("must be {expected}")))
+            })
             .transpose()
     }
 
     /// Takes all parameters that start with `prefix`, without it, in the order given.
     pub(crate) fn take_prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
-        let (taken, rest) = std::mem::take(&mut self.0).into_iter().partition::<Vec<_>, _>(|(key, _)| key.starts_with(prefix));
+        let (taken, rest) = std::mem::take(&mut self.0)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(key, _)| key.starts_with(prefix));
         self.0 = rest;
-        taken.into_iter().map(|(key, value)| (key[prefix.len()..].to_owned(), value)).collect()
+        taken
+            .into_iter()
+            .map(|(key, value)| (key[prefix.len()..].to_owned(), value))
+            .collect()
     }
 
     /// Takes `limit`: 1 to 100, 20 when not given.
     pub(crate) fn limit(&mut self) -> Result<usize, ApiError> {
-        let Some(text) = self.take("limit")? else { return Ok(DEFAULT_LIMIT) };
-        let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        let Some(text) = self.take("limit")? else {
+            return Ok(DEFAULT_LIMIT);
+        };
+        let limit = text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit));
         limit.ok_or(ApiError::LimitOutOfRange)
     }
 
@@ -81,7 +99,10 @@ pub(crate) fn none(uri: &Uri) -> Result<(), ApiError> {
 
 /// A parameter with a bad value.
 pub(crate) fn invalid(field: &str, detail: &str) -> ApiError {
-    ApiError::InvalidParameter { field: field.to_owned(), detail: format!("{field} {detail}") }
+    ApiError::InvalidParameter {
+        field: field.to_owned(),
+        detail: format!("{field} {detail}"),
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +124,13 @@ mod tests {
     #[test]
     fn a_limit_is_a_number_from_1_to_100() {
         for bad in ["0", "101", "1000", "-1", "ten", ""] {
-            assert!(matches!(params(&format!("limit={bad}")).limit(), Err(ApiError::LimitOutOfRange)), "{bad}");
+            assert!(
+                matches!(
+                    params(&format!("limit={bad}")).limit(),
+                    Err(ApiError::LimitOutOfRange)
+                ),
+                "{bad}"
+            );
         }
         assert_eq!(params("").limit().unwrap(), 20);
     }
@@ -112,7 +139,10 @@ mod tests {
     fn values_are_decoded_once_and_taken_once() {
         let mut given = params("number=A%2F1+b&metadata.k=v&metadata.j=%25");
         assert_eq!(given.take("number").unwrap().as_deref(), Some("A/1 b"));
-        assert_eq!(given.take_prefixed("metadata."), [("k".into(), "v".into()), ("j".into(), "%".into())]);
+        assert_eq!(
+            given.take_prefixed("metadata."),
+            [("k".into(), "v".into()), ("j".into(), "%".into())]
+        );
         given.finish().unwrap();
         assert!(params("a=1&a=2").take("a").is_err());
     }

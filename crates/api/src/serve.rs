@@ -23,7 +23,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// None today; connections that break are the client's affair.
-pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
     let upkeep_of = app.metrics.clone();
     let upkeep = tokio::spawn(async move { upkeep_of.upkeep().await });
     let server = Server::new(&app);
@@ -39,8 +43,14 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<O
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
-    if tokio::time::timeout(app.config.shutdown_grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "requests did not end within the grace period");
+    if tokio::time::timeout(app.config.shutdown_grace, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            connections = connections.len(),
+            "requests did not end within the grace period"
+        );
     }
     connections.shutdown().await;
     app.store.close().await;
@@ -58,7 +68,9 @@ struct Server {
 impl Server {
     fn new(app: &Arc<App>) -> Self {
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(app.config.header_timeout).keep_alive(true);
+        http.timer(TokioTimer::new())
+            .header_read_timeout(app.config.header_timeout)
+            .keep_alive(true);
         Self {
             router: router(Arc::clone(app)),
             http,
@@ -85,7 +97,13 @@ impl Server {
         }
     }
 
-    fn start(&self, stream: TcpStream, permit: OwnedSemaphorePermit, graceful: &GracefulShutdown, to: &mut JoinSet<()>) {
+    fn start(
+        &self,
+        stream: TcpStream,
+        permit: OwnedSemaphorePermit,
+        graceful: &GracefulShutdown,
+        to: &mut JoinSet<()>,
+    ) {
         // Answers are one small write each: waiting for more to send would only add latency.
         let _ = stream.set_nodelay(true);
         let router = self.router.clone();

@@ -153,7 +153,7 @@ impl Store {
     ) -> Result<Written, Abort> {
         let known = |new: &NewInvoice| self.customer_known(new);
         let existing = lookup::existing(tx, items, known, uncertain).await?;
-        let plan = plan::plan(items, refs, &existing, cold, self);
+        let plan = plan::plan(items, refs, &existing, cold, self, uncertain);
         apply_customers(items, refs, &plan);
         let batch = encode(items, &plan);
         if batch.invoices.rows() > 0 {

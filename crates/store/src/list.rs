@@ -24,6 +24,17 @@ impl Store {
         before: Option<Uuid>,
         limit: usize,
     ) -> Result<Page<Invoice>, StoreError> {
+        self.retry_read(|| self.try_list(tenant, filter, before, limit))
+            .await
+    }
+
+    async fn try_list(
+        &self,
+        tenant: TenantId,
+        filter: &ListFilter,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page<Invoice>, StoreError> {
         let one_more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
         let query =
             sql::INVOICE_LIST.replace("{metadata}", &metadata_conditions(filter.metadata.len()));
@@ -67,7 +78,7 @@ impl Store {
         let has_more = rows::cut(&mut headers, limit, MAX_PAGE_LINES);
         let ids: Vec<Uuid> = headers.iter().map(|r| rows::key(r).1).collect();
         let years: Vec<i16> = ids.iter().map(|i| id::year_of(*i)).collect();
-        let tenants = [tenant.0].to_vec();
+        let tenants = vec![tenant.0; ids.len()];
         let of_page: [&(dyn ToSql + Sync); 3] = [&tenants, &years, &ids];
         let (lines, payments) =
             tokio::try_join!(tx.query(&lines, &of_page), tx.query(&payments, &of_page))?;

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
-use futures_util::future::try_join_all;
 use sheaf_model::{Customer, TenantId, id};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
@@ -13,10 +12,6 @@ use uuid::Uuid;
 
 use crate::sql;
 use crate::types::{NewInvoice, Replay};
-
-/// Above this many probes of (tenant, key) pairs that nobody asked for, each tenant gets a statement of its own:
-/// `tenant_id = any(..) and key = any(..)` probes the index with the cross product of both lists.
-const MAX_CROSS_PROBES: usize = 4_000;
 
 /// A key that is taken, and by which invoice.
 pub(crate) struct Taken {
@@ -52,17 +47,15 @@ pub(crate) struct Existing {
     pub(crate) idempotency: Vec<StoredKey>,
 }
 
-/// What to ask, for one tenant or for several.
+/// Columns of parallel arrays: the `n`th entries of a question belong together.
 #[derive(Default)]
 struct Question {
-    tenants: BTreeSet<Uuid>,
-    years: BTreeSet<i16>,
-    ids: Vec<Uuid>,
-    external_ids: Vec<String>,
-    numbers: Vec<String>,
-    customer_external_ids: BTreeSet<String>,
-    customer_ids: BTreeSet<Uuid>,
-    keys: Vec<String>,
+    ids: (Vec<Uuid>, Vec<i16>, Vec<Uuid>),
+    external_ids: (Vec<Uuid>, Vec<i16>, Vec<String>),
+    numbers: (Vec<Uuid>, Vec<i16>, Vec<String>),
+    customer_external_ids: BTreeSet<(Uuid, String)>,
+    customer_ids: BTreeSet<(Uuid, Uuid)>,
+    keys: (Vec<Uuid>, Vec<String>),
 }
 
 /// Asks everything that the batch needs. `all_ids` asks for the ids of all items, not only of those that clients
@@ -73,124 +66,38 @@ pub(crate) async fn existing(
     customer_known: impl Fn(&NewInvoice) -> bool,
     all_ids: bool,
 ) -> Result<Existing, Error> {
-    let mut found = Existing::default();
-    let answers = try_join_all(
-        questions(items, customer_known, all_ids)
-            .iter()
-            .map(|q| ask(tx, q)),
-    )
-    .await?;
-    for answer in answers {
-        found.ids.extend(answer.ids);
-        found.external_ids.extend(answer.external_ids);
-        found.numbers.extend(answer.numbers);
-        found.customers.extend(answer.customers);
-        found.idempotency.extend(answer.idempotency);
-    }
-    Ok(found)
-}
-
-fn questions(
-    items: &[NewInvoice],
-    customer_known: impl Fn(&NewInvoice) -> bool,
-    all_ids: bool,
-) -> Vec<Question> {
-    let tenants: BTreeSet<Uuid> = items.iter().map(|n| n.invoice.tenant_id.0).collect();
-    if tenants.len() * items.len() <= MAX_CROSS_PROBES {
-        return vec![question(items.iter(), &customer_known, all_ids)];
-    }
-    tenants
-        .into_iter()
-        .map(|t| {
-            question(
-                items.iter().filter(|n| n.invoice.tenant_id.0 == t),
-                &customer_known,
-                all_ids,
-            )
-        })
-        .collect()
-}
-
-fn question<'a>(
-    items: impl Iterator<Item = &'a NewInvoice>,
-    customer_known: &impl Fn(&NewInvoice) -> bool,
-    all_ids: bool,
-) -> Question {
-    let mut q = Question::default();
-    for new in items {
-        let invoice = &new.invoice;
-        q.tenants.insert(invoice.tenant_id.0);
-        q.years.insert(id::year_of(invoice.id));
-        if new.client_id || all_ids {
-            q.ids.push(invoice.id);
-        }
-        q.external_ids.extend(invoice.external_id.clone());
-        q.numbers.extend(invoice.number.clone());
-        if !customer_known(new) {
-            match (&invoice.customer, invoice.customer_id) {
-                (
-                    Some(Customer {
-                        external_id: Some(external_id),
-                        ..
-                    }),
-                    _,
-                ) => {
-                    q.customer_external_ids.insert(external_id.clone());
-                }
-                (None, Some(id)) => {
-                    q.customer_ids.insert(id);
-                }
-                _ => {}
-            }
-        }
-        q.keys.extend(new.idem.as_ref().map(|i| i.key.clone()));
-    }
-    q
-}
-
-/// Sends the statements that have something to ask; they travel together, since their futures are polled together.
-async fn ask(tx: &Transaction<'_>, q: &Question) -> Result<Existing, Error> {
-    let tenants: Vec<Uuid> = q.tenants.iter().copied().collect();
-    let years: Vec<i16> = q.years.iter().copied().collect();
-    let customer_external_ids: Vec<&String> = q.customer_external_ids.iter().collect();
-    let customer_ids: Vec<Uuid> = q.customer_ids.iter().copied().collect();
+    let q = question(items, customer_known, all_ids);
+    let (customer_tenants, customer_keys): (Vec<Uuid>, Vec<String>) =
+        q.customer_external_ids.into_iter().unzip();
+    let (id_tenants, customer_ids): (Vec<Uuid>, Vec<Uuid>) = q.customer_ids.into_iter().unzip();
+    // The statements travel together, since their futures are polled together.
     let (ids, external_ids, numbers, by_external_id, by_id, keys) = tokio::try_join!(
         run(
             tx,
             sql::INVOICE_FIND_IDS,
-            q.ids.is_empty(),
-            vec![&tenants, &years, &q.ids]
+            &q.ids.0,
+            vec![&q.ids.1, &q.ids.2]
         ),
         run(
             tx,
             sql::INVOICE_FIND_EXTERNAL_IDS,
-            q.external_ids.is_empty(),
-            vec![&tenants, &years, &q.external_ids]
+            &q.external_ids.0,
+            vec![&q.external_ids.1, &q.external_ids.2]
         ),
         run(
             tx,
             sql::INVOICE_FIND_NUMBERS,
-            q.numbers.is_empty(),
-            vec![&tenants, &years, &q.numbers]
+            &q.numbers.0,
+            vec![&q.numbers.1, &q.numbers.2]
         ),
         run(
             tx,
             sql::CUSTOMER_FIND_EXTERNAL_IDS,
-            customer_external_ids.is_empty(),
-            vec![&tenants, &customer_external_ids]
+            &customer_tenants,
+            vec![&customer_keys]
         ),
-        run(
-            tx,
-            sql::CUSTOMER_FIND_IDS,
-            customer_ids.is_empty(),
-            vec![&tenants, &customer_ids]
-        ),
-        run(
-            tx,
-            sql::IDEMPOTENCY_FIND,
-            q.keys.is_empty(),
-            vec![&tenants, &q.keys]
-        ),
+        run(tx, sql::CUSTOMER_FIND_IDS, &id_tenants, vec![&customer_ids]),
+        run(tx, sql::IDEMPOTENCY_FIND, &q.keys.0, vec![&q.keys.1]),
     )?;
     Ok(Existing {
         ids: ids
@@ -204,17 +111,70 @@ async fn ask(tx: &Transaction<'_>, q: &Question) -> Result<Existing, Error> {
     })
 }
 
-async fn run(
+fn question(
+    items: &[NewInvoice],
+    customer_known: impl Fn(&NewInvoice) -> bool,
+    all_ids: bool,
+) -> Question {
+    let mut q = Question::default();
+    for new in items {
+        let invoice = &new.invoice;
+        let (tenant, year) = (invoice.tenant_id.0, id::year_of(invoice.id));
+        if new.client_id || all_ids {
+            push(&mut q.ids, tenant, year, invoice.id);
+        }
+        if let Some(external_id) = &invoice.external_id {
+            push(&mut q.external_ids, tenant, year, external_id.clone());
+        }
+        if let Some(number) = &invoice.number {
+            push(&mut q.numbers, tenant, year, number.clone());
+        }
+        if let Some(idem) = &new.idem {
+            q.keys.0.push(tenant);
+            q.keys.1.push(idem.key.clone());
+        }
+        if customer_known(new) {
+            continue;
+        }
+        match (&invoice.customer, invoice.customer_id) {
+            (
+                Some(Customer {
+                    external_id: Some(external_id),
+                    ..
+                }),
+                _,
+            ) => {
+                q.customer_external_ids
+                    .insert((tenant, external_id.clone()));
+            }
+            (None, Some(id)) => {
+                q.customer_ids.insert((tenant, id));
+            }
+            _ => {}
+        }
+    }
+    q
+}
+
+fn push<K>(columns: &mut (Vec<Uuid>, Vec<i16>, Vec<K>), tenant: Uuid, year: i16, key: K) {
+    columns.0.push(tenant);
+    columns.1.push(year);
+    columns.2.push(key);
+}
+
+/// `tenants` is the first parameter; nothing is asked where it is empty.
+async fn run<'a>(
     tx: &Transaction<'_>,
     sql: &str,
-    skip: bool,
-    params: Vec<&(dyn ToSql + Sync)>,
+    tenants: &'a Vec<Uuid>,
+    mut keys: Vec<&'a (dyn ToSql + Sync)>,
 ) -> Result<Vec<Row>, Error> {
-    if skip {
+    if tenants.is_empty() {
         return Ok(Vec::new());
     }
+    keys.insert(0, tenants);
     let statement = tx.prepare_cached(sql).await?;
-    tx.query(&statement, &params).await
+    tx.query(&statement, &keys).await
 }
 
 fn taken(row: &Row) -> Taken {

@@ -73,6 +73,7 @@ pub(crate) fn plan(
     existing: &Existing,
     cold: &ColdFiles,
     known: &impl KnownCustomers,
+    uncertain: bool,
 ) -> Plan {
     let mut plan = Plan {
         outcomes: vec![None; items.len()],
@@ -95,7 +96,10 @@ pub(crate) fn plan(
     for (index, new) in items.iter().enumerate() {
         let invoice = &new.invoice;
         let tenant = invoice.tenant_id;
-        if let Some(outcome) = seen.judge(new).or_else(|| cold_conflict(new, cold)) {
+        if let Some(outcome) = seen
+            .judge(new, uncertain)
+            .or_else(|| cold_conflict(new, cold))
+        {
             plan.outcomes[index] = Some(outcome);
             continue;
         }
@@ -171,11 +175,12 @@ impl<'a> Seen<'a> {
         }
     }
 
-    fn judge(&self, new: &'a NewInvoice) -> Option<Outcome> {
+    fn judge(&self, new: &'a NewInvoice, uncertain: bool) -> Option<Outcome> {
         let invoice = &new.invoice;
         let (tenant, year) = (invoice.tenant_id, id::year_of(invoice.id));
         // Our own row from a commit whose answer got lost: same id, written at the same microsecond.
-        if self.ids.get(&(tenant, invoice.id)) == Some(&Some(invoice.created_at)) {
+        let there = self.ids.get(&(tenant, invoice.id));
+        if uncertain && there == Some(&Some(invoice.created_at)) {
             return Some(Outcome::Created);
         }
         if let Some(idem) = &new.idem {
@@ -195,7 +200,7 @@ impl<'a> Seen<'a> {
         {
             return Some(Outcome::DuplicateExternalId(*existing));
         }
-        if self.ids.contains_key(&(tenant, invoice.id)) {
+        if there.is_some() {
             return Some(Outcome::DuplicateId);
         }
         let number = invoice.number.as_deref()?;

@@ -1,7 +1,9 @@
 //! Point reads, coalesced: planning a statement costs a Citus node far more than one more row of it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
 use std::sync::Weak;
+use std::time::Duration;
 
 use deadpool_postgres::Object;
 use sheaf_model::{Invoice, TenantId, id};
@@ -107,37 +109,46 @@ async fn read(
     shard: i64,
     keys: &BTreeSet<Key>,
 ) -> Result<HashMap<Key, Invoice>, StoreError> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let node = store.inner.cluster.node_of_shard(shard);
-        match try_read(&node, keys).await {
-            Err(StoreError::Unavailable { detail }) if attempt < ATTEMPTS => {
-                tracing::debug!(detail, attempt, "a read is tried again");
-                tokio::time::sleep(std::time::Duration::from_millis(10 << attempt)).await;
-                // The shard may have moved; if the coordinator does not answer either, the old route is all there is.
-                if let Err(error) = store.inner.cluster.refresh_placement().await {
-                    tracing::warn!(%error, "placements could not be read again");
+    store
+        .retry_read(
+            || async move { try_read(&store.inner.cluster.node_of_shard(shard), keys).await },
+        )
+        .await
+}
+
+impl Store {
+    /// Runs a read again while its node is away or it lost a deadlock against partition DDL.
+    pub(crate) async fn retry_read<T, F>(&self, read: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match read().await {
+                Err(StoreError::Unavailable { detail }) if attempt < ATTEMPTS => {
+                    tracing::debug!(detail, attempt, "a read is tried again");
+                    tokio::time::sleep(Duration::from_millis(10 << attempt)).await;
+                    // The shard may have moved; if the coordinator does not answer either, the old route is all there is.
+                    if let Err(error) = self.inner.cluster.refresh_placement().await {
+                        tracing::warn!(%error, "placements could not be read again");
+                    }
                 }
+                result => return result,
             }
-            result => return result,
         }
     }
 }
 
 async fn try_read(node: &Node, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invoice>, StoreError> {
-    let tenants: BTreeSet<Uuid> = keys.iter().map(|(t, _)| t.0).collect();
-    let years: BTreeSet<i16> = keys.iter().map(|(_, i)| id::year_of(*i)).collect();
-    let tenants: Vec<Uuid> = tenants.into_iter().collect();
-    let years: Vec<i16> = years.into_iter().collect();
+    let tenants: Vec<Uuid> = keys.iter().map(|(t, _)| t.0).collect();
+    let years: Vec<i16> = keys.iter().map(|(_, i)| id::year_of(*i)).collect();
     let ids: Vec<Uuid> = keys.iter().map(|(_, i)| *i).collect();
     let mut conn = node.get().await?;
     let invoices = whole(&mut conn, &tenants, &years, &ids).await?;
-    // The lists cross, so a row may belong to a pair that nobody asked for: it goes to nobody.
     Ok(invoices
         .into_iter()
         .map(|i| ((i.tenant_id, i.id), i))
-        .filter(|(k, _)| keys.contains(k))
         .collect())
 }
 

@@ -249,7 +249,7 @@ impl SnapshotReader {
     }
 
     async fn children(&self, query: &str, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
-        let (tenants, years) = ([self.tenant.0].to_vec(), [self.year].to_vec());
+        let (tenants, years) = (vec![self.tenant.0; ids.len()], vec![self.year; ids.len()]);
         let statement = self.conn.prepare_cached(query).await?;
         Ok(self
             .conn

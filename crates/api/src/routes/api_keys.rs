@@ -2,19 +2,19 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use sheaf_model::{FieldError, Invalid, TenantId};
 use sheaf_store::{ApiKey, CreateOutcome, NewApiKey, Role};
 
 use super::tenants::check_text;
-use super::{id_in, json, parse_id};
+use super::{id_in, json, parse_id, to_bytes};
 use crate::app::Shared;
 use crate::auth::AdminAuth;
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
 use crate::schemas::{ApiKeyCreated, ApiKeyIn, ApiKeyList, ApiKeyOut};
-use crate::{idempotency, keys};
+use crate::{idempotency, keys, query};
 
 /// Characters of a key's name.
 const MAX_NAME: usize = 200;
@@ -51,10 +51,29 @@ pub(super) async fn create(
     let input: ApiKeyIn = body.parse()?;
     let role = check(&input)?;
     let key = keys::generate();
-    let new = NewApiKey { name: input.name, role, prefix: key.prefix, hash: key.hash };
-    match app.store.create_api_key(tenant, new, body.idem.as_ref()).await? {
+    let new = NewApiKey {
+        name: input.name,
+        role,
+        prefix: key.prefix,
+        hash: key.hash,
+    };
+    // What is kept for a replay must not hold the secret.
+    let answer = |key: &ApiKey| {
+        to_bytes(&ApiKeyCreated {
+            key: key.clone().into(),
+            api_key: None,
+        })
+    };
+    match app
+        .store
+        .create_api_key(tenant, new, body.idem.as_ref(), answer)
+        .await?
+    {
         CreateOutcome::Created(stored) => {
-            let answer = ApiKeyCreated { key: stored.into(), api_key: Some(key.secret) };
+            let answer = ApiKeyCreated {
+                key: stored.into(),
+                api_key: Some(key.secret),
+            };
             Ok(json(StatusCode::CREATED, &answer))
         }
         CreateOutcome::Replay(replay) => Ok(idempotency::replay(replay)),
@@ -69,12 +88,21 @@ pub(super) async fn create(
 pub(super) async fn list(
     _: AdminAuth,
     State(app): State<Shared>,
+    uri: Uri,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    query::none(&uri)?;
     let tenant = existing_tenant(&app, id).await?;
     let keys = app.store.list_api_keys(tenant).await?;
     let data = keys.into_iter().map(ApiKeyOut::from).collect();
-    Ok(json(StatusCode::OK, &ApiKeyList { data, has_more: false, next_cursor: None }))
+    Ok(json(
+        StatusCode::OK,
+        &ApiKeyList {
+            data,
+            has_more: false,
+            next_cursor: None,
+        },
+    ))
 }
 
 /// Revoke an API key. At once in this process, within 5 seconds in others. Revoking it again changes nothing.
@@ -85,19 +113,33 @@ pub(super) async fn list(
 pub(super) async fn revoke(
     _: AdminAuth,
     State(app): State<Shared>,
+    uri: Uri,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let Ok(Path((tenant, key))) = path else { return Err(ApiError::NotFound(Noun::ApiKey)) };
+    query::none(&uri)?;
+    let Ok(Path((tenant, key))) = path else {
+        return Err(ApiError::NotFound(Noun::ApiKey));
+    };
     let tenant = TenantId(parse_id(&tenant, Noun::Tenant)?);
     let key = parse_id(&key, Noun::ApiKey)?;
-    app.store.revoke_api_key(tenant, key).await?.ok_or(ApiError::NotFound(Noun::ApiKey))?;
+    app.store
+        .revoke_api_key(tenant, key)
+        .await?
+        .ok_or(ApiError::NotFound(Noun::ApiKey))?;
     app.keys.forget(key);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn existing_tenant(app: &Shared, id: Result<Path<String>, PathRejection>) -> Result<TenantId, ApiError> {
+async fn existing_tenant(
+    app: &Shared,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<TenantId, ApiError> {
     let id = TenantId(id_in(id, Noun::Tenant)?);
-    app.store.get_tenant(id).await?.map(|tenant| tenant.id).ok_or(ApiError::NotFound(Noun::Tenant))
+    app.store
+        .get_tenant(id)
+        .await?
+        .map(|tenant| tenant.id)
+        .ok_or(ApiError::NotFound(Noun::Tenant))
 }
 
 fn check(input: &ApiKeyIn) -> Result<Role, Invalid> {
@@ -105,7 +147,11 @@ fn check(input: &ApiKeyIn) -> Result<Role, Invalid> {
     check_text("name", &input.name, MAX_NAME, &mut mistakes);
     let role = input.role.as_deref().map_or(Ok(Role::Admin), str::parse);
     if role.is_err() {
-        mistakes.push(FieldError::new("role", "invalid_role", "must be admin, finance or viewer"));
+        mistakes.push(FieldError::new(
+            "role",
+            "invalid_role",
+            "must be admin, finance or viewer",
+        ));
     }
     match (Invalid::from_errors(mistakes), role) {
         (None, Ok(role)) => Ok(role),

@@ -1,7 +1,7 @@
 //! `/v1/archive/files`: the tenant's catalog of the cold tier.
 
-use axum::extract::{OriginalUri, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use sheaf_model::Period;
 use sheaf_store::{ArchiveFile, FileState};
@@ -32,7 +32,9 @@ impl From<ArchiveFile> for ArchiveFileOut {
             payments: file.payments,
             events: file.events,
             bytes: file.bytes,
-            sha256: file.sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+            sha256: file
+                .sha256
+                .map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()),
             sums: file.sums,
             schema_version: file.schema_version,
             published_at: file.published_at,
@@ -47,21 +49,35 @@ impl From<ArchiveFile> for ArchiveFileOut {
 pub(super) async fn list_files(
     Reader(auth): Reader,
     State(app): State<Shared>,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     let mut params = Params::of(&uri)?;
     let limit = params.limit()?;
     let scope = Scope::new("archive-files").with(&auth.tenant_id.to_string());
-    let after = params.take("cursor")?.map(|cursor| scope.decode(&cursor).and_then(position_in)).transpose()?;
+    let after = params
+        .take("cursor")?
+        .map(|cursor| scope.decode(&cursor).and_then(position_in))
+        .transpose()?;
     params.finish()?;
     // One more than asked for: it says whether another page follows.
-    let mut files = app.store.archive_files(auth.tenant_id, &[FileState::Published], after, limit + 1).await?;
+    let mut files = app
+        .store
+        .archive_files(auth.tenant_id, &[FileState::Published], after, limit + 1)
+        .await?;
     let has_more = files.len() > limit;
     files.truncate(limit);
     let last = files.last().filter(|_| has_more);
-    let next_cursor = last.map(|file| scope.encode(&position_of((file.period, file.part, file.generation))));
+    let next_cursor =
+        last.map(|file| scope.encode(&position_of((file.period, file.part, file.generation))));
     let data: Vec<ArchiveFileOut> = files.into_iter().map(ArchiveFileOut::from).collect();
-    Ok(json(StatusCode::OK, &PageOut { data, has_more, next_cursor }))
+    Ok(json(
+        StatusCode::OK,
+        &PageOut {
+            data,
+            has_more,
+            next_cursor,
+        },
+    ))
 }
 
 fn position_of((period, part, generation): Position) -> [u8; POSITION] {
@@ -75,8 +91,15 @@ fn position_of((period, part, generation): Position) -> [u8; POSITION] {
 
 fn position_in(bytes: [u8; POSITION]) -> Result<Position, ApiError> {
     let [y0, y1, month, p0, p1, p2, p3, g0, g1, g2, g3] = bytes;
-    let period = Period { year: i16::from_be_bytes([y0, y1]), month };
-    Ok((period, i32::from_be_bytes([p0, p1, p2, p3]), i32::from_be_bytes([g0, g1, g2, g3])))
+    let period = Period {
+        year: i16::from_be_bytes([y0, y1]),
+        month,
+    };
+    Ok((
+        period,
+        i32::from_be_bytes([p0, p1, p2, p3]),
+        i32::from_be_bytes([g0, g1, g2, g3]),
+    ))
 }
 
 #[cfg(test)]
@@ -86,7 +109,14 @@ mod tests {
 
     #[test]
     fn a_position_survives_its_cursor() {
-        let position = (Period { year: 2024, month: 11 }, 3, 70_000);
+        let position = (
+            Period {
+                year: 2024,
+                month: 11,
+            },
+            3,
+            70_000,
+        );
         assert_eq!(position_in(position_of(position)).unwrap(), position);
     }
 }

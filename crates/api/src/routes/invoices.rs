@@ -1,7 +1,7 @@
 //! `/v1/invoices`: one invoice at a time, and lists over both tiers.
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{id_in, json_bytes};
 use crate::app::Shared;
 use crate::auth::{Reader, Writer};
-use crate::body::JsonBody;
+use crate::body::{JsonBody, may_name_an_id};
 use crate::cursor::Scope;
 use crate::error::{ApiError, Noun};
 use crate::idempotency;
@@ -42,16 +42,27 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let input = InvoiceInput::parse(&body.bytes)?;
     check_tenant(&input, auth.tenant_id)?;
-    let context = Context { tenant_id: auth.tenant_id, now: app.clock.now() };
-    let client_id = input.has_id();
+    let context = Context {
+        tenant_id: auth.tenant_id,
+        now: app.clock.now(),
+    };
+    let client_id = may_name_an_id(&body.bytes);
     let invoice = input.into_invoice(&context)?;
-    let new = NewInvoice { invoice, client_id, actor: auth.actor, request_id, idem: body.idem };
+    let new = NewInvoice {
+        invoice,
+        client_id,
+        actor: auth.actor,
+        request_id,
+        idem: body.idem,
+    };
     match app.store.create_invoice(new).await? {
         Created::New(invoice) => Ok(created(&invoice)),
         Created::Replay(replay) => {
             let mut response = idempotency::replay(replay);
             // What is replayed is the answer to a creation, which always has the first version.
-            response.headers_mut().insert(ETAG, HeaderValue::from_static("\"1\""));
+            response
+                .headers_mut()
+                .insert(ETAG, HeaderValue::from_static("\"1\""));
             Ok(response)
         }
     }
@@ -60,14 +71,25 @@ pub(super) async fn create(
 fn created(invoice: &Invoice) -> Response {
     let mut response = json_bytes(StatusCode::CREATED, invoice.render());
     let headers = response.headers_mut();
-    headers.extend(HeaderValue::try_from(format!("/v1/invoices/{}", invoice.id)).ok().map(|value| (LOCATION, value)));
-    headers.extend(HeaderValue::try_from(invoice.etag()).ok().map(|value| (ETAG, value)));
+    headers.extend(
+        HeaderValue::try_from(format!("/v1/invoices/{}", invoice.id))
+            .ok()
+            .map(|value| (LOCATION, value)),
+    );
+    headers.extend(
+        HeaderValue::try_from(invoice.etag())
+            .ok()
+            .map(|value| (ETAG, value)),
+    );
     response
 }
 
 /// A document may name its tenant; on a tenant's own route it must be the credential's.
 fn check_tenant(input: &InvoiceInput, tenant: TenantId) -> Result<(), ApiError> {
-    match input.tenant_ref().map_err(|error| ApiError::Invalid(error.into()))? {
+    match input
+        .tenant_ref()
+        .map_err(|error| ApiError::Invalid(error.into()))?
+    {
         None => Ok(()),
         Some(TenantRef::Id(named)) if named == tenant => Ok(()),
         Some(TenantRef::Id(_) | TenantRef::ExternalId(_)) => Err(ApiError::TenantMismatch),
@@ -86,7 +108,7 @@ fn check_tenant(input: &InvoiceInput, tenant: TenantId) -> Result<(), ApiError> 
 pub(super) async fn get(
     Reader(auth): Reader,
     State(app): State<Shared>,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
     headers: HeaderMap,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
@@ -108,8 +130,13 @@ pub(super) async fn get(
 
 /// `If-None-Match` (RFC 9110, section 13.1.2): any of a list, compared weakly, or `*`.
 fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
-    let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    tags.flat_map(|value| value.split(',')).map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    let tags = headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    tags.flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 fn tier_name(tier: Tier) -> &'static str {
@@ -127,10 +154,19 @@ fn tier_name(tier: Tier) -> &'static str {
 pub(super) async fn list(
     Reader(auth): Reader,
     State(app): State<Shared>,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     let asked = Asked::parse(&uri, auth.tenant_id)?;
-    let page = app.reader.list(auth.tenant_id, &asked.filter, asked.before, asked.limit, asked.tier).await?;
+    let page = app
+        .reader
+        .list(
+            auth.tenant_id,
+            &asked.filter,
+            asked.before,
+            asked.limit,
+            asked.tier,
+        )
+        .await?;
     let mut body = Vec::with_capacity(64 + 2048 * page.items.len());
     body.extend_from_slice(b"{\"data\":[");
     for (index, (invoice, _)) in page.items.iter().enumerate() {
@@ -139,15 +175,22 @@ pub(super) async fn list(
         }
         invoice.render_into(&mut body);
     }
-    let next = page.next_before.filter(|_| page.has_more).map(|id| asked.scope.encode(id.as_bytes()));
+    let next = page
+        .next_before
+        .filter(|_| page.has_more)
+        .map(|id| asked.scope.encode(id.as_bytes()));
     // A cursor is base64url: nothing in it needs an escape.
     let next = next.map_or_else(|| "null".to_owned(), |cursor| format!("\"{cursor}\""));
     let tail = format!("],\"has_more\":{},\"next_cursor\":{next}}}", page.has_more);
     body.extend_from_slice(tail.as_bytes());
     let mut response = json_bytes(StatusCode::OK, body);
     let tiers = tiers_of(page.items.iter().map(|(_, tier)| *tier), asked.tier);
-    response.headers_mut().insert(SHEAF_TIER, HeaderValue::from_static(tiers));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(SHEAF_TIER, HeaderValue::from_static(tiers));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
@@ -191,7 +234,10 @@ impl Asked {
         if metadata.len() > MAX_METADATA_FILTERS {
             return Err(query::invalid("metadata", "may have 8 conditions at most"));
         }
-        if metadata.iter().any(|(key, value)| key.is_empty() || key.contains('\0') || value.contains('\0')) {
+        if metadata
+            .iter()
+            .any(|(key, value)| key.is_empty() || key.contains('\0') || value.contains('\0'))
+        {
             return Err(query::invalid("metadata", "needs a key, and no NUL"));
         }
         let filter = ListFilter {
@@ -207,13 +253,21 @@ impl Asked {
         params.finish()?;
         let scope = scope_of(tenant, &filter, tier);
         let before = cursor.map(|cursor| scope.decode_id(&cursor)).transpose()?;
-        Ok(Self { filter, tier, limit, before, scope })
+        Ok(Self {
+            filter,
+            tier,
+            limit,
+            before,
+            scope,
+        })
     }
 }
 
 /// A cursor belongs to one tenant's list with one set of filters.
 fn scope_of(tenant: TenantId, filter: &ListFilter, tier: Option<Tier>) -> Scope {
-    let scope = Scope::new("invoices").with(&tenant.to_string()).with(tier.map_or("", tier_name));
+    let scope = Scope::new("invoices")
+        .with(&tenant.to_string())
+        .with(tier.map_or("", tier_name));
     if *filter == ListFilter::default() {
         return scope;
     }
@@ -239,7 +293,10 @@ mod tests {
 
     #[test]
     fn a_page_names_the_tiers_on_it() {
-        assert_eq!(tiers_of([Tier::Hot, Tier::Cold].into_iter(), None), "hot, cold");
+        assert_eq!(
+            tiers_of([Tier::Hot, Tier::Cold].into_iter(), None),
+            "hot, cold"
+        );
         assert_eq!(tiers_of([Tier::Cold].into_iter(), None), "cold");
         assert_eq!(tiers_of([].into_iter(), None), "hot");
         assert_eq!(tiers_of([].into_iter(), Some(Tier::Cold)), "cold");

@@ -12,7 +12,7 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 use utoipa::openapi::OpenApi;
@@ -39,8 +39,6 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(ops::healthz))
         .routes(routes!(ops::readyz))
         .routes(routes!(ops::metrics))
-        .fallback(|| async { ApiError::RouteNotFound })
-        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
 }
 
 /// The API's own description: the document, and Swagger UI over it.
@@ -67,21 +65,27 @@ struct PageOut<T> {
 fn json_bytes(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// JSON of our own documents: strings, numbers and lists of them, which always can be written.
+fn to_bytes(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// A JSON answer.
 fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => json_bytes(status, body),
-        Err(error) => ApiError::Internal(error.to_string()).into_response(),
-    }
+    json_bytes(status, to_bytes(value))
 }
 
 /// The id in a path. One that cannot exist is not found, like any other that does not.
 fn id_in(path: Result<Path<String>, PathRejection>, noun: Noun) -> Result<Uuid, ApiError> {
-    let Ok(Path(text)) = path else { return Err(ApiError::NotFound(noun)) };
+    let Ok(Path(text)) = path else {
+        return Err(ApiError::NotFound(noun));
+    };
     parse_id(&text, noun)
 }
 

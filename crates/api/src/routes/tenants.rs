@@ -1,15 +1,14 @@
 //! `/v1/tenants`: the platform's tenants, by the admin key.
 
-use axum::extract::State;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{OriginalUri, Path};
+use axum::extract::{Path, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use sheaf_model::{FieldError, Invalid, TenantId, limits};
 use sheaf_store::{CreateOutcome, NewTenant, Tenant};
 
-use super::{PageOut, id_in, json};
+use super::{PageOut, id_in, json, json_bytes, to_bytes};
 use crate::app::Shared;
 use crate::auth::AdminAuth;
 use crate::body::JsonBody;
@@ -21,9 +20,14 @@ use crate::{idempotency, query};
 /// Characters of a name, of tenants and of API keys.
 const MAX_NAME: usize = 200;
 
-impl From<Tenant> for TenantOut {
-    fn from(tenant: Tenant) -> Self {
-        Self { id: tenant.id.0, name: tenant.name, external_id: tenant.external_id, created_at: tenant.created_at }
+impl From<&Tenant> for TenantOut {
+    fn from(tenant: &Tenant) -> Self {
+        Self {
+            id: tenant.id.0,
+            name: tenant.name.clone(),
+            external_id: tenant.external_id.clone(),
+            created_at: tenant.created_at,
+        }
     }
 }
 
@@ -33,22 +37,41 @@ impl From<Tenant> for TenantOut {
     responses((status = 201, body = TenantOut, headers(("Location" = String, description = "Path of the tenant"))),
         (status = 409, description = "`duplicate_external_id`, `idempotency_in_progress`"),
         (status = 422, description = "`string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn create(_: AdminAuth, State(app): State<Shared>, body: JsonBody) -> Result<Response, ApiError> {
+pub(super) async fn create(
+    _: AdminAuth,
+    State(app): State<Shared>,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
     let input: TenantIn = body.parse()?;
     let mut mistakes = Vec::new();
     check_text("name", &input.name, MAX_NAME, &mut mistakes);
     if let Some(external_id) = &input.external_id {
-        check_text("external_id", external_id, limits::MAX_EXTERNAL_ID, &mut mistakes);
+        check_text(
+            "external_id",
+            external_id,
+            limits::MAX_EXTERNAL_ID,
+            &mut mistakes,
+        );
     }
     if let Some(invalid) = Invalid::from_errors(mistakes) {
         return Err(invalid.into());
     }
-    let new = NewTenant { name: input.name, external_id: input.external_id };
-    match app.store.create_tenant(new, body.idem.as_ref()).await? {
+    let new = NewTenant {
+        name: input.name,
+        external_id: input.external_id,
+    };
+    let answer = |tenant: &Tenant| to_bytes(&TenantOut::from(tenant));
+    match app
+        .store
+        .create_tenant(new, body.idem.as_ref(), answer)
+        .await?
+    {
         CreateOutcome::Created(tenant) => {
             let location = HeaderValue::try_from(format!("/v1/tenants/{}", tenant.id));
-            let mut response = json(StatusCode::CREATED, &TenantOut::from(tenant));
-            response.headers_mut().extend(location.ok().map(|location| (LOCATION, location)));
+            let mut response = json_bytes(StatusCode::CREATED, answer(&tenant));
+            response
+                .headers_mut()
+                .extend(location.ok().map(|location| (LOCATION, location)));
             Ok(response)
         }
         CreateOutcome::Replay(replay) => Ok(idempotency::replay(replay)),
@@ -63,18 +86,30 @@ pub(super) async fn create(_: AdminAuth, State(app): State<Shared>, body: JsonBo
 pub(super) async fn list(
     _: AdminAuth,
     State(app): State<Shared>,
-    OriginalUri(uri): OriginalUri,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     let mut params = query::Params::of(&uri)?;
     let limit = params.limit()?;
     let scope = Scope::new("tenants");
-    let before = params.take("cursor")?.map(|cursor| scope.decode_id(&cursor)).transpose()?;
+    let before = params
+        .take("cursor")?
+        .map(|cursor| scope.decode_id(&cursor))
+        .transpose()?;
     params.finish()?;
     let page = app.store.list_tenants(before, limit).await?;
     let last = page.items.last().map(|tenant| tenant.id);
-    let next_cursor = last.filter(|_| page.has_more).map(|id| scope.encode(id.0.as_bytes()));
-    let data: Vec<TenantOut> = page.items.into_iter().map(TenantOut::from).collect();
-    Ok(json(StatusCode::OK, &PageOut { data, has_more: page.has_more, next_cursor }))
+    let next_cursor = last
+        .filter(|_| page.has_more)
+        .map(|id| scope.encode(id.0.as_bytes()));
+    let data: Vec<TenantOut> = page.items.iter().map(TenantOut::from).collect();
+    Ok(json(
+        StatusCode::OK,
+        &PageOut {
+            data,
+            has_more: page.has_more,
+            next_cursor,
+        },
+    ))
 }
 
 /// One tenant.
@@ -84,11 +119,17 @@ pub(super) async fn list(
 pub(super) async fn get(
     _: AdminAuth,
     State(app): State<Shared>,
+    uri: Uri,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    query::none(&uri)?;
     let id = TenantId(id_in(id, Noun::Tenant)?);
-    let tenant = app.store.get_tenant(id).await?.ok_or(ApiError::NotFound(Noun::Tenant))?;
-    Ok(json(StatusCode::OK, &TenantOut::from(tenant)))
+    let tenant = app
+        .store
+        .get_tenant(id)
+        .await?
+        .ok_or(ApiError::NotFound(Noun::Tenant))?;
+    Ok(json(StatusCode::OK, &TenantOut::from(&tenant)))
 }
 
 /// Notes what is wrong with a required text.
@@ -99,6 +140,9 @@ pub(super) fn check_text(field: &str, text: &str, max: usize, mistakes: &mut Vec
     } else if text.contains('\0') {
         note("string_has_nul", "must not contain NUL");
     } else if text.chars().nth(max).is_some() {
-        note("string_too_long", &format!("may have {max} characters at most"));
+        note(
+            "string_too_long",
+            &format!("may have {max} characters at most"),
+        );
     }
 }

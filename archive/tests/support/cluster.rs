@@ -1,0 +1,349 @@
+//! A tenant of its own in the local cluster, and an archive whose storage counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{NaiveDate, Utc};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sheaf_archive::s3::S3Storage;
+use sheaf_archive::storage::Counting;
+use sheaf_archive::{
+    Archive, ArchiveError, Checkpoint, GcReport, RunOptions, RunSummary, S3Config, Silent, Step,
+    Tier,
+};
+use sheaf_local::test_env;
+use sheaf_model::{
+    Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, Status, TenantId, id,
+};
+use sheaf_store::{
+    CreateOutcome, LineOutcome, ListFilter, NewInvoice, NewTenant, Store, StoreConfig,
+};
+use uuid::Uuid;
+
+pub struct World {
+    pub store: Store,
+    pub archive: Archive,
+    pub storage: Arc<Counting>,
+    pub tenant: TenantId,
+}
+
+/// A new tenant, and an archive of its own over the shared bucket.
+pub async fn world(name: &str) -> World {
+    let env = test_env();
+    sheaf_store::migrate(&env.database_url, 32).await.unwrap();
+    let mut config = StoreConfig::new(&env.database_url);
+    config.max_connections_per_node = 6;
+    let store = Store::connect(config).await.unwrap();
+    let new = NewTenant {
+        name: name.to_owned(),
+        external_id: None,
+    };
+    let CreateOutcome::Created(tenant) = store
+        .create_tenant(new, None, |_| Vec::new())
+        .await
+        .unwrap()
+    else {
+        panic!("the tenant was not created")
+    };
+    let storage = Arc::new(Counting::new(Arc::new(s3().await)));
+    let archive = Archive::with_storage(store.clone(), storage.clone());
+    World {
+        store,
+        archive,
+        storage,
+        tenant: tenant.id,
+    }
+}
+
+pub async fn s3() -> S3Storage {
+    let env = test_env();
+    let config = S3Config {
+        endpoint: Some(env.s3_endpoint),
+        bucket: env.s3_bucket,
+        region: env.s3_region,
+    };
+    S3Storage::connect(&config).await
+}
+
+/// A connection for what no caller of the store may do.
+pub async fn sql() -> tokio_postgres::Client {
+    let (client, connection) =
+        tokio_postgres::connect(&test_env().database_url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+pub fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+/// The day as of which the tests tier: everything before November 2025 is old.
+pub fn as_of() -> NaiveDate {
+    day("2026-11-20")
+}
+
+/// A document of `lines` lines of 1.10 each, plus 20 % tax; paid when `status` says so.
+pub fn invoice(
+    tenant: TenantId,
+    date: NaiveDate,
+    number: usize,
+    status: Status,
+    lines: usize,
+) -> Invoice {
+    let now = chrono::SubsecRound::trunc_subsecs(Utc::now(), 6);
+    let line = |n: usize| Line {
+        sku: n.is_multiple_of(2).then(|| format!("SKU-{n}")),
+        description: format!("Ding Nr. {n} \u{1F4E6}"),
+        quantity: Decimal::ONE,
+        unit_price: Decimal::new(110, 2),
+        discount: Decimal::ZERO,
+        tax_rate: Decimal::new(2, 1),
+        net: Decimal::new(110, 2),
+        tax: Decimal::new(22, 2),
+    };
+    let count = Decimal::from(lines);
+    let (subtotal, tax_total) = (count * Decimal::new(110, 2), count * Decimal::new(22, 2));
+    let total = subtotal + tax_total;
+    let paid = status == Status::Paid;
+    let payment = || Payment {
+        id: id::new_id(now),
+        reference: "bank 1".into(),
+        amount: total,
+        paid_on: date,
+        method: "card".into(),
+    };
+    Invoice {
+        id: id::id_for_date(date),
+        tenant_id: tenant,
+        external_id: Some(format!("ext-{number}")),
+        number: (!number.is_multiple_of(3)).then(|| format!("N-{number:05}")),
+        kind: if number.is_multiple_of(5) {
+            Kind::CreditNote
+        } else {
+            Kind::Invoice
+        },
+        status,
+        currency: Currency::parse(if number.is_multiple_of(4) {
+            "EUR"
+        } else {
+            "GBP"
+        })
+        .unwrap(),
+        customer_id: None,
+        customer: (!number.is_multiple_of(7)).then(|| Customer {
+            external_id: Some(format!("c-{}", number % 3)),
+            name: format!("Customer {}", number % 3),
+            country: Some("DE".into()),
+            ..Customer::default()
+        }),
+        issue_date: Some(date),
+        due_date: Some(date),
+        lines: (0..lines).map(line).collect(),
+        payments: if paid { vec![payment()] } else { Vec::new() },
+        subtotal,
+        discount_total: Decimal::ZERO,
+        tax_total,
+        total,
+        amount_paid: if paid { total } else { Decimal::ZERO },
+        amount_due: if paid || status == Status::Cancelled {
+            Decimal::ZERO
+        } else {
+            total
+        },
+        metadata: Metadata::parse(&format!(
+            r#"{{"bucket": "{}", "no": {number}}}"#,
+            number % 2
+        ))
+        .unwrap(),
+        version: 1,
+        created_at: now,
+        modified_at: now,
+    }
+}
+
+impl World {
+    pub fn invoice(&self, date: &str, number: usize, status: Status) -> Invoice {
+        invoice(self.tenant, day(date), number, status, 1 + number % 3)
+    }
+
+    pub async fn write(&self, invoices: Vec<Invoice>) -> Vec<LineOutcome> {
+        let chunk = invoices.into_iter().map(|invoice| NewInvoice {
+            invoice,
+            client_id: false,
+            actor: "test".into(),
+            request_id: "req-1".into(),
+            idem: None,
+        });
+        self.store.write_chunk(chunk.collect()).await.unwrap()
+    }
+
+    /// Writes documents that must be new.
+    pub async fn create(&self, invoices: Vec<Invoice>) {
+        let outcomes = self.write(invoices).await;
+        assert!(
+            outcomes.iter().all(|o| *o == LineOutcome::Created),
+            "{outcomes:?}"
+        );
+    }
+
+    pub fn options(&self) -> RunOptions {
+        RunOptions {
+            as_of: as_of(),
+            older_than_months: 12,
+            tenant: Some(self.tenant),
+            dry_run: false,
+        }
+    }
+
+    /// One run. The lock is the cluster's, so tests of other processes are waited for.
+    pub async fn tier(&self) -> RunSummary {
+        self.try_tier(&self.archive).await.unwrap()
+    }
+
+    pub async fn try_tier(&self, archive: &Archive) -> Result<RunSummary, ArchiveError> {
+        loop {
+            match archive.tiering().run(self.options(), &Silent).await {
+                Err(ArchiveError::AlreadyRunning) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    pub async fn gc(&self, archive: &Archive, grace: Duration, dry_run: bool) -> GcReport {
+        loop {
+            match archive.gc(Some(self.tenant), grace, dry_run).await {
+                Err(ArchiveError::AlreadyRunning) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await
+                }
+                answer => return answer.unwrap(),
+            }
+        }
+    }
+
+    /// The tenant's invoices by pages of `limit`, newest first.
+    pub async fn walk(
+        &self,
+        filter: &ListFilter,
+        limit: usize,
+        tier: Option<Tier>,
+    ) -> Vec<(Invoice, Tier)> {
+        let (mut out, mut before) = (Vec::new(), None);
+        for _ in 0..10_000 {
+            let page = self
+                .archive
+                .reader()
+                .list(self.tenant, filter, before, limit, tier)
+                .await
+                .unwrap();
+            assert!(page.items.len() <= limit);
+            assert_eq!(page.has_more, page.next_before.is_some());
+            out.extend(page.items);
+            if !page.has_more {
+                return out;
+            }
+            assert!(
+                before.is_none_or(|b| page.next_before.unwrap() < b),
+                "the cursor does not move"
+            );
+            before = page.next_before;
+        }
+        panic!("the list does not end");
+    }
+
+    /// The rendered documents by id, newest first, read one by one; the list must say the same.
+    pub async fn bodies(&self) -> Vec<(Uuid, Vec<u8>)> {
+        let listed = self.walk(&ListFilter::default(), 50, None).await;
+        let mut out = Vec::new();
+        for (invoice, tier) in listed {
+            let (read, read_tier) = self
+                .archive
+                .reader()
+                .get(self.tenant, invoice.id)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!((&read, read_tier), (&invoice, tier));
+            out.push((invoice.id, read.render()));
+        }
+        out
+    }
+
+    /// Asserts that every id is in exactly one tier.
+    pub async fn assert_one_tier(&self, ids: &[Uuid]) {
+        for id in ids {
+            let hot = self
+                .store
+                .get_invoice(self.tenant, *id)
+                .await
+                .unwrap()
+                .is_some();
+            let cold = self
+                .archive
+                .reader()
+                .cold()
+                .get(self.tenant, *id)
+                .await
+                .unwrap()
+                .is_some();
+            assert!(hot != cold, "{id}: hot {hot}, cold {cold}");
+        }
+    }
+}
+
+/// Parks the run for ever at the n-th time that it reaches a step, after telling.
+pub struct Park {
+    pub step: Step,
+    pub skip: std::sync::atomic::AtomicUsize,
+    pub reached: tokio::sync::Notify,
+}
+
+impl Park {
+    pub fn at(step: Step, skip: usize) -> Arc<Self> {
+        Arc::new(Self {
+            step,
+            skip: skip.into(),
+            reached: tokio::sync::Notify::new(),
+        })
+    }
+}
+
+impl Checkpoint for Park {
+    fn reached(&self, step: Step) -> BoxFuture<'_, ()> {
+        async move {
+            use std::sync::atomic::Ordering::SeqCst;
+            if step != self.step
+                || self
+                    .skip
+                    .fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1))
+                    .is_ok()
+            {
+                return;
+            }
+            self.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+        .boxed()
+    }
+}
+
+/// Runs tiering (or gc) until it parks at `park`, and kills it there: the future is dropped, as with the process all
+/// of it would be. True when it got there, false when it ended before.
+pub async fn kill_at(world: &World, park: Arc<Park>) -> bool {
+    let archive = world.archive.clone().with_checkpoint(park.clone());
+    let work = async {
+        if park.step.is_gc() {
+            world.gc(&archive, Duration::ZERO, false).await;
+        } else {
+            world.try_tier(&archive).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = Box::pin(work) => false,
+        () = park.reached.notified() => true,
+    }
+}

@@ -1,0 +1,210 @@
+//! `make bench`: Sheaf beside PostgreSQL's own tools, on the same cluster, in turns.
+//!
+//! Prints a table, and writes `target/bench/compare.json`. The peers write and read the same rows in the same tables,
+//! with prepared statements, all indexes and fsync on.
+
+mod creates;
+mod ingest;
+mod peer;
+mod reads;
+mod server;
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use sheaf_benches::report::{Pair, Table};
+use sheaf_loadtest::closed::{self, Outcome, Plan};
+use sheaf_loadtest::http::Server;
+use sheaf_loadtest::setup::{self, Tenant};
+use sheaf_local::{CitusMode, LocalEnv, Options};
+
+use peer::Database;
+use server::Serve;
+
+/// Any error, as a sentence.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Tenants of every comparison.
+const TENANTS: u32 = 100;
+
+/// Side-by-side comparisons.
+#[derive(Parser)]
+struct Cli {
+    /// One plain node, even where Citus is installed.
+    #[arg(long)]
+    plain: bool,
+    /// Short steps, for a first look: 3 s instead of 8 s, and 50,000 instead of 200,000 invoices.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds; the median counts.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=99))]
+    rounds: u8,
+    /// Only these comparisons.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Ingest,
+    Reads,
+    Creates,
+}
+
+/// What every comparison works with.
+struct Bench {
+    database: Database,
+    serve: Serve,
+    admin_key: String,
+    tenants: Vec<Tenant>,
+    /// Our files, below `target/bench`.
+    dir: PathBuf,
+    rounds: u8,
+    /// Measured time of one step.
+    step: Duration,
+    /// Invoices of one upload.
+    upload: u32,
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let interrupted = tokio::signal::ctrl_c();
+    let outcome = tokio::select! {
+        done = run(&cli) => done,
+        _ = interrupted => Err("interrupted".into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("compare: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<(), Failure> {
+    let release = std::env::current_exe()?;
+    let release = release
+        .parent()
+        .ok_or("this program lies in no directory")?;
+    let dir = release.with_file_name("bench");
+    std::fs::create_dir_all(&dir)?;
+    let sheaf = server::binary(release).await?;
+
+    // Open to all, so that an unprivileged PostgreSQL gets through.
+    let mode = std::fs::Permissions::from_mode(0o755);
+    let scratch = tempfile::Builder::new()
+        .prefix("run-")
+        .permissions(mode)
+        .tempdir_in(&dir)?;
+    let citus = if cli.plain {
+        CitusMode::Off
+    } else {
+        CitusMode::Auto
+    };
+    let options = Options {
+        data_dir: scratch.path().join("data"),
+        citus,
+        ..Options::default()
+    };
+    let env = LocalEnv::start(&options, false).await?;
+    eprintln!("compare: {}", env.describe());
+    let compared = compare(cli, &env, &sheaf, scratch.path()).await;
+    env.stop().await?;
+    let pairs = compared?;
+
+    let file = dir.join("compare.json");
+    std::fs::write(&file, serde_json::to_vec_pretty(&pairs)?)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}\n{}", env_line(cli), Table(&pairs))?;
+    Ok(writeln!(out, "written to {}", file.display())?)
+}
+
+fn env_line(cli: &Cli) -> String {
+    format!(
+        "median of {} rounds each, in turns{}",
+        cli.rounds,
+        if cli.quick { ", short steps" } else { "" }
+    )
+}
+
+async fn compare(
+    cli: &Cli,
+    env: &LocalEnv,
+    sheaf: &Path,
+    dir: &Path,
+) -> Result<Vec<Pair>, Failure> {
+    let admin_key = env.secret("admin_key")?;
+    let serve = Serve::start(sheaf, env, &admin_key).await?;
+    let server = Server::parse(serve.url())?;
+    let bench = Bench {
+        database: Database::connect(env).await?,
+        tenants: setup::tenants(&server, &admin_key, TENANTS, "").await?,
+        serve,
+        admin_key,
+        dir: dir.to_path_buf(),
+        rounds: cli.rounds,
+        step: Duration::from_secs(if cli.quick { 3 } else { 8 }),
+        upload: if cli.quick { 50_000 } else { 200_000 },
+    };
+    let wanted = |part| cli.only.is_empty() || cli.only.contains(&part);
+    let mut pairs = Vec::new();
+    if wanted(Part::Ingest) {
+        pairs.extend(ingest::compare(&bench).await?);
+    }
+    if wanted(Part::Reads) {
+        pairs.extend(reads::compare(&bench).await?);
+    }
+    if wanted(Part::Creates) {
+        pairs.extend(creates::compare(&bench).await?);
+    }
+    bench.serve.stop().await?;
+    Ok(pairs)
+}
+
+impl Bench {
+    /// Runs a plan on a thread of its own, with the cheapest runtime.
+    async fn drive(&self, plan: Plan) -> Result<Outcome, Failure> {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            Ok(runtime.block_on(closed::run(plan))?)
+        };
+        let outcome: Result<Outcome, Failure> = tokio::task::spawn_blocking(run).await?;
+        let outcome = outcome?;
+        let bad: u64 = outcome
+            .statuses
+            .iter()
+            .filter(|(status, _)| **status >= 400)
+            .map(|(_, n)| n)
+            .sum();
+        if bad > 0 || outcome.broken > 0 || outcome.unanswered > 0 {
+            let Outcome {
+                statuses,
+                broken,
+                unanswered,
+                ..
+            } = &outcome;
+            eprintln!("compare: answers {statuses:?}, broken {broken}, unanswered {unanswered}");
+        }
+        Ok(outcome)
+    }
+
+    /// A plan against our server.
+    fn plan(&self, connections: usize, requests: Vec<closed::Prepared>) -> Result<Plan, Failure> {
+        Ok(Plan {
+            server: Server::parse(self.serve.url())?,
+            connections,
+            warmup: peer::WARMUP,
+            duration: self.step,
+            rate: None,
+            requests,
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! Bulk uploads: NDJSON in, chunks of invoices to the store, counts out, in bounded memory.
+//!
+//! body -> [`source`] (time bound, gzip, fingerprint) -> [`lines`] (split, bounded) -> [`parse`] (validate, on
+//! blocking threads) -> [`stream`] (chunks, up to two in flight) or [`atomic`] (spool, then one transaction). Nothing
+//! reads ahead of what is being written: a slow store slows the client.
+
+mod atomic;
+mod lease;
+mod lines;
+mod parse;
+mod source;
+mod stream;
+mod summary;
+mod tenants;
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Uri};
+use axum::response::{IntoResponse, Response};
+use sheaf_model::TenantId;
+use uuid::Uuid;
+
+use crate::app::Shared;
+use crate::body::{check_media_type, encoding_of};
+use crate::error::ApiError;
+use crate::idempotency;
+use crate::query::Params;
+use lease::{Begun, Lease};
+use lines::LineReader;
+use parse::Parser;
+use source::Source;
+pub(crate) use summary::{LineError, Summary};
+use tenants::{Create, Tenants};
+
+/// Whose invoices an upload holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// One tenant's.
+    Tenant(TenantId),
+    /// Each line says whose it is.
+    Platform,
+}
+
+/// Who uploads.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) owner: Owner,
+    pub(crate) actor: Arc<str>,
+    pub(crate) request_id: Arc<str>,
+}
+
+impl Caller {
+    /// The tenant whose shard keeps the idempotency key. The platform's own keys live under the nil UUID.
+    fn key_owner(&self) -> TenantId {
+        match self.owner {
+            Owner::Tenant(tenant) => tenant,
+            Owner::Platform => TenantId(Uuid::nil()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Options {
+    atomic: bool,
+    create_tenants: bool,
+}
+
+impl Options {
+    fn parse(uri: &Uri, owner: Owner) -> Result<Self, ApiError> {
+        let mut params = Params::of(uri)?;
+        let atomic = params.parse("atomic", "true or false")?.unwrap_or(false);
+        let create_tenants = match owner {
+            Owner::Platform => params
+                .parse("create_tenants", "true or false")?
+                .unwrap_or(false),
+            Owner::Tenant(_) => false,
+        };
+        params.finish()?;
+        Ok(Self {
+            atomic,
+            create_tenants,
+        })
+    }
+
+    fn create(self) -> Create {
+        match (self.create_tenants, self.atomic) {
+            (false, _) => Create::Never,
+            (true, false) => Create::AsTheyCome,
+            (true, true) => Create::AtTheEnd,
+        }
+    }
+}
+
+/// Runs one upload to its answer.
+pub(crate) async fn run(
+    app: &Shared,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let options = Options::parse(&parts.uri, caller.owner)?;
+    let key = idempotency::key_of(&parts.headers)?;
+    check_media_type(&parts.headers, "application/x-ndjson")?;
+    let encoding = encoding_of(&parts.headers)?;
+    let hasher = key
+        .is_some()
+        .then(|| idempotency::hasher(&parts.method, &parts.uri));
+    let mut source = Source::new(body, encoding, app.config.bulk.idle_timeout, hasher);
+    let Some(key) = key else {
+        let (summary, _) = upload(app, &caller, options, source).await?;
+        return answer(&summary).map(respond);
+    };
+    match Lease::begin(app, caller.key_owner(), key).await? {
+        Begun::Running => Err(ApiError::IdempotencyInProgress),
+        Begun::Done {
+            fingerprint,
+            replay,
+        } => {
+            // Whether this is the same upload is known only once all of it is read.
+            while source.next().await?.is_some() {}
+            let same = source.fingerprint() == Some(fingerprint);
+            if same {
+                Ok(idempotency::replay(replay))
+            } else {
+                Err(ApiError::IdempotencyReused)
+            }
+        }
+        Begun::Ours(lease) => {
+            let (summary, source) = upload(app, &caller, options, source).await?;
+            let body = answer(&summary)?;
+            let fingerprint = source.fingerprint().unwrap_or_default();
+            lease.finish(fingerprint, 200, &body).await?;
+            Ok(respond(body))
+        }
+    }
+}
+
+async fn upload(
+    app: &Shared,
+    caller: &Caller,
+    options: Options,
+    source: Source,
+) -> Result<(Summary, Source), ApiError> {
+    let tenants = Tenants::new(
+        app.store.clone(),
+        caller.owner,
+        options.create(),
+        app.config.bulk.max_new_tenants,
+    );
+    let parser = Parser::new(tenants, app.clock.now(), caller);
+    let reader = LineReader::new(source, &app.config.bulk);
+    if options.atomic {
+        Box::pin(atomic::run(app, caller.owner, parser, reader)).await
+    } else {
+        Box::pin(stream::run(app, parser, reader)).await
+    }
+}
+
+fn answer(summary: &Summary) -> Result<Vec<u8>, ApiError> {
+    summary.record();
+    serde_json::to_vec(summary).map_err(|error| ApiError::Internal(error.to_string()))
+}
+
+fn respond(body: Vec<u8>) -> Response {
+    let mut response = Bytes::from(body).into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

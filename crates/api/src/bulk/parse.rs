@@ -1,0 +1,255 @@
+//! Lines into invoices, on blocking threads.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sheaf_model::input::{Context, ParseError};
+use sheaf_model::{FieldError, InvoiceInput, TenantId};
+use sheaf_store::NewInvoice;
+
+use super::lines::Numbered;
+use super::tenants::{Known, Resolved, Tenants, Unresolved};
+use super::{Caller, LineError};
+use crate::body::may_name_an_id;
+use crate::error::ApiError;
+
+/// Mistakes spelled out for one line.
+const MAX_MISTAKES: usize = 5;
+/// Characters of a detail.
+const MAX_DETAIL: usize = 500;
+
+/// A line that can be stored.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) line: u64,
+    pub(super) bytes: usize,
+    pub(super) new: NewInvoice,
+}
+
+/// A line whose tenant has to be looked up first.
+struct Waiting {
+    line: u64,
+    bytes: usize,
+    client_id: bool,
+    tenant: Unresolved,
+    input: InvoiceInput,
+}
+
+/// What became of a batch.
+#[derive(Default)]
+pub(super) struct Parsed {
+    /// In line order.
+    pub(super) ready: Vec<Ready>,
+    pub(super) errors: Vec<LineError>,
+    waiting: Vec<Waiting>,
+}
+
+/// Parses and validates batches of one upload.
+pub(super) struct Parser {
+    pub(super) tenants: Tenants,
+    shared: Arc<Common>,
+}
+
+/// What all lines of an upload have in common.
+struct Common {
+    now: DateTime<Utc>,
+    actor: Arc<str>,
+    request_id: Arc<str>,
+}
+
+impl Parser {
+    pub(super) fn new(tenants: Tenants, now: DateTime<Utc>, caller: &Caller) -> Self {
+        let common = Common {
+            now,
+            actor: Arc::clone(&caller.actor),
+            request_id: Arc::clone(&caller.request_id),
+        };
+        Self {
+            tenants,
+            shared: Arc::new(common),
+        }
+    }
+
+    /// Parses a batch; looks up the tenants that it names for the first time.
+    pub(super) async fn parse(&mut self, lines: Vec<Numbered>) -> Result<Parsed, ApiError> {
+        let (common, known) = (Arc::clone(&self.shared), self.tenants.known());
+        let mut parsed = tokio::task::spawn_blocking(move || common.parse(lines, &known)).await?;
+        if parsed.waiting.is_empty() {
+            return Ok(parsed);
+        }
+        self.tenants
+            .load(parsed.waiting.iter().map(|line| line.tenant.clone()))
+            .await?;
+        let (common, known) = (Arc::clone(&self.shared), self.tenants.known());
+        let finish = move || {
+            for line in std::mem::take(&mut parsed.waiting) {
+                common.settle(line, &known, &mut parsed);
+            }
+            parsed.ready.sort_unstable_by_key(|ready| ready.line);
+            parsed
+        };
+        Ok(tokio::task::spawn_blocking(finish).await?)
+    }
+}
+
+impl Common {
+    fn parse(&self, lines: Vec<Numbered>, known: &Known) -> Parsed {
+        let mut parsed = Parsed {
+            ready: Vec::with_capacity(lines.len()),
+            ..Parsed::default()
+        };
+        for Numbered { number, text } in lines {
+            let Some(text) = text else {
+                let detail = "the line is longer than 1 MiB".to_owned();
+                parsed.errors.push(LineError {
+                    line: number,
+                    code: "line_too_long",
+                    detail,
+                });
+                continue;
+            };
+            match InvoiceInput::parse(&text) {
+                Ok(input) => self.place(number, &text, input, known, &mut parsed),
+                Err(ParseError::Syntax(detail)) => {
+                    parsed.errors.push(LineError {
+                        line: number,
+                        code: "invalid_json",
+                        detail: bounded(detail),
+                    });
+                }
+                Err(ParseError::Invalid(invalid)) => {
+                    parsed.errors.push(line_error(number, invalid.errors()))
+                }
+            }
+        }
+        parsed
+    }
+
+    /// Finds a line's tenant, then validates it.
+    fn place(
+        &self,
+        line: u64,
+        text: &[u8],
+        input: InvoiceInput,
+        known: &Known,
+        parsed: &mut Parsed,
+    ) {
+        let (bytes, client_id) = (text.len(), may_name_an_id(text));
+        let resolved = match input.tenant_ref() {
+            Ok(named) => known.resolve(named),
+            Err(error) => return parsed.errors.push(line_error(line, &[error])),
+        };
+        match resolved {
+            Resolved::Tenant(tenant) => {
+                self.validate(line, bytes, client_id, tenant, input, parsed)
+            }
+            Resolved::Rejected(code, detail) => {
+                parsed.errors.push(LineError {
+                    line,
+                    code,
+                    detail: detail.to_owned(),
+                });
+            }
+            Resolved::Unknown(tenant) => parsed.waiting.push(Waiting {
+                line,
+                bytes,
+                client_id,
+                tenant,
+                input,
+            }),
+        }
+    }
+
+    /// The same for a line that waited for its tenant to be looked up.
+    fn settle(&self, waiting: Waiting, known: &Known, parsed: &mut Parsed) {
+        let Waiting {
+            line,
+            bytes,
+            client_id,
+            input,
+            ..
+        } = waiting;
+        let resolved = input.tenant_ref().map(|named| known.resolve(named));
+        match resolved {
+            Ok(Resolved::Tenant(tenant)) => {
+                self.validate(line, bytes, client_id, tenant, input, parsed)
+            }
+            Ok(Resolved::Rejected(code, detail)) => {
+                parsed.errors.push(LineError {
+                    line,
+                    code,
+                    detail: detail.to_owned(),
+                });
+            }
+            Ok(Resolved::Unknown(_)) => {
+                let detail = "there is no such tenant".to_owned();
+                parsed.errors.push(LineError {
+                    line,
+                    code: "unknown_tenant",
+                    detail,
+                });
+            }
+            Err(error) => parsed.errors.push(line_error(line, &[error])),
+        }
+    }
+
+    fn validate(
+        &self,
+        line: u64,
+        bytes: usize,
+        client_id: bool,
+        tenant_id: TenantId,
+        input: InvoiceInput,
+        parsed: &mut Parsed,
+    ) {
+        match input.into_invoice(&Context {
+            tenant_id,
+            now: self.now,
+        }) {
+            Ok(invoice) => {
+                let (actor, request_id) = (Arc::clone(&self.actor), Arc::clone(&self.request_id));
+                let new = NewInvoice {
+                    invoice,
+                    client_id,
+                    actor,
+                    request_id,
+                    idem: None,
+                };
+                parsed.ready.push(Ready { line, bytes, new });
+            }
+            Err(invalid) => parsed.errors.push(line_error(line, invalid.errors())),
+        }
+    }
+}
+
+/// A line takes its code from its first mistake.
+fn line_error(line: u64, errors: &[FieldError]) -> LineError {
+    let code = errors.first().map_or("invalid", |error| error.code);
+    let mut detail = String::new();
+    for (index, error) in errors.iter().take(MAX_MISTAKES).enumerate() {
+        let separator = if index == 0 { "" } else { "; " };
+        let colon = if error.field.is_empty() { "" } else { ": " };
+        detail.extend([
+            separator,
+            error.field.as_str(),
+            colon,
+            error.detail.as_str(),
+        ]);
+    }
+    if errors.len() > MAX_MISTAKES {
+        detail.push_str(&format!("; and {} more", errors.len() - MAX_MISTAKES));
+    }
+    LineError {
+        line,
+        code,
+        detail: bounded(detail),
+    }
+}
+
+/// Details can quote what was sent: 1,000 of them must stay small.
+fn bounded(mut detail: String) -> String {
+    if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL) {
+        detail.truncate(end);
+    }
+    detail
+}

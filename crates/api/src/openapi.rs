@@ -1,0 +1,242 @@
+//! The parts of the OpenAPI document that are the same for all routes: security schemes, the problem answers, the
+//! headers that every answer carries. Written once here instead of at each handler.
+
+use utoipa::PartialSchema;
+use utoipa::ToSchema;
+use utoipa::openapi::path::{
+    HttpMethod, Operation, Parameter, ParameterBuilder, ParameterIn, PathItem,
+};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContentBuilder, Header, HeaderBuilder, InfoBuilder, OpenApi, Ref, RefOr, Required,
+    Response, Schema, tag::TagBuilder,
+};
+
+use crate::problem::PROBLEM_JSON;
+use crate::schemas::{FieldErrorSchema, InvoiceLineIn, ProblemSchema};
+
+/// Problems of any route.
+const ANYWHERE: [(&str, &str); 3] = [
+    ("500", "`internal_error`"),
+    (
+        "503",
+        "`store_unavailable`, `store_timeout`, `archive_unavailable`, `busy`, `not_ready`",
+    ),
+    ("504", "`timeout`"),
+];
+/// Problems of routes that need a credential.
+const SECURED: [(&str, &str); 3] = [
+    (
+        "400",
+        "`unknown_parameter`, `invalid_parameter`, `limit_out_of_range`, `invalid_cursor`",
+    ),
+    (
+        "401",
+        "`missing_credential`, `invalid_credential`, `revoked_credential`",
+    ),
+    (
+        "403",
+        "`tenant_mismatch`, `forbidden_role`, `admin_required`, `tenant_credential_required`",
+    ),
+];
+/// Problems of routes that read a body.
+const WITH_BODY: [(&str, &str); 5] = [
+    (
+        "400",
+        "`invalid_json`, `missing_body`, `incomplete_body`, `truncated_gzip`, `invalid_gzip`, \
+         `invalid_idempotency_key`, `unknown_parameter`, `invalid_parameter`",
+    ),
+    ("408", "`request_timeout`"),
+    ("409", "`idempotency_in_progress`"),
+    ("413", "`body_too_large`"),
+    ("415", "`unsupported_media_type`, `unsupported_encoding`"),
+];
+
+/// Completes the document that the handlers' attributes give.
+pub(crate) fn complete(api: &mut OpenApi) {
+    api.info = InfoBuilder::new()
+        .title("Sheaf")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "An invoice store: bulk ingestion at COPY speed, one API over a hot and a cold tier.",
+        ))
+        .build();
+    let tags = [
+        ("invoices", "Invoices of one tenant"),
+        ("archive", "The cold tier"),
+        ("tenants", "Tenants and their API keys; needs the admin key"),
+        ("platform", "All tenants at once; needs the admin key"),
+        ("operations", "Health, metrics"),
+    ];
+    let tag = |(name, description): (&str, &str)| {
+        TagBuilder::new()
+            .name(name)
+            .description(Some(description))
+            .build()
+    };
+    api.tags = Some(tags.into_iter().map(tag).collect());
+    let components = api.components.get_or_insert_with(Components::new);
+    add_schemas(components);
+    add_security(components);
+    for item in api.paths.paths.values_mut() {
+        for (method, operation) in operations(item) {
+            complete_operation(&method, operation);
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {
+    let all = [
+        (HttpMethod::Get, &mut item.get),
+        (HttpMethod::Post, &mut item.post),
+        (HttpMethod::Put, &mut item.put),
+        (HttpMethod::Patch, &mut item.patch),
+        (HttpMethod::Delete, &mut item.delete),
+    ];
+    all.into_iter()
+        .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+fn add_schemas(components: &mut Components) {
+    let schemas = [
+        (ProblemSchema::name(), ProblemSchema::schema()),
+        (FieldErrorSchema::name(), FieldErrorSchema::schema()),
+    ];
+    components
+        .schemas
+        .extend(schemas.map(|(name, schema)| (name.into_owned(), schema)));
+    // A line of a platform upload is an invoice with two more members.
+    let named = components.schemas.get(InvoiceLineIn::name().as_ref());
+    let Some(RefOr::T(Schema::Object(named))) = named else {
+        return;
+    };
+    let mut tenant = named.clone();
+    tenant.properties.remove("invoice");
+    tenant.required.clear();
+    let invoice = Ref::from_schema_name("InvoiceIn");
+    let line = utoipa::openapi::schema::AllOfBuilder::new()
+        .item(invoice)
+        .item(tenant)
+        .build();
+    components.schemas.insert(
+        InvoiceLineIn::name().into_owned(),
+        RefOr::T(Schema::AllOf(line)),
+    );
+    components.schemas.remove("FlattenedInvoice");
+}
+
+fn add_security(components: &mut Components) {
+    let description = "A tenant's API key, or the admin key for `/v1/tenants` and `/v1/platform`.";
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some(description))
+        .build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let header = ApiKeyValue::with_description("X-Api-Key", description);
+    components.add_security_scheme("apiKey", SecurityScheme::ApiKey(ApiKey::Header(header)));
+}
+
+fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
+    let secured = operation.security.is_some();
+    let with_body = *method == HttpMethod::Post;
+    let bodies: &[(&str, &str)] = if with_body { &WITH_BODY } else { &[] };
+    let keys: &[(&str, &str)] = if secured { &SECURED } else { &[] };
+    for (status, codes) in bodies.iter().chain(keys).chain(&ANYWHERE) {
+        let known = operation.responses.responses.entry((*status).to_owned());
+        let response = known.or_insert_with(|| RefOr::T(Response::new(*codes)));
+        add_codes(response, codes);
+    }
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        if status.starts_with(['4', '5']) {
+            describe_problem(status, response);
+        }
+        response.headers.insert(
+            "X-Request-Id".to_owned(),
+            header("The request's id, the client's own or a new one"),
+        );
+        response.headers.insert(
+            "traceparent".to_owned(),
+            header("The trace, with a span of the server's own"),
+        );
+        if with_body && status.starts_with('2') {
+            let replayed = header("`true` when this answer was given before");
+            response
+                .headers
+                .insert("Idempotency-Replayed".to_owned(), replayed);
+        }
+    }
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.push(header_parameter(
+        "X-Request-Id",
+        "At most 128 visible ASCII characters",
+        128,
+    ));
+    if secured {
+        let description = "Must be the credential's tenant, if sent";
+        parameters.push(header_parameter("X-Tenant-Id", description, 36));
+    }
+    if with_body {
+        let description = "The same key and request replay the first answer; the same key with another request is 422";
+        parameters.push(header_parameter("Idempotency-Key", description, 255));
+    }
+}
+
+/// Adds the codes that a response does not name yet.
+fn add_codes(response: &mut RefOr<Response>, codes: &str) {
+    let RefOr::T(response) = response else { return };
+    for code in codes.split(", ") {
+        if !response.description.contains(code) {
+            response.description.push_str(", ");
+            response.description.push_str(code);
+        }
+    }
+}
+
+fn describe_problem(status: &str, response: &mut Response) {
+    let schema = Ref::from_schema_name(ProblemSchema::name());
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    response
+        .content
+        .insert(PROBLEM_JSON.to_owned(), RefOr::T(content));
+    match status {
+        "401" => drop(
+            response
+                .headers
+                .insert("WWW-Authenticate".to_owned(), header("`Bearer`")),
+        ),
+        "503" => drop(
+            response
+                .headers
+                .insert("Retry-After".to_owned(), header("Seconds")),
+        ),
+        _ => {}
+    }
+}
+
+fn header(description: &str) -> RefOr<Header> {
+    RefOr::T(
+        HeaderBuilder::new()
+            .schema(Some(String::schema()))
+            .description(Some(description))
+            .build(),
+    )
+}
+
+fn header_parameter(name: &str, description: &str, max_length: usize) -> RefOr<Parameter> {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(max_length));
+    let parameter = ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build();
+    RefOr::T(parameter)
+}

@@ -1,0 +1,59 @@
+//! The two bulk routes. The work is in [`crate::bulk`].
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+use crate::app::Shared;
+use crate::auth::{AdminAuth, Writer};
+use crate::bulk::{self, Caller, Owner, Summary};
+use crate::error::ApiError;
+use crate::observe::RequestId;
+use crate::schemas::{InvoiceIn, InvoiceLineIn};
+
+/// Upload invoices of one tenant as NDJSON, one invoice a line, streamed. Good lines land, bad ones are named by
+/// number. With `atomic=true` all lines land or none. A broken upload leaves whole invoices; send it again to create
+/// the rest: lines with an `external_id` that exists are counted as duplicates.
+#[utoipa::path(post, path = "/v1/invoices/bulk", tag = "invoices", operation_id = "uploadInvoices",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("atomic" = Option<bool>, Query, description = "All lines or none")),
+    request_body(content = InvoiceIn, content_type = "application/x-ndjson", description = "One invoice a line; `Content-Encoding: gzip` is taken"),
+    responses((status = 200, body = Summary),
+        (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
+        (status = 409, description = "`idempotency_in_progress`"),
+        (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`")))]
+pub(super) async fn upload(
+    Writer(auth): Writer,
+    State(app): State<Shared>,
+    RequestId(request_id): RequestId,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let caller = Caller {
+        owner: Owner::Tenant(auth.tenant_id),
+        actor: auth.actor,
+        request_id,
+    };
+    Box::pin(bulk::run(&app, caller, request)).await
+}
+
+/// Upload invoices of many tenants. Each line names its tenant by `tenant_id` or `tenant_external_id`; with
+/// `create_tenants=true` unknown external ids become tenants.
+#[utoipa::path(post, path = "/v1/platform/invoices/bulk", tag = "platform", operation_id = "uploadPlatformInvoices",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("atomic" = Option<bool>, Query, description = "All lines or none"),
+        ("create_tenants" = Option<bool>, Query, description = "Make tenants that do not exist")),
+    request_body(content = InvoiceLineIn, content_type = "application/x-ndjson", description = "One invoice a line; `Content-Encoding: gzip` is taken"),
+    responses((status = 200, body = Summary), (status = 409, description = "`idempotency_in_progress`"),
+        (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`")))]
+pub(super) async fn platform_upload(
+    _: AdminAuth,
+    State(app): State<Shared>,
+    RequestId(request_id): RequestId,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let caller = Caller {
+        owner: Owner::Platform,
+        actor: "admin".into(),
+        request_id,
+    };
+    Box::pin(bulk::run(&app, caller, request)).await
+}

@@ -1,0 +1,18 @@
+//! The API over real HTTP, on a real PostgreSQL and S3. One module a noun; each test makes its own tenant.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod api_keys;
+mod archive;
+mod bad_input;
+mod bulk;
+mod bulk_atomic;
+mod bulk_broken;
+mod bulk_platform;
+mod idempotency;
+mod invoices;
+mod lists;
+mod openapi;
+mod operations;
+mod support;
+mod tenants;
+mod walk;

@@ -1,0 +1,152 @@
+//! `sheaf archive`: the cold tier by hand.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::{Value, json};
+use sheaf_archive::Archive;
+use sheaf_model::TenantId;
+use sheaf_store::{ArchiveFile, Store};
+
+use crate::bar::{Bar, Unit};
+use crate::cli::{ArchiveArgs, GcArgs};
+use crate::error::Result;
+use crate::{output, pause};
+
+/// Tenants that are read at once.
+const TENANT_PAGE: usize = 500;
+
+/// Lists the published files, tenant by tenant, by period and part.
+pub(crate) async fn ls(args: &ArchiveArgs) -> Result<()> {
+    let (store, archive) = args.cold.connect().await?;
+    let table = std::io::stdout().is_terminal();
+    if table {
+        output::line(&row([
+            "tenant",
+            "period",
+            "part",
+            "gen",
+            "invoices",
+            "lines",
+            "size",
+            "published",
+        ]))?;
+    }
+    if let Some(tenant) = args.tenant {
+        list_tenant(&archive, tenant, table).await?;
+    } else {
+        list_all(&store, &archive, table).await?;
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn list_all(store: &Store, archive: &Archive, table: bool) -> Result<()> {
+    let mut after = None;
+    loop {
+        let page = store.all_tenants_page(after, TENANT_PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.id.0);
+        for tenant in page {
+            list_tenant(archive, tenant.id, table).await?;
+        }
+    }
+}
+
+async fn list_tenant(archive: &Archive, tenant: TenantId, table: bool) -> Result<()> {
+    for file in archive.ls(tenant).await? {
+        if table {
+            output::line(&table_row(&file))?;
+        } else {
+            output::json(&document(&file))?;
+        }
+    }
+    Ok(())
+}
+
+fn document(file: &ArchiveFile) -> Value {
+    json!({
+        "tenant_id": file.tenant_id,
+        "period": file.period.to_string(),
+        "part": file.part,
+        "generation": file.generation,
+        "object_key": file.object_key,
+        "min_id": file.min_id,
+        "max_id": file.max_id,
+        "invoices": file.invoices,
+        "lines": file.lines,
+        "payments": file.payments,
+        "events": file.events,
+        "bytes": file.bytes,
+        "sha256": file.sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        "sums": file.sums,
+        "schema_version": file.schema_version,
+        "published_at": file.published_at,
+    })
+}
+
+fn table_row(file: &ArchiveFile) -> String {
+    let count = |count: i64| HumanCount(u64::try_from(count).unwrap_or(0)).to_string();
+    let published = file
+        .published_at
+        .map_or_else(String::new, |at| at.format("%F %T").to_string());
+    row([
+        &file.tenant_id.to_string(),
+        &file.period.to_string(),
+        &file.part.to_string(),
+        &file.generation.to_string(),
+        &count(file.invoices),
+        &count(file.lines),
+        &HumanBytes(u64::try_from(file.bytes).unwrap_or(0)).to_string(),
+        &published,
+    ])
+}
+
+fn row(
+    [
+        tenant,
+        period,
+        part,
+        generation,
+        invoices,
+        lines,
+        size,
+        published,
+    ]: [&str; 8],
+) -> String {
+    format!(
+        "{tenant:<36}  {period:<7}  {part:>4}  {generation:>3}  {invoices:>9}  {lines:>10}  {size:>11}  {published}"
+    )
+}
+
+/// Compares catalog and objects.
+pub(crate) async fn verify(args: &ArchiveArgs) -> Result<ExitCode> {
+    let (store, archive) = args.cold.connect().await?;
+    let bar = Bar::new(Unit::Objects, None);
+    let outcome = archive.verify(args.tenant, &bar).await;
+    bar.finish();
+    store.close().await;
+    let report = outcome?;
+    output::json(&report)?;
+    if report.is_clean() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::note(&format!(
+        "the archive has problems: {} missing, {} mismatched, {} orphaned",
+        report.missing, report.mismatches, report.orphans
+    ));
+    Ok(ExitCode::FAILURE)
+}
+
+/// Collects garbage.
+pub(crate) async fn gc(args: &GcArgs) -> Result<()> {
+    let (store, archive) = args.archive.cold.connect().await?;
+    let outcome = pause::hooked(archive)?
+        .gc(args.archive.tenant, args.grace, args.dry_run)
+        .await;
+    store.close().await;
+    output::json(&outcome?)
+}

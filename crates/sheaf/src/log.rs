@@ -1,0 +1,34 @@
+//! The log, on stderr.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::error::{Error, Result};
+use crate::settings::LogFormat;
+
+/// The filter of a command, unless it has a setting of its own or SHEAF_LOG is set.
+pub(crate) const QUIET: &str = "warn";
+
+/// Starts logging.
+pub(crate) fn start(filter: &str, format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| Error::new(format!("the log filter cannot be read: {error}")))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| Error::new(format!("cannot start the log: {error}")))
+}
+
+/// Starts logging with SHEAF_LOG, or with `default`.
+pub(crate) fn start_or(default: &str) -> Result<()> {
+    let filter = std::env::var("SHEAF_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty());
+    start(filter.as_deref().unwrap_or(default), LogFormat::Text)
+}

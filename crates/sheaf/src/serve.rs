@@ -1,0 +1,128 @@
+//! `sheaf serve`, and the server inside `sheaf up`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sheaf_api::{ApiConfig, App, Clock, Metrics};
+use sheaf_archive::{Archive, S3Config};
+use sheaf_store::{Store, StoreConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Doing, Error, Result};
+use crate::settings::ServeSettings;
+use crate::signals::Stop;
+
+/// What a server is made of.
+pub(crate) struct Parts {
+    pub(crate) store: StoreConfig,
+    pub(crate) s3: S3Config,
+    pub(crate) api: ApiConfig,
+    /// How often tiering runs in this process, and the horizon in months.
+    pub(crate) tiering: Option<(Duration, u32)>,
+}
+
+/// A server at work.
+pub(crate) struct Server {
+    store: Store,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+    tiering: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Connects to both tiers and starts to serve.
+    pub(crate) async fn start(listener: TcpListener, parts: Parts) -> Result<Self> {
+        // First: what is recorded before it is lost.
+        let metrics = Metrics::install()
+            .map_err(|error| Error::new(format!("cannot start the metrics: {error}")))?;
+        let store = Store::connect(parts.store).await?;
+        let archive = Archive::connect(store.clone(), parts.s3).await?;
+        let stop = CancellationToken::new();
+        let tiering = parts
+            .tiering
+            .map(|(interval, months)| archive.tiering().spawn_loop(interval, months, stop.clone()));
+        let app = App::new(store.clone(), &archive, parts.api, metrics, Clock::system());
+        let shutdown = stop.clone().cancelled_owned();
+        let serving = tokio::spawn(sheaf_api::serve(listener, Arc::new(app), shutdown));
+        Ok(Self {
+            store,
+            stop,
+            serving,
+            tiering,
+        })
+    }
+
+    /// The hot tier.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Resolves when the server ends by itself, which it should not.
+    pub(crate) async fn failed(&mut self) -> Error {
+        ended((&mut self.serving).await)
+            .err()
+            .unwrap_or_else(|| Error::new("the API ended"))
+    }
+
+    /// Drains: requests in flight end, the writer's queue is written, a tiering run breaks off between two steps.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        if let Some(tiering) = self.tiering {
+            tiering
+                .await
+                .map_err(|error| Error::new(format!("the tiering loop failed: {error}")))?;
+        }
+        ended(self.serving.await)
+    }
+}
+
+fn ended(outcome: std::result::Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<()> {
+    outcome
+        .map_err(|error| Error::new(format!("the API failed: {error}")))?
+        .doing(|| "serve the API".to_owned())
+}
+
+/// Listens, or says in a sentence why not.
+pub(crate) async fn listen(address: &str) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => Error::new(format!(
+                "{address} is taken by another program: stop that one, or choose another port"
+            )),
+            _ => Error::new(format!("cannot listen on {address}: {error}")),
+        })
+}
+
+/// Serves until asked to stop.
+pub(crate) async fn run(settings: &ServeSettings) -> Result<()> {
+    let mut stop = Stop::new()?;
+    let listener = listen(&settings.listen).await?;
+    let address = listener
+        .local_addr()
+        .doing(|| "find the address".to_owned())?;
+    let parts = Parts {
+        store: settings.store_config(),
+        s3: settings.s3.config(),
+        api: ApiConfig {
+            max_connections: settings.max_connections,
+            ..ApiConfig::new(settings.admin_key.as_str())
+        },
+        tiering: settings
+            .tier_interval
+            .map(|interval| (interval, settings.tier_older_than)),
+    };
+    let mut server = tokio::select! {
+        server = Box::pin(Server::start(listener, parts)) => server?,
+        () = stop.requested() => return Ok(()),
+    };
+    tracing::info!(%address, citus = server.store().is_citus(), "serving");
+    tokio::select! {
+        error = server.failed() => return Err(error),
+        () = stop.requested() => {}
+    }
+    tracing::info!("stopping");
+    server.stop().await
+}

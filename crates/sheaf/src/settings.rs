@@ -1,0 +1,195 @@
+//! Settings that commands share, from flags or the environment.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use sheaf_archive::{Archive, S3Config};
+use sheaf_store::{Store, StoreConfig};
+
+use crate::error::{Error, Result};
+use crate::units;
+
+/// An admin key opens every tenant: shorter ones can be guessed.
+const MIN_ADMIN_KEY: usize = 16;
+
+/// The database.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DatabaseSettings {
+    /// postgres://user:password@host:port/database of the coordinator, or of the one plain node
+    #[arg(
+        long,
+        env = "SHEAF_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) database_url: String,
+}
+
+/// Where the cold tier is. Credentials come from the standard AWS chain, the environment first.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct S3Settings {
+    /// An S3 other than AWS
+    #[arg(long, env = "SHEAF_S3_ENDPOINT", value_name = "URL")]
+    pub(crate) s3_endpoint: Option<String>,
+    /// The bucket
+    #[arg(long, env = "SHEAF_S3_BUCKET", value_name = "NAME")]
+    pub(crate) s3_bucket: String,
+    /// The region
+    #[arg(
+        long,
+        env = "SHEAF_S3_REGION",
+        default_value = "us-east-1",
+        value_name = "NAME"
+    )]
+    pub(crate) s3_region: String,
+}
+
+impl S3Settings {
+    pub(crate) fn config(&self) -> S3Config {
+        S3Config {
+            endpoint: self.s3_endpoint.clone(),
+            bucket: self.s3_bucket.clone(),
+            region: self.s3_region.clone(),
+        }
+    }
+}
+
+/// What the commands on the cold tier work on: both tiers, directly.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ColdSettings {
+    #[command(flatten)]
+    pub(crate) database: DatabaseSettings,
+    #[command(flatten)]
+    pub(crate) s3: S3Settings,
+}
+
+impl ColdSettings {
+    /// Connects to both tiers.
+    pub(crate) async fn connect(&self) -> Result<(Store, Archive)> {
+        let store = Store::connect(StoreConfig::new(&self.database.database_url)).await?;
+        let archive = Archive::connect(store.clone(), self.s3.config()).await?;
+        Ok((store, archive))
+    }
+}
+
+/// How clients reach the API.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ApiSettings {
+    /// The API
+    #[arg(
+        long,
+        env = "SHEAF_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
+    pub(crate) url: String,
+    /// Opens the routes of the platform
+    #[arg(
+        long,
+        env = "SHEAF_ADMIN_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    pub(crate) admin_key: Option<String>,
+    /// Opens the routes of one tenant
+    #[arg(
+        long,
+        env = "SHEAF_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    pub(crate) api_key: Option<String>,
+}
+
+impl ApiSettings {
+    /// The admin key, or a sentence that says where it comes from.
+    pub(crate) fn admin_key(&self) -> Result<&str> {
+        required(self.admin_key.as_deref(), "SHEAF_ADMIN_KEY")
+    }
+
+    /// The tenant's API key, or a sentence that says where it comes from.
+    pub(crate) fn api_key(&self) -> Result<&str> {
+        required(self.api_key.as_deref(), "SHEAF_API_KEY")
+    }
+}
+
+fn required<'a>(value: Option<&'a str>, name: &str) -> Result<&'a str> {
+    value.filter(|value| !value.is_empty()).ok_or_else(|| {
+        Error::new(format!(
+            "{name} is not set: source the env file in the data directory of `sheaf up`, or export it"
+        ))
+    })
+}
+
+/// Format of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// All settings of `sheaf serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeSettings {
+    #[command(flatten)]
+    pub(crate) database: DatabaseSettings,
+    #[command(flatten)]
+    pub(crate) s3: S3Settings,
+    /// Address to listen on
+    #[arg(
+        long,
+        env = "SHEAF_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "HOST:PORT"
+    )]
+    pub(crate) listen: String,
+    /// Opens the routes of the platform; at least 16 characters
+    #[arg(long, env = "SHEAF_ADMIN_KEY", hide_env_values = true, value_name = "KEY", value_parser = admin_key)]
+    pub(crate) admin_key: String,
+    /// Run tiering so often inside this process: 1h, 1d [default: never]
+    #[arg(long, env = "SHEAF_TIER_INTERVAL", value_name = "INTERVAL", value_parser = units::interval)]
+    pub(crate) tier_interval: Option<Duration>,
+    /// Whole months before this horizon move: 12m, 1y
+    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = "12m", value_name = "AGE", value_parser = units::months)]
+    pub(crate) tier_older_than: u32,
+    /// Connections to one database node, at most; over all processes fewer than the node's max_connections
+    #[arg(long, env = "SHEAF_MAX_CONNECTIONS_PER_NODE", default_value_t = 32, value_name = "N",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4..=1000))]
+    pub(crate) max_connections_per_node: usize,
+    /// Creates that may wait in one writer lane; one more is answered with 503
+    #[arg(long, env = "SHEAF_WRITE_QUEUE", default_value_t = 4096, value_name = "N",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(crate) write_queue: usize,
+    /// HTTP connections that are open at once
+    #[arg(long, env = "SHEAF_MAX_CONNECTIONS", default_value_t = 4096, value_name = "N",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    pub(crate) max_connections: usize,
+    /// Log filter, such as info, or warn,sheaf_api=debug
+    #[arg(long, env = "SHEAF_LOG", default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+    /// Log format
+    #[arg(long, env = "SHEAF_LOG_FORMAT", value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
+}
+
+impl ServeSettings {
+    pub(crate) fn store_config(&self) -> StoreConfig {
+        StoreConfig {
+            max_connections_per_node: self.max_connections_per_node,
+            write_queue: self.write_queue,
+            ..StoreConfig::new(&self.database.database_url)
+        }
+    }
+}
+
+fn admin_key(text: &str) -> std::result::Result<String, String> {
+    if text.len() < MIN_ADMIN_KEY {
+        return Err(format!(
+            "the admin key needs at least {MIN_ADMIN_KEY} characters"
+        ));
+    }
+    Ok(text.to_owned())
+}

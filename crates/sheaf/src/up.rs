@@ -1,0 +1,119 @@
+//! `sheaf up`: everything on this machine, in the foreground.
+
+use sheaf_api::ApiConfig;
+use sheaf_archive::S3Config;
+use sheaf_local::{LocalEnv, Options};
+use sheaf_store::StoreConfig;
+use tokio::net::TcpListener;
+
+use crate::cli::UpArgs;
+use crate::demo::{self, Demo};
+use crate::error::{Error, Result};
+use crate::migrate::DEFAULT_SHARDS;
+use crate::serve::{self, Parts, Server};
+use crate::signals::Stop;
+use crate::{credentials, envfile, output};
+
+/// The log in a terminal: not every request.
+pub(crate) const LOG: &str = "info,sheaf::access=warn";
+
+/// Runs until asked to stop, or until something breaks.
+pub(crate) async fn run(args: &UpArgs) -> Result<()> {
+    let mut stop = Stop::new()?;
+    envfile::remove_stale(&args.data_dir)?;
+    // Before all that takes time: a taken port is known at once.
+    let listener = serve::listen(&format!("127.0.0.1:{}", args.port)).await?;
+    let port = listener
+        .local_addr()
+        .map_or(args.port, |address| address.port());
+    let url = format!("http://127.0.0.1:{port}");
+    let options = Options {
+        data_dir: args.data_dir.clone(),
+        workers: args.workers,
+        ..Options::default()
+    };
+    let local = tokio::select! {
+        local = Box::pin(LocalEnv::start(&options, args.reset)) => local?,
+        () = stop.requested() => return Ok(()),
+    };
+    output::note(local.describe());
+    let outcome = Box::pin(run_in(&local, listener, &url, &mut stop)).await;
+    let removed = match &outcome {
+        // The directory is no longer ours.
+        Err(Error::Local(sheaf_local::LocalError::LockLost { .. })) => Ok(()),
+        _ => envfile::remove(local.data_dir()),
+    };
+    let stopped = local.stop().await;
+    outcome.and(removed).and(stopped.map_err(Error::from))
+}
+
+async fn run_in(local: &LocalEnv, listener: TcpListener, url: &str, stop: &mut Stop) -> Result<()> {
+    let admin_key = local.secret("admin-key")?;
+    let mut server = tokio::select! {
+        server = Box::pin(start(local, listener, &admin_key)) => server?,
+        error = local.failed() => return Err(error.into()),
+        () = stop.requested() => return Ok(()),
+    };
+    let outcome = tokio::select! {
+        outcome = Box::pin(announce_and_wait(local, &mut server, url, &admin_key)) => outcome,
+        error = local.failed() => Err(error.into()),
+        () = stop.requested() => Ok(()),
+    };
+    if outcome.is_ok() {
+        output::note("stopping");
+    }
+    outcome.and(server.stop().await)
+}
+
+async fn start(local: &LocalEnv, listener: TcpListener, admin_key: &str) -> Result<Server> {
+    sheaf_store::migrate(local.database_url(), DEFAULT_SHARDS).await?;
+    credentials::write(local.data_dir(), local.access_key(), local.secret_key())?;
+    let parts = Parts {
+        store: StoreConfig::new(local.database_url()),
+        s3: S3Config {
+            endpoint: Some(local.s3_endpoint()),
+            bucket: local.bucket().to_owned(),
+            region: local.region().to_owned(),
+        },
+        api: ApiConfig::new(admin_key),
+        tiering: None,
+    };
+    Server::start(listener, parts).await
+}
+
+/// Says how to reach the server, then waits for it to break.
+async fn announce_and_wait(
+    local: &LocalEnv,
+    server: &mut Server,
+    url: &str,
+    admin_key: &str,
+) -> Result<()> {
+    let store = server.store().clone();
+    let demo = tokio::select! {
+        demo = demo::find_or_create(local.data_dir(), &store, url, admin_key) => demo?,
+        error = server.failed() => return Err(error),
+    };
+    let lines = variables(local, url, admin_key, &demo);
+    envfile::write(local.data_dir(), &lines)?;
+    output::line(lines.trim_end())?;
+    output::line(&format!(
+        "# sheaf is ready at {url}; in another terminal: . {}",
+        local.data_dir().join("env").display()
+    ))?;
+    Err(server.failed().await)
+}
+
+fn variables(local: &LocalEnv, url: &str, admin_key: &str, demo: &Demo) -> String {
+    envfile::render(&[
+        ("SHEAF_URL", url),
+        ("SHEAF_ADMIN_KEY", admin_key),
+        ("SHEAF_TENANT_ID", &demo.tenant_id),
+        ("SHEAF_API_KEY", &demo.api_key),
+        ("SHEAF_DATABASE_URL", local.database_url()),
+        ("SHEAF_S3_ENDPOINT", &local.s3_endpoint()),
+        ("SHEAF_S3_BUCKET", local.bucket()),
+        ("SHEAF_S3_REGION", local.region()),
+        ("AWS_ACCESS_KEY_ID", local.access_key()),
+        ("AWS_SECRET_ACCESS_KEY", local.secret_key()),
+    ])
+}

@@ -1,0 +1,19 @@
+//! End-to-end tests: the real binary, real processes, HTTP from outside. Those with `citus_` in their name need the
+//! Citus extension.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub
+)]
+
+mod api;
+mod commands;
+mod data;
+mod kills;
+mod main_job;
+mod parquet;
+mod process;
+mod tiering_kills;
+mod up;
