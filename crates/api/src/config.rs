@@ -13,7 +13,8 @@ pub struct ApiConfig {
     pub admin_key: String,
     /// Open connections at any moment; further ones wait in the kernel's queue. Default 4,096.
     pub max_connections: usize,
-    /// Time for a client to send the head of a request. Default 10 s.
+    /// Time for a client to send the head of a request, counted from the end of the one before: an idle connection
+    /// is closed after it. Default 60 s.
     pub header_timeout: Duration,
     /// Time for the whole body of a single (not bulk) request, else 408. Default 30 s.
     pub body_timeout: Duration,

@@ -134,6 +134,12 @@ impl InvoiceInput {
         validate::tenant_ref(self)
     }
 
+    /// Whether the client chose the id: then it may exist already.
+    #[must_use]
+    pub fn names_its_id(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// The tenant's own key of the invoice, as sent.
     #[must_use]
     pub fn external_id(&self) -> Option<&str> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use deadpool_postgres::{ClientWrapper, Object, Transaction};
+use deadpool_postgres::{Object, Transaction};
 use sheaf_model::{Period, TenantId, id};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
@@ -34,12 +34,31 @@ impl TieringLock {
 
 /// A reader of settled invoices at one snapshot of the owner node.
 pub struct SnapshotReader {
-    // Taken from its pool: a reader that is dropped half way must close its transaction with its connection.
-    conn: ClientWrapper,
+    conn: Snapshot,
     tenant: TenantId,
     year: i16,
     last: Uuid,
     before: Uuid,
+}
+
+/// A connection inside a transaction of its own. A reader that is dropped half way closes it: it must not reach the
+/// pool, where somebody else would go on in that transaction.
+struct Snapshot(Option<Object>);
+
+impl Snapshot {
+    fn get(&self) -> Result<&Object, StoreError> {
+        self.0.as_ref().ok_or_else(|| StoreError::Unavailable {
+            detail: "the snapshot has ended".into(),
+        })
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if let Some(conn) = self.0.take() {
+            drop(Object::take(conn));
+        }
+    }
 }
 
 impl Store {
@@ -96,8 +115,9 @@ impl Store {
         period: Period,
         after: Option<Uuid>,
     ) -> Result<SnapshotReader, StoreError> {
-        let conn = Object::take(self.inner.cluster.owner(tenant).get().await?);
-        conn.batch_execute("begin isolation level repeatable read read only")
+        let conn = Snapshot(Some(self.inner.cluster.owner(tenant).get().await?));
+        conn.get()?
+            .batch_execute("begin isolation level repeatable read read only")
             .await?;
         let (first, before) = period.id_bounds();
         // The lower bound itself is no v7 id (its version bits are zero), so "after it" includes the first.
@@ -211,9 +231,9 @@ impl SnapshotReader {
         max_invoices: usize,
     ) -> Result<Vec<ArchivedInvoice>, StoreError> {
         let limit = i64::try_from(max_invoices).unwrap_or(i64::MAX);
-        let page = self.conn.prepare_cached(sql::TIERING_READ_PAGE).await?;
-        let mut headers = self
-            .conn
+        let conn = self.conn.get()?;
+        let page = conn.prepare_cached(sql::TIERING_READ_PAGE).await?;
+        let mut headers = conn
             .query(
                 &page,
                 &[&self.tenant.0, &self.year, &self.last, &self.before, &limit],
@@ -250,18 +270,19 @@ impl SnapshotReader {
 
     async fn children(&self, query: &str, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
         let (tenants, years) = (vec![self.tenant.0; ids.len()], vec![self.year; ids.len()]);
-        let statement = self.conn.prepare_cached(query).await?;
-        Ok(self
-            .conn
-            .query(&statement, &[&tenants, &years, &ids])
-            .await?)
+        let conn = self.conn.get()?;
+        let statement = conn.prepare_cached(query).await?;
+        Ok(conn.query(&statement, &[&tenants, &years, &ids]).await?)
     }
 
-    /// Ends the snapshot and closes its connection; so does dropping the reader.
+    /// Ends the snapshot. Dropping the reader ends it by closing its connection.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn finish(self) -> Result<(), StoreError> {
-        Ok(self.conn.batch_execute("commit").await?)
+    pub async fn finish(mut self) -> Result<(), StoreError> {
+        self.conn.get()?.batch_execute("commit").await?;
+        // Only now it may go back to its pool.
+        drop(self.conn.0.take());
+        Ok(())
     }
 }

@@ -10,7 +10,6 @@ use sheaf_store::NewInvoice;
 use super::lines::Numbered;
 use super::tenants::{Known, Resolved, Tenants, Unresolved};
 use super::{Caller, LineError};
-use crate::body::may_name_an_id;
 use crate::error::ApiError;
 
 /// Mistakes spelled out for one line.
@@ -134,7 +133,7 @@ impl Common {
         known: &Known,
         parsed: &mut Parsed,
     ) {
-        let (bytes, client_id) = (text.len(), may_name_an_id(text));
+        let (bytes, client_id) = (text.len(), input.names_its_id());
         let resolved = match input.tenant_ref() {
             Ok(named) => known.resolve(named),
             Err(error) => return parsed.errors.push(line_error(line, &[error])),

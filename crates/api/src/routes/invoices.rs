@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{id_in, json_bytes};
 use crate::app::Shared;
 use crate::auth::{Reader, Writer};
-use crate::body::{JsonBody, may_name_an_id};
+use crate::body::JsonBody;
 use crate::cursor::Scope;
 use crate::error::{ApiError, Noun};
 use crate::idempotency;
@@ -46,7 +46,7 @@ pub(super) async fn create(
         tenant_id: auth.tenant_id,
         now: app.clock.now(),
     };
-    let client_id = may_name_an_id(&body.bytes);
+    let client_id = input.names_its_id();
     let invoice = input.into_invoice(&context)?;
     let new = NewInvoice {
         invoice,
