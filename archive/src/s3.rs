@@ -8,6 +8,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -29,7 +30,7 @@ const MAX_ATTEMPTS: u32 = 4;
 /// Attempts of a download whose body broke off, which the SDK does not retry.
 const BODY_ATTEMPTS: usize = 3;
 
-/// Where the cold tier is. Credentials come from the standard chain (environment first).
+/// Where the cold tier is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Config {
     /// `http://host:port` of an S3 other than AWS; its buckets are addressed in the path.
@@ -38,6 +39,19 @@ pub struct S3Config {
     pub bucket: String,
     /// Region.
     pub region: String,
+    /// A key of its own; without one the standard chain is asked (environment first).
+    pub credentials: Option<Credentials>,
+}
+
+impl S3Config {
+    /// Uses this key instead of what the standard chain finds.
+    #[must_use]
+    pub fn with_key(mut self, access_key: &str, secret_key: &str) -> Self {
+        self.credentials = Some(Credentials::new(
+            access_key, secret_key, None, None, "sheaf",
+        ));
+        self
+    }
 }
 
 /// A bucket.
@@ -59,7 +73,11 @@ impl S3Storage {
             .operation_attempt_timeout(Duration::from_secs(120))
             .operation_timeout(Duration::from_secs(300))
             .build();
-        let shared = aws_config::defaults(BehaviorVersion::latest())
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(credentials) = &config.credentials {
+            loader = loader.credentials_provider(credentials.clone());
+        }
+        let shared = loader
             .http_client(http)
             .region(Region::new(config.region.clone()))
             .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))

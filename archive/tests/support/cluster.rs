@@ -62,6 +62,7 @@ pub async fn s3() -> S3Storage {
         endpoint: Some(env.s3_endpoint),
         bucket: env.s3_bucket,
         region: env.s3_region,
+        credentials: None,
     };
     S3Storage::connect(&config).await
 }

@@ -4,7 +4,6 @@ mod archive;
 mod bar;
 mod cli;
 mod client;
-mod credentials;
 mod demo;
 mod envfile;
 mod error;
@@ -40,10 +39,6 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<ExitCode> {
-    if let Command::Up(args) = &cli.command {
-        // Before any thread: this may run the program again.
-        credentials::isolate(&args.data_dir)?;
-    }
     // Fails only where a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()

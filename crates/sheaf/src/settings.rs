@@ -50,6 +50,7 @@ impl S3Settings {
             endpoint: self.s3_endpoint.clone(),
             bucket: self.s3_bucket.clone(),
             region: self.s3_region.clone(),
+            credentials: None,
         }
     }
 }

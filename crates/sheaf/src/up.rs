@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::migrate::DEFAULT_SHARDS;
 use crate::serve::{self, Parts, Server};
 use crate::signals::Stop;
-use crate::{credentials, envfile, output};
+use crate::{envfile, output};
 
 /// The log in a terminal: not every request.
 pub(crate) const LOG: &str = "info,sheaf::access=warn";
@@ -67,14 +67,15 @@ async fn run_in(local: &LocalEnv, listener: TcpListener, url: &str, stop: &mut S
 
 async fn start(local: &LocalEnv, listener: TcpListener, admin_key: &str) -> Result<Server> {
     sheaf_store::migrate(local.database_url(), DEFAULT_SHARDS).await?;
-    credentials::write(local.data_dir(), local.access_key(), local.secret_key())?;
     let parts = Parts {
         store: StoreConfig::new(local.database_url()),
         s3: S3Config {
             endpoint: Some(local.s3_endpoint()),
             bucket: local.bucket().to_owned(),
             region: local.region().to_owned(),
-        },
+            credentials: None,
+        }
+        .with_key(local.access_key(), local.secret_key()),
         api: ApiConfig::new(admin_key),
         tiering: None,
     };

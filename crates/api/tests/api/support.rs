@@ -126,6 +126,7 @@ impl TestApp {
             endpoint: Some(env.s3_endpoint),
             bucket: env.s3_bucket,
             region: env.s3_region,
+            credentials: None,
         };
         let archive = Archive::connect(store.clone(), s3).await.expect("archive");
         let mut config = ApiConfig::new(ADMIN_KEY);
