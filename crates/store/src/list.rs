@@ -78,8 +78,7 @@ impl Store {
         let has_more = rows::cut(&mut headers, limit, MAX_PAGE_LINES);
         let ids: Vec<Uuid> = headers.iter().map(|r| rows::key(r).1).collect();
         let years: Vec<i16> = ids.iter().map(|i| id::year_of(*i)).collect();
-        let tenants = vec![tenant.0; ids.len()];
-        let of_page: [&(dyn ToSql + Sync); 3] = [&tenants, &years, &ids];
+        let of_page: [&(dyn ToSql + Sync); 3] = [&tenant.0, &years, &ids];
         let (lines, payments) =
             tokio::try_join!(tx.query(&lines, &of_page), tx.query(&payments, &of_page))?;
         tx.commit().await?;

@@ -6,9 +6,9 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use deadpool_postgres::Object;
+use futures_util::future::try_join_all;
 use sheaf_model::{Invoice, TenantId, id};
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::IsolationLevel;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -19,6 +19,8 @@ use crate::{Inner, Store, StoreError, sql};
 
 /// Reads answered by one round of statements.
 const MAX_READS: usize = 256;
+/// Tenants of one round trip; `try_join_all` polls so few in their order, all at once.
+const MAX_TENANTS: usize = 16;
 const ATTEMPTS: u32 = 4;
 
 /// A read and where its answer goes.
@@ -140,40 +142,58 @@ impl Store {
     }
 }
 
+/// Years and ids to read of one tenant.
+type Wanted = (Vec<i16>, Vec<Uuid>);
+
 async fn try_read(node: &Node, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invoice>, StoreError> {
-    let tenants: Vec<Uuid> = keys.iter().map(|(t, _)| t.0).collect();
-    let years: Vec<i16> = keys.iter().map(|(_, i)| id::year_of(*i)).collect();
-    let ids: Vec<Uuid> = keys.iter().map(|(_, i)| *i).collect();
-    let mut conn = node.get().await?;
-    let invoices = whole(&mut conn, &tenants, &years, &ids).await?;
-    Ok(invoices
-        .into_iter()
-        .map(|i| ((i.tenant_id, i.id), i))
-        .collect())
+    let mut wanted: Vec<(Uuid, Wanted)> = Vec::new();
+    for (tenant, id) in keys {
+        // Keys are sorted, so a tenant's are neighbours.
+        if wanted.last().is_none_or(|(last, _)| *last != tenant.0) {
+            wanted.push((tenant.0, Wanted::default()));
+        }
+        if let Some((_, (years, ids))) = wanted.last_mut() {
+            years.push(id::year_of(*id));
+            ids.push(*id);
+        }
+    }
+    let conn = node.get().await?;
+    let mut found = HashMap::with_capacity(keys.len());
+    for tenants in wanted.chunks(MAX_TENANTS) {
+        let invoices = whole(&conn, tenants).await?;
+        found.extend(invoices.into_iter().map(|i| ((i.tenant_id, i.id), i)));
+    }
+    Ok(found)
 }
 
-/// Reads whole invoices at one snapshot, so that a header never meets the lines of another version.
-async fn whole(
-    conn: &mut Object,
-    tenants: &[Uuid],
-    years: &[i16],
-    ids: &[Uuid],
-) -> Result<Vec<Invoice>, StoreError> {
+/// Reads whole invoices at one snapshot, so that a header never meets the lines of another version. The transaction
+/// and all of its statements travel in one round trip: the first poll of the join sends them in their order.
+async fn whole(conn: &Object, tenants: &[(Uuid, Wanted)]) -> Result<Vec<Invoice>, StoreError> {
     let get = conn.prepare_cached(sql::INVOICE_GET).await?;
     let lines = conn.prepare_cached(sql::LINE_GET).await?;
     let payments = conn.prepare_cached(sql::PAYMENT_GET).await?;
-    let tx = conn
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true)
-        .start()
-        .await?;
-    let batch: [&(dyn ToSql + Sync); 3] = [&tenants, &years, &ids];
-    let (headers, lines, payments) = tokio::try_join!(
-        tx.query(&get, &batch),
-        tx.query(&lines, &batch),
-        tx.query(&payments, &batch)
+    let of_tenant = |(tenant, (years, ids)): &'_ (Uuid, Wanted)| {
+        let (get, lines, payments) = (&get, &lines, &payments);
+        let (tenant, years, ids) = (*tenant, years.clone(), ids.clone());
+        async move {
+            let wanted: [&(dyn ToSql + Sync); 3] = [&tenant, &years, &ids];
+            tokio::try_join!(
+                biased;
+                conn.query(get, &wanted),
+                conn.query(lines, &wanted),
+                conn.query(payments, &wanted),
+            )
+        }
+    };
+    let ((), read, ()) = tokio::try_join!(
+        biased;
+        conn.batch_execute("begin isolation level repeatable read read only"),
+        try_join_all(tenants.iter().map(of_tenant)),
+        conn.batch_execute("commit"),
     )?;
-    tx.commit().await?;
-    rows::assemble(&headers, &lines, &payments)
+    let mut invoices = Vec::new();
+    for (headers, lines, payments) in read {
+        invoices.extend(rows::assemble(&headers, &lines, &payments)?);
+    }
+    Ok(invoices)
 }

@@ -269,10 +269,12 @@ impl SnapshotReader {
     }
 
     async fn children(&self, query: &str, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
-        let (tenants, years) = (vec![self.tenant.0; ids.len()], vec![self.year; ids.len()]);
+        let years = vec![self.year];
         let conn = self.conn.get()?;
         let statement = conn.prepare_cached(query).await?;
-        Ok(conn.query(&statement, &[&tenants, &years, &ids]).await?)
+        Ok(conn
+            .query(&statement, &[&self.tenant.0, &years, &ids])
+            .await?)
     }
 
     /// Ends the snapshot. Dropping the reader ends it by closing its connection.

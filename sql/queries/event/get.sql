@@ -1,7 +1,6 @@
 -- event/get
--- $1 tenants of one shard, $2 years, $3 invoices, side by side (see invoice/get).
-select c.tenant_id, c.subject_id, c.id, c.event_type, c.actor, c.request_id, c.data, c.created_at
-from unnest($1::uuid[], $2::smallint[], $3::uuid[]) as k (tenant_id, year, id)
-join events c on c.tenant_id = k.tenant_id and c.year = k.year and c.subject_id = k.id
-where c.tenant_id = any($1)
-order by c.tenant_id, c.subject_id, c.id
+-- $1 tenant, $2 years, $3 invoices.
+select tenant_id, subject_id, id, event_type, actor, request_id, data, created_at
+from events
+where tenant_id = $1 and year = any($2) and subject_id = any($3)
+order by subject_id, id
