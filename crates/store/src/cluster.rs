@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime, Timeouts,
+};
 use sheaf_model::TenantId;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_postgres::{Config, NoTls};
@@ -197,6 +199,8 @@ impl Cluster {
         let pool = Pool::builder(manager)
             .max_size(c.max_connections_per_node)
             .timeouts(timeouts)
+            // The connection used last has its plans and catalogs warm.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a pool with a runtime");
@@ -258,7 +262,7 @@ fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration
     let ms = statement_timeout.as_millis();
     config.options(format!(
         "-c statement_timeout={ms} -c idle_in_transaction_session_timeout=60000 -c lock_timeout={ms} -c jit=off \
-         -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off"
+         -c enable_seqscan=off"
     ));
     if let Some(user) = base.get_user() {
         config.user(user);

@@ -1,10 +1,11 @@
 //! What a batch of creates must know before it writes: taken ids, external ids and numbers, customers, and
-//! idempotency keys. One statement a question for the whole batch, all of them sent at once.
+//! idempotency keys. One statement a question and tenant, all of them sent at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
+use futures_util::future::try_join_all;
 use sheaf_model::{Customer, TenantId, id};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
@@ -47,15 +48,16 @@ pub(crate) struct Existing {
     pub(crate) idempotency: Vec<StoredKey>,
 }
 
-/// Columns of parallel arrays: the `n`th entries of a question belong together.
+/// What to ask of one tenant.
 #[derive(Default)]
 struct Question {
-    ids: (Vec<Uuid>, Vec<i16>, Vec<Uuid>),
-    external_ids: (Vec<Uuid>, Vec<i16>, Vec<String>),
-    numbers: (Vec<Uuid>, Vec<i16>, Vec<String>),
-    customer_external_ids: BTreeSet<(Uuid, String)>,
-    customer_ids: BTreeSet<(Uuid, Uuid)>,
-    keys: (Vec<Uuid>, Vec<String>),
+    years: BTreeSet<i16>,
+    ids: Vec<Uuid>,
+    external_ids: Vec<String>,
+    numbers: Vec<String>,
+    customer_external_ids: BTreeSet<String>,
+    customer_ids: BTreeSet<Uuid>,
+    keys: Vec<String>,
 }
 
 /// Asks everything that the batch needs. `all_ids` asks for the ids of all items, not only of those that clients
@@ -66,38 +68,88 @@ pub(crate) async fn existing(
     customer_known: impl Fn(&NewInvoice) -> bool,
     all_ids: bool,
 ) -> Result<Existing, Error> {
-    let q = question(items, customer_known, all_ids);
-    let (customer_tenants, customer_keys): (Vec<Uuid>, Vec<String>) =
-        q.customer_external_ids.into_iter().unzip();
-    let (id_tenants, customer_ids): (Vec<Uuid>, Vec<Uuid>) = q.customer_ids.into_iter().unzip();
-    // The statements travel together, since their futures are polled together.
+    let questions = questions(items, customer_known, all_ids);
+    let mut found = Existing::default();
+    for answer in try_join_all(questions.into_iter().map(|(t, q)| ask(tx, t, q))).await? {
+        found.ids.extend(answer.ids);
+        found.external_ids.extend(answer.external_ids);
+        found.numbers.extend(answer.numbers);
+        found.customers.extend(answer.customers);
+        found.idempotency.extend(answer.idempotency);
+    }
+    Ok(found)
+}
+
+fn questions(
+    items: &[NewInvoice],
+    customer_known: impl Fn(&NewInvoice) -> bool,
+    all_ids: bool,
+) -> BTreeMap<Uuid, Question> {
+    let mut questions: BTreeMap<Uuid, Question> = BTreeMap::new();
+    for new in items {
+        let invoice = &new.invoice;
+        let q = questions.entry(invoice.tenant_id.0).or_default();
+        q.years.insert(id::year_of(invoice.id));
+        if new.client_id || all_ids {
+            q.ids.push(invoice.id);
+        }
+        q.external_ids.extend(invoice.external_id.clone());
+        q.numbers.extend(invoice.number.clone());
+        q.keys.extend(new.idem.as_ref().map(|i| i.key.clone()));
+        if customer_known(new) {
+            continue;
+        }
+        match (&invoice.customer, invoice.customer_id) {
+            (Some(customer), _) => q.customer_external_ids.extend(customer.external_id.clone()),
+            (None, Some(id)) => q.customer_ids.extend([id]),
+            (None, None) => {}
+        }
+    }
+    questions
+}
+
+/// Sends the statements that have something to ask; they travel together, since their futures are polled together.
+async fn ask(tx: &Transaction<'_>, tenant: Uuid, q: Question) -> Result<Existing, Error> {
+    let years: Vec<i16> = q.years.into_iter().collect();
+    let customer_keys: Vec<String> = q.customer_external_ids.into_iter().collect();
+    let customer_ids: Vec<Uuid> = q.customer_ids.into_iter().collect();
     let (ids, external_ids, numbers, by_external_id, by_id, keys) = tokio::try_join!(
         run(
             tx,
             sql::INVOICE_FIND_IDS,
-            &q.ids.0,
-            vec![&q.ids.1, &q.ids.2]
+            q.ids.is_empty(),
+            vec![&tenant, &years, &q.ids]
         ),
         run(
             tx,
             sql::INVOICE_FIND_EXTERNAL_IDS,
-            &q.external_ids.0,
-            vec![&q.external_ids.1, &q.external_ids.2]
+            q.external_ids.is_empty(),
+            vec![&tenant, &years, &q.external_ids]
         ),
         run(
             tx,
             sql::INVOICE_FIND_NUMBERS,
-            &q.numbers.0,
-            vec![&q.numbers.1, &q.numbers.2]
+            q.numbers.is_empty(),
+            vec![&tenant, &years, &q.numbers]
         ),
         run(
             tx,
             sql::CUSTOMER_FIND_EXTERNAL_IDS,
-            &customer_tenants,
-            vec![&customer_keys]
+            customer_keys.is_empty(),
+            vec![&tenant, &customer_keys]
         ),
-        run(tx, sql::CUSTOMER_FIND_IDS, &id_tenants, vec![&customer_ids]),
-        run(tx, sql::IDEMPOTENCY_FIND, &q.keys.0, vec![&q.keys.1]),
+        run(
+            tx,
+            sql::CUSTOMER_FIND_IDS,
+            customer_ids.is_empty(),
+            vec![&tenant, &customer_ids]
+        ),
+        run(
+            tx,
+            sql::IDEMPOTENCY_FIND,
+            q.keys.is_empty(),
+            vec![&tenant, &q.keys]
+        ),
     )?;
     Ok(Existing {
         ids: ids
@@ -111,70 +163,17 @@ pub(crate) async fn existing(
     })
 }
 
-fn question(
-    items: &[NewInvoice],
-    customer_known: impl Fn(&NewInvoice) -> bool,
-    all_ids: bool,
-) -> Question {
-    let mut q = Question::default();
-    for new in items {
-        let invoice = &new.invoice;
-        let (tenant, year) = (invoice.tenant_id.0, id::year_of(invoice.id));
-        if new.client_id || all_ids {
-            push(&mut q.ids, tenant, year, invoice.id);
-        }
-        if let Some(external_id) = &invoice.external_id {
-            push(&mut q.external_ids, tenant, year, external_id.clone());
-        }
-        if let Some(number) = &invoice.number {
-            push(&mut q.numbers, tenant, year, number.clone());
-        }
-        if let Some(idem) = &new.idem {
-            q.keys.0.push(tenant);
-            q.keys.1.push(idem.key.clone());
-        }
-        if customer_known(new) {
-            continue;
-        }
-        match (&invoice.customer, invoice.customer_id) {
-            (
-                Some(Customer {
-                    external_id: Some(external_id),
-                    ..
-                }),
-                _,
-            ) => {
-                q.customer_external_ids
-                    .insert((tenant, external_id.clone()));
-            }
-            (None, Some(id)) => {
-                q.customer_ids.insert((tenant, id));
-            }
-            _ => {}
-        }
-    }
-    q
-}
-
-fn push<K>(columns: &mut (Vec<Uuid>, Vec<i16>, Vec<K>), tenant: Uuid, year: i16, key: K) {
-    columns.0.push(tenant);
-    columns.1.push(year);
-    columns.2.push(key);
-}
-
-/// `tenants` is the first parameter; nothing is asked where it is empty.
-async fn run<'a>(
+async fn run(
     tx: &Transaction<'_>,
     sql: &str,
-    tenants: &'a Vec<Uuid>,
-    mut keys: Vec<&'a (dyn ToSql + Sync)>,
+    skip: bool,
+    params: Vec<&(dyn ToSql + Sync)>,
 ) -> Result<Vec<Row>, Error> {
-    if tenants.is_empty() {
+    if skip {
         return Ok(Vec::new());
     }
-    keys.insert(0, tenants);
     let statement = tx.prepare_cached(sql).await?;
-    tx.query(&statement, &keys).await
+    tx.query(&statement, &params).await
 }
 
 fn taken(row: &Row) -> Taken {
