@@ -136,6 +136,10 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
         SqlState::T_R_DEADLOCK_DETECTED
         | SqlState::T_R_SERIALIZATION_FAILURE
         | SqlState::LOCK_NOT_AVAILABLE => Failure::Retry,
+        // A partition that is dropped or made at this moment shows itself on Citus as a table or shard that is not there,
+        // or as an internal error of its catalogs. Our statements never change, so looking again is right.
+        SqlState::UNDEFINED_TABLE => Failure::MissingPartition,
+        SqlState::INTERNAL_ERROR => Failure::Retry,
         SqlState::QUERY_CANCELED => Failure::Timeout,
         SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN
@@ -149,11 +153,13 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         match classify(&error) {
-            Failure::Unavailable | Failure::Retry => Self::Unavailable {
-                detail: error.to_string(),
-            },
+            Failure::Unavailable | Failure::Retry | Failure::MissingPartition => {
+                Self::Unavailable {
+                    detail: error.to_string(),
+                }
+            }
             Failure::Timeout => Self::Timeout,
-            Failure::Unique | Failure::MissingPartition | Failure::Fatal => Self::Database(error),
+            Failure::Unique | Failure::Fatal => Self::Database(error),
         }
     }
 }
