@@ -1,5 +1,6 @@
 //! Lists of hot invoices, newest first.
 
+use futures_util::future::try_join_all;
 use sheaf_model::{Invoice, TenantId, id};
 use tokio_postgres::IsolationLevel;
 use tokio_postgres::types::{Json, ToSql};
@@ -77,13 +78,21 @@ impl Store {
         let mut headers = tx.query(&list, &params).await?;
         let has_more = rows::cut(&mut headers, limit, MAX_PAGE_LINES);
         let ids: Vec<Uuid> = headers.iter().map(|r| rows::key(r).1).collect();
-        let years: Vec<i16> = ids.iter().map(|i| id::year_of(*i)).collect();
-        let of_page: [&(dyn ToSql + Sync); 3] = [&tenant.0, &years, &ids];
-        let (lines, payments) =
-            tokio::try_join!(tx.query(&lines, &of_page), tx.query(&payments, &of_page))?;
+        // Ids carry their time, so a year's are neighbours.
+        let of_years = ids.chunk_by(|a, b| id::year_of(*a) == id::year_of(*b));
+        let children = try_join_all(of_years.map(|ids| {
+            let (tx, lines, payments) = (&tx, &lines, &payments);
+            async move {
+                let year = id::year_of(ids[0]);
+                let of_year: [&(dyn ToSql + Sync); 3] = [&tenant.0, &year, &ids];
+                tokio::try_join!(tx.query(lines, &of_year), tx.query(payments, &of_year))
+            }
+        }))
+        .await?;
+        let (lines, payments): (Vec<_>, Vec<_>) = children.into_iter().unzip();
         tx.commit().await?;
         Ok(Page {
-            items: rows::assemble(&headers, &lines, &payments)?,
+            items: rows::assemble(&headers, &lines.concat(), &payments.concat())?,
             has_more,
         })
     }

@@ -51,13 +51,19 @@ pub(crate) struct Existing {
 /// What to ask of one tenant.
 #[derive(Default)]
 struct Question {
-    years: BTreeSet<i16>,
-    ids: Vec<Uuid>,
-    external_ids: Vec<String>,
-    numbers: Vec<String>,
+    years: BTreeMap<i16, Keys>,
     customer_external_ids: BTreeSet<String>,
     customer_ids: BTreeSet<Uuid>,
     keys: Vec<String>,
+}
+
+/// Keys of one year's invoices. One year a statement: with a list of years the planner gives up the key as an index
+/// condition and reads all that the tenant has.
+#[derive(Default)]
+struct Keys {
+    ids: Vec<Uuid>,
+    external_ids: Vec<String>,
+    numbers: Vec<String>,
 }
 
 /// Asks everything that the batch needs. `all_ids` asks for the ids of all items, not only of those that clients
@@ -89,12 +95,12 @@ fn questions(
     for new in items {
         let invoice = &new.invoice;
         let q = questions.entry(invoice.tenant_id.0).or_default();
-        q.years.insert(id::year_of(invoice.id));
+        let of_year = q.years.entry(id::year_of(invoice.id)).or_default();
         if new.client_id || all_ids {
-            q.ids.push(invoice.id);
+            of_year.ids.push(invoice.id);
         }
-        q.external_ids.extend(invoice.external_id.clone());
-        q.numbers.extend(invoice.number.clone());
+        of_year.external_ids.extend(invoice.external_id.clone());
+        of_year.numbers.extend(invoice.number.clone());
         q.keys.extend(new.idem.as_ref().map(|i| i.key.clone()));
         if customer_known(new) {
             continue;
@@ -110,28 +116,11 @@ fn questions(
 
 /// Sends the statements that have something to ask; they travel together, since their futures are polled together.
 async fn ask(tx: &Transaction<'_>, tenant: Uuid, q: Question) -> Result<Existing, Error> {
-    let years: Vec<i16> = q.years.into_iter().collect();
     let customer_keys: Vec<String> = q.customer_external_ids.into_iter().collect();
     let customer_ids: Vec<Uuid> = q.customer_ids.into_iter().collect();
-    let (ids, external_ids, numbers, by_external_id, by_id, keys) = tokio::try_join!(
-        run(
-            tx,
-            sql::INVOICE_FIND_IDS,
-            q.ids.is_empty(),
-            vec![&tenant, &years, &q.ids]
-        ),
-        run(
-            tx,
-            sql::INVOICE_FIND_EXTERNAL_IDS,
-            q.external_ids.is_empty(),
-            vec![&tenant, &years, &q.external_ids]
-        ),
-        run(
-            tx,
-            sql::INVOICE_FIND_NUMBERS,
-            q.numbers.is_empty(),
-            vec![&tenant, &years, &q.numbers]
-        ),
+    let of_year = |(year, keys)| ask_year(tx, tenant, year, keys);
+    let (years, by_external_id, by_id, keys) = tokio::try_join!(
+        try_join_all(q.years.into_iter().map(of_year)),
         run(
             tx,
             sql::CUSTOMER_FIND_EXTERNAL_IDS,
@@ -151,16 +140,46 @@ async fn ask(tx: &Transaction<'_>, tenant: Uuid, q: Question) -> Result<Existing
             vec![&tenant, &q.keys]
         ),
     )?;
-    Ok(Existing {
-        ids: ids
-            .iter()
-            .map(|r| (TenantId(r.get(0)), r.get(1), r.get(2)))
-            .collect(),
-        external_ids: external_ids.iter().map(taken).collect(),
-        numbers: numbers.iter().map(taken).collect(),
+    let mut found = Existing {
         customers: by_external_id.iter().chain(&by_id).map(customer).collect(),
         idempotency: keys.iter().map(stored_key).collect(),
-    })
+        ..Existing::default()
+    };
+    for (ids, external_ids, numbers) in years {
+        let id = |r: &Row| (TenantId(r.get(0)), r.get(1), r.get(2));
+        found.ids.extend(ids.iter().map(id));
+        found.external_ids.extend(external_ids.iter().map(taken));
+        found.numbers.extend(numbers.iter().map(taken));
+    }
+    Ok(found)
+}
+
+async fn ask_year(
+    tx: &Transaction<'_>,
+    tenant: Uuid,
+    year: i16,
+    keys: Keys,
+) -> Result<(Vec<Row>, Vec<Row>, Vec<Row>), Error> {
+    tokio::try_join!(
+        run(
+            tx,
+            sql::INVOICE_FIND_IDS,
+            keys.ids.is_empty(),
+            vec![&tenant, &year, &keys.ids]
+        ),
+        run(
+            tx,
+            sql::INVOICE_FIND_EXTERNAL_IDS,
+            keys.external_ids.is_empty(),
+            vec![&tenant, &year, &keys.external_ids]
+        ),
+        run(
+            tx,
+            sql::INVOICE_FIND_NUMBERS,
+            keys.numbers.is_empty(),
+            vec![&tenant, &year, &keys.numbers]
+        ),
+    )
 }
 
 async fn run(

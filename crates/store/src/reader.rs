@@ -19,8 +19,8 @@ use crate::{Inner, Store, StoreError, sql};
 
 /// Reads answered by one round of statements.
 const MAX_READS: usize = 256;
-/// Tenants of one round trip; `try_join_all` polls so few in their order, all at once.
-const MAX_TENANTS: usize = 16;
+/// Tenants and years of one round trip; `try_join_all` polls so few in their order, all at once.
+const MAX_STATEMENTS: usize = 16;
 const ATTEMPTS: u32 = 4;
 
 /// A read and where its answer goes.
@@ -142,25 +142,24 @@ impl Store {
     }
 }
 
-/// Years and ids to read of one tenant.
-type Wanted = (Vec<i16>, Vec<Uuid>);
+/// Ids to read of one tenant and year. One year a statement: with a list of years the planner gives up the id as an
+/// index condition and reads all that the tenant has.
+type Wanted = (Uuid, i16, Vec<Uuid>);
 
 async fn try_read(node: &Node, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invoice>, StoreError> {
-    let mut wanted: Vec<(Uuid, Wanted)> = Vec::new();
+    // Keys are sorted, and ids carry their time: those of a tenant and year are neighbours.
+    let mut wanted: Vec<Wanted> = Vec::new();
     for (tenant, id) in keys {
-        // Keys are sorted, so a tenant's are neighbours.
-        if wanted.last().is_none_or(|(last, _)| *last != tenant.0) {
-            wanted.push((tenant.0, Wanted::default()));
-        }
-        if let Some((_, (years, ids))) = wanted.last_mut() {
-            years.push(id::year_of(*id));
-            ids.push(*id);
+        let year = id::year_of(*id);
+        match wanted.last_mut() {
+            Some((t, y, ids)) if *t == tenant.0 && *y == year => ids.push(*id),
+            _ => wanted.push((tenant.0, year, vec![*id])),
         }
     }
     let conn = node.get().await?;
     let mut found = HashMap::with_capacity(keys.len());
-    for tenants in wanted.chunks(MAX_TENANTS) {
-        let invoices = whole(&conn, tenants).await?;
+    for wanted in wanted.chunks(MAX_STATEMENTS) {
+        let invoices = whole(&conn, wanted).await?;
         found.extend(invoices.into_iter().map(|i| ((i.tenant_id, i.id), i)));
     }
     Ok(found)
@@ -168,15 +167,15 @@ async fn try_read(node: &Node, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invo
 
 /// Reads whole invoices at one snapshot, so that a header never meets the lines of another version. The transaction
 /// and all of its statements travel in one round trip: the first poll of the join sends them in their order.
-async fn whole(conn: &Object, tenants: &[(Uuid, Wanted)]) -> Result<Vec<Invoice>, StoreError> {
+async fn whole(conn: &Object, wanted: &[Wanted]) -> Result<Vec<Invoice>, StoreError> {
     let get = conn.prepare_cached(sql::INVOICE_GET).await?;
     let lines = conn.prepare_cached(sql::LINE_GET).await?;
     let payments = conn.prepare_cached(sql::PAYMENT_GET).await?;
-    let of_tenant = |(tenant, (years, ids)): &'_ (Uuid, Wanted)| {
+    let read = |(tenant, year, ids): &'_ Wanted| {
         let (get, lines, payments) = (&get, &lines, &payments);
-        let (tenant, years, ids) = (*tenant, years.clone(), ids.clone());
+        let (tenant, year, ids) = (*tenant, *year, ids.clone());
         async move {
-            let wanted: [&(dyn ToSql + Sync); 3] = [&tenant, &years, &ids];
+            let wanted: [&(dyn ToSql + Sync); 3] = [&tenant, &year, &ids];
             tokio::try_join!(
                 biased;
                 conn.query(get, &wanted),
@@ -188,7 +187,7 @@ async fn whole(conn: &Object, tenants: &[(Uuid, Wanted)]) -> Result<Vec<Invoice>
     let ((), read, ()) = tokio::try_join!(
         biased;
         conn.batch_execute("begin isolation level repeatable read read only"),
-        try_join_all(tenants.iter().map(of_tenant)),
+        try_join_all(wanted.iter().map(read)),
         conn.batch_execute("commit"),
     )?;
     let mut invoices = Vec::new();

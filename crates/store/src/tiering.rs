@@ -269,11 +269,10 @@ impl SnapshotReader {
     }
 
     async fn children(&self, query: &str, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
-        let years = vec![self.year];
         let conn = self.conn.get()?;
         let statement = conn.prepare_cached(query).await?;
         Ok(conn
-            .query(&statement, &[&self.tenant.0, &years, &ids])
+            .query(&statement, &[&self.tenant.0, &self.year, &ids])
             .await?)
     }
 

@@ -1,6 +1,6 @@
 -- event/get
--- $1 tenant, $2 years, $3 invoices.
+-- $1 tenant, $2 year, $3 invoices.
 select tenant_id, subject_id, id, event_type, actor, request_id, data, created_at
 from events
-where tenant_id = $1 and year = any($2) and subject_id = any($3)
+where tenant_id = $1 and year = $2 and subject_id = any($3)
 order by subject_id, id

@@ -1,5 +1,5 @@
 -- invoice/find_numbers
--- $1 tenant, $2 years, $3 numbers of a batch.
+-- $1 tenant, $2 year, $3 numbers of a batch.
 select tenant_id, id, year, number
 from invoices
-where tenant_id = $1 and year = any($2) and number = any($3)
+where tenant_id = $1 and year = $2 and number = any($3)

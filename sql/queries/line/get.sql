@@ -1,6 +1,6 @@
 -- line/get
--- $1 tenant, $2 years, $3 invoices.
+-- $1 tenant, $2 year, $3 invoices.
 select tenant_id, invoice_id, sku, description, quantity, unit_price, discount, tax_rate, net, tax
 from invoice_lines
-where tenant_id = $1 and year = any($2) and invoice_id = any($3)
+where tenant_id = $1 and year = $2 and invoice_id = any($3)
 order by invoice_id, line_no

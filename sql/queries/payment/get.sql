@@ -1,6 +1,6 @@
 -- payment/get
--- $1 tenant, $2 years, $3 invoices.
+-- $1 tenant, $2 year, $3 invoices.
 select tenant_id, invoice_id, id, reference, amount, paid_on, method
 from payments
-where tenant_id = $1 and year = any($2) and invoice_id = any($3)
+where tenant_id = $1 and year = $2 and invoice_id = any($3)
 order by invoice_id, id
