@@ -1,40 +1,47 @@
-//! Bulk: chunks of an upload, written shard by shard; and uploads that land as a whole or not at all.
+//! Bulk: chunks of an upload, written node by node; and uploads that land as a whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use deadpool_postgres::{Object, Transaction};
+use deadpool_postgres::Object;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sheaf_model::{TenantId, id};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::flush::Abort;
+use crate::flush::{Abort, Known};
 use crate::plan::{CustomerRef, Outcome};
+use crate::send::{Frame, Place};
+use crate::session::{BEGIN, Session};
 use crate::types::{LineOutcome, NewInvoice};
 use crate::{Store, StoreError};
 
-/// Shards of one chunk that are written at the same time.
-const CONCURRENT_SHARDS: usize = 4;
+/// Transactions of one chunk at the same time, and on one node.
+const CONCURRENT: usize = 4;
+const CONCURRENT_PER_NODE: i64 = 2;
 
 impl Store {
-    /// Writes a chunk of an upload, one transaction a shard. Outcomes come in the order of the chunk.
+    /// Writes a chunk of an upload, a few transactions a node. Outcomes come in the order of the chunk.
     ///
     /// # Errors
-    /// When the database fails. Shards that were written before stay written; sending the chunk again finds them.
+    /// When the database fails. What was written before stays written; sending the chunk again finds them.
     pub async fn write_chunk(
         &self,
         chunk: Vec<NewInvoice>,
     ) -> Result<Vec<LineOutcome>, StoreError> {
         let total = chunk.len();
-        let mut shards: BTreeMap<i64, (Vec<usize>, Vec<NewInvoice>)> = BTreeMap::new();
-        for (index, new) in chunk.into_iter().enumerate() {
-            let shard = self.inner.cluster.shard_of(new.invoice.tenant_id).id;
-            let (indexes, items) = shards.entry(shard).or_default();
+        let shards = self.inner.cluster.shards_of(&chunk);
+        let mut items: Vec<(usize, NewInvoice)> = chunk.into_iter().enumerate().collect();
+        items.sort_by_key(|(index, _)| shards[*index].id);
+        let mut parts: BTreeMap<_, (Vec<usize>, Vec<NewInvoice>)> = BTreeMap::new();
+        for (index, new) in items {
+            let shard = &shards[index];
+            let part = (&shard.node, shard.id / 2 % CONCURRENT_PER_NODE);
+            let (indexes, items) = parts.entry(part).or_default();
             indexes.push(index);
             items.push(new);
         }
-        let written: Vec<(Vec<usize>, Vec<LineOutcome>)> = stream::iter(shards)
-            .map(|(shard, (indexes, mut items))| async move {
-                let outcomes = self.write_batch(shard, &mut items).await?;
+        let written: Vec<(Vec<usize>, Vec<LineOutcome>)> = stream::iter(parts.into_values())
+            .map(|(indexes, mut items)| async move {
+                let outcomes = self.write_batch(&mut items).await?;
                 let lines = items
                     .iter()
                     .zip(outcomes)
@@ -42,7 +49,7 @@ impl Store {
                     .collect();
                 Ok::<_, StoreError>((indexes, lines))
             })
-            .buffer_unordered(CONCURRENT_SHARDS)
+            .buffer_unordered(CONCURRENT)
             .try_collect()
             .await?;
         let mut outcomes = vec![LineOutcome::Created; total];
@@ -64,13 +71,14 @@ impl Store {
         years: &BTreeSet<i16>,
     ) -> Result<AtomicUpload, StoreError> {
         self.ensure_years(years).await?;
-        let node = match tenant {
-            Some(tenant) => self.inner.cluster.owner(tenant),
-            None => self.inner.cluster.coordinator(),
+        let cluster = &self.inner.cluster;
+        let (node, direct) = match tenant {
+            Some(tenant) => (cluster.owner(tenant), cluster.is_direct()),
+            None => (cluster.coordinator(), !cluster.citus),
         };
-        let conn = node.get().await?;
+        let session = Session::open(&node).await?;
         let (commands, queue) = mpsc::channel(1);
-        tokio::spawn(transaction(self.clone(), conn, queue));
+        tokio::spawn(transaction(self.clone(), session, direct, queue));
         Ok(AtomicUpload { commands })
     }
 }
@@ -128,15 +136,20 @@ fn lost() -> StoreError {
 }
 
 /// Runs an upload's transaction until its handle commits it or goes away.
-async fn transaction(store: Store, mut conn: Object, mut commands: mpsc::Receiver<Command>) {
-    let mut tx = match conn.transaction().await {
-        Ok(tx) => tx,
-        Err(error) => return tracing::warn!(%error, "an atomic upload could not begin"),
-    };
+async fn transaction(
+    store: Store,
+    session: Session,
+    direct: bool,
+    mut commands: mpsc::Receiver<Command>,
+) {
+    let Ok(conn) = session.conn() else { return };
+    if let Err(error) = conn.batch_execute(BEGIN).await {
+        return tracing::warn!(%error, "an atomic upload could not begin");
+    }
     while let Some(command) = commands.recv().await {
         match command {
             Command::Write(chunk, reply) => {
-                let result = write_chunk_in(&store, &mut tx, chunk).await;
+                let result = write_chunk_in(&store, conn, direct, chunk).await;
                 let failed = result.is_err();
                 let _gone = reply.send(result);
                 if failed {
@@ -144,29 +157,43 @@ async fn transaction(store: Store, mut conn: Object, mut commands: mpsc::Receive
                 }
             }
             Command::Commit(reply) => {
-                let _gone = reply.send(tx.commit().await.map_err(StoreError::from));
+                let committed = conn.batch_execute("commit").await;
+                if committed.is_ok() {
+                    session.release();
+                }
+                let _gone = reply.send(committed.map_err(StoreError::from));
                 return;
             }
         }
     }
+    session.rollback().await;
 }
 
 async fn write_chunk_in(
     store: &Store,
-    tx: &mut Transaction<'_>,
+    conn: &Object,
+    direct: bool,
     mut chunk: Vec<NewInvoice>,
 ) -> Result<Vec<LineOutcome>, StoreError> {
-    let refs: Vec<CustomerRef> = chunk.iter().map(CustomerRef::of).collect();
+    let mut known = Known {
+        refs: chunk.iter().map(CustomerRef::of).collect(),
+        cold: Vec::new(),
+        uncertain: false,
+    };
+    let shards = store.inner.cluster.shards_of(&chunk);
+    let place = Place {
+        conn,
+        frame: Frame::Open,
+        shards: &shards,
+        direct,
+    };
     // Years that the archive was not yet asked about show themselves as "moved"; the chunk is then planned again.
     for _ in 0..4 {
-        let cold = store.cold_files(&chunk).await?;
-        let savepoint = tx.savepoint("chunk").await?;
-        match store
-            .write_in(&savepoint, &mut chunk, &refs, &cold, false)
-            .await
-        {
+        known.cold = store.cold_files(&chunk).await?;
+        conn.batch_execute("savepoint chunk").await?;
+        match store.write_in(&place, &mut chunk, &known).await {
             Ok(written) => {
-                savepoint.commit().await?;
+                conn.batch_execute("release chunk").await?;
                 // Customers are not learned: they exist only if the upload commits.
                 return Ok(chunk
                     .iter()
@@ -175,7 +202,7 @@ async fn write_chunk_in(
                     .collect());
             }
             Err(Abort::ArchiveMoved(files)) => {
-                savepoint.rollback().await?;
+                conn.batch_execute("rollback to chunk").await?;
                 store.remember_archived(&chunk, files);
             }
             Err(Abort::Store(e)) => return Err(e),

@@ -212,8 +212,8 @@ impl Store {
         tenant: TenantId,
         year: i16,
     ) -> Result<Vec<ArchiveFile>, StoreError> {
-        let (tenants, years) = ([tenant.0].to_vec(), [year].to_vec());
-        self.files(tenant, sql::ARCHIVE_FILE_OF_YEARS, &[&tenants, &years])
+        let years = vec![year];
+        self.files(tenant, sql::ARCHIVE_FILE_OF_YEARS, &[&tenant.0, &years])
             .await
     }
 

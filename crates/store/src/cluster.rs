@@ -1,44 +1,106 @@
-//! Nodes, shards and connections: which node owns a tenant, and a bounded pool for each node.
+//! Routing: which shard a tenant lives in, and which node holds it now.
 //!
-//! A route is a hint. Any Citus node answers any statement correctly, so a stale route is slower, never wrong.
+//! A route is a hint. Reads go through Citus, which answers them on any node; writes into shard tables first make sure
+//! that the shard is there (`sheaf_hold_shards`). A stale route is slower, never wrong.
 
-use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime, Timeouts,
-};
+use deadpool_postgres::Object;
 use sheaf_model::TenantId;
-use tokio::sync::{Mutex, Semaphore};
-use tokio_postgres::{Config, NoTls};
+use tokio::sync::Mutex;
+use tokio_postgres::{Config, Row};
 
-use crate::{StoreConfig, StoreError, hash, sql};
+use crate::node::{Node, NodeAddr, first_host, parse_url};
+use crate::types::NewInvoice;
+use crate::{Route, StoreConfig, StoreError, hash, sql};
 
-/// Host and port of a PostgreSQL node.
-pub(crate) type NodeAddr = (String, u16);
+/// The tables that a write goes into, in the order of their statements: rows that others refer to come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    Customers,
+    Invoices,
+    Lines,
+    Payments,
+    Events,
+    Idempotency,
+}
+
+impl Table {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Customers,
+        Self::Invoices,
+        Self::Lines,
+        Self::Payments,
+        Self::Events,
+        Self::Idempotency,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Customers => "customers",
+            Self::Invoices => "invoices",
+            Self::Lines => "invoice_lines",
+            Self::Payments => "payments",
+            Self::Events => "events",
+            Self::Idempotency => "idempotency_keys",
+        }
+    }
+
+    fn insert(self) -> &'static str {
+        match self {
+            Self::Customers => sql::CUSTOMER_INSERT,
+            Self::Invoices => sql::INVOICE_INSERT,
+            Self::Lines => sql::LINE_INSERT,
+            Self::Payments => sql::PAYMENT_INSERT,
+            Self::Events => sql::EVENT_INSERT,
+            Self::Idempotency => sql::IDEMPOTENCY_INSERT,
+        }
+    }
+
+    /// The COPY of the table as a whole, which Citus routes.
+    pub(crate) fn copy(self) -> &'static str {
+        match self {
+            Self::Customers => sql::CUSTOMER_COPY,
+            Self::Invoices => sql::INVOICE_COPY,
+            Self::Lines => sql::LINE_COPY,
+            Self::Payments => sql::PAYMENT_COPY,
+            Self::Events => sql::EVENT_COPY,
+            Self::Idempotency => sql::IDEMPOTENCY_COPY,
+        }
+    }
+}
 
 /// One shard of the colocation group, and the node that holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
     /// Citus' id of the `invoices` shard, which names the whole colocated group; a lane number without Citus.
     pub(crate) id: i64,
     /// Smallest hash value, inclusive. Shards are sorted by it and cover all values.
     min_hash: i32,
     pub(crate) node: NodeAddr,
+    /// The statements that write into the shard's own tables, by [`Table`].
+    inserts: [String; Table::ALL.len()],
 }
 
-/// A connection pool and the permits that keep batches large.
-pub(crate) struct Node {
-    pool: Pool,
-    pub(crate) flushes: Arc<Semaphore>,
-    pub(crate) reads: Arc<Semaphore>,
-}
+impl Shard {
+    fn new(id: i64, min_hash: i32, node: NodeAddr, suffix: impl Fn(Table) -> String) -> Self {
+        let insert = |table: Table| {
+            let name = format!("{}{}", table.name(), suffix(table));
+            table.insert().replace("{table}", &name)
+        };
+        Self {
+            id,
+            min_hash,
+            node,
+            inserts: Table::ALL.map(insert),
+        }
+    }
 
-impl Node {
-    /// A connection, within the acquire timeout.
-    pub(crate) async fn get(&self) -> Result<Object, StoreError> {
-        Ok(self.pool.get().await?)
+    pub(crate) fn insert(&self, table: Table) -> &str {
+        &self.inserts[table as usize]
     }
 }
 
@@ -48,9 +110,11 @@ pub(crate) struct Cluster {
     base: Config,
     pub(crate) citus: bool,
     coordinator: NodeAddr,
-    shards: RwLock<Arc<[Shard]>>,
+    shards: RwLock<Arc<[Arc<Shard>]>>,
     nodes: RwLock<HashMap<NodeAddr, Arc<Node>>>,
     refresh: Mutex<()>,
+    /// Whose turn it is to be asked what every node knows.
+    turn: AtomicUsize,
 }
 
 impl Cluster {
@@ -65,6 +129,7 @@ impl Cluster {
             shards: RwLock::new(Arc::from([])),
             nodes: RwLock::new(HashMap::new()),
             refresh: Mutex::new(()),
+            turn: AtomicUsize::new(0),
         };
         let conn = cluster.coordinator().get().await?;
         cluster.citus = conn.query_opt(sql::CLUSTER_HAS_CITUS, &[]).await?.is_some();
@@ -73,32 +138,29 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The shard that a tenant lives in.
-    pub(crate) fn shard_of(&self, tenant: TenantId) -> Shard {
-        let hash = hash::uuid_hash(tenant.0);
-        let shards = self
-            .shards
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let index = shards
-            .partition_point(|s| s.min_hash <= hash)
-            .saturating_sub(1);
-        shards[index].clone()
+    /// Whether writes name the tables that hold the rows, on the node that has them.
+    pub(crate) fn is_direct(&self) -> bool {
+        !self.citus || self.config.route == Route::Owner
     }
 
-    /// Where a shard is now; the coordinator if the shard was split away meanwhile.
-    pub(crate) fn node_of_shard(&self, shard_id: i64) -> Arc<Node> {
-        let addr = {
-            let shards = self
-                .shards
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            shards
-                .iter()
-                .find(|s| s.id == shard_id)
-                .map(|s| s.node.clone())
-        };
-        self.node(addr.as_ref().unwrap_or(&self.coordinator))
+    fn shards(&self) -> Arc<[Arc<Shard>]> {
+        Arc::clone(&self.shards.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The shard that a tenant lives in.
+    pub(crate) fn shard_of(&self, tenant: TenantId) -> Arc<Shard> {
+        let hash = hash::uuid_hash(tenant.0);
+        let shards = self.shards();
+        let after = shards.partition_point(|s| s.min_hash <= hash);
+        Arc::clone(&shards[after.saturating_sub(1)])
+    }
+
+    /// The shard of each item.
+    pub(crate) fn shards_of(&self, items: &[NewInvoice]) -> Vec<Arc<Shard>> {
+        items
+            .iter()
+            .map(|n| self.shard_of(n.invoice.tenant_id))
+            .collect()
     }
 
     /// The owner node of a tenant.
@@ -106,172 +168,144 @@ impl Cluster {
         self.node(&self.shard_of(tenant).node)
     }
 
-    /// Tenants, DDL, reference tables and everything that no tenant owns.
+    /// DDL, writes to reference tables and everything that no tenant owns.
     pub(crate) fn coordinator(&self) -> Arc<Node> {
         self.node(&self.coordinator)
     }
 
-    /// Reads the placements again. Concurrent calls share one query's result in turn.
+    /// Reads of reference tables, which every node has: on a worker first, so that the coordinator is neither in the
+    /// way nor missed when it is away. A miss is looked up on the coordinator as well, where one answers: it is the
+    /// first to have a new row.
+    pub(crate) async fn read_anywhere<T, F>(
+        &self,
+        read: impl Fn(Object) -> F,
+    ) -> Result<Option<T>, StoreError>
+    where
+        F: Future<Output = Result<Option<T>, StoreError>>,
+    {
+        let mut missed = false;
+        let mut failed = None;
+        let mut nodes: Vec<NodeAddr> = self.owners().into_iter().collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
+        nodes.rotate_left(turn);
+        nodes.push(self.coordinator.clone());
+        for addr in &nodes {
+            if missed && *addr != self.coordinator {
+                continue;
+            }
+            let found = match self.node(addr).get().await {
+                Ok(conn) => read(conn).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(None) => missed = true,
+                Err(error @ StoreError::Unavailable { .. }) => failed = Some(error),
+                found => return found,
+            }
+        }
+        match failed {
+            Some(error) if !missed => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    /// The nodes that hold shards.
+    fn owners(&self) -> BTreeSet<NodeAddr> {
+        self.shards().iter().map(|s| s.node.clone()).collect()
+    }
+
+    /// Whether any node answers.
+    pub(crate) async fn ready(&self) -> Result<(), StoreError> {
+        self.read_anywhere(|conn| async move { Ok(Some(conn.batch_execute("").await?)) })
+            .await
+            .map(|_| ())
+    }
+
+    /// Reads the placements again, from the coordinator or, while it is away, from a worker, which has them as well.
+    /// Concurrent calls share one query's result in turn.
     pub(crate) async fn refresh_placement(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.refresh.lock().await;
-        let shards: Arc<[Shard]> = if self.citus {
-            self.citus_shards().await?
-        } else {
-            self.plain_lanes()
+        let shards = match (self.citus, self.config.route) {
+            (true, Route::Owner) => self.citus_shards().await?,
+            _ => self.lanes(),
         };
         if shards.is_empty() {
             return Err(StoreError::Config(
                 "the table `invoices` is not distributed yet: run `sheaf migrate`".into(),
             ));
         }
-        *self
-            .shards
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = shards;
+        *self.shards.write().unwrap_or_else(PoisonError::into_inner) = shards;
         Ok(())
     }
 
-    async fn citus_shards(&self) -> Result<Arc<[Shard]>, StoreError> {
-        let conn = self.coordinator().get().await?;
-        let rows = conn.query(sql::CLUSTER_PLACEMENTS, &[]).await?;
-        rows.iter()
-            .map(|row| {
-                let port: i32 = row.get("nodeport");
-                let port = u16::try_from(port)
-                    .map_err(|_| StoreError::Corrupt(format!("node port {port}")))?;
-                Ok(Shard {
-                    id: row.get("shardid"),
-                    min_hash: row.get("min_hash"),
-                    node: (row.get("nodename"), port),
-                })
-            })
+    async fn citus_shards(&self) -> Result<Arc<[Arc<Shard>]>, StoreError> {
+        let mut failed = None;
+        for addr in [&self.coordinator].into_iter().chain(&self.owners()) {
+            match self.placements(addr).await {
+                Err(error @ StoreError::Unavailable { .. }) => failed = failed.or(Some(error)),
+                read => return read,
+            }
+        }
+        Err(failed.unwrap_or_else(|| StoreError::Config("there is no node".into())))
+    }
+
+    async fn placements(&self, addr: &NodeAddr) -> Result<Arc<[Arc<Shard>]>, StoreError> {
+        let conn = self.node(addr).get().await?;
+        let statement = conn.prepare_cached(sql::CLUSTER_PLACEMENTS).await?;
+        let tables = Table::ALL.map(Table::name);
+        let rows = conn.query(&statement, &[&&tables[..]]).await?;
+        rows.chunk_by(|a, b| a.get::<_, i32>("min_hash") == b.get::<_, i32>("min_hash"))
+            .map(|group| shard(group).map(Arc::new))
             .collect()
     }
 
-    /// Without Citus there is nothing to route; the hash space is cut into lanes so that several flushes can run.
-    fn plain_lanes(&self) -> Arc<[Shard]> {
+    /// Without Citus there is nothing to route; the hash space is cut into lanes so that several chunks of an upload
+    /// can be written at once.
+    fn lanes(&self) -> Arc<[Arc<Shard>]> {
         let lanes = i64::from(self.config.plain_lanes.clamp(1, 64));
         let width = (1_i64 << 32) / lanes;
+        let min = |lane| i32::try_from(i64::from(i32::MIN) + lane * width).unwrap_or(i32::MIN);
         (0..lanes)
-            .map(|lane| Shard {
-                id: lane,
-                min_hash: i32::try_from(i64::from(i32::MIN) + lane * width).unwrap_or(i32::MIN),
-                node: self.coordinator.clone(),
-            })
+            .map(|lane| Shard::new(lane, min(lane), self.coordinator.clone(), |_| String::new()))
+            .map(Arc::new)
             .collect()
     }
 
-    fn node(&self, addr: &NodeAddr) -> Arc<Node> {
-        if let Some(node) = self
-            .nodes
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(addr)
-        {
-            return node.clone();
+    pub(crate) fn node(&self, addr: &NodeAddr) -> Arc<Node> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = nodes.get(addr) {
+            return Arc::clone(node);
         }
-        let mut nodes = self
-            .nodes
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        nodes
-            .entry(addr.clone())
-            .or_insert_with(|| Arc::new(self.make_node(addr)))
-            .clone()
-    }
-
-    fn make_node(&self, (host, port): &NodeAddr) -> Node {
-        let c = &self.config;
-        let manager = Manager::from_config(
-            node_config(&self.base, host, *port, c.statement_timeout),
-            NoTls,
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
-        );
-        let timeouts = Timeouts {
-            wait: Some(c.acquire_timeout),
-            create: Some(c.acquire_timeout),
-            recycle: Some(c.acquire_timeout),
-        };
-        #[allow(clippy::expect_used)]
-        // Expect safety: the builder fails only when timeouts are set without a runtime.
-        let pool = Pool::builder(manager)
-            .max_size(c.max_connections_per_node)
-            .timeouts(timeouts)
-            // The connection used last has its plans and catalogs warm.
-            .queue_mode(QueueMode::Lifo)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .expect("a pool with a runtime");
-        Node {
-            pool,
-            flushes: Arc::new(Semaphore::new(c.flushes_per_node)),
-            reads: Arc::new(Semaphore::new(c.reads_per_node)),
-        }
+        drop(nodes);
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(Node::new(&self.base, addr, &self.config));
+        Arc::clone(nodes.entry(addr.clone()).or_insert_with(made))
     }
 
     pub(crate) fn close(&self) {
-        for node in self
-            .nodes
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .values()
-        {
-            node.pool.close();
-        }
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.values().for_each(|node| node.close());
     }
 }
 
-/// A connection URL as a configuration.
-pub(crate) fn parse_url(url: &str) -> Result<Config, StoreError> {
-    // The error must not repeat the URL: it holds a password.
-    url.parse().map_err(|e| {
-        StoreError::Config(format!(
-            "SHEAF_DATABASE_URL is not a PostgreSQL connection URL: {e}"
-        ))
-    })
-}
-
-fn first_host(config: &Config) -> Result<NodeAddr, StoreError> {
-    match config.get_hosts().first() {
-        Some(tokio_postgres::config::Host::Tcp(host)) => Ok((
-            host.clone(),
-            config.get_ports().first().copied().unwrap_or(5432),
-        )),
-        _ => Err(StoreError::Config(
-            "SHEAF_DATABASE_URL must name a host: postgres://user:password@host:port/database"
-                .into(),
-        )),
+/// The shards of all tables that share a hash range.
+fn shard(group: &[Row]) -> Result<Shard, StoreError> {
+    let id_of = |table: Table| {
+        let row = group
+            .iter()
+            .find(|row| row.get::<_, &str>("relation") == table.name())?;
+        Some(row.get::<_, i64>("shardid"))
+    };
+    if let Some(missing) = Table::ALL.into_iter().find(|t| id_of(*t).is_none()) {
+        let name = missing.name();
+        return Err(StoreError::Corrupt(format!("a shard group has no {name}")));
     }
-}
-
-fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration) -> Config {
-    let mut config = Config::new();
-    config
-        .host(host)
-        .port(port)
-        .application_name("sheaf")
-        .connect_timeout(Duration::from_secs(5));
-    config
-        .keepalives(true)
-        .keepalives_idle(Duration::from_secs(30));
-    // Bounds that the server keeps even if this process hangs: a statement, and a transaction that nobody drives.
-    // All our statements are index probes by key. Left alone, the planner prefers a scan while a partition is young, and
-    // a prepared statement keeps that plan when the partition has grown.
-    let ms = statement_timeout.as_millis();
-    config.options(format!(
-        "-c statement_timeout={ms} -c idle_in_transaction_session_timeout=60000 -c lock_timeout={ms} -c jit=off \
-         -c enable_seqscan=off"
-    ));
-    if let Some(user) = base.get_user() {
-        config.user(user);
-    }
-    if let Some(password) = base.get_password() {
-        config.password(password);
-    }
-    if let Some(dbname) = base.get_dbname() {
-        config.dbname(dbname);
-    }
-    config
+    let port: i32 = group[0].get("nodeport");
+    let port = u16::try_from(port).map_err(|_| StoreError::Corrupt(format!("node port {port}")))?;
+    Ok(Shard::new(
+        id_of(Table::Invoices).unwrap_or_default(),
+        group[0].get("min_hash"),
+        (group[0].get("nodename"), port),
+        |table| format!("_{}", id_of(table).unwrap_or_default()),
+    ))
 }

@@ -2,6 +2,16 @@
 
 use std::time::Duration;
 
+/// The way of a tenant's statements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Route {
+    /// Straight to the node that owns the tenant.
+    #[default]
+    Owner,
+    /// Through the coordinator, which routes them: for comparison, and for networks where clients cannot reach workers.
+    Coordinator,
+}
+
 /// Settings of the hot tier. [`StoreConfig::new`] gives the defaults.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -14,12 +24,14 @@ pub struct StoreConfig {
     pub flushes_per_node: usize,
     /// Coalesced reads that run on one node at the same time.
     pub reads_per_node: usize,
-    /// Creates that may wait in one lane; one more is answered with "busy".
+    /// Creates that may wait for one node; one more is answered with "busy". A tenant may have a quarter of it.
     pub write_queue: usize,
-    /// Point reads that may wait in one lane.
+    /// Point reads that may wait for one node; a tenant may have a quarter of it.
     pub read_queue: usize,
-    /// Lanes of a node without Citus. With Citus each shard has its own.
+    /// Parts of an upload that are written at once without Citus. With Citus they go by node.
     pub plain_lanes: u32,
+    /// The way of a tenant's statements. Without Citus there is only one.
+    pub route: Route,
     /// How often shard placements are read again.
     pub placement_refresh: Duration,
     /// Bound of every statement, enforced by the server.
@@ -35,12 +47,13 @@ impl StoreConfig {
         Self {
             database_url: database_url.into(),
             max_connections_per_node: 32,
-            flushes_per_node: 4,
+            flushes_per_node: 2,
             reads_per_node: 4,
-            write_queue: 4096,
-            read_queue: 4096,
+            write_queue: 16_384,
+            read_queue: 16_384,
             plain_lanes: 4,
-            placement_refresh: Duration::from_secs(5),
+            route: Route::Owner,
+            placement_refresh: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(30),
             acquire_timeout: Duration::from_secs(5),
         }

@@ -1,12 +1,16 @@
-//! Binary COPY rows, encoded straight from the model.
+//! Rows in PostgreSQL's binary formats, encoded straight from the model: as a COPY stream, or as one array a column.
 //!
-//! Format: PostgreSQL documentation, COPY, "Binary Format"; field formats are the types' `*_recv` functions.
+//! Formats: PostgreSQL documentation, COPY, "Binary Format"; arrays as `array_recv` reads them (the server's
+//! `src/backend/utils/adt/arrayfuncs.c`); field formats are the types' `*_recv` functions, the same in both.
 //! Written by hand because this is the hottest code of the write path, and a generic `ToSql` per field costs
 //! a virtual call and a type check each.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use std::error::Error;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
+use tokio_postgres::types::{IsNull, Kind, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 /// Signature, flags and header extension length.
@@ -16,10 +20,45 @@ const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
 /// Days from the Unix epoch to PostgreSQL's.
 const PG_EPOCH_DAYS: i64 = 10_957;
 
-/// The rows of one table for one COPY.
+/// The rows of one table.
 pub(crate) struct CopyBuffer {
     buf: BytesMut,
-    rows: u64,
+    rows: u32,
+}
+
+/// One column of the rows, as a parameter of an array type.
+#[derive(Debug)]
+pub(crate) struct Column {
+    /// Elements as an array has them, which is how COPY has fields: a length and so many bytes, or -1.
+    elements: BytesMut,
+    rows: u32,
+    nulls: bool,
+}
+
+impl ToSql for Column {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let Kind::Array(element) = ty.kind() else {
+            return Err(format!("{ty} is no array").into());
+        };
+        // Dimensions, whether there are nulls, the elements' type; then of the one dimension its length and lower bound.
+        out.put_i32(1);
+        out.put_i32(i32::from(self.nulls));
+        out.put_u32(element.oid());
+        out.put_i32(i32::try_from(self.rows)?);
+        out.put_i32(1);
+        out.put_slice(&self.elements);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        matches!(ty.kind(), Kind::Array(_))
+    }
+
+    to_sql_checked!();
 }
 
 impl CopyBuffer {
@@ -30,7 +69,36 @@ impl CopyBuffer {
     }
 
     pub(crate) fn rows(&self) -> u64 {
-        self.rows
+        self.rows.into()
+    }
+
+    /// The rows by column.
+    pub(crate) fn columns(&self) -> Vec<Column> {
+        let mut rest = &self.buf[HEADER.len()..];
+        let mut columns = Vec::new();
+        while rest.remaining() > 2 {
+            let fields = usize::try_from(rest.get_i16()).unwrap_or(0);
+            if columns.is_empty() {
+                let width = self.buf.len() / fields.max(1);
+                columns.resize_with(fields, || Column {
+                    elements: BytesMut::with_capacity(width),
+                    rows: self.rows,
+                    nulls: false,
+                });
+            }
+            for column in &mut columns {
+                let length = rest.get_i32();
+                column.elements.put_i32(length);
+                match usize::try_from(length) {
+                    Ok(length) => {
+                        column.elements.put_slice(&rest[..length]);
+                        rest.advance(length);
+                    }
+                    Err(_) => column.nulls = true,
+                }
+            }
+        }
+        columns
     }
 
     /// Starts a row of `fields` columns; exactly that many `put_*` calls follow.
@@ -165,8 +233,9 @@ impl CopyBuffer {
     }
 
     /// The whole COPY stream: header, rows, trailer.
-    pub(crate) fn finish(mut self) -> Bytes {
-        self.buf.put_i16(-1);
-        self.buf.freeze()
+    pub(crate) fn stream(&self) -> Bytes {
+        let mut stream = self.buf.clone();
+        stream.put_i16(-1);
+        stream.freeze()
     }
 }

@@ -1,20 +1,21 @@
-//! The model as COPY rows. The order of fields is that of `sql/queries/*/copy.sql`.
+//! The model as rows. The order of fields is that of `sql/queries/*/copy.sql` and `insert.sql`.
 
 use chrono::{DateTime, Utc};
 use sheaf_model::{Customer, TenantId, id};
 use uuid::Uuid;
 
+use crate::cluster::Table;
 use crate::copy::CopyBuffer;
 use crate::types::NewInvoice;
 
 /// Rows of every table that a batch of creates touches.
 pub(crate) struct Batch {
-    pub(crate) invoices: CopyBuffer,
-    pub(crate) lines: CopyBuffer,
-    pub(crate) payments: CopyBuffer,
-    pub(crate) events: CopyBuffer,
-    pub(crate) customers: CopyBuffer,
-    pub(crate) idempotency: CopyBuffer,
+    invoices: CopyBuffer,
+    lines: CopyBuffer,
+    payments: CopyBuffer,
+    events: CopyBuffer,
+    customers: CopyBuffer,
+    idempotency: CopyBuffer,
 }
 
 /// A customer that the batch makes.
@@ -34,6 +35,17 @@ impl Batch {
             events: CopyBuffer::with_capacity(invoices * 300),
             customers: CopyBuffer::with_capacity(0),
             idempotency: CopyBuffer::with_capacity(0),
+        }
+    }
+
+    pub(crate) fn rows_of(&self, table: Table) -> &CopyBuffer {
+        match table {
+            Table::Customers => &self.customers,
+            Table::Invoices => &self.invoices,
+            Table::Lines => &self.lines,
+            Table::Payments => &self.payments,
+            Table::Events => &self.events,
+            Table::Idempotency => &self.idempotency,
         }
     }
 

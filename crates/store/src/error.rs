@@ -102,7 +102,11 @@ pub(crate) enum Failure {
     Unique,
     /// The year's partition does not exist (any more).
     MissingPartition,
-    /// Deadlock, lock timeout or serialization failure: run it again.
+    /// The shard was moved or split: its route is read again.
+    Moved,
+    /// A lock was not to be had in time: somebody moves or splits a shard, or changes a table.
+    Locked,
+    /// Deadlock or serialization failure: run it again.
     Retry,
     /// The node went away; whether a commit took effect is unknown.
     Unavailable,
@@ -133,9 +137,8 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
         {
             Failure::MissingPartition
         }
-        SqlState::T_R_DEADLOCK_DETECTED
-        | SqlState::T_R_SERIALIZATION_FAILURE
-        | SqlState::LOCK_NOT_AVAILABLE => Failure::Retry,
+        SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => Failure::Retry,
+        SqlState::LOCK_NOT_AVAILABLE => Failure::Locked,
         // A partition that is dropped or made at this moment shows itself on Citus as a table or shard that is not there,
         // or as an internal error of its catalogs. Our statements never change, so looking again is right.
         SqlState::UNDEFINED_TABLE => Failure::MissingPartition,
@@ -145,6 +148,8 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
         | SqlState::CRASH_SHUTDOWN
         | SqlState::CANNOT_CONNECT_NOW
         | SqlState::TOO_MANY_CONNECTIONS => Failure::Unavailable,
+        // citus/hold_shards.sql
+        ref other if other.code() == "SF001" => Failure::Moved,
         ref other if other.code().starts_with("08") => Failure::Unavailable,
         _ => Failure::Fatal,
     }
@@ -153,11 +158,13 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         match classify(&error) {
-            Failure::Unavailable | Failure::Retry | Failure::MissingPartition => {
-                Self::Unavailable {
-                    detail: error.to_string(),
-                }
-            }
+            Failure::Unavailable
+            | Failure::Retry
+            | Failure::Moved
+            | Failure::Locked
+            | Failure::MissingPartition => Self::Unavailable {
+                detail: error.to_string(),
+            },
             Failure::Timeout => Self::Timeout,
             Failure::Unique | Failure::Fatal => Self::Database(error),
         }

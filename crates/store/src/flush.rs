@@ -1,26 +1,30 @@
-//! Writing a batch of creates in one transaction on one shard.
+//! Writing a batch of creates in one transaction on one node.
+//!
+//! The rows of a shard go straight into its tables, a statement a table, under Citus' own lock: planning a statement on a
+//! distributed table costs more than the rows. All statements travel together: a batch that has nothing to look up takes
+//! one round trip (docs/decisions/0009-writes-into-shards.md).
 //!
 //! The answer of each create is its own: conflicts are found by looking before writing; what slips in between makes the
 //! transaction fail, and the batch looks again. A batch that still fails is written one by one, so that only the
 //! culprit does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use deadpool_postgres::Transaction;
-use futures_util::SinkExt;
+use futures_util::future::try_join_all;
 use sheaf_model::{TenantId, id};
 use uuid::Uuid;
 
-use crate::copy::CopyBuffer;
+use crate::cluster::{Shard, Table};
 use crate::encode::{Batch, NewCustomer};
 use crate::error::{Failure, classify};
-use crate::lookup::{self, CustomerRow};
+use crate::lookup::{self, CustomerRow, Existing};
 use crate::plan::{self, CustomerRef, KnownCustomers, Outcome, Plan};
+use crate::send::{Frame, Opening, Place, write};
+use crate::session::Session;
 use crate::types::{ArchiveFile, FileKeys, NewInvoice};
-use crate::{Store, StoreError, catalog, sql};
+use crate::{Store, StoreError};
 
 /// Attempts of a batch before it is taken apart, or given up.
 const ATTEMPTS: u32 = 6;
@@ -45,23 +49,38 @@ pub(crate) struct Written {
     learned: Vec<CustomerRow>,
 }
 
+/// What a batch is checked against.
+pub(crate) struct Known {
+    pub(crate) refs: Vec<CustomerRef>,
+    /// Keys of the archived files that the batch's keys could meet.
+    pub(crate) cold: Vec<(ArchiveFile, Arc<FileKeys>)>,
+    /// An earlier attempt may have committed.
+    pub(crate) uncertain: bool,
+}
+
 impl Store {
-    /// Writes the batch on the shard's owner. Outcomes come in the order of the items; items that were written carry
-    /// the customer that they got.
+    /// Writes the batch on the node that owns its shards; items of one shard should be neighbours. Outcomes come in the
+    /// order of the items; items that were written carry the customer that they got.
     pub(crate) async fn write_batch(
         &self,
-        shard: i64,
         items: &mut [NewInvoice],
     ) -> Result<Vec<Outcome>, StoreError> {
-        let refs: Vec<CustomerRef> = items.iter().map(CustomerRef::of).collect();
-        let mut uncertain = false;
+        let mut known = Known {
+            refs: items.iter().map(CustomerRef::of).collect(),
+            cold: Vec::new(),
+            uncertain: false,
+        };
         let mut attempt = 0;
         loop {
             attempt += 1;
+            let shards = self.inner.cluster.shards_of(items);
+            if shards.windows(2).any(|two| two[0].node != two[1].node) {
+                return self.apart(items, |a, b| a.node == b.node).await;
+            }
             self.ensure_years(&items.iter().map(|n| id::year_of(n.invoice.id)).collect())
                 .await?;
-            let cold = self.cold_files(items).await?;
-            let failure = match self.attempt(shard, items, &refs, &cold, uncertain).await {
+            known.cold = self.cold_files(items).await?;
+            let failure = match self.attempt(&shards, items, &known).await {
                 Ok(written) => return Ok(self.learn(written)),
                 Err(Abort::ArchiveMoved(files)) if attempt < ATTEMPTS => {
                     self.remember_archived(items, files);
@@ -80,28 +99,41 @@ impl Store {
                 Err(Abort::Db(e)) => e,
             };
             let kind = classify(&failure);
+            if kind == Failure::Locked && shards.windows(2).any(|two| two[0].id != two[1].id) {
+                // One shard is being moved: the others need not wait for it.
+                return self.apart(items, |a, b| a.id == b.id).await;
+            }
             let give_up = attempt >= ATTEMPTS || matches!(kind, Failure::Fatal | Failure::Timeout);
             if give_up && items.len() > 1 && kind != Failure::Unavailable {
-                return self.one_by_one(shard, items).await;
+                return self.one_by_one(items).await;
             }
             if give_up {
                 return Err(failure.into());
             }
             // A lost connection may have lost the answer to a commit.
-            uncertain |= kind == Failure::Unavailable;
+            known.uncertain |= kind == Failure::Unavailable;
             self.after_failure(kind, attempt, &failure).await;
         }
     }
 
-    async fn one_by_one(
+    /// Writes runs of neighbours side by side, each in a transaction of its own. A run that fails fails the batch only
+    /// after the others have ended.
+    async fn apart(
         &self,
-        shard: i64,
         items: &mut [NewInvoice],
+        together: impl Fn(&Shard, &Shard) -> bool,
     ) -> Result<Vec<Outcome>, StoreError> {
+        let shard = |n: &NewInvoice| self.inner.cluster.shard_of(n.invoice.tenant_id);
+        let runs = items.chunk_by_mut(|a, b| together(&shard(a), &shard(b)));
+        let written = try_join_all(runs.map(|run| Box::pin(self.write_batch(run)))).await?;
+        Ok(written.concat())
+    }
+
+    async fn one_by_one(&self, items: &mut [NewInvoice]) -> Result<Vec<Outcome>, StoreError> {
         metrics::counter!("sheaf_flush_fallback_total").increment(1);
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items.chunks_mut(1) {
-            outcomes.extend(Box::pin(self.write_batch(shard, item)).await?);
+            outcomes.extend(Box::pin(self.write_batch(item)).await?);
         }
         Ok(outcomes)
     }
@@ -114,73 +146,120 @@ impl Store {
     ) {
         metrics::counter!("sheaf_flush_retry_total").increment(1);
         tracing::debug!(%error, ?kind, attempt, "a batch is tried again");
+        if kind == Failure::MissingPartition {
+            self.forget_years().await;
+        }
         match kind {
-            Failure::MissingPartition => self.forget_years().await,
-            Failure::Unavailable => {
-                tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
-                if let Err(error) = self.inner.cluster.refresh_placement().await {
-                    tracing::warn!(%error, "placements could not be read again");
-                }
-            }
+            Failure::Unavailable => tokio::time::sleep(Duration::from_millis(20 << attempt)).await,
             _ => tokio::time::sleep(Duration::from_millis(u64::from(attempt) * 2)).await,
+        }
+        // A shard that has left may leave its tables, or take them along.
+        if matches!(
+            kind,
+            Failure::Unavailable | Failure::Moved | Failure::MissingPartition
+        ) {
+            self.reroute().await;
+        }
+    }
+
+    /// Reads the routes again after a failure. If nobody can tell, the old routes are all there is.
+    pub(crate) async fn reroute(&self) {
+        if let Err(error) = self.inner.cluster.refresh_placement().await {
+            tracing::warn!(%error, "placements could not be read again");
         }
     }
 
     async fn attempt(
         &self,
-        shard: i64,
+        shards: &[Arc<Shard>],
         items: &mut [NewInvoice],
-        refs: &[CustomerRef],
-        cold: &[(ArchiveFile, Arc<FileKeys>)],
-        uncertain: bool,
+        known: &Known,
     ) -> Result<Written, Abort> {
-        let node = self.inner.cluster.node_of_shard(shard);
-        let mut conn = node.get().await.map_err(Abort::Store)?;
-        let tx = conn.transaction().await?;
-        let written = self.write_in(&tx, items, refs, cold, uncertain).await?;
-        tx.commit().await?;
-        Ok(written)
+        let Some(first) = shards.first() else {
+            return Ok(Written {
+                outcomes: Vec::new(),
+                learned: Vec::new(),
+            });
+        };
+        let node = self.inner.cluster.node(&first.node);
+        let session = Session::open(&node).await.map_err(Abort::Store)?;
+        let conn = session.conn().map_err(Abort::Store)?;
+        let place = Place {
+            conn,
+            frame: Frame::Own,
+            shards,
+            direct: self.inner.cluster.is_direct(),
+        };
+        match self.write_in(&place, items, known).await {
+            Ok(written) => {
+                session.release();
+                Ok(written)
+            }
+            Err(abort) => {
+                session.rollback().await;
+                Err(abort)
+            }
+        }
     }
 
-    /// The body of a write transaction, for the group commit and for atomic uploads alike.
+    /// Looks up, decides and writes, for the group commit and for atomic uploads alike.
     pub(crate) async fn write_in(
         &self,
-        tx: &Transaction<'_>,
+        place: &Place<'_>,
         items: &mut [NewInvoice],
-        refs: &[CustomerRef],
-        cold: &[(ArchiveFile, Arc<FileKeys>)],
-        uncertain: bool,
+        known: &Known,
     ) -> Result<Written, Abort> {
-        let known = |new: &NewInvoice| self.customer_known(new);
-        let existing = lookup::existing(tx, items, known, uncertain).await?;
-        let plan = plan::plan(items, refs, &existing, cold, self, uncertain);
-        apply_customers(items, refs, &plan);
-        let batch = encode(items, &plan);
-        if batch.invoices.rows() > 0 {
-            send(tx, sql::CUSTOMER_COPY, batch.customers).await?;
-            send(tx, sql::INVOICE_COPY, batch.invoices).await?;
-            send(tx, sql::LINE_COPY, batch.lines).await?;
-            send(tx, sql::PAYMENT_COPY, batch.payments).await?;
-            send(tx, sql::EVENT_COPY, batch.events).await?;
-            send(tx, sql::IDEMPOTENCY_COPY, batch.idempotency).await?;
-            check_archive(tx, items, cold).await?;
+        let (conn, frame) = (place.conn, place.frame);
+        let asked = lookup::questions(items, |new| self.customer_known(new), known.uncertain);
+        let nothing_to_ask = asked.is_empty();
+        let opening = Opening::prepare(place, self.is_citus()).await?;
+        let existing = if nothing_to_ask {
+            Existing::default()
+        } else {
+            let ((), existing) = tokio::try_join!(
+                biased;
+                opening.send(place),
+                lookup::ask_all(conn, asked),
+            )?;
+            existing
+        };
+        let plan = plan::plan(
+            items,
+            &known.refs,
+            &existing,
+            &known.cold,
+            self,
+            known.uncertain,
+        );
+        apply_customers(items, &known.refs, &plan);
+        let batches = encode(items, place.shards, &plan);
+        // Nothing goes in, so nothing can collide.
+        let keyed = if batches.is_empty() {
+            BTreeMap::new()
+        } else {
+            keyed_years(items)
+        };
+        let open = async {
+            if nothing_to_ask {
+                opening.send(place).await
+            } else {
+                Ok(())
+            }
+        };
+        let end = async {
+            // What the archive says decides whether to commit.
+            if keyed.is_empty() {
+                frame.run(conn, "commit").await
+            } else {
+                Ok(())
+            }
+        };
+        let now = write(place, &batches, &keyed, open, end).await?;
+        if !keyed.is_empty() {
+            same_archive(now, &known.cold)?;
+            frame.run(conn, "commit").await?;
         }
-        let learned = plan
-            .new_customers
-            .iter()
-            .filter_map(|(tenant, id, index)| {
-                items[*index]
-                    .invoice
-                    .customer
-                    .clone()
-                    .map(|customer| CustomerRow {
-                        tenant: *tenant,
-                        id: *id,
-                        customer,
-                    })
-            })
-            .chain(existing.customers)
-            .collect();
+        let learned = learned(items, &plan, existing);
         Ok(Written {
             outcomes: plan
                 .outcomes
@@ -224,7 +303,7 @@ impl Store {
         items: &[NewInvoice],
     ) -> Result<Vec<(ArchiveFile, Arc<FileKeys>)>, StoreError> {
         let mut files = Vec::new();
-        for (tenant, year) in keyed_years(items) {
+        for (tenant, year) in pairs(&keyed_years(items)) {
             let Some(known) = self.inner.archived.get(&(tenant, year)) else {
                 continue;
             };
@@ -239,7 +318,7 @@ impl Store {
     }
 
     pub(crate) fn remember_archived(&self, items: &[NewInvoice], files: Vec<ArchiveFile>) {
-        for (tenant, year) in keyed_years(items) {
+        for (tenant, year) in pairs(&keyed_years(items)) {
             let of_year = files
                 .iter()
                 .filter(|f| f.tenant_id == tenant && f.period.year == year)
@@ -264,47 +343,22 @@ impl KnownCustomers for Store {
     }
 }
 
-/// Tenants and years in which the batch brings keys that must be unique.
-fn keyed_years(items: &[NewInvoice]) -> BTreeSet<(TenantId, i16)> {
-    items
-        .iter()
-        .filter(|n| n.client_id || n.invoice.external_id.is_some() || n.invoice.number.is_some())
-        .map(|n| (n.invoice.tenant_id, id::year_of(n.invoice.id)))
-        .collect()
+/// Years in which the batch brings keys that must be unique, by tenant.
+fn keyed_years(items: &[NewInvoice]) -> BTreeMap<TenantId, BTreeSet<i16>> {
+    let mut years: BTreeMap<TenantId, BTreeSet<i16>> = BTreeMap::new();
+    for n in items {
+        if n.client_id || n.invoice.external_id.is_some() || n.invoice.number.is_some() {
+            let of_tenant = years.entry(n.invoice.tenant_id).or_default();
+            of_tenant.insert(id::year_of(n.invoice.id));
+        }
+    }
+    years
 }
 
 /// The archive may have published a file since its keys were checked; its rows then are no longer hot, where a unique
-/// index would have caught them. Read after the rows went in, so that a handover either is seen here or
+/// index would have caught them. `now` was read after the rows went in, so that a handover either is seen here or
 /// still holds the rows that the unique index waits for.
-async fn check_archive(
-    tx: &Transaction<'_>,
-    items: &[NewInvoice],
-    cold: &[(ArchiveFile, Arc<FileKeys>)],
-) -> Result<(), Abort> {
-    let keyed = keyed_years(items);
-    if keyed.is_empty() {
-        return Ok(());
-    }
-    let tenants: Vec<Uuid> = keyed
-        .iter()
-        .map(|(t, _)| t.0)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let years: Vec<i16> = keyed
-        .iter()
-        .map(|(_, y)| *y)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let statement = tx.prepare_cached(sql::ARCHIVE_FILE_OF_YEARS).await?;
-    let mut now = Vec::new();
-    for row in tx.query(&statement, &[&tenants, &years]).await? {
-        let file = catalog::from_row(&row).map_err(Abort::Store)?;
-        if keyed.contains(&(file.tenant_id, file.period.year)) {
-            now.push(file);
-        }
-    }
+fn same_archive(now: Vec<ArchiveFile>, cold: &[(ArchiveFile, Arc<FileKeys>)]) -> Result<(), Abort> {
     let same = now.len() == cold.len()
         && now
             .iter()
@@ -328,11 +382,36 @@ fn apply_customers(items: &mut [NewInvoice], refs: &[CustomerRef], plan: &Plan) 
     }
 }
 
-fn encode(items: &[NewInvoice], plan: &Plan) -> Batch {
-    let mut batch = Batch::new(items.len());
+fn pairs(years: &BTreeMap<TenantId, BTreeSet<i16>>) -> impl Iterator<Item = (TenantId, i16)> {
+    years
+        .iter()
+        .flat_map(|(tenant, years)| years.iter().map(|year| (*tenant, *year)))
+}
+
+/// Customers to remember after the commit.
+fn learned(items: &[NewInvoice], plan: &Plan, existing: Existing) -> Vec<CustomerRow> {
+    let made = plan.new_customers.iter().filter_map(|(tenant, id, index)| {
+        Some(CustomerRow {
+            tenant: *tenant,
+            id: *id,
+            customer: items[*index].invoice.customer.clone()?,
+        })
+    });
+    made.chain(existing.customers).collect()
+}
+
+/// The rows to write, by shard.
+fn encode(items: &[NewInvoice], shards: &[Arc<Shard>], plan: &Plan) -> Vec<(Arc<Shard>, Batch)> {
+    let mut batches: BTreeMap<i64, (Arc<Shard>, Batch)> = BTreeMap::new();
+    for shard in shards {
+        let new = || (Arc::clone(shard), Batch::new(items.len() / 4 + 1));
+        batches.entry(shard.id).or_insert_with(new);
+    }
     for (tenant, id, index) in &plan.new_customers {
         let by = &items[*index];
-        if let Some(customer) = &by.invoice.customer {
+        if let Some(customer) = &by.invoice.customer
+            && let Some((_, batch)) = batches.get_mut(&shards[*index].id)
+        {
             batch.push_customer(&NewCustomer {
                 tenant: *tenant,
                 id: *id,
@@ -341,30 +420,13 @@ fn encode(items: &[NewInvoice], plan: &Plan) -> Batch {
             });
         }
     }
-    for (new, outcome) in items.iter().zip(&plan.outcomes) {
-        if outcome.is_none() {
+    for ((new, outcome), shard) in items.iter().zip(&plan.outcomes).zip(shards) {
+        if outcome.is_none()
+            && let Some((_, batch)) = batches.get_mut(&shard.id)
+        {
             batch.push(new);
         }
     }
-    batch
-}
-
-/// One COPY; nothing at all for a table without rows.
-async fn send(tx: &Transaction<'_>, copy: &str, rows: CopyBuffer) -> Result<(), Abort> {
-    let expected = rows.rows();
-    if expected == 0 {
-        return Ok(());
-    }
-    let statement = tx.prepare_cached(copy).await?;
-    let sink = tx.copy_in::<_, Bytes>(&statement).await?;
-    let mut sink = std::pin::pin!(sink);
-    sink.send(rows.finish()).await?;
-    let stored = sink.finish().await?;
-    if stored == expected {
-        Ok(())
-    } else {
-        Err(Abort::Store(StoreError::Corrupt(format!(
-            "COPY stored {stored} of {expected} rows"
-        ))))
-    }
+    batches.retain(|_, (_, batch)| batch.rows_of(Table::Invoices).rows() > 0);
+    batches.into_values().collect()
 }

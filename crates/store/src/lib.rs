@@ -13,14 +13,17 @@ mod error;
 mod flush;
 mod hash;
 mod idempotency;
-mod lanes;
 mod list;
 mod lookup;
 mod migrate;
+mod node;
 mod partition;
 mod plan;
+mod queue;
 mod reader;
 mod rows;
+mod send;
+mod session;
 mod sql;
 mod tenants;
 mod tiering;
@@ -36,7 +39,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 pub use bulk::AtomicUpload;
-pub use config::StoreConfig;
+pub use config::{Route, StoreConfig};
 pub use error::{CreateError, StoreError};
 pub use list::MAX_PAGE_LINES;
 pub use migrate::{Migrated, known_version, migrate};
@@ -57,8 +60,8 @@ pub struct Store {
 struct Inner {
     config: StoreConfig,
     cluster: cluster::Cluster,
-    writers: lanes::Lanes<writer::Job>,
-    readers: lanes::Lanes<reader::Job>,
+    writers: queue::Queues<writer::Job>,
+    readers: queue::Queues<reader::Job>,
     /// Years whose partitions are known to exist; empty: not yet asked.
     years: Mutex<BTreeSet<i16>>,
     customers_by_key: Cache<(TenantId, Box<str>), Uuid>,
@@ -78,8 +81,8 @@ impl Store {
         let cluster = cluster::Cluster::connect(config.clone()).await?;
         let store = Self {
             inner: Arc::new(Inner {
-                writers: lanes::Lanes::new(config.write_queue),
-                readers: lanes::Lanes::new(config.read_queue),
+                writers: queue::Queues::new(limits(config.write_queue, config.flushes_per_node)),
+                readers: queue::Queues::new(limits(config.read_queue, config.reads_per_node)),
                 cluster,
                 years: Mutex::new(BTreeSet::new()),
                 customers_by_key: Cache::new(CACHED_CUSTOMERS),
@@ -104,19 +107,12 @@ impl Store {
         self.inner.cluster.citus
     }
 
-    /// Whether the coordinator answers.
+    /// Whether any node answers: one that is away takes only its own tenants along.
     ///
     /// # Errors
-    /// When it does not.
+    /// When none does.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.inner
-            .cluster
-            .coordinator()
-            .get()
-            .await?
-            .batch_execute("")
-            .await?;
-        Ok(())
+        self.inner.cluster.ready().await
     }
 
     /// Takes no more work, finishes what was taken, and closes the pools.
@@ -142,5 +138,14 @@ impl Store {
                 }
             }
         });
+    }
+}
+
+/// A tenant may take a quarter of a node's queue.
+fn limits(node: usize, batches: usize) -> queue::Limits {
+    queue::Limits {
+        node,
+        tenant: node.div_ceil(4),
+        batches,
     }
 }

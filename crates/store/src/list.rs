@@ -92,7 +92,7 @@ impl Store {
         let (lines, payments): (Vec<_>, Vec<_>) = children.into_iter().unzip();
         tx.commit().await?;
         Ok(Page {
-            items: rows::assemble(&headers, &lines.concat(), &payments.concat())?,
+            items: rows::assemble(&headers, lines.iter().flatten(), payments.iter().flatten())?,
             has_more,
         })
     }

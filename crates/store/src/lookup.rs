@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Transaction;
+use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
 use sheaf_model::{Customer, TenantId, id};
 use tokio_postgres::types::ToSql;
@@ -48,13 +48,25 @@ pub(crate) struct Existing {
     pub(crate) idempotency: Vec<StoredKey>,
 }
 
+/// Questions by tenant.
+pub(crate) type Questions = BTreeMap<Uuid, Question>;
+
 /// What to ask of one tenant.
 #[derive(Default)]
-struct Question {
+pub(crate) struct Question {
     years: BTreeMap<i16, Keys>,
     customer_external_ids: BTreeSet<String>,
     customer_ids: BTreeSet<Uuid>,
     keys: Vec<String>,
+}
+
+impl Question {
+    fn is_empty(&self) -> bool {
+        self.customer_external_ids.is_empty()
+            && self.customer_ids.is_empty()
+            && self.keys.is_empty()
+            && self.years.values().all(Keys::is_empty)
+    }
 }
 
 /// Keys of one year's invoices. One year a statement: with a list of years the planner gives up the key as an index
@@ -66,17 +78,16 @@ struct Keys {
     numbers: Vec<String>,
 }
 
-/// Asks everything that the batch needs. `all_ids` asks for the ids of all items, not only of those that clients
-/// chose: after a commit whose outcome is unknown.
-pub(crate) async fn existing(
-    tx: &Transaction<'_>,
-    items: &[NewInvoice],
-    customer_known: impl Fn(&NewInvoice) -> bool,
-    all_ids: bool,
-) -> Result<Existing, Error> {
-    let questions = questions(items, customer_known, all_ids);
+impl Keys {
+    fn is_empty(&self) -> bool {
+        self.ids.is_empty() && self.external_ids.is_empty() && self.numbers.is_empty()
+    }
+}
+
+/// Asks everything.
+pub(crate) async fn ask_all(conn: &Object, questions: Questions) -> Result<Existing, Error> {
     let mut found = Existing::default();
-    for answer in try_join_all(questions.into_iter().map(|(t, q)| ask(tx, t, q))).await? {
+    for answer in try_join_all(questions.into_iter().map(|(t, q)| ask(conn, t, q))).await? {
         found.ids.extend(answer.ids);
         found.external_ids.extend(answer.external_ids);
         found.numbers.extend(answer.numbers);
@@ -86,12 +97,14 @@ pub(crate) async fn existing(
     Ok(found)
 }
 
-fn questions(
+/// What the batch needs to know, by tenant; nothing where there is nothing to ask. `all_ids` asks for the ids of all
+/// items, not only of those that clients chose: after a commit whose outcome is unknown.
+pub(crate) fn questions(
     items: &[NewInvoice],
     customer_known: impl Fn(&NewInvoice) -> bool,
     all_ids: bool,
-) -> BTreeMap<Uuid, Question> {
-    let mut questions: BTreeMap<Uuid, Question> = BTreeMap::new();
+) -> Questions {
+    let mut questions = Questions::new();
     for new in items {
         let invoice = &new.invoice;
         let q = questions.entry(invoice.tenant_id.0).or_default();
@@ -111,30 +124,31 @@ fn questions(
             (None, None) => {}
         }
     }
+    questions.retain(|_, q| !q.is_empty());
     questions
 }
 
 /// Sends the statements that have something to ask; they travel together, since their futures are polled together.
-async fn ask(tx: &Transaction<'_>, tenant: Uuid, q: Question) -> Result<Existing, Error> {
+async fn ask(conn: &Object, tenant: Uuid, q: Question) -> Result<Existing, Error> {
     let customer_keys: Vec<String> = q.customer_external_ids.into_iter().collect();
     let customer_ids: Vec<Uuid> = q.customer_ids.into_iter().collect();
-    let of_year = |(year, keys)| ask_year(tx, tenant, year, keys);
+    let of_year = |(year, keys)| ask_year(conn, tenant, year, keys);
     let (years, by_external_id, by_id, keys) = tokio::try_join!(
         try_join_all(q.years.into_iter().map(of_year)),
         run(
-            tx,
+            conn,
             sql::CUSTOMER_FIND_EXTERNAL_IDS,
             customer_keys.is_empty(),
             vec![&tenant, &customer_keys]
         ),
         run(
-            tx,
+            conn,
             sql::CUSTOMER_FIND_IDS,
             customer_ids.is_empty(),
             vec![&tenant, &customer_ids]
         ),
         run(
-            tx,
+            conn,
             sql::IDEMPOTENCY_FIND,
             q.keys.is_empty(),
             vec![&tenant, &q.keys]
@@ -155,26 +169,26 @@ async fn ask(tx: &Transaction<'_>, tenant: Uuid, q: Question) -> Result<Existing
 }
 
 async fn ask_year(
-    tx: &Transaction<'_>,
+    conn: &Object,
     tenant: Uuid,
     year: i16,
     keys: Keys,
 ) -> Result<(Vec<Row>, Vec<Row>, Vec<Row>), Error> {
     tokio::try_join!(
         run(
-            tx,
+            conn,
             sql::INVOICE_FIND_IDS,
             keys.ids.is_empty(),
             vec![&tenant, &year, &keys.ids]
         ),
         run(
-            tx,
+            conn,
             sql::INVOICE_FIND_EXTERNAL_IDS,
             keys.external_ids.is_empty(),
             vec![&tenant, &year, &keys.external_ids]
         ),
         run(
-            tx,
+            conn,
             sql::INVOICE_FIND_NUMBERS,
             keys.numbers.is_empty(),
             vec![&tenant, &year, &keys.numbers]
@@ -183,7 +197,7 @@ async fn ask_year(
 }
 
 async fn run(
-    tx: &Transaction<'_>,
+    conn: &Object,
     sql: &str,
     skip: bool,
     params: Vec<&(dyn ToSql + Sync)>,
@@ -191,8 +205,8 @@ async fn run(
     if skip {
         return Ok(Vec::new());
     }
-    let statement = tx.prepare_cached(sql).await?;
-    tx.query(&statement, &params).await
+    let statement = conn.prepare_cached(sql).await?;
+    conn.query(&statement, &params).await
 }
 
 fn taken(row: &Row) -> Taken {

@@ -3,7 +3,7 @@
 use chrono::Datelike;
 use tokio_postgres::{Client, NoTls};
 
-use crate::{StoreError, cluster, partition, sql};
+use crate::{StoreError, node, partition, sql};
 
 mod embedded {
     refinery::embed_migrations!("../../sql/migrations");
@@ -102,6 +102,7 @@ async fn distribute(client: &Client, shard_count: u32) -> Result<(), StoreError>
     for table in sql::REFERENCE_TABLES.split_whitespace() {
         client.execute(sql::CITUS_REFERENCE, &[&table]).await?;
     }
+    client.batch_execute(sql::CITUS_HOLD_SHARDS).await?;
     // The first table makes the colocation group, the others join it.
     let mut tables = sql::DISTRIBUTED_TABLES.split_whitespace();
     let Some(first) = tables.next() else {
@@ -120,7 +121,7 @@ async fn distribute(client: &Client, shard_count: u32) -> Result<(), StoreError>
 
 /// A connection of its own: migrations and session locks must not come from a pool.
 pub(crate) async fn connect(database_url: &str) -> Result<Client, StoreError> {
-    let config = cluster::parse_url(database_url)?;
+    let config = node::parse_url(database_url)?;
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

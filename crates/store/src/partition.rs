@@ -29,7 +29,11 @@ pub(crate) async fn create(client: &mut Client, year: i16) -> Result<(), StoreEr
 
 /// Whether DDL that failed is worth another attempt; waits before it.
 async fn busy(error: &tokio_postgres::Error, attempt: u32) -> bool {
-    let again = attempt < ATTEMPTS && matches!(classify(error), Failure::Retry | Failure::Unique);
+    let again = attempt < ATTEMPTS
+        && matches!(
+            classify(error),
+            Failure::Retry | Failure::Locked | Failure::Unique
+        );
     if again {
         tracing::info!(%error, attempt, "partition DDL is tried again");
         tokio::time::sleep(Duration::from_millis(50 * u64::from(attempt))).await;

@@ -1,26 +1,27 @@
 //! Point reads, coalesced: planning a statement costs a Citus node far more than one more row of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
 use sheaf_model::{Invoice, TenantId, id};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::cluster::Node;
-use crate::lanes::Refused;
+use crate::node::{Node, NodeAddr};
+use crate::queue::{Queue, Refused};
 use crate::rows::{self, Key};
+use crate::session::{BEGIN_READ, Session, in_order};
 use crate::{Inner, Store, StoreError, sql};
 
 /// Reads answered by one round of statements.
 const MAX_READS: usize = 256;
-/// Tenants and years of one round trip; `try_join_all` polls so few in their order, all at once.
-const MAX_STATEMENTS: usize = 16;
+/// Tenants and years of one round trip.
+const MAX_STATEMENTS: usize = 32;
 const ATTEMPTS: u32 = 4;
 
 /// A read and where its answer goes.
@@ -39,50 +40,39 @@ impl Store {
         tenant: TenantId,
         id: Uuid,
     ) -> Result<Option<Invoice>, StoreError> {
-        let shard = self.inner.cluster.shard_of(tenant).id;
+        let addr = &self.inner.cluster.shard_of(tenant).node;
+        self.inner.cluster.node(addr).check()?;
         let (reply, answer) = oneshot::channel();
-        let inner = std::sync::Arc::downgrade(&self.inner);
+        let inner = Arc::downgrade(&self.inner);
         let job = Job {
             key: (tenant, id),
             reply,
         };
+        let unavailable = |detail: &str| StoreError::Unavailable {
+            detail: detail.into(),
+        };
         self.inner
             .readers
-            .submit(shard, job, |queue| lane(inner, shard, queue))
+            .submit(addr, tenant, job, |queue| serve(inner.clone(), queue))
             .map_err(|e| match e {
-                Refused::Full => StoreError::Unavailable {
-                    detail: "the read queue is full".into(),
-                },
-                Refused::Closed => StoreError::Unavailable {
-                    detail: "the store is closing".into(),
-                },
+                Refused::Full => unavailable("the read queue is full"),
+                Refused::Closed => unavailable("the store is closing"),
             })?;
-        answer.await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable {
-                detail: "the store is closing".into(),
-            })
-        })
+        answer
+            .await
+            .unwrap_or_else(|_| Err(unavailable("the store is closing")))
     }
 }
 
-async fn lane(inner: Weak<Inner>, shard: i64, mut queue: mpsc::Receiver<Job>) {
-    while let Some(first) = queue.recv().await {
+async fn serve(inner: Weak<Inner>, queue: Arc<Queue<Job>>) {
+    while let Some(jobs) = queue.take(|taken, _| taken < MAX_READS).await {
         let Some(store) = inner.upgrade().map(|inner| Store { inner }) else {
             return;
         };
-        let node = store.inner.cluster.node_of_shard(shard);
-        let Ok(_permit) = node.reads.acquire().await else {
-            return;
-        };
-        let mut jobs = vec![first];
-        while jobs.len() < MAX_READS {
-            let Ok(job) = queue.try_recv() else { break };
-            jobs.push(job);
-        }
         metrics::histogram!("sheaf_read_batch")
             .record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
         let keys: BTreeSet<Key> = jobs.iter().map(|j| j.key).collect();
-        respond(jobs, read(&store, shard, &keys).await);
+        respond(jobs, store.retry_read(|| read(&store, &keys)).await);
     }
 }
 
@@ -106,16 +96,17 @@ fn respond(jobs: Vec<Job>, found: Result<HashMap<Key, Invoice>, StoreError>) {
     }
 }
 
-async fn read(
-    store: &Store,
-    shard: i64,
-    keys: &BTreeSet<Key>,
-) -> Result<HashMap<Key, Invoice>, StoreError> {
-    store
-        .retry_read(
-            || async move { try_read(&store.inner.cluster.node_of_shard(shard), keys).await },
-        )
-        .await
+/// Reads from the owners as they are now known: nearly always one, since the keys waited for it together.
+async fn read(store: &Store, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invoice>, StoreError> {
+    let mut owners: BTreeMap<NodeAddr, Vec<Key>> = BTreeMap::new();
+    for key in keys {
+        let addr = store.inner.cluster.shard_of(key.0).node.clone();
+        owners.entry(addr).or_default().push(*key);
+    }
+    let found = owners.into_iter().map(|(addr, keys)| async move {
+        read_from(&store.inner.cluster.node(&addr), &keys).await
+    });
+    Ok(try_join_all(found).await?.into_iter().flatten().collect())
 }
 
 impl Store {
@@ -131,10 +122,7 @@ impl Store {
                 Err(StoreError::Unavailable { detail }) if attempt < ATTEMPTS => {
                     tracing::debug!(detail, attempt, "a read is tried again");
                     tokio::time::sleep(Duration::from_millis(10 << attempt)).await;
-                    // The shard may have moved; if the coordinator does not answer either, the old route is all there is.
-                    if let Err(error) = self.inner.cluster.refresh_placement().await {
-                        tracing::warn!(%error, "placements could not be read again");
-                    }
+                    self.reroute().await;
                 }
                 result => return result,
             }
@@ -146,7 +134,7 @@ impl Store {
 /// index condition and reads all that the tenant has.
 type Wanted = (Uuid, i16, Vec<Uuid>);
 
-async fn try_read(node: &Node, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invoice>, StoreError> {
+async fn read_from(node: &Node, keys: &[Key]) -> Result<HashMap<Key, Invoice>, StoreError> {
     // Keys are sorted, and ids carry their time: those of a tenant and year are neighbours.
     let mut wanted: Vec<Wanted> = Vec::new();
     for (tenant, id) in keys {
@@ -156,17 +144,18 @@ async fn try_read(node: &Node, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invo
             _ => wanted.push((tenant.0, year, vec![*id])),
         }
     }
-    let conn = node.get().await?;
+    let session = Session::open(node).await?;
     let mut found = HashMap::with_capacity(keys.len());
     for wanted in wanted.chunks(MAX_STATEMENTS) {
-        let invoices = whole(&conn, wanted).await?;
+        let invoices = whole(session.conn()?, wanted).await?;
         found.extend(invoices.into_iter().map(|i| ((i.tenant_id, i.id), i)));
     }
+    session.release();
     Ok(found)
 }
 
 /// Reads whole invoices at one snapshot, so that a header never meets the lines of another version. The transaction
-/// and all of its statements travel in one round trip: the first poll of the join sends them in their order.
+/// and all of its statements travel in one round trip.
 async fn whole(conn: &Object, wanted: &[Wanted]) -> Result<Vec<Invoice>, StoreError> {
     let get = conn.prepare_cached(sql::INVOICE_GET).await?;
     let lines = conn.prepare_cached(sql::LINE_GET).await?;
@@ -186,8 +175,8 @@ async fn whole(conn: &Object, wanted: &[Wanted]) -> Result<Vec<Invoice>, StoreEr
     };
     let ((), read, ()) = tokio::try_join!(
         biased;
-        conn.batch_execute("begin isolation level repeatable read read only"),
-        try_join_all(wanted.iter().map(read)),
+        conn.batch_execute(BEGIN_READ),
+        in_order(wanted.iter().map(read)),
         conn.batch_execute("commit"),
     )?;
     let mut invoices = Vec::new();

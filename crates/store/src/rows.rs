@@ -32,10 +32,10 @@ pub(crate) type Key = (TenantId, Uuid);
 /// Puts headers, lines and payments of a snapshot together, in the order of the headers.
 ///
 /// Lines must come ordered by invoice and position, payments by invoice and id.
-pub(crate) fn assemble(
+pub(crate) fn assemble<'a>(
     headers: &[Row],
-    lines: &[Row],
-    payments: &[Row],
+    lines: impl IntoIterator<Item = &'a Row>,
+    payments: impl IntoIterator<Item = &'a Row>,
 ) -> Result<Vec<Invoice>, StoreError> {
     let mut by_invoice: HashMap<Key, (Vec<Line>, Vec<Payment>)> =
         HashMap::with_capacity(headers.len());

@@ -43,6 +43,7 @@ query!(
 );
 query!(CLUSTER_HAS_CITUS, "sql/queries/cluster/has_citus.sql");
 query!(CLUSTER_HAS_HISTORY, "sql/queries/cluster/has_history.sql");
+query!(CLUSTER_HOLD_SHARDS, "sql/queries/cluster/hold_shards.sql");
 query!(
     CLUSTER_SCHEMA_VERSION,
     "sql/queries/cluster/schema_version.sql"
@@ -52,16 +53,19 @@ query!(
     "sql/queries/cluster/try_advisory_lock.sql"
 );
 query!(CUSTOMER_COPY, "sql/queries/customer/copy.sql");
+query!(CUSTOMER_INSERT, "sql/queries/customer/insert.sql");
 query!(
     CUSTOMER_FIND_EXTERNAL_IDS,
     "sql/queries/customer/find_external_ids.sql"
 );
 query!(CUSTOMER_FIND_IDS, "sql/queries/customer/find_ids.sql");
 query!(EVENT_COPY, "sql/queries/event/copy.sql");
+query!(EVENT_INSERT, "sql/queries/event/insert.sql");
 query!(EVENT_GET, "sql/queries/event/get.sql");
 query!(IDEMPOTENCY_ABANDON, "sql/queries/idempotency/abandon.sql");
 query!(IDEMPOTENCY_BEGIN, "sql/queries/idempotency/begin.sql");
 query!(IDEMPOTENCY_COPY, "sql/queries/idempotency/copy.sql");
+query!(IDEMPOTENCY_INSERT, "sql/queries/idempotency/insert.sql");
 query!(IDEMPOTENCY_EXTEND, "sql/queries/idempotency/extend.sql");
 query!(IDEMPOTENCY_FIND, "sql/queries/idempotency/find.sql");
 query!(IDEMPOTENCY_FINISH, "sql/queries/idempotency/finish.sql");
@@ -69,6 +73,7 @@ query!(IDEMPOTENCY_GET, "sql/queries/idempotency/get.sql");
 query!(IDEMPOTENCY_STORE, "sql/queries/idempotency/store.sql");
 query!(IDEMPOTENCY_SWEEP, "sql/queries/idempotency/sweep.sql");
 query!(INVOICE_COPY, "sql/queries/invoice/copy.sql");
+query!(INVOICE_INSERT, "sql/queries/invoice/insert.sql");
 query!(
     INVOICE_FIND_EXTERNAL_IDS,
     "sql/queries/invoice/find_external_ids.sql"
@@ -78,6 +83,7 @@ query!(INVOICE_FIND_NUMBERS, "sql/queries/invoice/find_numbers.sql");
 query!(INVOICE_GET, "sql/queries/invoice/get.sql");
 query!(INVOICE_LIST, "sql/queries/invoice/list.sql");
 query!(LINE_COPY, "sql/queries/line/copy.sql");
+query!(LINE_INSERT, "sql/queries/line/insert.sql");
 query!(LINE_GET, "sql/queries/line/get.sql");
 query!(PARTITION_CREATE, "sql/queries/partition/create.sql");
 query!(PARTITION_DROP, "sql/queries/partition/drop.sql");
@@ -85,6 +91,7 @@ query!(PARTITION_EMPTY, "sql/queries/partition/empty.sql");
 query!(PARTITION_LIST, "sql/queries/partition/list.sql");
 query!(PARTITION_LOCK, "sql/queries/partition/lock.sql");
 query!(PAYMENT_COPY, "sql/queries/payment/copy.sql");
+query!(PAYMENT_INSERT, "sql/queries/payment/insert.sql");
 query!(PAYMENT_GET, "sql/queries/payment/get.sql");
 query!(TENANT_CREATE, "sql/queries/tenant/create.sql");
 query!(
@@ -125,6 +132,7 @@ query!(TIERING_LOCK_ROWS, "sql/queries/tiering/lock_rows.sql");
 query!(TIERING_NEXT_SETTLED, "sql/queries/tiering/next_settled.sql");
 query!(TIERING_READ_PAGE, "sql/queries/tiering/read_page.sql");
 query!(CITUS_COLOCATE, "citus/colocate.sql");
+query!(CITUS_HOLD_SHARDS, "citus/hold_shards.sql");
 query!(CITUS_DISTRIBUTE, "citus/distribute.sql");
 query!(DISTRIBUTED_TABLES, "citus/distributed_tables.txt");
 query!(CLUSTER_PLACEMENTS, "citus/placements.sql");

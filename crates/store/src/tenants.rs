@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{Object, Transaction};
 use sheaf_model::{TenantId, id};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -71,12 +71,11 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn get_tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
-        let conn = self.inner.cluster.coordinator().get().await?;
-        Ok(conn
-            .query_opt(&conn.prepare_cached(sql::TENANT_GET).await?, &[&id.0])
-            .await?
-            .as_ref()
-            .map(tenant))
+        let read = |conn: Object| async move {
+            let get = conn.prepare_cached(sql::TENANT_GET).await?;
+            Ok(conn.query_opt(&get, &[&id.0]).await?.as_ref().map(tenant))
+        };
+        self.inner.cluster.read_anywhere(read).await
     }
 
     /// All tenants, newest first.
@@ -259,13 +258,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn find_api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
-        let conn = self.inner.cluster.coordinator().get().await?;
-        let find = conn.prepare_cached(sql::API_KEY_FIND).await?;
-        conn.query_opt(&find, &[&hash.as_slice()])
-            .await?
-            .as_ref()
-            .map(api_key)
-            .transpose()
+        let read = |conn: Object| async move {
+            let find = conn.prepare_cached(sql::API_KEY_FIND).await?;
+            let found = conn.query_opt(&find, &[&hash.as_slice()]).await?;
+            found.as_ref().map(api_key).transpose()
+        };
+        self.inner.cluster.read_anywhere(read).await
     }
 }
 

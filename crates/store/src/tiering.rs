@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use deadpool_postgres::{Object, Transaction};
+use deadpool_postgres::Transaction;
 use sheaf_model::{Period, TenantId, id};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use crate::session::Session;
 use crate::tenants::now;
 use crate::types::{ArchiveFile, ArchivedInvoice, EventRow, Publish};
 use crate::{MAX_PAGE_LINES, Store, StoreError, migrate, rows, sql};
@@ -34,31 +35,11 @@ impl TieringLock {
 
 /// A reader of settled invoices at one snapshot of the owner node.
 pub struct SnapshotReader {
-    conn: Snapshot,
+    conn: Session,
     tenant: TenantId,
     year: i16,
     last: Uuid,
     before: Uuid,
-}
-
-/// A connection inside a transaction of its own. A reader that is dropped half way closes it: it must not reach the
-/// pool, where somebody else would go on in that transaction.
-struct Snapshot(Option<Object>);
-
-impl Snapshot {
-    fn get(&self) -> Result<&Object, StoreError> {
-        self.0.as_ref().ok_or_else(|| StoreError::Unavailable {
-            detail: "the snapshot has ended".into(),
-        })
-    }
-}
-
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        if let Some(conn) = self.0.take() {
-            drop(Object::take(conn));
-        }
-    }
 }
 
 impl Store {
@@ -115,8 +96,8 @@ impl Store {
         period: Period,
         after: Option<Uuid>,
     ) -> Result<SnapshotReader, StoreError> {
-        let conn = Snapshot(Some(self.inner.cluster.owner(tenant).get().await?));
-        conn.get()?
+        let conn = Session::open(&self.inner.cluster.owner(tenant)).await?;
+        conn.conn()?
             .batch_execute("begin isolation level repeatable read read only")
             .await?;
         let (first, before) = period.id_bounds();
@@ -231,7 +212,7 @@ impl SnapshotReader {
         max_invoices: usize,
     ) -> Result<Vec<ArchivedInvoice>, StoreError> {
         let limit = i64::try_from(max_invoices).unwrap_or(i64::MAX);
-        let conn = self.conn.get()?;
+        let conn = self.conn.conn()?;
         let page = conn.prepare_cached(sql::TIERING_READ_PAGE).await?;
         let mut headers = conn
             .query(
@@ -269,7 +250,7 @@ impl SnapshotReader {
     }
 
     async fn children(&self, query: &str, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
-        let conn = self.conn.get()?;
+        let conn = self.conn.conn()?;
         let statement = conn.prepare_cached(query).await?;
         Ok(conn
             .query(&statement, &[&self.tenant.0, &self.year, &ids])
@@ -280,10 +261,9 @@ impl SnapshotReader {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn finish(mut self) -> Result<(), StoreError> {
-        self.conn.get()?.batch_execute("commit").await?;
-        // Only now it may go back to its pool.
-        drop(self.conn.0.take());
+    pub async fn finish(self) -> Result<(), StoreError> {
+        self.conn.conn()?.batch_execute("commit").await?;
+        self.conn.release();
         Ok(())
     }
 }

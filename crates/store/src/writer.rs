@@ -1,16 +1,16 @@
-//! Group commit: single creates wait in their shard's lane and are written together.
+//! Group commit: single creates wait in their node's queue and are written together.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use crate::lanes::Refused;
 use crate::plan::Outcome;
+use crate::queue::{Queue, Refused};
 use crate::types::{Created, NewInvoice};
 use crate::{CreateError, Inner, Store, StoreError};
 
 /// Bounds of one flush. More would only delay the first of them.
-const MAX_INVOICES: usize = 512;
+const MAX_INVOICES: usize = 256;
 const MAX_LINES: usize = 20_000;
 
 /// A create and where its answer goes.
@@ -20,18 +20,23 @@ pub(crate) struct Job {
 }
 
 impl Store {
-    /// Stores one invoice. It shares its transaction with the other creates of its shard that arrive meanwhile; the
+    /// Stores one invoice. It shares its transaction with the other creates of its node that arrive meanwhile; the
     /// answer comes after their common commit.
     ///
     /// # Errors
-    /// [`CreateError::Busy`] when the shard's queue is full; the conflicts that [`CreateError`] names.
+    /// [`CreateError::Busy`] when the node's queue, or the tenant's share of it, is full;
+    /// [`StoreError::Unavailable`] at once while the node is down; the conflicts that [`CreateError`] names.
     pub async fn create_invoice(&self, new: NewInvoice) -> Result<Created, CreateError> {
-        let shard = self.inner.cluster.shard_of(new.invoice.tenant_id).id;
+        let tenant = new.invoice.tenant_id;
         let (reply, answer) = oneshot::channel();
-        let inner = std::sync::Arc::downgrade(&self.inner);
+        let addr = &self.inner.cluster.shard_of(tenant).node;
+        self.inner.cluster.node(addr).check()?;
+        let inner = Arc::downgrade(&self.inner);
         self.inner
             .writers
-            .submit(shard, Job { new, reply }, |queue| lane(inner, shard, queue))
+            .submit(addr, tenant, Job { new, reply }, |queue| {
+                serve(inner.clone(), queue)
+            })
             .map_err(|e| match e {
                 Refused::Full => CreateError::Busy,
                 Refused::Closed => CreateError::Store(closing()),
@@ -46,32 +51,29 @@ fn closing() -> StoreError {
     }
 }
 
-async fn lane(inner: Weak<Inner>, shard: i64, mut queue: mpsc::Receiver<Job>) {
-    while let Some(first) = queue.recv().await {
+async fn serve(inner: Weak<Inner>, queue: Arc<Queue<Job>>) {
+    loop {
+        let mut lines = 0;
+        let fits = |taken: usize, job: &Job| {
+            lines += job.new.invoice.lines.len();
+            taken < MAX_INVOICES && lines <= MAX_LINES
+        };
+        let Some(jobs) = queue.take(fits).await else {
+            return;
+        };
         let Some(store) = inner.upgrade().map(|inner| Store { inner }) else {
             return;
         };
-        // The permit comes first: what arrives while the node is busy with others joins this flush.
-        let node = store.inner.cluster.node_of_shard(shard);
-        let Ok(_permit) = node.flushes.acquire().await else {
-            return;
-        };
-        let mut lines = first.new.invoice.lines.len();
-        let mut jobs = vec![first];
-        while jobs.len() < MAX_INVOICES && lines < MAX_LINES {
-            let Ok(job) = queue.try_recv() else { break };
-            lines += job.new.invoice.lines.len();
-            jobs.push(job);
-        }
         metrics::histogram!("sheaf_flush_invoices")
             .record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-        flush(&store, shard, jobs).await;
+        flush(&store, jobs).await;
     }
 }
 
-async fn flush(store: &Store, shard: i64, jobs: Vec<Job>) {
+async fn flush(store: &Store, mut jobs: Vec<Job>) {
+    jobs.sort_by_cached_key(|job| store.inner.cluster.shard_of(job.new.invoice.tenant_id).id);
     let (mut items, replies): (Vec<_>, Vec<_>) = jobs.into_iter().map(|j| (j.new, j.reply)).unzip();
-    match store.write_batch(shard, &mut items).await {
+    match store.write_batch(&mut items).await {
         Ok(outcomes) => {
             for ((new, reply), outcome) in items.into_iter().zip(replies).zip(outcomes) {
                 // A caller that has gone away does not undo its create.

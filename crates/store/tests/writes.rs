@@ -345,3 +345,40 @@ async fn closing_drains_what_was_taken() {
         .get(0);
     assert_eq!(stored, answered);
 }
+
+/// Statements travel together with the transaction's begin and end; none may overtake the other on a connection that
+/// sees them for the first time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_connection_is_left_without_a_transaction() {
+    for keyed in [false, true] {
+        let mut config = sheaf_store::StoreConfig::new(sheaf_local::test_env().database_url);
+        config.max_connections_per_node = 1;
+        let store = sheaf_store::Store::connect(config).await.unwrap();
+        let tenant = tenant(&store).await;
+        let body = if keyed {
+            json!({"external_id": "e", "lines": [{"description": "d", "quantity": "1", "unit_price": "1"}]})
+        } else {
+            json!({"lines": [{"description": "d", "quantity": "1", "unit_price": "1"}]})
+        };
+        let new = simple(tenant, body);
+        let Created::New(created) = store.create_invoice(new).await.unwrap() else {
+            panic!("a replay")
+        };
+        // A snapshot of its own is refused inside a transaction that is still open.
+        let page = store
+            .list_invoices(tenant, &ListFilter::default(), None, 1)
+            .await
+            .unwrap();
+        assert_eq!(page.items[0].id, created.id);
+        // Nobody else would see what was not committed.
+        let found = raw()
+            .await
+            .query_one(
+                "select count(*) from invoices where tenant_id = $1 and id = $2",
+                &[&tenant.0, &created.id],
+            )
+            .await
+            .unwrap();
+        assert_eq!(found.get::<_, i64>(0), 1);
+    }
+}

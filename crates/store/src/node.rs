@@ -1,0 +1,153 @@
+//! One PostgreSQL node: a bounded pool of connections, and what is known of its health.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod, Runtime,
+    TimeoutType, Timeouts,
+};
+use tokio_postgres::{Config, NoTls};
+
+use crate::{StoreConfig, StoreError};
+
+/// Host and port of a PostgreSQL node.
+pub(crate) type NodeAddr = (String, u16);
+
+/// A node that refused a connection is not asked again for this long: its tenants get their answer at once, and a
+/// restarting node is not stormed.
+const DOWN_FOR: Duration = Duration::from_millis(500);
+
+/// A connection pool.
+pub(crate) struct Node {
+    pool: Pool,
+    started: Instant,
+    /// Milliseconds after `started` until which the node counts as down; 0: it does not.
+    down_until: AtomicU64,
+}
+
+impl Node {
+    pub(crate) fn new(base: &Config, (host, port): &NodeAddr, c: &StoreConfig) -> Self {
+        let manager = Manager::from_config(
+            node_config(base, host, *port, c.statement_timeout),
+            NoTls,
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        let timeouts = Timeouts {
+            wait: Some(c.acquire_timeout),
+            create: Some(c.acquire_timeout),
+            recycle: Some(c.acquire_timeout),
+        };
+        #[allow(clippy::expect_used)]
+        // Expect safety: the builder fails only when timeouts are set without a runtime.
+        let pool = Pool::builder(manager)
+            .max_size(c.max_connections_per_node)
+            .timeouts(timeouts)
+            // The connection used last has its plans and catalogs warm.
+            .queue_mode(QueueMode::Lifo)
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("a pool with a runtime");
+        Self {
+            pool,
+            started: Instant::now(),
+            down_until: AtomicU64::new(0),
+        }
+    }
+
+    /// A connection, within the acquire timeout; at once an error while the node counts as down.
+    pub(crate) async fn get(&self) -> Result<Object, StoreError> {
+        self.check()?;
+        self.pool.get().await.map_err(|error| {
+            match error {
+                PoolError::Backend(_)
+                | PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => {
+                    self.mark_down()
+                }
+                // A busy pool says nothing about the node.
+                _ => {}
+            }
+            error.into()
+        })
+    }
+
+    /// An error while the node counts as down.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if self.down_until.load(Ordering::Relaxed) > self.now() {
+            return Err(StoreError::Unavailable {
+                detail: "the node did not answer a moment ago".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn mark_down(&self) {
+        let until = self.now() + u64::try_from(DOWN_FOR.as_millis()).unwrap_or(u64::MAX);
+        self.down_until.store(until, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+/// A connection URL as a configuration.
+pub(crate) fn parse_url(url: &str) -> Result<Config, StoreError> {
+    // The error must not repeat the URL: it holds a password.
+    url.parse().map_err(|e| {
+        StoreError::Config(format!(
+            "SHEAF_DATABASE_URL is not a PostgreSQL connection URL: {e}"
+        ))
+    })
+}
+
+pub(crate) fn first_host(config: &Config) -> Result<NodeAddr, StoreError> {
+    match config.get_hosts().first() {
+        Some(tokio_postgres::config::Host::Tcp(host)) => Ok((
+            host.clone(),
+            config.get_ports().first().copied().unwrap_or(5432),
+        )),
+        _ => Err(StoreError::Config(
+            "SHEAF_DATABASE_URL must name a host: postgres://user:password@host:port/database"
+                .into(),
+        )),
+    }
+}
+
+fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration) -> Config {
+    // Writes go straight into shard tables (flush.rs). Without the extension this is a setting that nobody reads.
+    let direct = " -c citus.enable_manual_changes_to_shards=on";
+    let mut config = Config::new();
+    config
+        .host(host)
+        .port(port)
+        .application_name("sheaf")
+        .connect_timeout(Duration::from_secs(5));
+    config
+        .keepalives(true)
+        .keepalives_idle(Duration::from_secs(30));
+    // Bounds that the server keeps even if this process hangs: a statement, and a transaction that nobody drives.
+    // All our statements are index probes by key. Left alone, the planner prefers a scan while a partition is young, and
+    // a prepared statement keeps that plan when the partition has grown.
+    let ms = statement_timeout.as_millis();
+    config.options(format!(
+        "-c statement_timeout={ms} -c idle_in_transaction_session_timeout=60000 -c lock_timeout={ms} -c jit=off \
+         -c enable_seqscan=off{direct}"
+    ));
+    if let Some(user) = base.get_user() {
+        config.user(user);
+    }
+    if let Some(password) = base.get_password() {
+        config.password(password);
+    }
+    if let Some(dbname) = base.get_dbname() {
+        config.dbname(dbname);
+    }
+    config
+}
