@@ -357,6 +357,10 @@ fn settings(state: &State, install: &Install) -> Vec<String> {
             .map(str::to_owned),
         );
     }
+    // Newer minor versions load only decoders that are named, and a shard is split by Citus' own.
+    if state.citus && install.has_setting("output_plugin_libraries") {
+        settings.push("output_plugin_libraries=pgoutput,test_decoding,citus".to_owned());
+    }
     if install.stat_statements {
         libraries.push("pg_stat_statements");
     }
