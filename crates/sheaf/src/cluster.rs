@@ -235,15 +235,15 @@ async fn move_place(
 /// Says who comes along.
 fn say_company(place: &TenantPlace) {
     let company = match place.tenants - 1 {
-        0 => "is alone in".to_owned(),
-        1 => "shares with 1 other tenant".to_owned(),
+        0 => "no other tenant".to_owned(),
+        1 => "1 other tenant".to_owned(),
         others => format!(
-            "shares with {} other tenants",
+            "{} other tenants",
             HumanCount(u64::try_from(others).unwrap_or(0))
         ),
     };
     output::note(&format!(
-        "{} {company} shard group {} on {} ({}); the group moves as a whole",
+        "{} shares shard group {} on {} ({}) with {company}; the group moves as a whole",
         named(place),
         place.shard_id,
         place.node,

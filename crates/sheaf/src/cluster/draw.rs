@@ -31,7 +31,7 @@ pub(super) fn plan(plan: &Plan) -> String {
     if plan.moves.is_empty() {
         return "the cluster is in balance: there is nothing to move".to_owned();
     }
-    let bytes = plan.moves.iter().map(|one| one.bytes).sum();
+    let bytes = plan.moves.iter().filter_map(|one| one.bytes).sum();
     let mut out = format!(
         "{} shard groups would move, {}:",
         plan.moves.len(),
@@ -41,7 +41,7 @@ pub(super) fn plan(plan: &Plan) -> String {
         let (group, from, to) = (one.shard_id, &one.from, &one.to);
         out.push_str(&format!(
             "\n  {group}: {from} -> {to}, {}",
-            human(one.bytes)
+            one.bytes.map_or_else(|| "size unknown".to_owned(), human)
         ));
     }
     out

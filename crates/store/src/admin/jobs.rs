@@ -1,5 +1,7 @@
 //! Shards move: one by one, or as a background job of Citus.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sheaf_model::TenantId;
@@ -17,8 +19,8 @@ pub struct PlannedMove {
     pub from: NodeAddress,
     /// To here.
     pub to: NodeAddress,
-    /// Bytes of the whole group.
-    pub bytes: i64,
+    /// Bytes of the whole group, if the source answered.
+    pub bytes: Option<i64>,
 }
 
 /// What a rebalance would do.
@@ -120,17 +122,24 @@ impl ClusterAdmin {
             .query(sql::ADMIN_REBALANCE_PLAN, &[&false])
             .await
             .map_err(distributed("plan a rebalance"))?;
-        let moves = rows.iter().map(|row| {
-            Ok(PlannedMove {
+        let mut moves = Vec::with_capacity(rows.len());
+        for row in &rows {
+            moves.push(PlannedMove {
                 shard_id: row.get("shardid"),
                 from: NodeAddress::of_columns(row.get("sourcename"), row.get("sourceport"))?,
                 to: NodeAddress::of_columns(row.get("targetname"), row.get("targetport"))?,
-                bytes: row.get::<_, Option<i64>>("bytes").unwrap_or(0),
-            })
-        });
-        Ok(Plan {
-            moves: moves.collect::<Result<_>>()?,
-        })
+                bytes: None,
+            });
+        }
+        let sources: HashSet<&NodeAddress> = moves.iter().map(|one| &one.from).collect();
+        let sizes = self.group_sizes(sources.into_iter()).await;
+        for (one, row) in moves.iter_mut().zip(&rows) {
+            let hash: i32 = row.get("min_hash");
+            one.bytes = sizes
+                .get(&one.from)
+                .and_then(|sizes| sizes.get(&hash).copied());
+        }
+        Ok(Plan { moves })
     }
 
     /// Starts a rebalance as a background job of Citus, which outlives this session; `None` when all is in balance.
@@ -212,7 +221,10 @@ impl ClusterAdmin {
             .checked_sub(1)
             .ok_or(AdminError::NotDistributed)?;
         let group = &groups[index];
-        let bytes = self.group_bytes(group).await;
+        let sizes = self.group_sizes(std::iter::once(&group.node)).await;
+        let bytes = sizes
+            .get(&group.node)
+            .and_then(|sizes| sizes.get(&group.hash_min).copied());
         Ok(TenantPlace {
             tenant_id: tenant,
             name,

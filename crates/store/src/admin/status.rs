@@ -279,10 +279,16 @@ impl ClusterAdmin {
             .collect()
     }
 
-    /// Bytes of one group, if its node answers.
-    pub(super) async fn group_bytes(&self, group: &ShardGroup) -> Option<i64> {
-        let answer = ask(self.base.clone(), group.node.clone()).await.ok()?;
-        answer.bytes.get(&group.hash_min).copied()
+    /// Bytes of groups by their smallest hash, on those of the nodes that answer.
+    pub(super) async fn group_sizes(
+        &self,
+        nodes: impl Iterator<Item = &NodeAddress>,
+    ) -> HashMap<NodeAddress, HashMap<i32, i64>> {
+        let answers = self.ask(nodes).await;
+        answers
+            .into_iter()
+            .filter_map(|(node, answer)| Some((node, answer.ok()?.bytes)))
+            .collect()
     }
 
     async fn node_statuses(&self, groups: &[ShardGroup]) -> Result<Vec<NodeStatus>> {
