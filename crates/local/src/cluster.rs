@@ -2,60 +2,91 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
-use tokio_postgres::{Client, NoTls};
+use tokio::sync::watch;
 
 use crate::account::Launcher;
-use crate::datadir::State;
+use crate::datadir::{NodeState, State};
 use crate::error::{IoContext, LocalError, Result};
 use crate::install::Install;
-use crate::node::{Node, Spec};
-use crate::ports;
+use crate::node::{Node, Spec, Watcher};
+use crate::{ports, setup};
 
-const HOST: &str = "127.0.0.1";
-const DATABASE: &str = "sheaf";
-const USER: &str = "sheaf";
-/// Crash recovery after a kill may take its time.
-const READY: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(50);
+pub(crate) const HOST: &str = "127.0.0.1";
+pub(crate) const DATABASE: &str = "sheaf";
+pub(crate) const USER: &str = "sheaf";
+/// Children of a killed server hold its shared memory until they notice; a new one refuses to start before.
+const LINGER: Duration = Duration::from_secs(15);
+const LINGER_POLL: Duration = Duration::from_millis(100);
 
-/// Running nodes, the coordinator (or the only node) first.
+/// Nodes, the coordinator (or the only node) first.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    nodes: Vec<Node>,
+    slots: Mutex<Vec<Slot>>,
+    /// Counts up whenever a server ends.
+    ended: watch::Sender<u64>,
+    how: How,
+    /// One start, stop or kill by hand at a time.
+    by_hand: tokio::sync::Mutex<()>,
+}
+
+/// A node's place. It is empty while the node is down because somebody asked for that.
+#[derive(Debug)]
+struct Slot {
+    spec: Spec,
+    node: Option<Node>,
+}
+
+impl Slot {
+    fn running(node: Node) -> Self {
+        Self {
+            spec: node.watcher().spec.clone(),
+            node: Some(node),
+        }
+    }
+}
+
+/// How nodes are made and started.
+#[derive(Debug)]
+struct How {
+    data_dir: PathBuf,
+    install: Install,
+    launcher: Launcher,
+    settings: Vec<String>,
+    passfile: PathBuf,
+    password: String,
+    citus: bool,
 }
 
 impl Cluster {
     /// Starts every node of `state` below `data_dir`, making those that are not there yet, and brings them together.
     pub(crate) async fn start(data_dir: &Path, state: &State, install: &Install) -> Result<Self> {
-        let pg = data_dir.join("pg");
-        let launcher = Launcher::prepare(&pg)?;
-        let log = data_dir.join("log");
-        fs::create_dir_all(&log).at("create", &log)?;
-        let passfile = pg.join("passfile");
-        launcher.write_secret(
-            &passfile,
-            &format!("{HOST}:*:*:{USER}:{}\n", state.password),
-        )?;
-
-        let specs = specs(data_dir, state);
-        let first_password = pg.join("initdb-password");
-        launcher.write_secret(&first_password, &state.password)?;
-        let made = init_all(&specs, install, &launcher, &first_password).await;
-        fs::remove_file(&first_password).at("remove", &first_password)?;
-        made?;
-
-        let settings = settings(state, install);
-        let mut nodes = Vec::with_capacity(specs.len());
-        for spec in specs {
-            spec.stop_orphan().await?;
-            ports::check_free(spec.port, &format!("PostgreSQL node {}", spec.name))?;
-            nodes.push(spec.start(install, &launcher, &settings, &passfile)?);
+        let how = How::prepare(data_dir, state, install)?;
+        let specs: Vec<Spec> = specs(data_dir, state);
+        how.init(&specs).await?;
+        let cluster = Self {
+            slots: Mutex::new(Vec::with_capacity(specs.len())),
+            ended: watch::Sender::new(0),
+            how,
+            by_hand: tokio::sync::Mutex::new(()),
+        };
+        let mut watchers = Vec::with_capacity(specs.len());
+        for spec in &specs {
+            let node = cluster.launch(spec).await?;
+            watchers.push(node.watcher().clone());
+            cluster.slots().push(Slot::running(node));
         }
-        let cluster = Self { nodes };
-        cluster.set_up(state).await?;
+        for watcher in &watchers {
+            cluster.set_up(watcher).await?;
+        }
+        if let Some((coordinator, workers)) = specs.split_first()
+            && state.citus
+            && !state.introduced
+        {
+            setup::introduce(coordinator, workers, &cluster.how.password).await?;
+        }
         Ok(cluster)
     }
 
@@ -67,95 +98,190 @@ impl Cluster {
         Ok(())
     }
 
-    /// Resolves when a node ends.
-    pub(crate) async fn failed(&self) -> LocalError {
-        let mut watchers: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|node| Box::pin(node.exited()))
-            .collect();
-        std::future::poll_fn(move |context| {
-            for watcher in &mut watchers {
-                if let std::task::Poll::Ready(error) = watcher.as_mut().poll(context) {
-                    return std::task::Poll::Ready(error);
-                }
+    /// Makes and starts one more node, with database and extensions, in no cluster yet.
+    pub(crate) async fn add(&self, state: &NodeState) -> Result<()> {
+        let _one_at_a_time = self.by_hand.lock().await;
+        let spec = spec(&self.how.data_dir, state);
+        self.how.init(std::slice::from_ref(&spec)).await?;
+        let node = self.launch(&spec).await?;
+        self.set_up(node.watcher()).await?;
+        self.slots().push(Slot::running(node));
+        Ok(())
+    }
+
+    /// Kills a node as `kill -9` on its parent process does. Nothing happens if it is down.
+    pub(crate) async fn kill(&self, index: usize) -> Result<()> {
+        let _one_at_a_time = self.by_hand.lock().await;
+        match self.take(index)? {
+            Some(node) => node.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops one node in an orderly way. Nothing happens if it is down.
+    pub(crate) async fn stop_node(&self, index: usize) -> Result<()> {
+        let _one_at_a_time = self.by_hand.lock().await;
+        match self.take(index)? {
+            Some(node) => node.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts a node that was stopped or killed, and waits until it answers. Nothing happens if it runs.
+    pub(crate) async fn start_node(&self, index: usize) -> Result<()> {
+        let _one_at_a_time = self.by_hand.lock().await;
+        let spec = {
+            let mut slots = self.slots();
+            let slot = slot(&mut slots, index)?;
+            if slot.node.is_some() {
+                return Ok(());
             }
-            std::task::Poll::Pending
-        })
-        .await
+            slot.spec.clone()
+        };
+        let deadline = Instant::now() + LINGER;
+        let node = loop {
+            let node = self.launch(&spec).await?;
+            match setup::ready(node.watcher(), &self.how.password).await {
+                Ok(_) => break node,
+                Err(LocalError::Node { tail, .. })
+                    if tail.contains("shared memory block") && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(LINGER_POLL).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        slot(&mut self.slots(), index)?.node = Some(node);
+        Ok(())
+    }
+
+    /// Resolves when a node ends that nobody stopped or killed through us.
+    pub(crate) async fn failed(&self) -> LocalError {
+        let mut ended = self.ended.subscribe();
+        loop {
+            let error = self
+                .slots()
+                .iter()
+                .find_map(|slot| slot.node.as_ref()?.watcher().ended());
+            if let Some(error) = error {
+                return error;
+            }
+            // The sender lives as long as we do.
+            let _ = ended.changed().await;
+        }
     }
 
     /// Stops the coordinator first, so that it does not miss its workers.
     pub(crate) async fn stop(self) -> Result<()> {
+        let slots = self
+            .slots
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut result = Ok(());
-        for node in self.nodes {
+        for node in slots.into_iter().filter_map(|slot| slot.node) {
             result = result.and(node.stop().await);
         }
         result
     }
 
-    /// Database and extensions on every node, then the nodes' acquaintance. Everything here can run again.
-    async fn set_up(&self, state: &State) -> Result<()> {
-        for node in &self.nodes {
-            let maintenance = ready(node, &state.password).await?;
-            let exists = maintenance
-                .query_opt("select from pg_database where datname = $1", &[&DATABASE])
-                .await
-                .map_err(|error| setup_error(node, "look for the database", &error))?;
-            if exists.is_none() {
-                run(
-                    node,
-                    &maintenance,
-                    "create the database",
-                    &format!("create database {DATABASE}"),
-                )
-                .await?;
-            }
-            let client = connect(node, DATABASE, &state.password)
-                .await
-                .map_err(|error| setup_error(node, "connect to the database", &error))?;
-            if state.citus {
-                run(
-                    node,
-                    &client,
-                    "create the extension",
-                    "create extension if not exists citus",
-                )
-                .await?;
-            }
-        }
-        match self.nodes.split_first() {
-            Some((coordinator, workers)) if state.citus => {
-                introduce(coordinator, workers, &state.password).await
-            }
-            _ => Ok(()),
-        }
+    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a node out of supervision.
+    fn take(&self, index: usize) -> Result<Option<Node>> {
+        Ok(slot(&mut self.slots(), index)?.node.take())
+    }
+
+    async fn launch(&self, spec: &Spec) -> Result<Node> {
+        spec.stop_orphan().await?;
+        ports::check_free(spec.port, &format!("PostgreSQL node {}", spec.name))?;
+        let How {
+            install,
+            launcher,
+            settings,
+            passfile,
+            ..
+        } = &self.how;
+        let ended = self.ended.clone();
+        spec.clone()
+            .start(install, launcher, settings, passfile, ended)
+    }
+
+    /// Database and extensions, as soon as the node answers.
+    async fn set_up(&self, watcher: &Watcher) -> Result<()> {
+        let maintenance = setup::ready(watcher, &self.how.password).await?;
+        let extensions = [
+            ("citus", self.how.citus),
+            ("pg_stat_statements", self.how.install.stat_statements),
+        ];
+        let wanted: Vec<&str> = extensions
+            .into_iter()
+            .filter_map(|(name, wanted)| wanted.then_some(name))
+            .collect();
+        setup::database(&maintenance, &watcher.spec, &self.how.password, &wanted).await
     }
 }
 
-/// `postgres://` URLs of all nodes, the coordinator's (or the only node's) first.
-pub(crate) fn urls(state: &State) -> Vec<String> {
-    let url = |port| {
-        format!(
-            "postgres://{USER}:{}@{HOST}:{port}/{DATABASE}",
-            state.password
-        )
-    };
-    state.nodes.iter().map(|node| url(node.port)).collect()
+impl How {
+    fn prepare(data_dir: &Path, state: &State, install: &Install) -> Result<Self> {
+        let pg = data_dir.join("pg");
+        let launcher = Launcher::prepare(&pg)?;
+        let log = data_dir.join("log");
+        fs::create_dir_all(&log).at("create", &log)?;
+        let passfile = pg.join("passfile");
+        let password = state.password.clone();
+        launcher.write_secret(&passfile, &format!("{HOST}:*:*:{USER}:{password}\n"))?;
+        Ok(Self {
+            data_dir: data_dir.to_owned(),
+            install: install.clone(),
+            launcher,
+            settings: settings(state, install),
+            passfile,
+            password,
+            citus: state.citus,
+        })
+    }
+
+    /// Makes the nodes' data directories, where they are not there yet.
+    async fn init(&self, specs: &[Spec]) -> Result<()> {
+        let first_password = self.data_dir.join("pg").join("initdb-password");
+        self.launcher
+            .write_secret(&first_password, &self.password)?;
+        let made = init_all(specs, &self.install, &self.launcher, &first_password).await;
+        fs::remove_file(&first_password).at("remove", &first_password)?;
+        made
+    }
+}
+
+fn slot(slots: &mut [Slot], index: usize) -> Result<&mut Slot> {
+    let nodes = slots.len();
+    slots
+        .get_mut(index)
+        .ok_or(LocalError::NoSuchNode { index, nodes })
+}
+
+/// The `postgres://` URL of a node.
+pub(crate) fn url(state: &State, node: &NodeState) -> String {
+    let (password, port) = (&state.password, node.port);
+    format!("postgres://{USER}:{password}@{HOST}:{port}/{DATABASE}")
 }
 
 fn specs(data_dir: &Path, state: &State) -> Vec<Spec> {
-    let spec = |name: &str, port| Spec {
-        name: name.to_owned(),
-        port,
-        dir: data_dir.join("pg").join(name),
-        log: data_dir.join("log").join(format!("{name}.log")),
-    };
     state
         .nodes
         .iter()
-        .map(|node| spec(&node.name, node.port))
+        .map(|node| spec(data_dir, node))
         .collect()
+}
+
+fn spec(data_dir: &Path, NodeState { name, port }: &NodeState) -> Spec {
+    Spec {
+        name: name.clone(),
+        port: *port,
+        dir: data_dir.join("pg").join(name),
+        log: data_dir.join("log").join(format!("{name}.log")),
+    }
 }
 
 /// The nodes' directories are made at the same time: initdb mostly waits for the disk.
@@ -223,112 +349,21 @@ fn settings(state: &State, install: &Install) -> Vec<String> {
                 // A node's connections to itself look up the password under this name.
                 "citus.local_hostname=127.0.0.1",
                 "citus.enable_statistics_collection=off",
+                // `sheaf cluster status` shows who loads the cluster.
+                "citus.stat_tenants_track=all",
+                // A rebalance begins at once, not after five seconds.
+                "citus.background_task_queue_interval=1s",
             ]
             .map(str::to_owned),
         );
+    }
+    // Newer minor versions load only decoders that are named, and a shard is split by Citus' own.
+    if state.citus && install.has_setting("output_plugin_libraries") {
+        settings.push("output_plugin_libraries=pgoutput,test_decoding,citus".to_owned());
     }
     if install.stat_statements {
         libraries.push("pg_stat_statements");
     }
     settings.push(format!("shared_preload_libraries={}", libraries.join(",")));
     settings
-}
-
-/// Waits until the node answers; fails as soon as its process ends.
-async fn ready(node: &Node, password: &str) -> Result<Client> {
-    let deadline = Instant::now() + READY;
-    let answers = async {
-        loop {
-            match connect(node, "postgres", password).await {
-                Ok(client) => return Ok(client),
-                Err(error) if Instant::now() > deadline => {
-                    return Err(node.not_ready(&explain(&error)));
-                }
-                Err(_) => tokio::time::sleep(POLL).await,
-            }
-        }
-    };
-    tokio::select! {
-        client = answers => client,
-        error = node.exited() => Err(error),
-    }
-}
-
-async fn connect(
-    node: &Node,
-    database: &str,
-    password: &str,
-) -> std::result::Result<Client, tokio_postgres::Error> {
-    let mut config = tokio_postgres::Config::new();
-    config
-        .host(HOST)
-        .port(node.spec.port)
-        .user(USER)
-        .password(password)
-        .dbname(database);
-    config
-        .application_name("sheaf-local")
-        .connect_timeout(Duration::from_secs(5));
-    let (client, connection) = config.connect(NoTls).await?;
-    // The connection ends with its client; its errors come out of the client's calls.
-    tokio::spawn(connection);
-    Ok(client)
-}
-
-/// Tells the coordinator its own address and its workers'. Metadata reaches every worker, so that any node answers.
-async fn introduce(coordinator: &Node, workers: &[Node], password: &str) -> Result<()> {
-    let client = connect(coordinator, DATABASE, password)
-        .await
-        .map_err(|error| setup_error(coordinator, "connect to the database", &error))?;
-    let known = client
-        .query("select nodeport from pg_dist_node", &[])
-        .await
-        .map_err(|error| setup_error(coordinator, "list the nodes", &error))?;
-    let known: Vec<i32> = known.iter().map(|row| row.get(0)).collect();
-    let own = coordinator.spec.port;
-    if !known.contains(&i32::from(own)) {
-        let sql = format!("select citus_set_coordinator_host('{HOST}', {own})");
-        run(coordinator, &client, "name the coordinator", &sql).await?;
-    }
-    for worker in workers {
-        let port = worker.spec.port;
-        if !known.contains(&i32::from(port)) {
-            let sql = format!("select citus_add_node('{HOST}', {port})");
-            run(coordinator, &client, "add a worker", &sql).await?;
-        }
-    }
-    if !workers.is_empty() {
-        let sql =
-            format!("select citus_set_node_property('{HOST}', {own}, 'shouldhaveshards', false)");
-        run(
-            coordinator,
-            &client,
-            "keep shards off the coordinator",
-            &sql,
-        )
-        .await?;
-    }
-    Ok(())
-}
-
-async fn run(node: &Node, client: &Client, step: &'static str, sql: &str) -> Result<()> {
-    client
-        .batch_execute(sql)
-        .await
-        .map_err(|error| setup_error(node, step, &error))
-}
-
-fn setup_error(node: &Node, step: &'static str, error: &tokio_postgres::Error) -> LocalError {
-    LocalError::Setup {
-        node: node.spec.name.clone(),
-        step,
-        detail: explain(error),
-    }
-}
-
-/// The driver's own text is only "db error"; the reason is in its source.
-fn explain(error: &tokio_postgres::Error) -> String {
-    error
-        .as_db_error()
-        .map_or_else(|| error.to_string(), |db| db.message().to_owned())
 }

@@ -27,6 +27,9 @@ pub(crate) struct State {
     pub(crate) postgres: u32,
     /// The coordinator (or the only node) first.
     pub(crate) nodes: Vec<NodeState>,
+    /// Whether Citus was told about the first nodes. From then on the cluster's own commands say who is in it.
+    #[serde(default)]
+    pub(crate) introduced: bool,
     pub(crate) password: String,
     pub(crate) s3: S3State,
     /// Secrets of the program that runs here, by name.

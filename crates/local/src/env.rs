@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, HOST};
 use crate::datadir::{DataDir, NodeState, S3State, State, random_hex};
 use crate::error::{LocalError, Result};
 use crate::install::Install;
@@ -41,6 +41,19 @@ pub struct Options {
     pub s3_port: Option<u16>,
 }
 
+/// A worker that was added to a running environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// Its number for [`LocalEnv::kill_node`] and the like.
+    pub index: usize,
+    /// Address for `sheaf cluster add-node`.
+    pub host: &'static str,
+    /// Port for `sheaf cluster add-node`.
+    pub port: u16,
+    /// `postgres://` URL.
+    pub url: String,
+}
+
 /// A running local environment. Stop it with [`LocalEnv::stop`]; dropping it stops PostgreSQL without a checkpoint.
 #[derive(Debug)]
 pub struct LocalEnv {
@@ -50,6 +63,8 @@ pub struct LocalEnv {
     description: String,
     s3: S3Server,
     cluster: Cluster,
+    /// One worker is added at a time.
+    growing: tokio::sync::Mutex<()>,
     // Last: the lock is given back when all else is gone.
     data_dir: DataDir,
 }
@@ -70,7 +85,7 @@ impl LocalEnv {
             }
             data_dir.empty()?;
         }
-        let (state, install) = match data_dir.state()? {
+        let (mut state, install) = match data_dir.state()? {
             Some(state) => known(options, data_dir.path(), state, &installs)?,
             None => fresh(options, &installs)?,
         };
@@ -90,13 +105,22 @@ impl LocalEnv {
                 return Err(error);
             }
         };
+        if state.citus && !state.introduced {
+            state.introduced = true;
+            data_dir.save(&state)?;
+        }
         Ok(Self {
-            urls: cluster::urls(&state),
+            urls: state
+                .nodes
+                .iter()
+                .map(|node| cluster::url(&state, node))
+                .collect(),
             citus: state.citus,
             description: describe(&state, &install),
             state: Mutex::new(state),
             s3,
             cluster,
+            growing: tokio::sync::Mutex::new(()),
             data_dir,
         })
     }
@@ -107,7 +131,8 @@ impl LocalEnv {
         self.urls.first().map_or("", String::as_str)
     }
 
-    /// URLs of all nodes, the coordinator's (or the only node's) first.
+    /// URLs of the nodes that were there at the start, the coordinator's (or the only node's) first. A worker that is
+    /// added later brings its own.
     #[must_use]
     pub fn node_urls(&self) -> &[String] {
         &self.urls
@@ -119,7 +144,7 @@ impl LocalEnv {
         self.citus
     }
 
-    /// Number of Citus workers; 0 for a plain node.
+    /// Number of Citus workers at the start; 0 for a plain node.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.urls.len().saturating_sub(1)
@@ -179,7 +204,7 @@ impl LocalEnv {
     /// # Errors
     /// When it cannot be kept.
     pub fn secret(&self, name: &str) -> Result<String> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if let Some(secret) = state.secrets.get(name) {
             return Ok(secret.clone());
         }
@@ -189,7 +214,76 @@ impl LocalEnv {
         Ok(secret)
     }
 
-    /// Resolves when the environment breaks: a node ended, or the data directory was removed or replaced.
+    /// Starts one more PostgreSQL with the extension, in this data directory: a worker-to-be, which Citus does not know
+    /// before `sheaf cluster add-node`. It is there again at every later start.
+    ///
+    /// # Errors
+    /// A plain node, too many workers, or a node that does not come up.
+    pub async fn add_worker(&self) -> Result<Worker> {
+        let _one_at_a_time = self.growing.lock().await;
+        let index = {
+            let state = self.state();
+            if !state.citus {
+                let dir = self.data_dir.path().to_owned();
+                return Err(LocalError::PlainNode { dir });
+            }
+            state.nodes.len()
+        };
+        if index > MAX_WORKERS {
+            return Err(LocalError::TooManyWorkers {
+                wanted: index,
+                most: MAX_WORKERS,
+            });
+        }
+        let port = ports::pick(1)?.pop().ok_or(LocalError::NoFreePort)?;
+        let node = NodeState {
+            name: format!("worker-{index}"),
+            port,
+        };
+        self.cluster.add(&node).await?;
+        let mut state = self.state();
+        let url = cluster::url(&state, &node);
+        state.nodes.push(node);
+        self.data_dir.save(&state)?;
+        Ok(Worker {
+            index,
+            host: HOST,
+            port,
+            url,
+        })
+    }
+
+    /// Kills a node as `kill -9` on its parent process does: 0 is the coordinator (or the only node), workers follow.
+    /// That is no failure of the environment. Nothing happens if the node is down.
+    ///
+    /// # Errors
+    /// No such node.
+    pub async fn kill_node(&self, index: usize) -> Result<()> {
+        self.cluster.kill(index).await
+    }
+
+    /// Stops a node in an orderly way; else as [`LocalEnv::kill_node`].
+    ///
+    /// # Errors
+    /// No such node, or one that does not stop.
+    pub async fn stop_node(&self, index: usize) -> Result<()> {
+        self.cluster.stop_node(index).await
+    }
+
+    /// Starts a node that was stopped or killed, and waits until it answers. Nothing happens if it runs.
+    ///
+    /// # Errors
+    /// No such node, or one that does not come up.
+    pub async fn start_node(&self, index: usize) -> Result<()> {
+        self.cluster.start_node(index).await
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves when the environment breaks: a node ended that nobody stopped or killed through this value, or the data
+    /// directory was removed or replaced.
     pub async fn failed(&self) -> LocalError {
         tokio::select! {
             error = self.cluster.failed() => error,
@@ -244,6 +338,7 @@ fn fresh(options: &Options, installs: &[Install]) -> Result<(State, Install)> {
         citus: workers > 0,
         postgres: install.major,
         nodes,
+        introduced: false,
         password: random_hex(24)?,
         s3: S3State {
             port: options.s3_port.unwrap_or(s3_port),

@@ -72,6 +72,20 @@ pub enum LocalError {
         /// The limit.
         most: usize,
     },
+    /// A worker for what is no cluster.
+    #[error("{} is one plain node: workers need a Citus cluster, decided at its first start", dir.display())]
+    PlainNode {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// No node of this number.
+    #[error("there is no node {index}: the environment has {nodes}")]
+    NoSuchNode {
+        /// What was asked for.
+        index: usize,
+        /// How many there are.
+        nodes: usize,
+    },
     /// A port is in use by somebody else.
     #[error(
         "port {port} on 127.0.0.1, which {user} needs, is taken by another program: stop that program first"

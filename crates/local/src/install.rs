@@ -89,6 +89,15 @@ impl Install {
         })
     }
 
+    /// Whether the server has this setting: minor versions bring new ones.
+    pub(crate) fn has_setting(&self, name: &str) -> bool {
+        output(&self.program("postgres"), "--describe-config").is_some_and(|settings| {
+            settings
+                .lines()
+                .any(|line| line.split('\t').next() == Some(name))
+        })
+    }
+
     /// Full path of one of the installation's programs.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.bindir.join(name)

@@ -13,10 +13,11 @@ mod install;
 mod node;
 mod ports;
 mod s3;
+mod setup;
 mod test_env;
 mod throwaway;
 
-pub use env::{CitusMode, LocalEnv, Options};
+pub use env::{CitusMode, LocalEnv, Options, Worker};
 pub use error::{LocalError, Result};
 pub use install::Install;
 pub use s3::{OperationStats, REGION, RequestRecord, S3Server, S3Stats};

@@ -37,8 +37,14 @@ pub(crate) struct Spec {
 /// A running server, our direct child. Dropping it stops the server at once.
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) spec: Spec,
     pid: Pid,
+    watcher: Watcher,
+}
+
+/// Sees how a server ends, also from afar.
+#[derive(Debug, Clone)]
+pub(crate) struct Watcher {
+    pub(crate) spec: Spec,
     exit: watch::Receiver<Option<ExitStatus>>,
 }
 
@@ -93,13 +99,14 @@ impl Spec {
         })
     }
 
-    /// Starts the server. It is not ready yet when this returns.
+    /// Starts the server. It is not ready yet when this returns. `ended` counts up when the server has ended.
     pub(crate) fn start(
         self,
         install: &Install,
         launcher: &Launcher,
         settings: &[String],
         passfile: &Path,
+        ended: watch::Sender<u64>,
     ) -> Result<Node> {
         let log = open_log(&self.log)?;
         let errors = log.try_clone().at("open", &self.log)?;
@@ -130,11 +137,11 @@ impl Spec {
             let status = child.wait().await.unwrap_or_default();
             // Nobody listening is fine: the node was dropped.
             let _ = report.send(Some(status));
+            ended.send_modify(|count| *count = count.wrapping_add(1));
         });
         Ok(Node {
-            spec: self,
             pid,
-            exit,
+            watcher: Watcher { spec: self, exit },
         })
     }
 
@@ -183,50 +190,65 @@ impl Spec {
     }
 }
 
-impl Node {
+impl Watcher {
     /// Resolves when the server ends, for whatever reason.
     pub(crate) async fn exited(&self) -> LocalError {
         let mut exit = self.exit.clone();
         // The sender is never dropped before it has sent, unless the runtime ends: then nobody awaits this.
-        let status = exit
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|status| *status);
-        let what = status.map_or_else(
-            || "ended".to_owned(),
-            |status| format!("ended unexpectedly ({status})"),
-        );
-        self.spec.failure(what)
+        let _ = exit.wait_for(Option::is_some).await;
+        self.ended()
+            .unwrap_or_else(|| self.spec.failure("ended".to_owned()))
+    }
+
+    /// How the server ended, if it has.
+    pub(crate) fn ended(&self) -> Option<LocalError> {
+        let status = (*self.exit.borrow())?;
+        Some(self.spec.failure(format!("ended unexpectedly ({status})")))
     }
 
     /// What to report when the server does not get ready in time.
     pub(crate) fn not_ready(&self, detail: &str) -> LocalError {
         self.spec.failure(format!("did not get ready ({detail})"))
     }
+}
+
+impl Node {
+    pub(crate) fn watcher(&self) -> &Watcher {
+        &self.watcher
+    }
 
     /// Stops the server: fast first, then harder. Returns when it is gone.
     pub(crate) async fn stop(self) -> Result<()> {
-        let mut exit = self.exit.clone();
-        for (signal, patience) in [
+        self.end(&[
             (Signal::INT, FAST_SHUTDOWN),
             (Signal::QUIT, IMMEDIATE_SHUTDOWN),
             (Signal::KILL, IMMEDIATE_SHUTDOWN),
-        ] {
-            if !self.signal(signal)
-                || tokio::time::timeout(patience, exit.wait_for(Option::is_some))
+        ])
+        .await
+    }
+
+    /// Kills the server's parent process without warning. Its children go as soon as they look up from their work.
+    pub(crate) async fn kill(self) -> Result<()> {
+        self.end(&[(Signal::KILL, IMMEDIATE_SHUTDOWN)]).await
+    }
+
+    async fn end(self, signals: &[(Signal, Duration)]) -> Result<()> {
+        let mut exit = self.watcher.exit.clone();
+        for (signal, patience) in signals {
+            if !self.signal(*signal)
+                || tokio::time::timeout(*patience, exit.wait_for(Option::is_some))
                     .await
                     .is_ok()
             {
                 return Ok(());
             }
         }
-        Err(self.spec.failure("does not stop".to_owned()))
+        Err(self.watcher.spec.failure("does not stop".to_owned()))
     }
 
     /// Sends a signal unless the server has ended (its process id may be somebody else's by then).
     fn signal(&self, signal: Signal) -> bool {
-        self.exit.borrow().is_none() && kill_process(self.pid, signal).is_ok()
+        self.watcher.exit.borrow().is_none() && kill_process(self.pid, signal).is_ok()
     }
 }
 
@@ -238,7 +260,7 @@ impl Drop for Node {
         }
         let deadline = Instant::now() + IMMEDIATE_SHUTDOWN;
         // The runtime may not get to reap the child while we block here; the server removes its file when it ends.
-        while self.spec.dir.join(PID_FILE).exists() && Instant::now() < deadline {
+        while self.watcher.spec.dir.join(PID_FILE).exists() && Instant::now() < deadline {
             std::thread::sleep(POLL);
         }
     }

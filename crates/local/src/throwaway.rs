@@ -28,6 +28,14 @@ impl Throwaway {
     /// # Errors
     /// As [`LocalEnv::start`].
     pub async fn start(citus: CitusMode) -> Result<Self> {
+        Self::with_workers(citus, None).await
+    }
+
+    /// The same with a number of workers.
+    ///
+    /// # Errors
+    /// As [`LocalEnv::start`].
+    pub async fn with_workers(citus: CitusMode, workers: Option<usize>) -> Result<Self> {
         let parent = std::env::temp_dir();
         remove_stale(&parent).await;
         // Open to all, so that an unprivileged PostgreSQL gets through without capabilities.
@@ -40,6 +48,7 @@ impl Throwaway {
         let options = Options {
             data_dir: dir.path().join("data"),
             citus,
+            workers,
             ..Options::default()
         };
         Ok(Self {

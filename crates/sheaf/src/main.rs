@@ -4,6 +4,7 @@ mod archive;
 mod bar;
 mod cli;
 mod client;
+mod cluster;
 mod demo;
 mod envfile;
 mod error;
@@ -70,5 +71,6 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Archive(ArchiveCommand::Ls(args)) => Box::pin(archive::ls(&args)).await.map(done),
         Command::Archive(ArchiveCommand::Verify(args)) => Box::pin(archive::verify(&args)).await,
         Command::Archive(ArchiveCommand::Gc(args)) => Box::pin(archive::gc(&args)).await.map(done),
+        Command::Cluster(command) => Box::pin(cluster::run(command)).await,
     }
 }

@@ -3,6 +3,7 @@
 //! Every function names the tenant whose rows it touches; those that do not are the platform's own (tenants, keys,
 //! partitions, placements).
 
+mod admin;
 mod bulk;
 mod catalog;
 mod cluster;
@@ -38,6 +39,10 @@ use sheaf_model::TenantId;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+pub use admin::{
+    AddedNode, AdminError, Canceller, ClusterAdmin, ClusterStatus, Load, Move, NodeAddress,
+    NodeStatus, Plan, PlannedMove, Rebalance, ShardGroup, Skew, TenantLoad, TenantPlace,
+};
 pub use bulk::AtomicUpload;
 pub use config::{Route, StoreConfig};
 pub use error::{CreateError, StoreError};

@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod cluster;
 mod commands;
 mod data;
 mod kills;

@@ -1,0 +1,2 @@
+-- citus/admin/backend_pid
+select pg_backend_pid()

@@ -1,0 +1,2 @@
+-- citus/admin/create_extension
+create extension if not exists citus

@@ -1,0 +1,2 @@
+-- citus/admin/rebalance_stop
+select citus_rebalance_stop()

@@ -1,0 +1,2 @@
+-- citus/admin/should_have_shards
+select citus_set_node_property($1, $2, 'shouldhaveshards', $3)

@@ -1,0 +1,2 @@
+-- citus/admin/tenant
+select name, uuid_hash(id) as hash from tenants where id = $1

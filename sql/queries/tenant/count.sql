@@ -1,0 +1,2 @@
+-- tenant/count
+select count(*) as tenants from tenants
