@@ -4,6 +4,6 @@ select tenant_id, period, part, generation, object_key, state, min_id, max_id, i
        bytes, tail_offset, sha256, sums, schema_version, staged_at, published_at, superseded_at
 from archive_files
 where tenant_id = $1 and state = any($2)
-  and ($3::text is null or (period, part, generation) > ($3, $4, $5))
+  and (period, part, generation) > (coalesce($3, ''), coalesce($4, 0), coalesce($5, 0))
 order by period, part, generation
 limit $6

@@ -1,6 +1,7 @@
 -- invoice/list
 -- $1 tenant, $2 first id that is too late (the cursor), $3 limit; each further condition holds unless it is null.
--- Newest first: ids carry the date. 
+-- Newest first: ids carry the date. The cursor is a bound of the index even where the plan knows no parameters; with
+-- `$2 is null or ...` every page would read all pages before it.
 -- The placeholder takes for each key `and (metadata @> $n or metadata @> $n+1)`: the value as text, or as the scalar it reads as.
 select tenant_id, id, external_id, number, kind, status, currency, customer_id, customer_external_id, customer_name,
        customer_email, customer_tax_id, customer_address, customer_country, issue_date, due_date, subtotal,
@@ -8,7 +9,7 @@ select tenant_id, id, external_id, number, kind, status, currency, customer_id, 
        line_count, payment_count
 from invoices
 where tenant_id = $1
-  and ($2::uuid is null or id < $2)
+  and id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
   and ($4::text is null or status = $4)
   and ($5::text is null or kind = $5)
   and ($6::uuid is null or customer_id = $6)

@@ -1,0 +1,415 @@
+//! Every file of `sql/queries` is planned as it must be: for one shard, on its owner, by its key.
+//!
+//! A new file fails `every_query_file_has_a_class` until it is listed in [`class`].
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/explain.rs"]
+mod explain;
+mod support;
+
+use Class::{Apart, Insert, Platform, Point, Range};
+use explain::{
+    Home, explain, explain_analyze, index_conditions, pages, query_files, rows_removed, tasks,
+    with_member,
+};
+use serde_json::json;
+use sheaf_model::{TenantId, id};
+use sheaf_store::Store;
+use support::{raw, simple, store, tenant};
+use uuid::Uuid;
+
+/// What a query is, with literals for its parameters. In these `{name}` is a member of [`Sample`].
+enum Class {
+    /// A tenant's rows by key: one task on the owner, and each index is entered with this column.
+    Point(&'static str, &'static str),
+    /// Rows of a tenant that no key names: one task on the owner.
+    Range(&'static str),
+    /// Of the platform, in a reference table: any node answers from its own copy.
+    Platform(&'static str),
+    /// Goes into the tenant's shard by its name, on the owner: Citus plans nothing.
+    Insert,
+    /// Cannot be explained, or touches no table of a tenant; and why.
+    Apart(&'static str),
+}
+
+const COPY: &str = "COPY has no plan; it is routed by the writer";
+const DDL: &str = "DDL has no plan";
+const LOCK: &str = "a lock without a table";
+const SCHEMA: &str = "asks the node's own catalogs";
+
+fn class(name: &str) -> Option<Class> {
+    Some(match name {
+        "api_key/count" => Platform("{tenant}"),
+        "api_key/list" => Platform("{tenant}, 10"),
+        "api_key/create" => Platform("{uuid}, {tenant}, 'n', 'admin', 'p', '\\x00', now()"),
+        "api_key/find" => Platform("'\\x00'"),
+        "api_key/revoke" => Platform("{tenant}, {uuid}, now()"),
+        "tenant/create" => Platform("{uuid}, 'n', null, now()"),
+        "tenant/create_missing" => Platform("{uuid}, 'n', now()"),
+        "tenant/find_external_ids" => Platform("'{a,b}'"),
+        "tenant/get" => Platform("{tenant}"),
+        "tenant/list" | "tenant/page_ascending" => Platform("null, 10"),
+
+        "archive_file/before" => Range("{tenant}, {uuid}, 10"),
+        "archive_file/for_id" => Point("{tenant}, '1980-05', {file_id}", "period"),
+        "archive_file/forget" | "archive_file/mark_garbage" => {
+            Point("{tenant}, '1980-05', 0, 1", "period")
+        }
+        "archive_file/list" => Point(
+            "{tenant}, '{published,staged}', '1980-05', 0, 1, 10",
+            "period",
+        ),
+        "archive_file/next_generation" => Point("{tenant}, '1980-05', 0", "part"),
+        "archive_file/next_part" => Point("{tenant}, '1980-05'", "period"),
+        // A tenant has twelve files a year or some more: no index by year pays for itself.
+        "archive_file/of_years" => Range("{tenant}, '{1980,1981}'"),
+        "archive_file/publish" => Point(
+            "{tenant}, '1980-05', 0, 1, {uuid}, {uuid}, 1, 1, 1, 1, 1, 1, '\\x00', '{}', now()",
+            "period",
+        ),
+        "archive_file/stage" => Range("{tenant}, '1980-05', 7, 1, 1980, 'k', 1, now()"),
+
+        "customer/find_external_ids" => Point("{tenant}, {customer_keys}", "external_id"),
+        "customer/find_ids" => Point("{tenant}, {customer_ids}", "id"),
+        "event/get" => Point("{tenant}, {year}, {ids}", "subject_id"),
+        "idempotency/abandon" | "idempotency/get" => Point("{tenant}, 'key-7'", "key"),
+        "idempotency/begin" => Range("{tenant}, 'new', now(), now()"),
+        "idempotency/extend" => Point("{tenant}, 'key-7', now()", "key"),
+        "idempotency/find" => Point("{tenant}, '{key-7,key-8}'", "key"),
+        "idempotency/finish" => Point("{tenant}, 'key-7', '\\x00', 200::smallint, '\\x00'", "key"),
+        "idempotency/store" => {
+            Range("{tenant}, 'new', '\\x00', 200::smallint, null, '\\x00', now()")
+        }
+        "idempotency/sweep" => Range("{tenant}, now()"),
+        "invoice/find_external_ids" => Point("{tenant}, {year}, {external_ids}", "external_id"),
+        "invoice/find_ids" | "invoice/get" => Point("{tenant}, {year}, {ids}", "id"),
+        "invoice/find_numbers" => Point("{tenant}, {year}, {numbers}", "number"),
+        "invoice/list" => Point(
+            "{tenant}, {uuid}, 10, null, null, null, null, null, null, null",
+            "id",
+        ),
+        "line/get" | "payment/get" => Point("{tenant}, {year}, {ids}", "invoice_id"),
+
+        "tiering/count_unsettled" => Range("{tenant}, {uuid}"),
+        "tiering/delete_events" => Point("{tenant}, {year}, {ids}", "subject_id"),
+        "tiering/delete_invoice_lines" | "tiering/delete_payments" => {
+            Point("{tenant}, {year}, {ids}", "invoice_id")
+        }
+        "tiering/delete_invoices" | "tiering/lock_rows" => Point("{tenant}, {year}, {ids}", "id"),
+        "tiering/next_settled" => Range("{tenant}, {uuid}, {uuid}"),
+        "tiering/read_page" => Range("{tenant}, {year}, {uuid}, {uuid}, 10"),
+
+        "customer/copy" | "event/copy" | "idempotency/copy" | "invoice/copy" | "line/copy"
+        | "payment/copy" => Apart(COPY),
+        "customer/insert" | "event/insert" | "idempotency/insert" | "invoice/insert"
+        | "line/insert" | "payment/insert" => Insert,
+        "cluster/advisory_lock"
+        | "cluster/advisory_xact_lock"
+        | "cluster/hold_shards"
+        | "cluster/try_advisory_lock" => Apart(LOCK),
+        "cluster/has_citus"
+        | "cluster/has_history"
+        | "cluster/schema_version"
+        | "partition/list" => Apart(SCHEMA),
+        "partition/create" | "partition/drop" | "partition/lock" => Apart(DDL),
+        "partition/empty" => Apart("asks every shard, under the lock of a rare DROP"),
+        _ => return None,
+    })
+}
+
+/// A tenant with some hundreds of invoices over two years, archived files of 25 more, customers and idempotency keys.
+struct Sample {
+    tenant: TenantId,
+    /// Invoices of `year`.
+    ids: Vec<Uuid>,
+    year: i16,
+    customers: Vec<Uuid>,
+    home: Home,
+}
+
+const INVOICES: usize = 400;
+
+impl Sample {
+    async fn load(store: &Store) -> Self {
+        let tenant = tenant(store).await;
+        let one = |n: usize| {
+            simple(
+                tenant,
+                json!({
+                    "issue_date": format!("{}-{:02}-{:02}", 2024 + n % 2, 1 + n % 12, 1 + n % 28),
+                    "external_id": format!("e-{n}"),
+                    "number": format!("n-{n}"),
+                    "customer": {"external_id": format!("c-{}", n % 300), "name": "C"},
+                    "payments": [{"reference": "p", "amount": "10", "paid_on": "2025-03-02", "method": "card"}],
+                }),
+            )
+        };
+        let chunk: Vec<_> = (0..INVOICES).map(one).collect();
+        let mut ids: Vec<Uuid> = chunk.iter().map(|n| n.invoice.id).collect();
+        ids.retain(|i| id::year_of(*i) == 2025);
+        store.write_chunk(chunk).await.unwrap();
+        let client = raw().await;
+        client
+            .execute(
+                "insert into idempotency_keys (tenant_id, key, created_at)
+                 select $1, 'key-' || n, now() from generate_series(1, 300) n",
+                &[&tenant.0],
+            )
+            .await
+            .unwrap();
+        client
+            .execute(
+                "insert into archive_files (tenant_id, period, part, generation, year, object_key, state, min_id, max_id,
+                                            sha256, schema_version, staged_at)
+                 select $1, 1970 + n / 12 || '-' || lpad((1 + n % 12)::text, 2, '0'), 0, 1, 1970 + n / 12, 'k',
+                        'published', (lpad(to_hex(n), 8, '0') || '-0000-7000-8000-000000000000')::uuid,
+                        (lpad(to_hex(n), 8, '0') || '-0000-7000-8000-ffffffffffff')::uuid, '\\x00', 1, now()
+                 from generate_series(0, 299) n",
+                &[&tenant.0],
+            )
+            .await
+            .unwrap();
+        let customers = client
+            .query(
+                "select id from customers where tenant_id = $1 limit 3",
+                &[&tenant.0],
+            )
+            .await
+            .unwrap();
+        let home = Home::of(tenant).await;
+        home.analyze().await;
+        Self {
+            tenant,
+            ids,
+            year: 2025,
+            customers: customers.iter().map(|r| r.get(0)).collect(),
+            home,
+        }
+    }
+
+    /// Fills literals in.
+    fn params(&self, literals: &str) -> String {
+        let tenant = format!("'{}'", self.tenant.0);
+        // The n-th archived month has the ids that start with n.
+        let may_1980 = format!("'{:08x}-0000-7000-8000-000000000001'", 10 * 12 + 4);
+        literals
+            .replace("{tenant}", &tenant)
+            .replace("{uuid}", &format!("'{}'", self.ids[0]))
+            .replace("{file_id}", &may_1980)
+            .replace("{ids}", &array(&self.ids[..3]))
+            .replace("{year}", &self.year.to_string())
+            .replace("{customer_ids}", &array(&self.customers))
+            .replace("{customer_keys}", "'{c-1,c-2}'")
+            .replace("{external_ids}", "'{e-1,e-3}'")
+            .replace("{numbers}", "'{n-1,n-3}'")
+    }
+}
+
+fn array(ids: &[Uuid]) -> String {
+    let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+    format!("'{{{}}}'", ids.join(","))
+}
+
+/// A list with a metadata filter is a statement of its own.
+fn statements() -> Vec<(String, String, Class)> {
+    let mut all: Vec<_> = query_files()
+        .into_iter()
+        .filter_map(|(name, sql)| class(&name).map(|class| (name, sql, class)))
+        .collect();
+    let with_metadata = "  and (metadata @> $11 or metadata @> $12)\n";
+    for (name, sql, _) in &mut all {
+        if name == "invoice/list" {
+            *sql = sql.replace("{metadata}", "");
+        }
+    }
+    let list = query_files()["invoice/list"].replace("{metadata}", with_metadata);
+    let params = "{tenant}, null, 10, null, null, null, null, null, null, null, '{\"a\":1}', '{\"a\":\"1\"}'";
+    all.push(("invoice/list by metadata".into(), list, Range(params)));
+    all
+}
+
+#[test]
+fn every_query_file_has_a_class() {
+    let unknown: Vec<String> = query_files()
+        .into_keys()
+        .filter(|name| class(name).is_none())
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "tests/plans.rs does not say how these must be planned: {unknown:?}"
+    );
+    for (name, _, class) in statements() {
+        if let Apart(why) = class {
+            assert!(!why.is_empty(), "{name} is apart for no reason");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn citus_every_tenant_query_is_one_task_on_the_owner() {
+    let store = store().await;
+    let sample = Sample::load(&store).await;
+    let mut wrong = Vec::new();
+    let mut explained = 0;
+    for (name, sql, class) in statements() {
+        let (literals, of_tenant) = match class {
+            Point(literals, _) | Range(literals) => (literals, true),
+            Platform(literals) => (literals, false),
+            Insert | Apart(_) => continue,
+        };
+        explained += 1;
+        let params = sample.params(literals);
+        for (at, client) in [
+            ("coordinator", &sample.home.coordinator),
+            ("owner", &sample.home.owner),
+        ] {
+            // The first runs of a prepared statement are planned with their parameters, the later ones without.
+            for mode in ["force_generic_plan", "force_custom_plan"] {
+                client
+                    .batch_execute(&format!("set plan_cache_mode = {mode}"))
+                    .await
+                    .unwrap();
+                let plan = explain(client, &sql, &params).await;
+                let (count, nodes) = tasks(&plan);
+                let one = count == 1 && nodes.len() == 1;
+                if !one || (of_tenant && nodes[0] != sample.home.node) {
+                    wrong.push(format!(
+                        "{name} from the {at} ({mode}): {count} tasks on {nodes:?}\n{plan:#}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(explained > 45, "{explained}");
+    assert!(
+        wrong.is_empty(),
+        "the owner is {}\n{}",
+        sample.home.node,
+        wrong.join("\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn point_queries_enter_their_index_by_key_and_read_little_else() {
+    let store = store().await;
+    let sample = Sample::load(&store).await;
+    let mut wrong = Vec::new();
+    for (name, sql, class) in statements() {
+        let Point(literals, key) = class else {
+            continue;
+        };
+        let sql = sample.home.on_shards(&sql);
+        let params = sample.params(literals);
+        let plan = explain_analyze(&sample.home.owner, &sql, &params).await;
+        let conditions = index_conditions(&plan);
+        let by_key =
+            |c: &String| c.contains(&format!("({key} ")) || c.contains(&format!("ROW({key},"));
+        let by_key = !conditions.is_empty() && conditions.iter().all(by_key);
+        let removed = rows_removed(&plan);
+        if !by_key || removed > 5 {
+            wrong.push(format!(
+                "{name}: {removed} rows removed, index entered by {conditions:?} and not by {key}\n{plan:#}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The writer sends small batches straight into the shard. Citus must not be asked: planning is what costs.
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_inserts_name_the_shard_and_plan_nothing_else() {
+    let store = store().await;
+    let home = Home::of(tenant(&store).await).await;
+    for (name, sql, class) in statements() {
+        let Insert = class else { continue };
+        let table = match name.split_once('/').unwrap().0 {
+            "invoice" => "invoices",
+            "line" => "invoice_lines",
+            "payment" => "payments",
+            "event" => "events",
+            "customer" => "customers",
+            "idempotency" => "idempotency_keys",
+            other => panic!("which table is {other}?"),
+        };
+        assert!(sql.contains("{table}"), "{name} does not name its shard");
+        let sql = sql.replace("{table}", home.shard(table));
+        let last = (1..100)
+            .rev()
+            .find(|n| sql.contains(&format!("${n}")))
+            .unwrap();
+        let plan = explain(&home.owner, &sql, &vec!["null"; last].join(", ")).await;
+        assert_eq!(tasks(&plan).0, 0, "{name}: {plan:#}");
+        assert_eq!(
+            plan[0]["Plan"]["Node Type"], "ModifyTable",
+            "{name}: {plan:#}"
+        );
+        assert_eq!(
+            plan[0]["Plan"]["Relation Name"],
+            home.shard(table),
+            "{name}"
+        );
+    }
+}
+
+/// One tenant of many, with its thousands of invoices, looks one up by a value of its metadata.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_filters_use_their_index() {
+    let store = store().await;
+    let tenant = tenant(&store).await;
+    // A year of its own: other tests must not change the statistics.
+    let first = simple(tenant, json!({"issue_date": "2008-01-01"}));
+    store.write_chunk(vec![first]).await.unwrap();
+    let home = Home::of(tenant).await;
+    // Tenants of the same shard share 15,000 invoices with one that has 5,000.
+    let same_shard = if sheaf_local::test_env().citus {
+        "where get_shard_id_for_distribution_column('invoices', u) = get_shard_id_for_distribution_column('invoices', $1::uuid)"
+    } else {
+        ""
+    };
+    let fill = format!(
+        "insert into invoices (tenant_id, id, year, kind, status, currency, subtotal, discount_total, tax_total, total,
+                               amount_paid, amount_due, line_count, payment_count, metadata, version, created_at,
+                               modified_at)
+         select case when n % 4 = 0 then $1::uuid else others[1 + n % cardinality(others)] end,
+                ('011a' || lpad(to_hex(n), 8, '0') || '70008' || lpad(to_hex(n), 15, '0'))::uuid, 2008, 'invoice',
+                'issued', 'GBP', 0, 0, 0, 0, 0, 0, 0, 0,
+                jsonb_build_object('order_id', 'o' || n, 'source', 'shop', 'batch', n % 7), 1, now(), now()
+         from generate_series(1, 20000) n,
+              (select array_agg(u) as others from (select md5($1::uuid::text || k)::uuid as u from generate_series(1, 600) k) u
+               {same_shard}) o"
+    );
+    raw().await.execute(&fill, &[&tenant.0]).await.unwrap();
+    let shard = home.shard("invoices");
+    let vacuum = format!("vacuum (analyze) {shard}");
+    home.owner.batch_execute(&vacuum).await.unwrap();
+    let (_, sql, _) = statements()
+        .into_iter()
+        .find(|(name, ..)| name == "invoice/list by metadata")
+        .unwrap();
+    let value = "'{\"order_id\": \"o400\"}'";
+    let literals = format!(
+        "'{}', null, 21{}, {value}, {value}",
+        tenant.0,
+        ", null".repeat(7)
+    );
+    // The store does not keep this statement prepared: it is planned for the value.
+    let custom = "set plan_cache_mode = force_custom_plan";
+    home.owner.batch_execute(custom).await.unwrap();
+    let sql = home.on_shards(&sql);
+    let plan = explain_analyze(&home.owner, &sql, &literals).await;
+    let by_metadata = with_member(&plan, "Index Name").into_iter().any(|scan| {
+        let index = scan["Index Name"].as_str().unwrap();
+        index.starts_with("invoices_y2008_") && index.contains("metadata")
+    });
+    assert!(by_metadata, "{plan:#}");
+    assert_eq!(plan[0]["Plan"]["Actual Rows"], 1, "{plan:#}");
+    assert!(rows_removed(&plan) < 100, "{plan:#}");
+    // The tenant's own rows are spread over hundreds of pages.
+    assert!(pages(&plan) < 300, "{} pages: {plan:#}", pages(&plan));
+
+    // A value that all have: the newest ones are read, and no more.
+    let literals = literals.replace(value, "'{\"source\": \"shop\"}'");
+    let plan = explain_analyze(&home.owner, &sql, &literals).await;
+    assert_eq!(plan[0]["Plan"]["Actual Rows"], 21, "{plan:#}");
+    assert!(pages(&plan) < 300, "{} pages: {plan:#}", pages(&plan));
+}
