@@ -120,6 +120,17 @@ impl Api {
             .collect()
     }
 
+    /// New tenants, by the admin.
+    pub fn make_tenants(&self, count: usize) -> Vec<Tenant> {
+        let make = |number| {
+            let body = json!({"name": format!("tenant {number}")});
+            let answer = self.post(&self.admin_key, "/v1/tenants", &body);
+            assert_eq!(answer.status, 201, "{}", answer.json());
+            self.key_of(answer.json()["id"].as_str().unwrap())
+        };
+        (0..count).map(make).collect()
+    }
+
     fn key_of(&self, id: &str) -> Tenant {
         let body = json!({"name": "test", "role": "admin"});
         let answer = self.post(

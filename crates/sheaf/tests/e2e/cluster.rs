@@ -26,15 +26,19 @@ const TABLES: [&str; 6] = [
 ];
 
 /// A cluster and what runs beside it. Moves go through the binary, counts through every door there is.
-struct Rig {
-    runtime: Runtime,
-    local: LocalEnv,
-    env: Env,
-    place: Place,
+pub struct Rig {
+    pub runtime: Runtime,
+    pub local: LocalEnv,
+    pub env: Env,
+    pub place: Place,
 }
 
 impl Rig {
     fn start(citus: CitusMode, workers: usize) -> Self {
+        Self::start_with(citus, workers, SHARDS)
+    }
+
+    pub fn start_with(citus: CitusMode, workers: usize, shards: &str) -> Self {
         let place = Place::new();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -66,7 +70,7 @@ impl Rig {
             env,
             place,
         };
-        rig.run(&["migrate", "--shards", SHARDS]).json();
+        rig.run(&["migrate", "--shards", shards]).json();
         rig
     }
 
@@ -80,7 +84,7 @@ impl Rig {
         Done::of(&mut self.command(arguments))
     }
 
-    fn cluster(&self, arguments: &[&str]) -> Done {
+    pub fn cluster(&self, arguments: &[&str]) -> Done {
         self.run(&[&["cluster"], arguments].concat())
     }
 
@@ -88,7 +92,7 @@ impl Rig {
         self.cluster(&["status", "--json"]).json()
     }
 
-    fn serve(&mut self) -> Running {
+    pub fn serve(&mut self) -> Running {
         let arguments = ["serve", "--log-format", "json", "--listen", "127.0.0.1:0"];
         let serving = Running::start(&mut self.command(&arguments), &self.place, "serve");
         let address = wait_for("serve to listen", || {
@@ -127,7 +131,7 @@ fn node(status: &Value, port: &str) -> Value {
     nodes.iter().find(with_port).unwrap().clone()
 }
 
-fn port_of(url: &str) -> String {
+pub fn port_of(url: &str) -> String {
     url.rsplit(':')
         .next()
         .unwrap()
