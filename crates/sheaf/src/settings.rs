@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use sheaf_archive::{Archive, S3Config};
-use sheaf_store::{Store, StoreConfig};
+use sheaf_store::{Route, Store, StoreConfig};
 
 use crate::error::{Error, Result};
 use crate::units;
@@ -160,8 +160,11 @@ pub(crate) struct ServeSettings {
     #[arg(long, env = "SHEAF_MAX_CONNECTIONS_PER_NODE", default_value_t = 32, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4..=1000))]
     pub(crate) max_connections_per_node: usize,
-    /// Creates that may wait in one writer lane; one more is answered with 503
-    #[arg(long, env = "SHEAF_WRITE_QUEUE", default_value_t = 4096, value_name = "N",
+    /// The way of a tenant's statements: straight to its owner, or through the coordinator
+    #[arg(long, env = "SHEAF_ROUTE", value_enum, default_value_t)]
+    pub(crate) route: RouteSetting,
+    /// Creates that may wait for one node, a quarter of them of one tenant; one more is answered with 503
+    #[arg(long, env = "SHEAF_WRITE_QUEUE", default_value_t = 16_384, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(crate) write_queue: usize,
     /// HTTP connections that are open at once
@@ -181,9 +184,22 @@ impl ServeSettings {
         StoreConfig {
             max_connections_per_node: self.max_connections_per_node,
             write_queue: self.write_queue,
+            route: match self.route {
+                RouteSetting::Owner => Route::Owner,
+                RouteSetting::Coordinator => Route::Coordinator,
+            },
             ..StoreConfig::new(&self.database.database_url)
         }
     }
+}
+
+/// `SHEAF_ROUTE`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum RouteSetting {
+    #[default]
+    Owner,
+    /// For comparison, and where this process cannot reach the workers
+    Coordinator,
 }
 
 fn admin_key(text: &str) -> std::result::Result<String, String> {

@@ -17,6 +17,7 @@ mod load;
 mod main_job;
 mod parquet;
 mod process;
+mod statements;
 mod tiering_kills;
 mod under_load;
 mod up;

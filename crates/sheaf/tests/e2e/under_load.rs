@@ -18,7 +18,7 @@ const TENANTS: usize = 24;
 /// How long a new place of a tenant may stay unknown to the API.
 const ROUTES_FOLLOW: Duration = Duration::from_secs(5);
 
-fn connect(rig: &Rig, url: &str) -> Client {
+pub fn connect(rig: &Rig, url: &str) -> Client {
     rig.runtime.block_on(async {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         tokio::spawn(connection);
@@ -64,7 +64,7 @@ fn owners(rig: &Rig, tenants: &[Tenant]) -> Vec<String> {
 }
 
 /// Forgets what a node has run.
-fn forget_statements(rig: &Rig, url: &str) {
+pub fn forget_statements(rig: &Rig, url: &str) {
     let client = connect(rig, url);
     rig.runtime
         .block_on(client.batch_execute("select pg_stat_statements_reset()"))
@@ -100,7 +100,7 @@ fn who_works(
 
 #[test]
 fn citus_nothing_is_lost_while_the_cluster_grows_and_shards_move() {
-    let mut rig = Rig::start_with(CitusMode::Require, 1, "8");
+    let mut rig = Rig::start_with(CitusMode::Require, 1, "4");
     let mut serving = rig.serve();
     let api = Api::new(&rig.env);
     let tenants = api.make_tenants(TENANTS);
