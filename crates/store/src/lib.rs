@@ -3,6 +3,8 @@
 //! Every function names the tenant whose rows it touches; those that do not are the platform's own (tenants, keys,
 //! partitions, placements).
 
+#[doc(hidden)]
+pub mod bench;
 mod bulk;
 mod catalog;
 mod cluster;
