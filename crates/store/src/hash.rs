@@ -39,6 +39,13 @@ pub(crate) fn uuid_hash(id: Uuid) -> i32 {
     i32::from_ne_bytes(c.to_ne_bytes())
 }
 
+/// The index of the shard that a hash value belongs to, of shards that are sorted by their smallest value and cover all.
+pub(crate) fn shard_index<T>(shards: &[T], hash: i32, min_hash: impl Fn(&T) -> i32) -> usize {
+    shards
+        .partition_point(|shard| min_hash(shard) <= hash)
+        .saturating_sub(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

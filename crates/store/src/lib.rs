@@ -4,6 +4,8 @@
 //! partitions, placements).
 
 mod admin;
+#[doc(hidden)]
+pub mod bench;
 mod bulk;
 mod catalog;
 mod cluster;

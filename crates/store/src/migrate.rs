@@ -43,9 +43,13 @@ pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, S
         .execute(sql::CLUSTER_ADVISORY_LOCK, &[&MIGRATION_LOCK])
         .await?;
     let found = found_version(&client).await?;
-    let known = known_version();
-    if found > known {
-        return Err(StoreError::SchemaTooNew { found, known });
+    if found.known_to_us()? == Known::Newer {
+        // A newer binary has expanded the schema, and has done all that this one would.
+        let citus = has_citus(&client).await?;
+        return Ok(Migrated {
+            applied: Vec::new(),
+            citus,
+        });
     }
     let report = embedded::migrations::runner()
         .run_async(&mut client)
@@ -56,10 +60,7 @@ pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, S
         .iter()
         .map(|m| m.version())
         .collect();
-    let citus = client
-        .query_opt(sql::CLUSTER_HAS_CITUS, &[])
-        .await?
-        .is_some();
+    let citus = has_citus(&client).await?;
     if citus {
         distribute(&client, shard_count).await?;
     }
@@ -72,28 +73,71 @@ pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, S
     Ok(Migrated { applied, citus })
 }
 
-/// Refuses a database that this binary does not fit.
+/// Refuses a database that this binary does not fit. One that a newer binary has only expanded fits.
 pub(crate) async fn check_version(client: &Client) -> Result<(), StoreError> {
-    let (found, known) = (found_version(client).await?, known_version());
-    match found.cmp(&known) {
-        std::cmp::Ordering::Greater => Err(StoreError::SchemaTooNew { found, known }),
-        std::cmp::Ordering::Less => Err(StoreError::SchemaTooOld { found, known }),
-        std::cmp::Ordering::Equal => Ok(()),
+    let version = found_version(client).await?;
+    match version.known_to_us()? {
+        Known::Older => Err(StoreError::SchemaTooOld {
+            found: version.newest,
+            known: known_version(),
+        }),
+        Known::Same | Known::Newer => Ok(()),
     }
 }
 
-async fn found_version(client: &Client) -> Result<i32, StoreError> {
+/// The schema of a database.
+struct Version {
+    newest: i32,
+    /// The newest migration that a binary must know to live with it (`sql/README.md`).
+    binding: i32,
+}
+
+#[derive(PartialEq, Eq)]
+enum Known {
+    Older,
+    Same,
+    /// By expand steps only.
+    Newer,
+}
+
+impl Version {
+    fn known_to_us(&self) -> Result<Known, StoreError> {
+        let known = known_version();
+        if self.binding > known {
+            return Err(StoreError::SchemaTooNew {
+                found: self.binding,
+                known,
+            });
+        }
+        Ok(match self.newest.cmp(&known) {
+            std::cmp::Ordering::Less => Known::Older,
+            std::cmp::Ordering::Equal => Known::Same,
+            std::cmp::Ordering::Greater => Known::Newer,
+        })
+    }
+}
+
+async fn found_version(client: &Client) -> Result<Version, StoreError> {
     let exists: bool = client
         .query_one(sql::CLUSTER_HAS_HISTORY, &[])
         .await?
         .get(0);
     if !exists {
-        return Ok(0);
+        return Ok(Version {
+            newest: 0,
+            binding: 0,
+        });
     }
-    Ok(client
-        .query_one(sql::CLUSTER_SCHEMA_VERSION, &[])
-        .await?
-        .get(0))
+    let row = client.query_one(sql::CLUSTER_SCHEMA_VERSION, &[]).await?;
+    Ok(Version {
+        newest: row.get(0),
+        binding: row.get(1),
+    })
+}
+
+async fn has_citus(client: &Client) -> Result<bool, StoreError> {
+    let row = client.query_opt(sql::CLUSTER_HAS_CITUS, &[]).await?;
+    Ok(row.is_some())
 }
 
 async fn distribute(client: &Client, shard_count: u32) -> Result<(), StoreError> {
