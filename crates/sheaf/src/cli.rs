@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// Run everything on this machine, in the foreground: PostgreSQL (with Citus where it is installed), S3, the API
     ///
     /// When ready, writes `<data-dir>/env`, which the other commands' settings can be sourced from, and prints the
-    /// same. Ctrl-C stops everything; the data stays.
+    /// same. Ctrl-C stops everything; the data stays. SIGUSR1 starts one more Citus worker, for `sheaf cluster add-node`.
     Up(UpArgs),
     /// Serve the HTTP API, from SHEAF_* settings
     Serve(Box<ServeSettings>),

@@ -1,14 +1,17 @@
 //! `sheaf up`: everything on this machine, in the foreground.
 
+use std::convert::Infallible;
+
 use sheaf_api::ApiConfig;
 use sheaf_archive::S3Config;
 use sheaf_local::{LocalEnv, Options};
 use sheaf_store::StoreConfig;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::UpArgs;
 use crate::demo::{self, Demo};
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
 use crate::migrate::DEFAULT_SHARDS;
 use crate::serve::{self, Parts, Server};
 use crate::signals::Stop;
@@ -57,6 +60,7 @@ async fn run_in(local: &LocalEnv, listener: TcpListener, url: &str, stop: &mut S
     let outcome = tokio::select! {
         outcome = Box::pin(announce_and_wait(local, &mut server, url, &admin_key)) => outcome,
         error = local.failed() => Err(error.into()),
+        never = grow(local) => match never? {},
         () = stop.requested() => Ok(()),
     };
     if outcome.is_ok() {
@@ -80,6 +84,23 @@ async fn start(local: &LocalEnv, listener: TcpListener, admin_key: &str) -> Resu
         tiering: None,
     };
     Server::start(listener, parts).await
+}
+
+/// SIGUSR1 starts one more worker, for `sheaf cluster add-node`: growing can be tried on one machine.
+async fn grow(local: &LocalEnv) -> Result<Infallible> {
+    let mut asked = signal(SignalKind::user_defined1()).doing(|| "listen to signals".to_owned())?;
+    loop {
+        if asked.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+        match local.add_worker().await {
+            Ok(worker) => output::note(&format!(
+                "a worker is up; `sheaf cluster add-node {} {}` lets it in, then `sheaf cluster rebalance` gives it shards",
+                worker.host, worker.port
+            )),
+            Err(error) => output::note(&format!("no worker was added: {error}")),
+        }
+    }
 }
 
 /// Says how to reach the server, then waits for it to break.

@@ -115,7 +115,7 @@ fn groups(out: &mut String, groups: &[ShardGroup]) {
     shown.sort_by_key(|group| (group.node.to_string(), group.hash_min));
     let width = width(shown.iter().map(|group| group.node.to_string()));
     out.push_str(&format!(
-        "\n{:<11}  {:<width$}  {:<23}  {:>8}  {:>10}\n",
+        "\n{:<11}  {:<width$}  {:<24}  {:>8}  {:>10}\n",
         "SHARD GROUP", "NODE", "HASHES", "TENANTS", "SIZE"
     ));
     let most = groups.iter().filter_map(|group| group.bytes).max();
@@ -126,7 +126,7 @@ fn groups(out: &mut String, groups: &[ShardGroup]) {
             format!("{}..{}", group.hash_min, group.hash_max)
         };
         out.push_str(&format!(
-            "{:<11}  {:<width$}  {hashes:<23}  {:>8}  {}\n",
+            "{:<11}  {:<width$}  {hashes:<24}  {:>8}  {}\n",
             group.shard_id,
             group.node.to_string(),
             count(group.tenants),

@@ -116,7 +116,7 @@ impl Skew {
 pub struct Load {
     /// Whether any node that answered is counting.
     pub tracking: bool,
-    /// The ten busiest, by Citus' own score.
+    /// The ten busiest, by CPU time.
     pub tenants: Vec<TenantLoad>,
 }
 
@@ -135,8 +135,6 @@ pub struct TenantLoad {
     pub reads: i64,
     /// Milliseconds of CPU.
     pub cpu_ms: i64,
-    /// Citus' own: recent statements weigh more.
-    pub score: i64,
 }
 
 /// What a node says of itself.
@@ -181,7 +179,7 @@ impl ClusterAdmin {
             }
         }
         load.tenants
-            .sort_by_key(|tenant| std::cmp::Reverse(tenant.score));
+            .sort_by_key(|tenant| std::cmp::Reverse((tenant.cpu_ms, tenant.queries)));
         load.tenants.truncate(TOP);
         self.name_tenants(&mut load.tenants).await?;
         let with_shards = nodes.iter().filter(|status| status.should_have_shards);
@@ -393,7 +391,6 @@ async fn read_answer(client: &Client, node: &NodeAddress) -> Result<Answer> {
         queries: row.get("queries"),
         reads: row.get("reads"),
         cpu_ms: row.get("cpu_ms"),
-        score: row.get("score"),
     });
     Ok(Answer {
         bytes: sizes
