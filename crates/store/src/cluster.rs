@@ -151,8 +151,7 @@ impl Cluster {
     pub(crate) fn shard_of(&self, tenant: TenantId) -> Arc<Shard> {
         let hash = hash::uuid_hash(tenant.0);
         let shards = self.shards();
-        let after = shards.partition_point(|s| s.min_hash <= hash);
-        Arc::clone(&shards[after.saturating_sub(1)])
+        Arc::clone(&shards[hash::shard_index(&shards, hash, |s| s.min_hash)])
     }
 
     /// The shard of each item.

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod, Runtime,
-    TimeoutType, Timeouts,
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod,
+    Runtime, TimeoutType, Timeouts,
 };
 use tokio_postgres::{Config, NoTls};
 
@@ -17,6 +17,10 @@ pub(crate) type NodeAddr = (String, u16);
 /// A node that refused a connection is not asked again for this long: its tenants get their answer at once, and a
 /// restarting node is not stormed.
 const DOWN_FOR: Duration = Duration::from_millis(500);
+
+/// A connection ends after this time, and its plans with it. Citus keeps a plan for the life of a connection, also one
+/// that was made while a partition was young (docs/decisions/0010-index-of-metadata.md).
+const MAX_AGE: Duration = Duration::from_mins(2);
 
 /// A connection pool.
 pub(crate) struct Node {
@@ -48,6 +52,13 @@ impl Node {
             // The connection used last has its plans and catalogs warm.
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
+            .pre_recycle(Hook::sync_fn(|_, metrics| {
+                if metrics.age() < MAX_AGE {
+                    Ok(())
+                } else {
+                    Err(HookError::message("its plans are old"))
+                }
+            }))
             .build()
             .expect("a pool with a runtime");
         Self {
@@ -134,11 +145,12 @@ fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration
         .keepalives_idle(Duration::from_secs(30));
     // Bounds that the server keeps even if this process hangs: a statement, and a transaction that nobody drives.
     // All our statements are index probes by key. Left alone, the planner prefers a scan while a partition is young, and
-    // a prepared statement keeps that plan when the partition has grown.
+    // a prepared statement keeps that plan when the partition has grown; and it reads all of a small tenant rather than
+    // probe for each key (docs/decisions/0010-index-of-metadata.md).
     let ms = statement_timeout.as_millis();
     config.options(format!(
         "-c statement_timeout={ms} -c idle_in_transaction_session_timeout=60000 -c lock_timeout={ms} -c jit=off \
-         -c enable_seqscan=off{direct}"
+         -c enable_seqscan=off -c cpu_tuple_cost=100{direct}"
     ));
     if let Some(user) = base.get_user() {
         config.user(user);
