@@ -118,6 +118,9 @@ async fn drain_node(args: &DrainNodeArgs) -> Result<ExitCode> {
             "a rebalance is running (job {job}): wait for it, or stop it by `sheaf cluster rebalance --stop`"
         )));
     }
+    if args.remove {
+        admin.check_removable(&node).await?;
+    }
     admin.mark_for_drain(&node).await?;
     let mut stop = Stop::new()?;
     let job = admin.start_rebalance(true).await?;

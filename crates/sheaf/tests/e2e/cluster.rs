@@ -164,6 +164,9 @@ fn citus_a_cluster_grows_moves_and_shrinks() {
     let first = port_of(&rig.local.node_urls()[1]);
     let last = rig.cluster(&["drain-node", "127.0.0.1", &first]);
     last.assert_sentence(&[&first, "last node", "shards"]);
+    let coordinator = port_of(rig.local.database_url());
+    rig.cluster(&["drain-node", "127.0.0.1", &coordinator, "--remove"])
+        .assert_sentence(&[&coordinator, "is the coordinator"]);
 
     // A second worker.
     let second = grow(&rig);

@@ -133,6 +133,26 @@ impl ClusterAdmin {
         self.should_have_shards(node, false).await
     }
 
+    /// Refuses the coordinator, which can be emptied but not done without.
+    ///
+    /// # Errors
+    /// The coordinator.
+    pub async fn check_removable(&self, node: &NodeAddress) -> Result<()> {
+        let rows = self
+            .client
+            .query(sql::ADMIN_NODES, &[])
+            .await
+            .map_err(failed("list the nodes"))?;
+        for row in rows.iter().filter(|row| row.get("coordinator")) {
+            if NodeAddress::of_columns(row.get("nodename"), row.get("nodeport"))? == *node {
+                return Err(AdminError::Refused(format!(
+                    "{node} is the coordinator: it can be drained, but not removed"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes an empty node out of the cluster.
     ///
     /// # Errors
