@@ -39,6 +39,8 @@ pub const MAX_CONNECTIONS: usize = 10_000;
 pub struct Prepared {
     /// Index of its tenant.
     pub tenant: u32,
+    /// What it counts as in [`Outcome::classes`]; 0 unless [`Prepared::classify`] says otherwise.
+    class: u8,
     method: Method,
     uri: Uri,
     credential: HeaderValue,
@@ -62,6 +64,7 @@ impl Prepared {
             let tenant = generator.write(Form::Tenant, &mut body);
             prepared.push(Self {
                 tenant,
+                class: 0,
                 method: Method::POST,
                 uri: Uri::from_static("/v1/invoices"),
                 credential: key_of(&keys, tenant)?,
@@ -81,6 +84,7 @@ impl Prepared {
             let uri = format!("/v1/invoices/{id}").parse();
             Ok(Self {
                 tenant,
+                class: 0,
                 method: Method::GET,
                 uri: uri.map_err(|_| HttpError::Answer(format!("no path for {id}")))?,
                 credential: key_of(&keys, tenant)?,
@@ -88,6 +92,13 @@ impl Prepared {
             })
         };
         invoices.iter().map(read).collect()
+    }
+
+    /// Puts every request into a class by the index of its tenant, such as the hot one and the others.
+    pub fn classify(requests: &mut [Self], class: impl Fn(u32) -> u8) {
+        for request in requests {
+            request.class = class(request.tenant);
+        }
     }
 
     fn request(&self, host: &HeaderValue) -> Request<Full<Bytes>> {
@@ -135,6 +146,33 @@ pub struct Plan {
     pub requests: Vec<Prepared>,
 }
 
+/// Latencies of one class of requests in the measured time.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Latency {
+    /// Answers.
+    pub answers: u64,
+    /// Median, milliseconds.
+    pub p50_ms: f64,
+    /// 99th percentile, milliseconds.
+    pub p99_ms: f64,
+    /// Longest, milliseconds.
+    pub max_ms: f64,
+}
+
+impl Latency {
+    // Latencies are measurements, not money.
+    #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
+    fn of(micros: &Histogram<u64>) -> Self {
+        let ms = |micros: u64| micros as f64 / 1_000.0;
+        Self {
+            answers: micros.len(),
+            p50_ms: ms(micros.value_at_quantile(0.5)),
+            p99_ms: ms(micros.value_at_quantile(0.99)),
+            max_ms: ms(micros.max()),
+        }
+    }
+}
+
 /// What a run found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Outcome {
@@ -150,6 +188,8 @@ pub struct Outcome {
     pub p999_ms: f64,
     /// Longest, milliseconds.
     pub max_ms: f64,
+    /// The same by class of request ([`Prepared::classify`]); classes without an answer are absent.
+    pub classes: BTreeMap<u8, Latency>,
     /// Answers by status, of the whole run with its warm-up.
     pub statuses: BTreeMap<u16, u64>,
     /// Connections that broke under a request, or could not be opened.
@@ -171,7 +211,10 @@ struct Run {
 }
 
 struct Tally {
+    /// Of a new class, to be cloned: making one can fail, and a run must not.
+    empty: Histogram<u64>,
     latencies: Histogram<u64>,
+    classes: BTreeMap<u8, Histogram<u64>>,
     succeeded: u64,
     sent: u64,
     answered: u64,
@@ -197,6 +240,9 @@ pub async fn run(plan: Plan) -> Result<Outcome, HttpError> {
         connections.push(Connection::open(&plan.server).await?);
     }
     let host = HeaderValue::try_from(plan.server.authority());
+    // Three digits; the bounds are valid ones.
+    let empty = Histogram::new_with_max(LONGEST_MICROS, 3)
+        .map_err(|error| HttpError::Answer(error.to_string()))?;
     let measured_from = Instant::now() + plan.warmup;
     let run = Rc::new(Run {
         host: host.map_err(|error| HttpError::Answer(error.to_string()))?,
@@ -204,9 +250,9 @@ pub async fn run(plan: Plan) -> Result<Outcome, HttpError> {
         end: measured_from + plan.duration,
         plan,
         tally: RefCell::new(Tally {
-            // Three digits; the bounds are valid ones.
-            latencies: Histogram::new_with_max(LONGEST_MICROS, 3)
-                .map_err(|error| HttpError::Answer(error.to_string()))?,
+            latencies: empty.clone(),
+            classes: BTreeMap::new(),
+            empty,
             succeeded: 0,
             sent: 0,
             answered: 0,
@@ -259,7 +305,7 @@ impl Run {
             next += 1;
             self.tally.borrow_mut().sent += 1;
             match open.exchange(prepared.request(&self.host), |_| ()).await {
-                Ok(head) => self.note(prepared.tenant, intended, &head),
+                Ok(head) => self.note(prepared, intended, &head),
                 Err(_) => {
                     let mut tally = self.tally.borrow_mut();
                     tally.lost += 1;
@@ -270,9 +316,9 @@ impl Run {
         }
     }
 
-    fn note(&self, tenant: u32, intended: Instant, head: &Response<()>) {
+    fn note(&self, request: &Prepared, intended: Instant, head: &Response<()>) {
         let now = Instant::now();
-        let mut tally = self.tally.borrow_mut();
+        let tally = &mut *self.tally.borrow_mut();
         tally.answered += 1;
         *tally.statuses.entry(head.status().as_u16()).or_default() += 1;
         if head.status() == StatusCode::CREATED {
@@ -281,11 +327,15 @@ impl Run {
                 .get(LOCATION)
                 .and_then(|path| path.to_str().ok())
                 .and_then(id_in);
-            tally.created.extend(id.map(|id| (tenant, id)));
+            tally.created.extend(id.map(|id| (request.tenant, id)));
         }
         if now >= self.measured_from && now < self.end {
             let micros = u64::try_from((now - intended).as_micros()).unwrap_or(LONGEST_MICROS);
             tally.latencies.saturating_record(micros);
+            let class = tally.classes.entry(request.class);
+            class
+                .or_insert_with(|| tally.empty.clone())
+                .saturating_record(micros);
             tally.succeeded += u64::from(head.status().is_success());
         }
     }
@@ -303,6 +353,11 @@ impl Run {
             p99_ms: ms(0.99),
             p999_ms: ms(0.999),
             max_ms: tally.latencies.max() as f64 / 1_000.0,
+            classes: tally
+                .classes
+                .iter()
+                .map(|(class, micros)| (*class, Latency::of(micros)))
+                .collect(),
             broken: tally.broken,
             unanswered: tally.sent.saturating_sub(tally.answered + tally.lost),
             statuses: std::mem::take(&mut tally.statuses),

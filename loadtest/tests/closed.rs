@@ -110,6 +110,26 @@ async fn every_answered_create_is_recorded_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn latencies_are_kept_by_class() {
+    let (server, _) = start(Duration::from_millis(2)).await;
+    let mut plan = plan(server, 8);
+    Prepared::classify(&mut plan.requests, |tenant| u8::from(tenant > 0));
+    let hot = plan.requests.iter().filter(|r| r.tenant == 0).count();
+    assert!(hot > 0 && hot < plan.requests.len() / 2);
+    let outcome = closed::run(plan).await.unwrap();
+    let [hot, others] = [0, 1].map(|class| outcome.classes[&class]);
+    assert_eq!(outcome.classes.len(), 2);
+    assert!(hot.answers > 0 && others.answers > hot.answers);
+    // Every measured answer is in one class; those of the warm-up and after the end are in none.
+    let answers: u64 = outcome.statuses.values().sum();
+    assert!(hot.answers + others.answers < answers);
+    for class in [hot, others] {
+        assert!(2.0 <= class.p50_ms && class.p50_ms <= class.p99_ms);
+        assert!(class.p99_ms <= outcome.max_ms * 1.001, "{class:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_closed_loop_waits_for_its_answers() {
     let (server, _) = start(Duration::from_millis(20)).await;
     let outcome = closed::run(plan(server, 4)).await.unwrap();

@@ -61,7 +61,7 @@ pub(crate) async fn fill(bench: &Bench) -> Result<(), Failure> {
 }
 
 /// Writes the file to upload, unless this run has it already.
-fn generate(bench: &Bench) -> Result<PathBuf, Failure> {
+pub(crate) fn generate(bench: &Bench) -> Result<PathBuf, Failure> {
     let path = bench.dir.join("upload.ndjson");
     if path.is_file() {
         return Ok(path);
@@ -80,7 +80,7 @@ fn generate(bench: &Bench) -> Result<PathBuf, Failure> {
 }
 
 /// Invoices per second of one upload over HTTP, as one client sees it.
-async fn ingest(bench: &Bench, upload: &Path) -> Result<f64, Failure> {
+pub(crate) async fn ingest(bench: &Bench, upload: &Path) -> Result<f64, Failure> {
     let mut connection = Connection::open(&Server::parse(bench.serve.url())?).await?;
     let start = Instant::now();
     let body = file(upload).await?;

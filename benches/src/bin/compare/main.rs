@@ -3,11 +3,14 @@
 //! Prints a table, and writes `target/bench/compare.json`. The peers write and read the same rows in the same tables,
 //! with prepared statements, all indexes and fsync on.
 
+mod cpu;
 mod creates;
 mod ingest;
 mod peer;
 mod reads;
 mod server;
+mod skew;
+mod workers;
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -53,6 +56,8 @@ enum Part {
     Ingest,
     Reads,
     Creates,
+    Skew,
+    Workers,
 }
 
 /// What every comparison works with.
@@ -139,19 +144,7 @@ async fn compare(
     sheaf: &Path,
     dir: &Path,
 ) -> Result<Vec<Pair>, Failure> {
-    let admin_key = env.secret("admin_key")?;
-    let serve = Serve::start(sheaf, env, &admin_key).await?;
-    let server = Server::parse(serve.url())?;
-    let bench = Bench {
-        database: Database::connect(env).await?,
-        tenants: setup::tenants(&server, &admin_key, TENANTS, "").await?,
-        serve,
-        admin_key,
-        dir: dir.to_path_buf(),
-        rounds: cli.rounds,
-        step: Duration::from_secs(if cli.quick { 3 } else { 8 }),
-        upload: if cli.quick { 50_000 } else { 200_000 },
-    };
+    let bench = Bench::start(cli, env, sheaf, dir).await?;
     let wanted = |part| cli.only.is_empty() || cli.only.contains(&part);
     let mut pairs = Vec::new();
     if wanted(Part::Ingest) {
@@ -163,11 +156,38 @@ async fn compare(
     if wanted(Part::Creates) {
         pairs.extend(creates::compare(&bench).await?);
     }
+    if wanted(Part::Skew) {
+        pairs.extend(skew::compare(&bench).await?);
+    }
     bench.serve.stop().await?;
+    if wanted(Part::Workers) {
+        if env.is_citus() {
+            pairs.extend(workers::compare(cli, sheaf, dir).await?);
+        } else {
+            eprintln!("compare: workers: left out, there is no Citus");
+        }
+    }
     Ok(pairs)
 }
 
 impl Bench {
+    /// A server on a cluster, and tenants. `dir` takes the files of its comparisons.
+    async fn start(cli: &Cli, env: &LocalEnv, sheaf: &Path, dir: &Path) -> Result<Self, Failure> {
+        let admin_key = env.secret("admin_key")?;
+        let serve = Serve::start(sheaf, env, &admin_key).await?;
+        let server = Server::parse(serve.url())?;
+        Ok(Self {
+            database: Database::connect(env).await?,
+            tenants: setup::tenants(&server, &admin_key, TENANTS, "").await?,
+            serve,
+            admin_key,
+            dir: dir.to_path_buf(),
+            rounds: cli.rounds,
+            step: Duration::from_secs(if cli.quick { 3 } else { 8 }),
+            upload: if cli.quick { 50_000 } else { 200_000 },
+        })
+    }
+
     /// Runs a plan on a thread of its own, with the cheapest runtime.
     async fn drive(&self, plan: Plan) -> Result<Outcome, Failure> {
         let run = || {

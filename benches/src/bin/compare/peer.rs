@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use crate::Failure;
+use crate::{Failure, cpu};
 
 /// Time before measuring starts, ours and the peer's.
 pub(crate) const WARMUP: Duration = Duration::from_secs(2);
@@ -71,6 +71,16 @@ impl Database {
             .batch_execute(&format!("vacuum analyze {}", TABLES.join(", ")))
             .await?;
         self.checkpoint().await
+    }
+
+    /// The processes that own the nodes' servers, the coordinator's (or the only node's) first.
+    pub(crate) async fn postmasters(&self) -> Result<Vec<u32>, Failure> {
+        let mut found = Vec::new();
+        for node in &self.nodes {
+            let row = node.query_one("select pg_backend_pid()", &[]).await?;
+            found.push(cpu::parent(u32::try_from(row.try_get::<_, i32>(0)?)?)?);
+        }
+        Ok(found)
     }
 
     /// Rows of a table.

@@ -94,6 +94,13 @@ impl Serve {
         Ok(Self { child, url })
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Result<u32, Failure> {
+        self.child
+            .id()
+            .ok_or_else(|| "sheaf serve has ended".into())
+    }
+
     /// Where it listens.
     pub(crate) fn url(&self) -> &str {
         &self.url
@@ -102,7 +109,7 @@ impl Serve {
     /// The most memory that it had resident so far, in MiB: VmHWM of /proc.
     #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
     pub(crate) fn peak_mib(&self) -> Result<f64, Failure> {
-        let pid = self.child.id().ok_or("sheaf serve has ended")?;
+        let pid = self.pid()?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
