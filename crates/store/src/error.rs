@@ -121,6 +121,8 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
     let Some(state) = error.code() else {
         // No SQLSTATE: the connection, not the statement, has failed.
         return if error.is_closed()
+            // What the driver says when a COPY is broken off by the server: the connection is of no use any more.
+            || error.to_string().contains("unexpected message from server")
             || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>())
         {
             Failure::Unavailable

@@ -154,10 +154,7 @@ impl Store {
             _ => tokio::time::sleep(Duration::from_millis(u64::from(attempt) * 2)).await,
         }
         // A shard that has left may leave its tables, or take them along.
-        if matches!(
-            kind,
-            Failure::Unavailable | Failure::Moved | Failure::MissingPartition
-        ) {
+        if !matches!(kind, Failure::Unique | Failure::Locked) {
             self.reroute().await;
         }
     }

@@ -47,6 +47,7 @@ fn class(name: &str) -> Option<Class> {
         "tenant/create" => Platform("{uuid}, 'n', null, now()"),
         "tenant/create_missing" => Platform("{uuid}, 'n', now()"),
         "tenant/find_external_ids" => Platform("'{a,b}'"),
+        "tenant/count" => Platform(""),
         "tenant/get" => Platform("{tenant}"),
         "tenant/list" | "tenant/page_ascending" => Platform("null, 10"),
 
@@ -108,6 +109,7 @@ fn class(name: &str) -> Option<Class> {
         | "cluster/hold_shards"
         | "cluster/try_advisory_lock" => Apart(LOCK),
         "cluster/has_citus"
+        | "cluster/database_size"
         | "cluster/has_history"
         | "cluster/schema_version"
         | "partition/list" => Apart(SCHEMA),

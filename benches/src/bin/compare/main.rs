@@ -8,6 +8,7 @@ mod creates;
 mod ingest;
 mod peer;
 mod reads;
+mod routes;
 mod server;
 mod skew;
 mod workers;
@@ -56,6 +57,7 @@ enum Part {
     Ingest,
     Reads,
     Creates,
+    Routes,
     Skew,
     Workers,
 }
@@ -155,6 +157,9 @@ async fn compare(
     }
     if wanted(Part::Creates) {
         pairs.extend(creates::compare(&bench).await?);
+    }
+    if wanted(Part::Routes) {
+        pairs.extend(routes::compare(&bench, env, sheaf).await?);
     }
     if wanted(Part::Skew) {
         pairs.extend(skew::compare(&bench).await?);

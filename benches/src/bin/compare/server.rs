@@ -53,6 +53,16 @@ impl Serve {
         env: &LocalEnv,
         admin_key: &str,
     ) -> Result<Self, Failure> {
+        Self::start_with(sheaf, env, admin_key, &[]).await
+    }
+
+    /// The same with further settings.
+    pub(crate) async fn start_with(
+        sheaf: &Path,
+        env: &LocalEnv,
+        admin_key: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
         let listen = TcpListener::bind("127.0.0.1:0")
             .await?
             .local_addr()?
@@ -70,6 +80,7 @@ impl Serve {
                 .env("SHEAF_ADMIN_KEY", admin_key)
                 .env("SHEAF_LISTEN", &listen)
                 .env("SHEAF_LOG", "warn")
+                .envs(settings.iter().copied())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .kill_on_drop(true);
