@@ -108,6 +108,13 @@ impl Client {
             .map_err(|problem| Error::new(problem.to_string()))
     }
 
+    /// GETs a document; the answer, or the problem.
+    pub(crate) async fn get(&self, path: &str) -> Result<std::result::Result<Value, Problem>> {
+        let request = self.http.get(self.at(path)?).bearer_auth(&self.key);
+        let answer = request.timeout(REQUEST_TIMEOUT).send().await;
+        read(answer.map_err(|error| self.unreachable(&error))?).await
+    }
+
     /// The status of a GET.
     pub(crate) async fn status(&self, path: &str) -> Result<u16> {
         let request = self.http.get(self.at(path)?).bearer_auth(&self.key);

@@ -39,6 +39,16 @@ pub(crate) async fn run(args: &IngestArgs) -> Result<ExitCode> {
     };
     let client = Client::new(&args.api.url, key)?;
     let source = open(&args.file).await?;
+    // A server that refuses an upload closes the connection under it, and its answer can get lost: the credential is
+    // tried before the file is.
+    let first = if args.platform {
+        "v1/tenants?limit=1"
+    } else {
+        "v1/invoices?limit=1&tier=hot"
+    };
+    if let Err(problem) = client.get(first).await? {
+        return Err(refused(&problem));
+    }
     let mut request = client
         .post(&path(args))?
         .header(CONTENT_TYPE, "application/x-ndjson");
