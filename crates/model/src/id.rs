@@ -200,6 +200,19 @@ pub fn new_id(now: DateTime<Utc>) -> Uuid {
     assemble(millis, tail)
 }
 
+/// The smallest id of version 7 after `id`.
+#[must_use]
+pub fn after(id: Uuid) -> Uuid {
+    let bits = id.as_u128();
+    let tail = (((bits >> 64) & RAND_A) << RAND_B_BITS) | (bits & RAND_B);
+    let millis = u64::try_from(bits >> TIME_SHIFT).unwrap_or(0);
+    if tail >> (RAND_B_BITS + 12) == 0 && tail + 1 < 1 << (RAND_B_BITS + 12) {
+        assemble(millis, tail + 1)
+    } else {
+        assemble(millis + 1, 0)
+    }
+}
+
 /// An id for an imported invoice: `date` at 00:00 UTC, and randomness.
 #[must_use]
 pub fn id_for_date(date: NaiveDate) -> Uuid {

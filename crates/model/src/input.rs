@@ -5,6 +5,8 @@
 //! to find out where.
 
 mod check;
+mod discount;
+mod money;
 mod payments;
 mod read;
 mod validate;
@@ -12,10 +14,14 @@ mod validate;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use uuid::Uuid;
 
 use crate::{Currency, FieldError, Invalid, Kind, Metadata, Status, TenantId};
+pub use money::{
+    ApplyInput, Body, CancelInput, CreditNoteInput, CreditNoteRequest, IssueInput, PaymentBody,
+    ReversalInput, SendInput,
+};
 use read::{Field, Object};
 
 /// An invoice as read, not yet validated.
@@ -33,6 +39,8 @@ pub struct InvoiceInput {
     customer: Option<Object<CustomerInput>>,
     issue_date: Option<Field<NaiveDate>>,
     due_date: Option<Field<NaiveDate>>,
+    discount: Option<Field<Decimal>>,
+    discount_percent: Option<Field<Decimal>>,
     lines: Option<Vec<Object<LineInput>>>,
     payments: Option<Vec<Object<PaymentInput>>>,
     status: Option<Field<Status>>,
@@ -59,6 +67,7 @@ struct LineInput {
     quantity: Option<Field<Decimal>>,
     unit_price: Option<Field<Decimal>>,
     discount: Option<Field<Decimal>>,
+    discount_percent: Option<Field<Decimal>>,
     tax_rate: Option<Field<Decimal>>,
 }
 
@@ -122,7 +131,7 @@ impl InvoiceInput {
             std::str::from_utf8(bytes).map_err(|error| ParseError::Syntax(error.to_string()))?;
         match serde_json::from_str(text) {
             Ok(Object(input)) => Ok(input),
-            Err(_) => Err(explain(text)),
+            Err(_) => Err(explain::<Self>(text)),
         }
     }
 
@@ -148,13 +157,13 @@ impl InvoiceInput {
 }
 
 /// The slow second pass over a document that serde refused.
-fn explain(text: &str) -> ParseError {
+fn explain<T: DeserializeOwned>(text: &str) -> ParseError {
     // serde stops at the first mistake; whether the rest is JSON decides between the two kinds of error.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         return ParseError::Syntax(error.to_string());
     }
     let deserializer = &mut serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, Object<InvoiceInput>>(deserializer) {
+    match serde_path_to_error::deserialize::<_, Object<T>>(deserializer) {
         Ok(_) => ParseError::Syntax("not a JSON document".to_owned()),
         Err(error) => {
             let path = error.path().to_string();

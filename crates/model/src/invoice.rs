@@ -66,12 +66,30 @@ pub struct Line {
     pub unit_price: Decimal,
     /// Amount taken off the line before rounding, in the currency's decimals.
     pub discount: Decimal,
+    /// The percentage that `discount` was given as: 10 is 10 %. At most 6 decimals.
+    pub discount_percent: Option<Decimal>,
+    /// The line's share of the document's discount, in the currency's decimals.
+    pub document_discount: Decimal,
     /// A fraction: 0.2 is 20 %. At most 6 decimals.
     pub tax_rate: Decimal,
-    /// round(quantity x unit_price - discount), half up to the currency's exponent.
+    /// round(quantity x unit_price - discount), half up to the currency's exponent, less `document_discount`.
     pub net: Decimal,
     /// round(net x tax_rate).
     pub tax: Decimal,
+}
+
+/// What a payment records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PaymentKind {
+    /// Money that came in; on a credit note, money that was paid out.
+    #[default]
+    Payment,
+    /// A payment taken back: negative, and names the payment.
+    Reversal,
+    /// Money given back to the customer: negative on an invoice, and what a credit note is settled with.
+    Refund,
+    /// A credit note set off against an invoice; recorded on both.
+    Credit,
 }
 
 /// One payment on an invoice.
@@ -81,12 +99,16 @@ pub struct Payment {
     pub id: Uuid,
     /// The payer's or bank's reference, unique on the invoice.
     pub reference: String,
-    /// Amount in the invoice's currency.
+    /// What it records.
+    pub kind: PaymentKind,
+    /// Amount in the invoice's currency; negative where it takes back.
     pub amount: Decimal,
     /// The day on which the money came in.
     pub paid_on: NaiveDate,
     /// `bank_transfer`, `card`, ...: free text of the tenant.
     pub method: String,
+    /// The payment that a reversal takes back.
+    pub reverses: Option<Uuid>,
 }
 
 /// A whole invoice. The same value comes back from both tiers, and [`Invoice::render`] makes the same bytes of it.
@@ -118,9 +140,15 @@ pub struct Invoice {
     pub lines: Vec<Line>,
     /// In order of recording (by id).
     pub payments: Vec<Payment>,
-    /// Sum of `quantity x unit_price` less line discounts, rounded: the sum of line nets.
+    /// On a credit note: the invoice that it corrects.
+    pub credits: Option<Uuid>,
+    /// Discount on the whole document, spread over its lines.
+    pub discount: Decimal,
+    /// The percentage that `discount` was given as: 10 is 10 %.
+    pub discount_percent: Option<Decimal>,
+    /// Sum of the lines' nets.
     pub subtotal: Decimal,
-    /// Sum of the lines' discounts.
+    /// Sum of all discounts, the lines' own and the document's.
     pub discount_total: Decimal,
     /// Sum of the lines' taxes.
     pub tax_total: Decimal,
@@ -128,6 +156,8 @@ pub struct Invoice {
     pub total: Decimal,
     /// Sum of payments.
     pub amount_paid: Decimal,
+    /// Sum of the totals of its credit notes, whether set off against it or not.
+    pub amount_credited: Decimal,
     /// `total - amount_paid`; zero on a cancelled invoice.
     pub amount_due: Decimal,
     /// Free-form, in jsonb's normal form. `{}` when none was sent.
@@ -138,6 +168,36 @@ pub struct Invoice {
     pub created_at: DateTime<Utc>,
     /// Microseconds, UTC.
     pub modified_at: DateTime<Utc>,
+}
+
+impl PaymentKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Payment, Self::Reversal, Self::Refund, Self::Credit];
+
+    /// The name in JSON and in both tiers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Reversal => "reversal",
+            Self::Refund => "refund",
+            Self::Credit => "credit",
+        }
+    }
+}
+
+impl FromStr for PaymentKind {
+    type Err = FieldError;
+
+    fn from_str(text: &str) -> Result<Self, FieldError> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| {
+                let detail = "must be payment, reversal, refund or credit";
+                FieldError::new("kind", "invalid_payment_kind", detail)
+            })
+    }
 }
 
 impl Kind {

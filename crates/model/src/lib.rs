@@ -9,6 +9,7 @@
 //! | [`invoice`] | the invoice document, as stored and as answered |
 //! | [`input`] | an invoice as a client sends it, and its validation |
 //! | [`rules`] | totals and status |
+//! | [`lifecycle`] | what may be done to an invoice, and what it does |
 //! | [`error`] | field errors with stable codes |
 
 pub mod currency;
@@ -18,6 +19,7 @@ pub mod id;
 pub mod input;
 pub mod invoice;
 pub mod json;
+pub mod lifecycle;
 pub mod limits;
 pub mod rules;
 
@@ -25,6 +27,6 @@ pub use currency::Currency;
 pub use error::{FieldError, Invalid};
 pub use id::{Period, TenantId};
 pub use input::InvoiceInput;
-pub use invoice::{Customer, Invoice, Kind, Line, Payment, Status};
+pub use invoice::{Customer, Invoice, Kind, Line, Payment, PaymentKind, Status};
 pub use json::Metadata;
 pub use rust_decimal::Decimal;

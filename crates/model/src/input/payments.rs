@@ -10,7 +10,7 @@ use super::check::{At, Mistakes, Rule};
 use super::read::Object;
 use super::validate::amount;
 use crate::decimal::{is_amount, render_amount};
-use crate::{Currency, Payment, id, limits};
+use crate::{Currency, Payment, PaymentKind, id, limits};
 
 const RECEIVED: Rule = (
     |value| value > Decimal::ZERO,
@@ -87,6 +87,8 @@ fn check_payment(
     let method = mistakes.required_text(at, "method", input.method, limits::MAX_METHOD);
     Some(Payment {
         // Ids of one millisecond ascend on a thread, so that the payments keep their order.
+        kind: PaymentKind::Payment,
+        reverses: None,
         id: id::new_id(now),
         reference: reference?,
         amount: amount?,

@@ -242,12 +242,19 @@ fn each_mistake_has_its_code() {
         (
             "/lines/0/quantity",
             json!(0),
-            "lines[0].quantity quantity_not_positive",
+            "lines[0].quantity quantity_zero",
+        ),
+        // A line may give back, the document may not.
+        ("/lines/0/quantity", json!("-1"), "lines negative_total"),
+        (
+            "/lines/0/discount_percent",
+            json!("100.1"),
+            "lines[0].discount_percent discount_percent_out_of_range",
         ),
         (
-            "/lines/0/quantity",
-            json!("-1"),
-            "lines[0].quantity quantity_not_positive",
+            "/discount",
+            json!("20.01"),
+            "discount discount_exceeds_lines",
         ),
         (
             "/lines/0/quantity",
@@ -451,7 +458,7 @@ fn mistakes_are_collected_and_bounded() {
         "currency missing_field",
         "issue_date invalid_date",
         "lines[0].description missing_field",
-        "lines[0].quantity quantity_not_positive",
+        "lines[0].quantity quantity_zero",
         "lines[0].unit_price unit_price_negative",
         "lines[0].discount too_many_decimals",
         "lines[0].tax_rate tax_rate_out_of_range",

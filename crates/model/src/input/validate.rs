@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::check::{At, Bounds, Mistakes, Rule, text_mistake};
+use super::discount::Discount;
 use super::payments::{check_paid, check_payments};
 use super::read::{Field, Object};
 use super::{Context, CustomerInput, InvoiceInput, LineInput, TenantRef};
@@ -14,11 +15,8 @@ use crate::{
     Currency, Customer, FieldError, Invalid, Invoice, Kind, Line, Status, TenantId, id, limits,
 };
 
-const QUANTITY: Bounds = fine((
-    |value| value > Decimal::ZERO,
-    "quantity_not_positive",
-    "must be greater than 0",
-));
+/// A line that gives back has a negative quantity; its price is not negative (EN 16931, BR-27).
+const QUANTITY: Bounds = fine((|value| !value.is_zero(), "quantity_zero", "must not be 0"));
 const UNIT_PRICE: Bounds = fine((
     |value| value >= Decimal::ZERO,
     "unit_price_negative",
@@ -29,16 +27,11 @@ const TAX_RATE: Bounds = fine((
     "tax_rate_out_of_range",
     "a fraction from 0 to 1: 0.2 is 20 %",
 ));
-const DISCOUNT: Rule = (
-    |value| value >= Decimal::ZERO,
-    "discount_negative",
-    "must not be negative",
-);
 /// The total needs no rule of its own: it must be the sum.
 const ANY: Rule = (|_| true, "", "");
 
 /// DECIMAL(18,6), and a rule.
-const fn fine(rule: Rule) -> Bounds {
+pub(super) const fn fine(rule: Rule) -> Bounds {
     Bounds {
         below: limits::FINE_BOUND,
         decimals: limits::FINE_DECIMALS,
@@ -123,7 +116,9 @@ impl InvoiceInput {
                 "must not be before issue_date",
             );
         }
-        let lines = check_lines(self.lines, currency, mistakes);
+        let mut lines = check_lines(self.lines, currency, mistakes);
+        let discount =
+            Discount::check(at, self.discount, self.discount_percent, currency, mistakes);
         let payments = check_payments(self.payments, currency, issued, now, mistakes);
         let metadata = mistakes
             .optional(at, "metadata", self.metadata)
@@ -135,6 +130,7 @@ impl InvoiceInput {
             return None;
         }
         let currency = currency?;
+        let discount = discount.spread(&mut lines, currency, mistakes)?;
         let totals = check_totals(&lines, sent_total, currency, mistakes)?;
         let amount_paid = check_paid(&payments, totals.total, currency, mistakes)?;
         Some(Invoice {
@@ -151,11 +147,15 @@ impl InvoiceInput {
             due_date,
             lines,
             payments,
+            credits: None,
+            discount: discount.amount,
+            discount_percent: discount.percent,
             subtotal: totals.subtotal,
             discount_total: totals.discount_total,
             tax_total: totals.tax_total,
             total: totals.total,
             amount_paid,
+            amount_credited: Decimal::ZERO,
             amount_due: totals.total - amount_paid,
             metadata,
             version: 1,
@@ -261,7 +261,7 @@ fn check_customer(input: CustomerInput, mistakes: &mut Mistakes) -> Option<Custo
     })
 }
 
-fn check_lines(
+pub(super) fn check_lines(
     input: Option<Vec<Object<LineInput>>>,
     currency: Option<Currency>,
     mistakes: &mut Mistakes,
@@ -306,18 +306,19 @@ fn check_line(
     );
     let quantity = mistakes.required_number(at, "quantity", input.quantity, QUANTITY);
     let unit_price = mistakes.required_number(at, "unit_price", input.unit_price, UNIT_PRICE);
-    let discount =
-        mistakes.number_or_zero(at, "discount", input.discount, amount(currency, DISCOUNT));
+    let discount = Discount::check(
+        at,
+        input.discount,
+        input.discount_percent,
+        currency,
+        mistakes,
+    );
     let tax_rate = mistakes.number_or_zero(at, "tax_rate", input.tax_rate, TAX_RATE);
-    let (discount, tax_rate) = (discount?, tax_rate?);
+    let tax_rate = tax_rate?;
     let (description, quantity, unit_price) = (description?, quantity?, unit_price?);
-    match rules::line_amounts(
-        quantity,
-        unit_price,
-        discount,
-        tax_rate,
-        currency?.exponent(),
-    ) {
+    let exponent = currency?.exponent();
+    let discount = discount.of_line(at, quantity.saturating_mul(unit_price), exponent, mistakes)?;
+    match rules::line_amounts(quantity, unit_price, discount.amount, tax_rate, exponent) {
         Ok(amounts) => {
             let (net, tax) = (amounts.net, amounts.tax);
             Some(Line {
@@ -325,7 +326,9 @@ fn check_line(
                 description,
                 quantity,
                 unit_price,
-                discount,
+                discount: discount.amount,
+                discount_percent: discount.percent,
+                document_discount: Decimal::ZERO,
                 tax_rate,
                 net,
                 tax,
@@ -367,6 +370,11 @@ fn check_totals(
         );
         return None;
     };
+    if totals.total < Decimal::ZERO {
+        let detail = "the lines come to less than nothing: that is a credit note";
+        mistakes.note(At::Root, "lines", "negative_total", detail);
+        return None;
+    }
     if sent.is_some_and(|sent| sent != totals.total) {
         let total = render_amount(totals.total, currency.exponent());
         mistakes.note(

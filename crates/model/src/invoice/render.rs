@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use crate::decimal::{render_amount, write_amount, write_decimal};
-use crate::{Customer, Invoice, Line, Payment};
+use crate::{Customer, Invoice, Line, Payment, rules};
 
 impl Invoice {
     /// Compact JSON in a fixed order of fields; absent values are `null`, amounts are strings.
@@ -44,12 +44,26 @@ impl Invoice {
         }
         push(out, "],\"payments\":[");
         self.render_payments(out, exponent);
+        push(out, "],\"credits\":");
+        uuid(out, self.credits);
+        amount(out, ",\"discount\":", self.discount, exponent);
+        percent(out, self.discount_percent);
+        push(out, ",\"taxes\":[");
+        for (index, tax) in rules::taxes(&self.lines).iter().enumerate() {
+            separate(out, index);
+            plain(out, "{\"rate\":", tax.rate, 0);
+            amount(out, ",\"net\":", tax.net, exponent);
+            amount(out, ",\"tax\":", tax.tax, exponent);
+            push(out, "}");
+        }
         amount(out, "],\"subtotal\":", self.subtotal, exponent);
         amount(out, ",\"discount_total\":", self.discount_total, exponent);
         amount(out, ",\"tax_total\":", self.tax_total, exponent);
         amount(out, ",\"total\":", self.total, exponent);
         amount(out, ",\"amount_paid\":", self.amount_paid, exponent);
         amount(out, ",\"amount_due\":", self.amount_due, exponent);
+        let credited = self.amount_credited;
+        amount(out, ",\"amount_credited\":", credited, exponent);
         push(out, ",\"metadata\":");
         push(out, self.metadata.as_str());
         push(out, ",\"version\":");
@@ -59,6 +73,20 @@ impl Invoice {
         push(out, ",\"modified_at\":");
         timestamp(out, self.modified_at);
         push(out, "}");
+    }
+
+    /// One of its payments with the invoice around it: what recording a payment answers.
+    #[must_use]
+    pub fn render_payment(&self, id: Uuid) -> Vec<u8> {
+        let mut out = Vec::with_capacity(2048);
+        if let Some(found) = self.payments.iter().find(|payment| payment.id == id) {
+            payment(&mut out, found, self.currency.exponent());
+            out.pop();
+            push(&mut out, ",\"invoice\":");
+            self.render_into(&mut out);
+            push(&mut out, "}");
+        }
+        out
     }
 
     fn render_payments(&self, out: &mut Vec<u8>, exponent: u32) {
@@ -119,6 +147,9 @@ fn line(out: &mut Vec<u8>, line: &Line, exponent: u32) {
     plain(out, ",\"quantity\":", line.quantity, 0);
     plain(out, ",\"unit_price\":", line.unit_price, exponent);
     amount(out, ",\"discount\":", line.discount, exponent);
+    percent(out, line.discount_percent);
+    let share = line.document_discount;
+    amount(out, ",\"document_discount\":", share, exponent);
     plain(out, ",\"tax_rate\":", line.tax_rate, 0);
     amount(out, ",\"net\":", line.net, exponent);
     amount(out, ",\"tax\":", line.tax, exponent);
@@ -128,12 +159,22 @@ fn line(out: &mut Vec<u8>, line: &Line, exponent: u32) {
 fn payment(out: &mut Vec<u8>, payment: &Payment, exponent: u32) {
     push(out, "{\"id\":");
     uuid(out, Some(payment.id));
+    optional_text(out, ",\"kind\":", Some(payment.kind.as_str()));
     optional_text(out, ",\"reference\":", Some(&payment.reference));
     amount(out, ",\"amount\":", payment.amount, exponent);
     push(out, ",\"paid_on\":");
     date(out, Some(payment.paid_on));
     optional_text(out, ",\"method\":", Some(&payment.method));
+    push(out, ",\"reverses\":");
+    uuid(out, payment.reverses);
     push(out, "}");
+}
+
+fn percent(out: &mut Vec<u8>, value: Option<Decimal>) {
+    match value {
+        Some(value) => plain(out, ",\"discount_percent\":", value, 0),
+        None => push(out, ",\"discount_percent\":null"),
+    }
 }
 
 fn push(out: &mut Vec<u8>, text: &str) {

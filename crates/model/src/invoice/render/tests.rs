@@ -44,12 +44,13 @@ fn golden() {
         r#""customer_id":null,"customer":{"external_id":"c1","name":"Zoë \"Q\"","email":"z@example.org","#,
         r#""tax_id":null,"address":null,"country":"NL"},"issue_date":"2024-11-03","due_date":"2024-12-03","#,
         r#""lines":[{"sku":"s","description":"tab\there","quantity":"10","unit_price":"10.00","discount":"0.50","#,
-        r#""tax_rate":"0.21","net":"99.50","tax":"20.90"},{"sku":null,"description":"calls","quantity":"271.5","#,
-        r#""unit_price":"0.0035","discount":"0.00","tax_rate":"0","net":"0.95","tax":"0.00"}],"#,
-        r#""payments":[{"id":"00000000-0000-0000-0000-000000000002","reference":"p1","amount":"100.00","#,
-        r#""paid_on":"2024-11-20","method":"card"},{"id":"00000000-0000-0000-0000-000000000003","reference":"p2","#,
-        r#""amount":"1.35","paid_on":"2024-11-19","method":"card"}],"subtotal":"100.45","discount_total":"0.50","#,
-        r#""tax_total":"20.90","total":"121.35","amount_paid":"101.35","amount_due":"20.00","#,
+        r#""discount_percent":null,"document_discount":"0.00","tax_rate":"0.21","net":"99.50","tax":"20.90"},{"sku":null,"description":"calls","quantity":"271.5","#,
+        r#""unit_price":"0.0035","discount":"0.00","discount_percent":null,"document_discount":"0.00","tax_rate":"0","net":"0.95","tax":"0.00"}],"#,
+        r#""payments":[{"id":"00000000-0000-0000-0000-000000000002","kind":"payment","reference":"p1","amount":"100.00","#,
+        r#""paid_on":"2024-11-20","method":"card","reverses":null},{"id":"00000000-0000-0000-0000-000000000003","kind":"payment","reference":"p2","#,
+        r#""amount":"1.35","paid_on":"2024-11-19","method":"card","reverses":null}],"credits":null,"discount":"0.00","discount_percent":null,"#,
+        r#""taxes":[{"rate":"0","net":"0.95","tax":"0.00"},{"rate":"0.21","net":"99.50","tax":"20.90"}],"subtotal":"100.45","discount_total":"0.50","#,
+        r#""tax_total":"20.90","total":"121.35","amount_paid":"101.35","amount_due":"20.00","amount_credited":"0.00","#,
         r#""metadata":{"b": [10], "source": "x"},"version":1,"created_at":"2026-11-20T07:08:09.012345Z","#,
         r#""modified_at":"2026-11-20T07:08:09.012345Z"}"#,
     );
@@ -112,7 +113,7 @@ fn a_bare_draft_has_the_same_shape() {
         r#""status":"draft","currency":"JPY","customer_id":null,"customer":null,"issue_date":null"#
     ));
     assert!(text.contains(
-        r#""unit_price":"5","discount":"0","tax_rate":"0","net":"5","tax":"0"}],"payments":[],"#
+        r#""unit_price":"5","discount":"0","discount_percent":null,"document_discount":"0","tax_rate":"0","net":"5","tax":"0"}],"payments":[],"#
     ));
 }
 
