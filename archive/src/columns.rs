@@ -16,7 +16,7 @@ use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::schema::{self, AMOUNT, FINE, RATE};
+use crate::schema::{self, AMOUNT, FINE, PERCENT, RATE};
 
 /// Days of a date since 1970-01-01.
 pub(crate) fn days(date: NaiveDate) -> i32 {
@@ -53,6 +53,14 @@ impl Decimals {
         )
     }
 
+    fn push_option(&mut self, value: Option<Decimal>) -> Result<(), ArchiveError> {
+        match value {
+            Some(value) => self.push(value)?,
+            None => self.0.append_null(),
+        }
+        Ok(())
+    }
+
     fn push(&mut self, value: Decimal) -> Result<(), ArchiveError> {
         self.0.append_value(unscaled(value, self.1)?);
         Ok(())
@@ -79,6 +87,13 @@ impl Texts {
     fn push_id(&mut self, id: Uuid) {
         self.0
             .append_value(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    }
+
+    fn push_option_id(&mut self, id: Option<Uuid>) {
+        match id {
+            Some(id) => self.push_id(id),
+            None => self.0.append_null(),
+        }
     }
 
     fn len(&self) -> usize {
@@ -131,6 +146,8 @@ struct LineColumns {
     tax_rate: Decimals,
     net: Decimals,
     tax: Decimals,
+    discount_percent: Decimals,
+    document_discount: Decimals,
 }
 
 impl LineColumns {
@@ -146,6 +163,8 @@ impl LineColumns {
             tax_rate: Decimals::new(RATE),
             net: Decimals::new(AMOUNT),
             tax: Decimals::new(AMOUNT),
+            discount_percent: Decimals::new(PERCENT),
+            document_discount: Decimals::new(AMOUNT),
         }
     }
 
@@ -161,6 +180,8 @@ impl LineColumns {
             self.tax_rate.push(line.tax_rate)?;
             self.net.push(line.net)?;
             self.tax.push(line.tax)?;
+            self.discount_percent.push_option(line.discount_percent)?;
+            self.document_discount.push(line.document_discount)?;
         }
         Ok(())
     }
@@ -180,6 +201,8 @@ impl LineColumns {
             self.tax_rate.finish(),
             self.net.finish(),
             self.tax.finish(),
+            self.discount_percent.finish(),
+            self.document_discount.finish(),
         ];
         self.offsets.finish(schema::line_fields(), columns)
     }
@@ -192,6 +215,8 @@ struct PaymentColumns {
     amount: Decimals,
     paid_on: Date32Builder,
     method: Texts,
+    kind: Texts,
+    reverses: Texts,
 }
 
 impl PaymentColumns {
@@ -203,6 +228,8 @@ impl PaymentColumns {
             amount: Decimals::new(AMOUNT),
             paid_on: Date32Builder::new(),
             method: Texts::default(),
+            kind: Texts::default(),
+            reverses: Texts::default(),
         }
     }
 
@@ -214,6 +241,8 @@ impl PaymentColumns {
             self.amount.push(payment.amount)?;
             self.paid_on.append_value(days(payment.paid_on));
             self.method.push(&payment.method);
+            self.kind.push(payment.kind.as_str());
+            self.reverses.push_option_id(payment.reverses);
         }
         Ok(())
     }
@@ -225,6 +254,8 @@ impl PaymentColumns {
             self.amount.finish(),
             Arc::new(self.paid_on.finish()) as ArrayRef,
             self.method.finish(),
+            self.kind.finish(),
+            self.reverses.finish(),
         ];
         self.offsets.finish(schema::payment_fields(), columns)
     }
@@ -245,6 +276,10 @@ pub(crate) struct Columns {
     lines: LineColumns,
     payments: PaymentColumns,
     events: Texts,
+    credits: Texts,
+    discount: Decimals,
+    discount_percent: Decimals,
+    amount_credited: Decimals,
 }
 
 impl Columns {
@@ -263,6 +298,10 @@ impl Columns {
             lines: LineColumns::new(),
             payments: PaymentColumns::new(),
             events: Texts::default(),
+            credits: Texts::default(),
+            discount: Decimals::new(AMOUNT),
+            discount_percent: Decimals::new(PERCENT),
+            amount_credited: Decimals::new(AMOUNT),
         }
     }
 
@@ -292,6 +331,11 @@ impl Columns {
         self.lines.push(&invoice.lines)?;
         self.payments.push(&invoice.payments)?;
         self.events.push(&events_json(&row.events)?);
+        self.credits.push_option_id(invoice.credits);
+        self.discount.push(invoice.discount)?;
+        self.discount_percent
+            .push_option(invoice.discount_percent)?;
+        self.amount_credited.push(invoice.amount_credited)?;
         self.rows += 1;
         Ok(())
     }
@@ -348,6 +392,10 @@ impl Columns {
         columns.push(self.lines.finish()?);
         columns.push(self.payments.finish()?);
         columns.push(self.events.finish());
+        columns.push(self.credits.finish());
+        columns.push(self.discount.finish());
+        columns.push(self.discount_percent.finish());
+        columns.push(self.amount_credited.finish());
         RecordBatch::try_new(schema::schema(), columns).map_err(encode)
     }
 }
@@ -361,6 +409,10 @@ struct EventJson<'a> {
     request_id: Option<&'a str>,
     data: &'a RawValue,
     created_at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation_id: Option<&'a str>,
 }
 
 fn events_json(events: &[EventRow]) -> Result<String, ArchiveError> {
@@ -374,6 +426,8 @@ fn events_json(events: &[EventRow]) -> Result<String, ArchiveError> {
                 request_id: event.request_id.as_deref(),
                 data: serde_json::from_str(&event.data)?,
                 created_at: event.created_at,
+                correlation_id: event.correlation_id.as_deref(),
+                causation_id: event.causation_id.as_deref(),
             })
         })
         .collect::<Result<_, serde_json::Error>>()

@@ -8,7 +8,9 @@ use arrow::array::{
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sheaf_model::{Currency, Customer, Decimal, Invoice, Line, Metadata, Payment, TenantId};
+use sheaf_model::{
+    Currency, Customer, Decimal, Invoice, Line, Metadata, Payment, PaymentKind, TenantId,
+};
 use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
 
@@ -80,6 +82,11 @@ impl<'a> Text<'a> {
         self.get(row).map(str::to_owned)
     }
 
+    fn optional_id(&self, row: usize) -> Result<Option<Uuid>> {
+        let id = self.get(row).map(Uuid::parse_str);
+        id.transpose().map_err(DecodeError::new)
+    }
+
     fn must(&self, row: usize) -> Result<&'a str> {
         self.get(row)
             .ok_or_else(|| DecodeError::new(format!("{} of row {row} is null", self.0)))
@@ -106,6 +113,21 @@ impl<'a> Amounts<'a> {
         let value = Decimal::try_from_i128_with_scale(self.0.value(row), self.1)
             .map_err(DecodeError::new)?;
         Ok(value.normalize())
+    }
+}
+
+/// A decimal column that may be missing, or null.
+struct OptionalAmounts<'a>(Option<Amounts<'a>>);
+
+impl<'a> OptionalAmounts<'a> {
+    fn new(of: &'a dyn Named, name: &'static str) -> Result<Self> {
+        let amounts = of.column(name).map(|_| Amounts::new(of, name));
+        Ok(Self(amounts.transpose()?))
+    }
+
+    fn get(&self, row: usize) -> Result<Option<Decimal>> {
+        let column = self.0.as_ref().filter(|column| !column.0.is_null(row));
+        column.map(|column| column.get(row)).transpose()
     }
 }
 
@@ -140,6 +162,8 @@ struct Lines<'a> {
     sku: Text<'a>,
     description: Text<'a>,
     numbers: [Amounts<'a>; 6],
+    discount_percent: OptionalAmounts<'a>,
+    document_discount: OptionalAmounts<'a>,
 }
 
 impl<'a> Lines<'a> {
@@ -158,6 +182,8 @@ impl<'a> Lines<'a> {
                 Amounts::new(items, "net")?,
                 Amounts::new(items, "tax")?,
             ],
+            discount_percent: OptionalAmounts::new(items, "discount_percent")?,
+            document_discount: OptionalAmounts::new(items, "document_discount")?,
         })
     }
 
@@ -173,6 +199,8 @@ impl<'a> Lines<'a> {
                 tax_rate: tax_rate.get(at)?,
                 net: net.get(at)?,
                 tax: tax.get(at)?,
+                discount_percent: self.discount_percent.get(at)?,
+                document_discount: self.document_discount.get(at)?.unwrap_or_default(),
             })
         };
         element_range(self.list, row)?.map(line).collect()
@@ -186,6 +214,8 @@ struct Payments<'a> {
     amount: Amounts<'a>,
     paid_on: &'a Date32Array,
     method: Text<'a>,
+    kind: Text<'a>,
+    reverses: Text<'a>,
 }
 
 impl<'a> Payments<'a> {
@@ -199,6 +229,8 @@ impl<'a> Payments<'a> {
             amount: Amounts::new(items, "amount")?,
             paid_on: required(items, "paid_on")?,
             method: Text::new(items, "method")?,
+            kind: Text::new(items, "kind")?,
+            reverses: Text::new(items, "reverses")?,
         })
     }
 
@@ -210,6 +242,12 @@ impl<'a> Payments<'a> {
                 amount: self.amount.get(at)?,
                 paid_on: date(self.paid_on.value(at))?,
                 method: self.method.must(at)?.to_owned(),
+                // Before version 2 there was no other.
+                kind: match self.kind.get(at) {
+                    Some(_) => self.kind.parsed(at)?,
+                    None => PaymentKind::Payment,
+                },
+                reverses: self.reverses.optional_id(at)?,
             })
         };
         element_range(self.list, row)?.map(payment).collect()
@@ -245,6 +283,9 @@ pub struct Rows<'a> {
     lines: Lines<'a>,
     payments: Payments<'a>,
     events: Text<'a>,
+    credits: Text<'a>,
+    /// Discount, its percentage, and what is credited.
+    since_2: [OptionalAmounts<'a>; 3],
 }
 
 impl<'a> Rows<'a> {
@@ -294,6 +335,12 @@ impl<'a> Rows<'a> {
             lines: Lines::new(batch)?,
             payments: Payments::new(batch)?,
             events: text("events")?,
+            credits: text("credits")?,
+            since_2: [
+                OptionalAmounts::new(batch, "discount")?,
+                OptionalAmounts::new(batch, "discount_percent")?,
+                OptionalAmounts::new(batch, "amount_credited")?,
+            ],
         })
     }
 
@@ -322,6 +369,7 @@ impl<'a> Rows<'a> {
             amount_paid,
             amount_due,
         ] = &self.amounts;
+        let [discount, discount_percent, amount_credited] = &self.since_2;
         let code = currency.must(row)?;
         Ok(Invoice {
             id: self.id.parsed(row)?,
@@ -332,17 +380,16 @@ impl<'a> Rows<'a> {
             status: status.parsed(row)?,
             currency: Currency::parse(code)
                 .map_err(|_| DecodeError::new(format!("currency {code:?}")))?,
-            customer_id: self
-                .customer_id
-                .get(row)
-                .map(Uuid::parse_str)
-                .transpose()
-                .map_err(DecodeError::new)?,
+            customer_id: self.customer_id.optional_id(row)?,
             customer: self.customer(row),
             issue_date: issue_date.get(row)?,
             due_date: due_date.get(row)?,
             lines: self.lines.get(row)?,
             payments: self.payments.get(row)?,
+            credits: self.credits.optional_id(row)?,
+            discount: discount.get(row)?.unwrap_or_default(),
+            discount_percent: discount_percent.get(row)?,
+            amount_credited: amount_credited.get(row)?.unwrap_or_default(),
             subtotal: subtotal.get(row)?,
             discount_total: discount_total.get(row)?,
             tax_total: tax_total.get(row)?,
@@ -397,6 +444,8 @@ struct EventJson {
     request_id: Option<String>,
     data: Box<RawValue>,
     created_at: DateTime<Utc>,
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
 }
 
 impl From<EventJson> for EventRow {
@@ -408,6 +457,8 @@ impl From<EventJson> for EventRow {
             request_id: event.request_id,
             data: event.data.get().to_owned(),
             created_at: event.created_at,
+            correlation_id: event.correlation_id,
+            causation_id: event.causation_id,
         }
     }
 }

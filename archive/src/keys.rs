@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sheaf_store::{ArchiveFile, ColdKeys, FileKeys, StoreError};
+use sheaf_model::TenantId;
+use sheaf_store::{ArchiveFile, ColdInvoice, ColdKeys, FileKeys, Store, StoreError, WeakStore};
+use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::footer::Footer;
 use crate::group::GroupData;
 use crate::objects::{ByteCache, Objects, Sized64, byte_cache};
+use crate::read::ColdReader;
 use crate::schema::KEY_COLUMNS;
 
 /// Memory for keys, in bytes.
@@ -31,12 +34,15 @@ impl Sized64 for Entry {
 pub(crate) struct ArchivedKeys {
     objects: Arc<Objects>,
     cache: ByteCache<Arc<str>, Entry>,
+    /// The store holds this: the other way round it must not.
+    store: WeakStore,
 }
 
 impl ArchivedKeys {
-    pub(crate) fn new(objects: Arc<Objects>) -> Self {
+    pub(crate) fn new(store: &Store, objects: Arc<Objects>) -> Self {
         Self {
             objects,
+            store: store.downgrade(),
             cache: byte_cache(KEY_CACHE_BYTES, 1024 * 1024),
         }
     }
@@ -111,6 +117,24 @@ impl ColdKeys for ArchivedKeys {
                 .get_or_insert_async(&key, Box::pin(self.read(file)))
                 .await?;
             Ok(entry.keys.clone())
+        }
+        .boxed()
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> BoxFuture<'a, Result<Option<ColdInvoice>, StoreError>> {
+        async move {
+            let store = self
+                .store
+                .upgrade()
+                .ok_or_else(|| StoreError::Unavailable {
+                    detail: "the store is closing".into(),
+                })?;
+            let reader = ColdReader::new(store, Arc::clone(&self.objects));
+            Ok(reader.fetch(tenant, id).await?)
         }
         .boxed()
     }

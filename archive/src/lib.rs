@@ -79,7 +79,7 @@ impl Archive {
             storage.clone(),
             objects::FOOTER_CACHE_BYTES,
         ));
-        store.set_cold_keys(Arc::new(keys::ArchivedKeys::new(objects.clone())));
+        store.set_cold_keys(Arc::new(keys::ArchivedKeys::new(&store, objects.clone())));
         let reader = InvoiceReader::new(store.clone(), ColdReader::new(store.clone(), objects));
         Self {
             store,

@@ -50,7 +50,7 @@ struct Entry {
 
 enum What {
     File(Box<ArchiveFile>),
-    Group(Arc<Footer>, usize),
+    Group(Arc<Footer>, usize, Arc<HashSet<Uuid>>),
     Rows(Box<Cursor>),
     /// The catalog has more files from here on.
     Catalog,
@@ -89,6 +89,8 @@ impl Ord for Entry {
 /// A fetched row group, read from its end.
 struct Cursor {
     data: GroupData,
+    /// Invoices whose copy here is out of date.
+    recalled: Arc<HashSet<Uuid>>,
     /// Rows that were not decoded yet, ascending.
     candidates: Vec<usize>,
     /// Decoded invoices, ascending.
@@ -98,12 +100,14 @@ struct Cursor {
 impl Cursor {
     fn open(
         data: GroupData,
+        recalled: Arc<HashSet<Uuid>>,
         before: Option<Uuid>,
         filter: &ListFilter,
     ) -> Result<Self, ArchiveError> {
         let candidates = data.candidates(before, filter)?;
         let mut cursor = Self {
             data,
+            recalled,
             candidates,
             ready: Vec::new(),
         };
@@ -123,7 +127,8 @@ impl Cursor {
                 .candidates
                 .split_off(self.candidates.len().saturating_sub(chunk));
             self.ready = self.data.rows(&numbers, |rows, row| rows.invoice(row))?;
-            self.ready.retain(|invoice| filter.matches(invoice));
+            self.ready
+                .retain(|i| filter.matches(i) && !self.recalled.contains(&i.id));
         }
         Ok(())
     }
@@ -195,7 +200,9 @@ impl Listing<'_> {
             }
             match entry.what {
                 What::File(file) => self.open_file(&file).await?,
-                What::Group(footer, group) => self.open_group(footer, group).await?,
+                What::Group(footer, group, recalled) => {
+                    self.open_group(footer, group, recalled).await?;
+                }
                 What::Catalog => self.more_files(Some(self.below(bound))).await?,
                 What::Rows(mut cursor) => {
                     let Some(invoice) = cursor.ready.pop() else {
@@ -301,18 +308,25 @@ impl Listing<'_> {
 
     async fn open_file(&mut self, file: &ArchiveFile) -> Result<(), ArchiveError> {
         let footer = self.reader.objects.footer(file).await?;
+        let recalled = self.reader.store.recalled_from(file).await?;
+        let recalled = Arc::new(HashSet::from_iter(recalled));
         for (at, group) in footer.groups.iter().enumerate() {
             if self.before.is_none_or(|before| group.min_id < before) {
                 self.heap.push(Entry {
                     bound: group.max_id,
-                    what: What::Group(footer.clone(), at),
+                    what: What::Group(footer.clone(), at, Arc::clone(&recalled)),
                 });
             }
         }
         Ok(())
     }
 
-    async fn open_group(&mut self, footer: Arc<Footer>, group: usize) -> Result<(), ArchiveError> {
+    async fn open_group(
+        &mut self,
+        footer: Arc<Footer>,
+        group: usize,
+        recalled: Arc<HashSet<Uuid>>,
+    ) -> Result<(), ArchiveError> {
         if !self.may_match(&footer, group).await? {
             return Ok(());
         }
@@ -323,7 +337,8 @@ impl Listing<'_> {
         let data = GroupData::new(footer, group, bytes, range.start);
         let (before, filter) = (self.before, self.filter.clone());
         let cursor =
-            tokio::task::spawn_blocking(move || Cursor::open(data, before, &filter)).await??;
+            tokio::task::spawn_blocking(move || Cursor::open(data, recalled, before, &filter))
+                .await??;
         if let Some(bound) = cursor.bound() {
             self.heap.push(Entry {
                 bound,

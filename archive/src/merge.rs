@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use sheaf_model::{Invoice, TenantId};
-use sheaf_store::{ListFilter, Store};
+use sheaf_store::{EventRow, ListFilter, Page, Store};
 use uuid::Uuid;
 
 use crate::ArchiveError;
@@ -77,6 +77,33 @@ impl InvoiceReader {
             .get_invoice(tenant, id)
             .await?
             .map(|invoice| (invoice, Tier::Hot)))
+    }
+
+    /// Events of an invoice after one of them, oldest first, wherever it is; `None` when there is no such invoice.
+    ///
+    /// # Errors
+    /// A tier that had to be asked fails.
+    pub async fn events(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Option<Page<EventRow>>, ArchiveError> {
+        let hot = self.store.events_of(tenant, id, after, limit).await?;
+        if !hot.items.is_empty() || self.store.get_invoice(tenant, id).await?.is_some() {
+            return Ok(Some(hot));
+        }
+        if let Some(mut events) = self.cold.events(tenant, id).await? {
+            events.retain(|event| after.is_none_or(|after| event.id > after));
+            let has_more = events.len() > limit;
+            events.truncate(limit);
+            let items = events;
+            return Ok(Some(Page { items, has_more }));
+        }
+        // A recall between the reads has brought it back.
+        let hot = self.store.events_of(tenant, id, after, limit).await?;
+        Ok((!hot.items.is_empty()).then_some(hot))
     }
 
     /// Invoices below `before` that satisfy the filter, of one tier or of both in one order.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sheaf_model::{Invoice, TenantId};
-use sheaf_store::{ArchiveFile, ArchivedInvoice, EventRow, Store};
+use sheaf_store::{ArchiveFile, ArchivedInvoice, ColdInvoice, EventRow, Store};
 use uuid::Uuid;
 
 use crate::ArchiveError;
@@ -61,12 +61,34 @@ impl ColdReader {
             .map(|found| found.events))
     }
 
+    /// The invoice with its history, and the file that is its tier.
+    pub(crate) async fn fetch(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> Result<Option<ColdInvoice>, ArchiveError> {
+        let found = self
+            .find_with_file(tenant, id, |rows, row| rows.archived(row))
+            .await?;
+        Ok(found.map(|(archived, file)| ColdInvoice { archived, file }))
+    }
+
     async fn find<T: Send + 'static>(
         &self,
         tenant: TenantId,
         id: Uuid,
         take: Take<T>,
     ) -> Result<Option<T>, ArchiveError> {
+        let found = self.find_with_file(tenant, id, take).await?;
+        Ok(found.map(|(found, _)| found))
+    }
+
+    async fn find_with_file<T: Send + 'static>(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+        take: Take<T>,
+    ) -> Result<Option<(T, ArchiveFile)>, ArchiveError> {
         match self.find_once(tenant, id, take).await {
             // The file was superseded and collected since the catalog was read: it names the successor by now.
             Err(ArchiveError::Storage(StorageError::NotFound { .. })) => {
@@ -81,12 +103,12 @@ impl ColdReader {
         tenant: TenantId,
         id: Uuid,
         take: Take<T>,
-    ) -> Result<Option<T>, ArchiveError> {
+    ) -> Result<Option<(T, ArchiveFile)>, ArchiveError> {
         let files = self.store.archive_files_for_id(tenant, id).await?;
         let ambiguous = files.len() > 1;
-        for file in &files {
-            if let Some(found) = self.find_in(file, id, ambiguous, take).await? {
-                return Ok(Some(found));
+        for file in files {
+            if let Some(found) = self.find_in(&file, id, ambiguous, take).await? {
+                return Ok(Some((found, file)));
             }
         }
         Ok(None)

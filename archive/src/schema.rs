@@ -1,11 +1,12 @@
-//! The archive's Parquet schema. Version 1 is the first; a later version may add nullable columns, nothing else.
+//! The archive's Parquet schema. Version 1 is the first; a later version may add nullable columns, nothing
+//! else. Version 2 adds discounts of documents and percentages, kinds of payments, and credit notes.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 /// The version that this build writes, and the newest that it reads.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
 
 /// Precision and scale of amounts.
 pub(crate) const AMOUNT: (u8, i8) = (18, 4);
@@ -13,6 +14,9 @@ pub(crate) const AMOUNT: (u8, i8) = (18, 4);
 pub(crate) const FINE: (u8, i8) = (18, 6);
 /// Precision and scale of tax rates.
 pub(crate) const RATE: (u8, i8) = (7, 6);
+
+/// Precision and scale of percentages.
+pub(crate) const PERCENT: (u8, i8) = (9, 6);
 
 /// Keys in the file's key-value metadata.
 pub mod meta {
@@ -62,6 +66,9 @@ pub(crate) fn line_fields() -> Fields {
         Field::new("tax_rate", decimal(RATE), false),
         Field::new("net", decimal(AMOUNT), false),
         Field::new("tax", decimal(AMOUNT), false),
+        // Since version 2.
+        Field::new("discount_percent", decimal(PERCENT), true),
+        Field::new("document_discount", decimal(AMOUNT), true),
     ])
 }
 
@@ -72,6 +79,9 @@ pub(crate) fn payment_fields() -> Fields {
         Field::new("amount", decimal(AMOUNT), false),
         Field::new("paid_on", DataType::Date32, false),
         Field::new("method", DataType::Utf8, false),
+        // Since version 2.
+        Field::new("kind", DataType::Utf8, true),
+        Field::new("reverses", DataType::Utf8, true),
     ])
 }
 
@@ -113,6 +123,11 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         required("lines", DataType::List(element(line_fields()))),
         required("payments", DataType::List(element(payment_fields()))),
         required("events", DataType::Utf8),
+        // Since version 2.
+        text("credits"),
+        Field::new("discount", decimal(AMOUNT), true),
+        Field::new("discount_percent", decimal(PERCENT), true),
+        Field::new("amount_credited", decimal(AMOUNT), true),
     ]))
 });
 

@@ -45,6 +45,8 @@ fn invoices() -> Vec<ArchivedInvoice> {
             request_id: None,
             data: invoice.created_event(),
             created_at: context.now,
+            correlation_id: None,
+            causation_id: None,
         };
         ArchivedInvoice {
             invoice,

@@ -33,6 +33,7 @@ fn invoices(lines_mean: f64) -> Vec<NewInvoice> {
             client_id: false,
             actor: Arc::from("bench"),
             request_id: Arc::from("bench"),
+            trace: Default::default(),
             idem: None,
         }
     };

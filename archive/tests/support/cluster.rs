@@ -14,7 +14,8 @@ use sheaf_archive::{
 };
 use sheaf_local::test_env;
 use sheaf_model::{
-    Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, Status, TenantId, id,
+    Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, PaymentKind, Status,
+    TenantId, id,
 };
 use sheaf_store::{
     CreateOutcome, LineOutcome, ListFilter, NewInvoice, NewTenant, Store, StoreConfig,
@@ -101,6 +102,8 @@ pub fn invoice(
         quantity: Decimal::ONE,
         unit_price: Decimal::new(110, 2),
         discount: Decimal::ZERO,
+        discount_percent: None,
+        document_discount: Decimal::ZERO,
         tax_rate: Decimal::new(2, 1),
         net: Decimal::new(110, 2),
         tax: Decimal::new(22, 2),
@@ -112,9 +115,11 @@ pub fn invoice(
     let payment = || Payment {
         id: id::new_id(now),
         reference: "bank 1".into(),
+        kind: PaymentKind::Payment,
         amount: total,
         paid_on: date,
         method: "card".into(),
+        reverses: None,
     };
     Invoice {
         id: id::id_for_date(date),
@@ -144,11 +149,15 @@ pub fn invoice(
         due_date: Some(date),
         lines: (0..lines).map(line).collect(),
         payments: if paid { vec![payment()] } else { Vec::new() },
+        credits: None,
+        discount: Decimal::ZERO,
+        discount_percent: None,
         subtotal,
         discount_total: Decimal::ZERO,
         tax_total,
         total,
         amount_paid: if paid { total } else { Decimal::ZERO },
+        amount_credited: Decimal::ZERO,
         amount_due: if paid || status == Status::Cancelled {
             Decimal::ZERO
         } else {
@@ -176,6 +185,7 @@ impl World {
             client_id: false,
             actor: "test".into(),
             request_id: "req-1".into(),
+            trace: Default::default(),
             idem: None,
         });
         self.store.write_chunk(chunk.collect()).await.unwrap()

@@ -12,7 +12,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use sheaf_model::{
-    Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, Status, TenantId,
+    Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, PaymentKind, Status,
+    TenantId,
 };
 use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
@@ -79,6 +80,8 @@ fn line() -> impl Strategy<Value = Line> {
                 quantity: quantity.round_dp(6),
                 unit_price,
                 discount,
+                discount_percent: (!discount.is_zero()).then(|| Decimal::new(125, 1)),
+                document_discount: tax,
                 tax_rate,
                 net,
                 tax,
@@ -93,6 +96,8 @@ fn payment() -> impl Strategy<Value = Payment> {
             reference,
             amount,
             paid_on,
+            kind: PaymentKind::ALL[method.len() % 4],
+            reverses: (method.len() % 3 == 0).then_some(id),
             method,
         },
     )
@@ -131,8 +136,10 @@ fn event() -> impl Strategy<Value = EventRow> {
             event_type,
             actor,
             request_id,
-            data: serde_json::json!({ "value": value, "n": 1 }).to_string(),
+            data: serde_json::json!({ "value": &value, "n": 1 }).to_string(),
             created_at,
+            correlation_id: Some(value),
+            causation_id: None,
         },
     )
 }
@@ -201,11 +208,15 @@ pub fn archived(
                 due_date,
                 lines,
                 payments,
+                credits: customer_id,
+                discount: amount_due,
+                discount_percent: customer_id.map(|_| Decimal::new(5, 0)),
                 subtotal,
                 discount_total,
                 tax_total,
                 total,
                 amount_paid,
+                amount_credited: amount_paid,
                 amount_due,
                 metadata,
                 version,

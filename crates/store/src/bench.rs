@@ -2,9 +2,9 @@
 
 use sheaf_model::TenantId;
 
-use crate::cluster::Table;
 use crate::encode::Batch;
 use crate::hash;
+use crate::shard::Table;
 use crate::types::NewInvoice;
 
 /// Encodes the rows of every table for a batch, as a flush does, and drops them. Returns the invoices encoded.

@@ -205,6 +205,8 @@ async fn write_chunk_in(
                 conn.batch_execute("rollback to chunk").await?;
                 store.remember_archived(&chunk, files);
             }
+            // Creates recall nothing.
+            Err(Abort::Cold(_)) => conn.batch_execute("rollback to chunk").await?,
             Err(Abort::Store(e)) => return Err(e),
             Err(Abort::Db(e)) => {
                 return Err(StoreError::Unavailable {

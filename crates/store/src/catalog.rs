@@ -170,7 +170,7 @@ impl Store {
         .await
     }
 
-    /// Published files that may hold the invoice.
+    /// Published files that may hold the invoice, but for those whose copy a recall has put out of date.
     ///
     /// # Errors
     /// When the database fails.
@@ -180,8 +180,19 @@ impl Store {
         id: Uuid,
     ) -> Result<Vec<ArchiveFile>, StoreError> {
         let month = Period::of(id).to_string();
-        self.files(tenant, sql::ARCHIVE_FILE_FOR_ID, &[&tenant.0, &month, &id])
-            .await
+        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let statement = conn.prepare_cached(sql::ARCHIVE_FILE_FOR_ID).await?;
+        let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &month, &id];
+        let (rows, recalled_at) = tokio::try_join!(
+            async { Ok(conn.query(&statement, &params).await?) },
+            self.recalled_at(&conn, tenant, id),
+        )?;
+        let mut files = rows
+            .iter()
+            .map(from_row)
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        files.retain(|file| file.published_at > recalled_at);
+        Ok(files)
     }
 
     /// Published files that may hold ids below `before`, the one with the latest id first.

@@ -14,95 +14,9 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Config, Row};
 
 use crate::node::{Node, NodeAddr, first_host, parse_url};
+use crate::shard::{INVOICES, Shard, TABLES};
 use crate::types::NewInvoice;
 use crate::{Route, StoreConfig, StoreError, hash, sql};
-
-/// The tables that a write goes into, in the order of their statements: rows that others refer to come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Table {
-    Customers,
-    Invoices,
-    Lines,
-    Payments,
-    Events,
-    Idempotency,
-}
-
-impl Table {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Customers,
-        Self::Invoices,
-        Self::Lines,
-        Self::Payments,
-        Self::Events,
-        Self::Idempotency,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Customers => "customers",
-            Self::Invoices => "invoices",
-            Self::Lines => "invoice_lines",
-            Self::Payments => "payments",
-            Self::Events => "events",
-            Self::Idempotency => "idempotency_keys",
-        }
-    }
-
-    fn insert(self) -> &'static str {
-        match self {
-            Self::Customers => sql::CUSTOMER_INSERT,
-            Self::Invoices => sql::INVOICE_INSERT,
-            Self::Lines => sql::LINE_INSERT,
-            Self::Payments => sql::PAYMENT_INSERT,
-            Self::Events => sql::EVENT_INSERT,
-            Self::Idempotency => sql::IDEMPOTENCY_INSERT,
-        }
-    }
-
-    /// The COPY of the table as a whole, which Citus routes.
-    pub(crate) fn copy(self) -> &'static str {
-        match self {
-            Self::Customers => sql::CUSTOMER_COPY,
-            Self::Invoices => sql::INVOICE_COPY,
-            Self::Lines => sql::LINE_COPY,
-            Self::Payments => sql::PAYMENT_COPY,
-            Self::Events => sql::EVENT_COPY,
-            Self::Idempotency => sql::IDEMPOTENCY_COPY,
-        }
-    }
-}
-
-/// One shard of the colocation group, and the node that holds it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Shard {
-    /// Citus' id of the `invoices` shard, which names the whole colocated group; a lane number without Citus.
-    pub(crate) id: i64,
-    /// Smallest hash value, inclusive. Shards are sorted by it and cover all values.
-    min_hash: i32,
-    pub(crate) node: NodeAddr,
-    /// The statements that write into the shard's own tables, by [`Table`].
-    inserts: [String; Table::ALL.len()],
-}
-
-impl Shard {
-    fn new(id: i64, min_hash: i32, node: NodeAddr, suffix: impl Fn(Table) -> String) -> Self {
-        let insert = |table: Table| {
-            let name = format!("{}{}", table.name(), suffix(table));
-            table.insert().replace("{table}", &name)
-        };
-        Self {
-            id,
-            min_hash,
-            node,
-            inserts: Table::ALL.map(insert),
-        }
-    }
-
-    pub(crate) fn insert(&self, table: Table) -> &str {
-        &self.inserts[table as usize]
-    }
-}
 
 /// The cluster as this process sees it.
 pub(crate) struct Cluster {
@@ -251,7 +165,7 @@ impl Cluster {
     async fn placements(&self, addr: &NodeAddr) -> Result<Arc<[Arc<Shard>]>, StoreError> {
         let conn = self.node(addr).get().await?;
         let statement = conn.prepare_cached(sql::CLUSTER_PLACEMENTS).await?;
-        let tables = Table::ALL.map(Table::name);
+        let tables = TABLES;
         let rows = conn.query(&statement, &[&&tables[..]]).await?;
         rows.chunk_by(|a, b| a.get::<_, i32>("min_hash") == b.get::<_, i32>("min_hash"))
             .map(|group| shard(group).map(Arc::new))
@@ -289,20 +203,21 @@ impl Cluster {
 
 /// The shards of all tables that share a hash range.
 fn shard(group: &[Row]) -> Result<Shard, StoreError> {
-    let id_of = |table: Table| {
+    let id_of = |table: &str| {
         let row = group
             .iter()
-            .find(|row| row.get::<_, &str>("relation") == table.name())?;
+            .find(|row| row.get::<_, &str>("relation") == table)?;
         Some(row.get::<_, i64>("shardid"))
     };
-    if let Some(missing) = Table::ALL.into_iter().find(|t| id_of(*t).is_none()) {
-        let name = missing.name();
-        return Err(StoreError::Corrupt(format!("a shard group has no {name}")));
+    if let Some(missing) = TABLES.into_iter().find(|t| id_of(t).is_none()) {
+        return Err(StoreError::Corrupt(format!(
+            "a shard group has no {missing}"
+        )));
     }
     let port: i32 = group[0].get("nodeport");
     let port = u16::try_from(port).map_err(|_| StoreError::Corrupt(format!("node port {port}")))?;
     Ok(Shard::new(
-        id_of(Table::Invoices).unwrap_or_default(),
+        id_of(INVOICES).unwrap_or_default(),
         group[0].get("min_hash"),
         (group[0].get("nodename"), port),
         |table| format!("_{}", id_of(table).unwrap_or_default()),

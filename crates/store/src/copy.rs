@@ -232,6 +232,13 @@ impl CopyBuffer {
         self
     }
 
+    pub(crate) fn opt_decimal(&mut self, v: Option<Decimal>) -> &mut Self {
+        match v {
+            Some(v) => self.decimal(v),
+            None => self.null(),
+        }
+    }
+
     /// The whole COPY stream: header, rows, trailer.
     pub(crate) fn stream(&self) -> Bytes {
         let mut stream = self.buf.clone();

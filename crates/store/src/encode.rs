@@ -1,12 +1,12 @@
 //! The model as rows. The order of fields is that of `sql/queries/*/copy.sql` and `insert.sql`.
 
 use chrono::{DateTime, Utc};
-use sheaf_model::{Customer, TenantId, id};
+use sheaf_model::{Customer, Invoice, Payment, TenantId, id};
 use uuid::Uuid;
 
-use crate::cluster::Table;
 use crate::copy::CopyBuffer;
-use crate::types::NewInvoice;
+use crate::shard::Table;
+use crate::types::{IdemKey, NewInvoice, Trace};
 
 /// Rows of every table that a batch of creates touches.
 pub(crate) struct Batch {
@@ -20,10 +20,28 @@ pub(crate) struct Batch {
 
 /// A customer that the batch makes.
 pub(crate) struct NewCustomer<'a> {
-    pub(crate) tenant: TenantId,
     pub(crate) id: Uuid,
     pub(crate) customer: &'a Customer,
     pub(crate) by: &'a NewInvoice,
+}
+
+/// Who changes something of whom, and in which request.
+pub(crate) struct Origin<'a> {
+    pub(crate) tenant: TenantId,
+    pub(crate) actor: &'a str,
+    pub(crate) request_id: &'a str,
+    pub(crate) trace: &'a Trace,
+}
+
+impl<'a> Origin<'a> {
+    pub(crate) fn of(new: &'a NewInvoice) -> Self {
+        Self {
+            tenant: new.invoice.tenant_id,
+            actor: &new.actor,
+            request_id: &new.request_id,
+            trace: &new.trace,
+        }
+    }
 }
 
 impl Batch {
@@ -50,12 +68,34 @@ impl Batch {
     }
 
     pub(crate) fn push(&mut self, new: &NewInvoice) {
-        self.push_header(new);
         let invoice = &new.invoice;
+        self.push_document(invoice);
+        let origin = Origin::of(new);
+        let at = invoice.created_at;
+        let data = invoice.created_event();
+        self.push_event(&origin, invoice.id, "invoice.created", &data, at);
+        if let Some(idem) = &new.idem {
+            let location = format!("/v1/invoices/{}", invoice.id);
+            let body = invoice.render();
+            let answer = (201, Some(location.as_str()), body.as_slice());
+            self.push_answer(invoice.tenant_id, idem, answer, at);
+        }
+    }
+
+    /// The invoice with its lines and payments.
+    pub(crate) fn push_document(&mut self, invoice: &Invoice) {
+        self.push_header(invoice);
+        self.push_lines(invoice);
+        for payment in &invoice.payments {
+            self.push_payment(invoice, payment, invoice.created_at);
+        }
+    }
+
+    pub(crate) fn push_lines(&mut self, invoice: &Invoice) {
         let year = id::year_of(invoice.id);
         for (position, line) in (1_i32..).zip(&invoice.lines) {
             self.lines
-                .row(12)
+                .row(14)
                 .uuid(invoice.tenant_id.0)
                 .uuid(invoice.id)
                 .i32(position)
@@ -67,86 +107,111 @@ impl Batch {
                 .decimal(line.discount)
                 .decimal(line.tax_rate)
                 .decimal(line.net)
-                .decimal(line.tax);
+                .decimal(line.tax)
+                .opt_decimal(line.discount_percent)
+                .decimal(line.document_discount);
         }
-        for payment in &invoice.payments {
-            self.payments
-                .row(9)
-                .uuid(invoice.tenant_id.0)
-                .uuid(invoice.id)
-                .uuid(payment.id)
-                .i16(year)
-                .text(&payment.reference)
-                .decimal(payment.amount)
-                .date(payment.paid_on)
-                .text(&payment.method)
-                .timestamp(invoice.created_at);
-        }
-        self.push_event(
-            new,
-            invoice.id,
-            "invoice.created",
-            &invoice.created_event(),
-            invoice.created_at,
-        );
-        if let Some(idem) = &new.idem {
-            self.idempotency
-                .row(7)
-                .uuid(invoice.tenant_id.0)
-                .text(&idem.key)
-                .bytes(&idem.fingerprint)
-                .i16(201)
-                .text(&format!("/v1/invoices/{}", invoice.id))
-                .bytes(&invoice.render())
-                .timestamp(invoice.created_at);
-        }
+    }
+
+    pub(crate) fn push_payment(&mut self, of: &Invoice, payment: &Payment, at: DateTime<Utc>) {
+        self.payments
+            .row(11)
+            .uuid(of.tenant_id.0)
+            .uuid(of.id)
+            .uuid(payment.id)
+            .i16(id::year_of(of.id))
+            .text(&payment.reference)
+            .decimal(payment.amount)
+            .date(payment.paid_on)
+            .text(&payment.method)
+            .timestamp(at)
+            .text(payment.kind.as_str())
+            .opt_uuid(payment.reverses);
+    }
+
+    /// The answer that a retry will get: status, location, body.
+    pub(crate) fn push_answer(
+        &mut self,
+        tenant: TenantId,
+        idem: &IdemKey,
+        (status, location, body): (i16, Option<&str>, &[u8]),
+        at: DateTime<Utc>,
+    ) {
+        self.idempotency
+            .row(7)
+            .uuid(tenant.0)
+            .text(&idem.key)
+            .bytes(&idem.fingerprint)
+            .i16(status)
+            .opt_text(location)
+            .bytes(body)
+            .timestamp(at);
     }
 
     pub(crate) fn push_customer(&mut self, new: &NewCustomer<'_>) {
-        let created_at = new.by.invoice.created_at;
-        self.customers
-            .row(9)
-            .uuid(new.tenant.0)
-            .uuid(new.id)
-            .opt_text(new.customer.external_id.as_deref())
-            .text(&new.customer.name)
-            .opt_text(new.customer.email.as_deref())
-            .opt_text(new.customer.tax_id.as_deref())
-            .opt_text(new.customer.address.as_deref())
-            .opt_text(new.customer.country.as_deref())
-            .timestamp(created_at);
-        let data = format!("{{\"invoice_id\": \"{}\"}}", new.by.invoice.id);
-        self.push_event(new.by, new.id, "customer.created", &data, created_at);
+        let (origin, invoice) = (Origin::of(new.by), &new.by.invoice);
+        self.push_customer_of(
+            &origin,
+            new.id,
+            new.customer,
+            invoice.id,
+            invoice.created_at,
+        );
     }
 
-    fn push_event(
+    /// A customer that an invoice brings along.
+    pub(crate) fn push_customer_of(
         &mut self,
-        new: &NewInvoice,
+        origin: &Origin<'_>,
+        id: Uuid,
+        customer: &Customer,
+        invoice_id: Uuid,
+        created_at: DateTime<Utc>,
+    ) {
+        self.customers
+            .row(9)
+            .uuid(origin.tenant.0)
+            .uuid(id)
+            .opt_text(customer.external_id.as_deref())
+            .text(&customer.name)
+            .opt_text(customer.email.as_deref())
+            .opt_text(customer.tax_id.as_deref())
+            .opt_text(customer.address.as_deref())
+            .opt_text(customer.country.as_deref())
+            .timestamp(created_at);
+        let data = format!("{{\"invoice_id\": \"{invoice_id}\"}}");
+        self.push_event(origin, id, "customer.created", &data, created_at);
+    }
+
+    pub(crate) fn push_event(
+        &mut self,
+        origin: &Origin<'_>,
         subject: Uuid,
         event_type: &str,
         data: &str,
         at: DateTime<Utc>,
     ) {
         self.events
-            .row(9)
-            .uuid(new.invoice.tenant_id.0)
+            .row(11)
+            .uuid(origin.tenant.0)
             .uuid(subject)
             .uuid(id::new_id(at))
             .i16(id::year_of(subject))
             .text(event_type)
-            .text(&new.actor)
-            .text(&new.request_id)
+            .text(origin.actor)
+            .text(origin.request_id)
             .jsonb(data)
-            .timestamp(at);
+            .timestamp(at)
+            .opt_text(origin.trace.correlation_id.as_deref())
+            .opt_text(origin.trace.causation_id.as_deref());
     }
 
-    fn push_header(&mut self, new: &NewInvoice) {
-        let i = &new.invoice;
+    fn push_header(&mut self, i: &Invoice) {
         let c = i.customer.as_ref();
         // The model bounds lines to 10,000 and payments to 1,000.
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         self.invoices
-            .row(29)
+            .row(33)
             .uuid(i.tenant_id.0)
             .uuid(i.id)
             .i16(id::year_of(i.id))
@@ -175,6 +240,10 @@ impl Batch {
             .jsonb(i.metadata.as_str())
             .i64(i.version)
             .timestamp(i.created_at)
-            .timestamp(i.modified_at);
+            .timestamp(i.modified_at)
+            .opt_uuid(i.credits)
+            .decimal(i.discount)
+            .opt_decimal(i.discount_percent)
+            .decimal(i.amount_credited);
     }
 }

@@ -16,13 +16,13 @@ use futures_util::future::try_join_all;
 use sheaf_model::{TenantId, id};
 use uuid::Uuid;
 
-use crate::cluster::{Shard, Table};
 use crate::encode::{Batch, NewCustomer};
 use crate::error::{Failure, classify};
 use crate::lookup::{self, CustomerRow, Existing};
 use crate::plan::{self, CustomerRef, KnownCustomers, Outcome, Plan};
 use crate::send::{Frame, Opening, Place, write};
 use crate::session::Session;
+use crate::shard::{Shard, Table};
 use crate::types::{ArchiveFile, FileKeys, NewInvoice};
 use crate::{Store, StoreError};
 
@@ -35,6 +35,8 @@ pub(crate) enum Abort {
     Store(StoreError),
     /// The archive has published files that the batch was not checked against.
     ArchiveMoved(Vec<ArchiveFile>),
+    /// These invoices are not hot: they have to be looked for, or read again, in the archive.
+    Cold(Vec<(TenantId, Uuid)>),
 }
 
 impl From<tokio_postgres::Error> for Abort {
@@ -86,7 +88,7 @@ impl Store {
                     self.remember_archived(items, files);
                     continue;
                 }
-                Err(Abort::ArchiveMoved(_)) => {
+                Err(Abort::ArchiveMoved(_) | Abort::Cold(_)) => {
                     return Err(StoreError::Unavailable {
                         detail: "the archive catalog keeps changing".into(),
                     });
@@ -138,7 +140,7 @@ impl Store {
         Ok(outcomes)
     }
 
-    async fn after_failure(
+    pub(crate) async fn after_failure(
         &self,
         kind: Failure,
         attempt: u32,
@@ -301,15 +303,26 @@ impl Store {
     ) -> Result<Vec<(ArchiveFile, Arc<FileKeys>)>, StoreError> {
         let mut files = Vec::new();
         for (tenant, year) in pairs(&keyed_years(items)) {
-            let Some(known) = self.inner.archived.get(&(tenant, year)) else {
-                continue;
-            };
-            for file in known.iter() {
-                let cold = self.inner.cold.get().ok_or_else(|| StoreError::Cold {
-                    detail: "the catalog names archived files, but this process has no archive configured".into(),
-                })?;
-                files.push((file.clone(), cold.load(file).await?));
-            }
+            files.extend(self.cold_files_of(tenant, year).await?);
+        }
+        Ok(files)
+    }
+
+    /// The keys of the files that the tenant is known to have in a year.
+    pub(crate) async fn cold_files_of(
+        &self,
+        tenant: TenantId,
+        year: i16,
+    ) -> Result<Vec<(ArchiveFile, Arc<FileKeys>)>, StoreError> {
+        let mut files = Vec::new();
+        let known = self.inner.archived.get(&(tenant, year));
+        for file in known.iter().flat_map(|files| files.iter()) {
+            let cold = self.inner.cold.get().ok_or_else(|| StoreError::Cold {
+                detail:
+                    "the catalog names archived files, but this process has no archive configured"
+                        .into(),
+            })?;
+            files.push((file.clone(), cold.load(file).await?));
         }
         Ok(files)
     }
@@ -355,7 +368,10 @@ fn keyed_years(items: &[NewInvoice]) -> BTreeMap<TenantId, BTreeSet<i16>> {
 /// The archive may have published a file since its keys were checked; its rows then are no longer hot, where a unique
 /// index would have caught them. `now` was read after the rows went in, so that a handover either is seen here or
 /// still holds the rows that the unique index waits for.
-fn same_archive(now: Vec<ArchiveFile>, cold: &[(ArchiveFile, Arc<FileKeys>)]) -> Result<(), Abort> {
+pub(crate) fn same_archive(
+    now: Vec<ArchiveFile>,
+    cold: &[(ArchiveFile, Arc<FileKeys>)],
+) -> Result<(), Abort> {
     let same = now.len() == cold.len()
         && now
             .iter()
@@ -379,7 +395,9 @@ fn apply_customers(items: &mut [NewInvoice], refs: &[CustomerRef], plan: &Plan) 
     }
 }
 
-fn pairs(years: &BTreeMap<TenantId, BTreeSet<i16>>) -> impl Iterator<Item = (TenantId, i16)> {
+pub(crate) fn pairs(
+    years: &BTreeMap<TenantId, BTreeSet<i16>>,
+) -> impl Iterator<Item = (TenantId, i16)> {
     years
         .iter()
         .flat_map(|(tenant, years)| years.iter().map(|year| (*tenant, *year)))
@@ -404,13 +422,12 @@ fn encode(items: &[NewInvoice], shards: &[Arc<Shard>], plan: &Plan) -> Vec<(Arc<
         let new = || (Arc::clone(shard), Batch::new(items.len() / 4 + 1));
         batches.entry(shard.id).or_insert_with(new);
     }
-    for (tenant, id, index) in &plan.new_customers {
+    for (_, id, index) in &plan.new_customers {
         let by = &items[*index];
         if let Some(customer) = &by.invoice.customer
             && let Some((_, batch)) = batches.get_mut(&shards[*index].id)
         {
             batch.push_customer(&NewCustomer {
-                tenant: *tenant,
                 id: *id,
                 customer,
                 by,

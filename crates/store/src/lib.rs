@@ -8,11 +8,13 @@ mod admin;
 pub mod bench;
 mod bulk;
 mod catalog;
+mod change;
 mod cluster;
 mod config;
 mod copy;
 mod encode;
 mod error;
+mod events;
 mod flush;
 mod hash;
 mod idempotency;
@@ -24,9 +26,12 @@ mod partition;
 mod plan;
 mod queue;
 mod reader;
+mod recall;
 mod rows;
 mod send;
+mod series;
 mod session;
+mod shard;
 mod sql;
 mod tenants;
 mod tiering;
@@ -34,7 +39,7 @@ mod types;
 mod writer;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use quick_cache::sync::Cache;
 use sheaf_model::TenantId;
@@ -46,10 +51,13 @@ pub use admin::{
     NodeStatus, Plan, PlannedMove, Rebalance, ShardGroup, Skew, TenantLoad, TenantPlace,
 };
 pub use bulk::AtomicUpload;
+pub use change::{Answer, ChangeError, Changed, Command, NewChange};
 pub use config::{Route, StoreConfig};
 pub use error::{CreateError, StoreError};
+pub use events::{FeedEvent, FeedPosition};
 pub use list::MAX_PAGE_LINES;
 pub use migrate::{Migrated, known_version, migrate};
+pub use series::NumberSeries;
 pub use tenants::MAX_API_KEYS;
 pub use tiering::{SnapshotReader, TieringLock};
 pub use types::*;
@@ -64,10 +72,25 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
+/// A store that does not keep it open.
+#[derive(Clone)]
+pub struct WeakStore {
+    inner: Weak<Inner>,
+}
+
+impl WeakStore {
+    /// The store, while somebody else holds it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Store> {
+        self.inner.upgrade().map(|inner| Store { inner })
+    }
+}
+
 struct Inner {
     config: StoreConfig,
     cluster: cluster::Cluster,
     writers: queue::Queues<writer::Job>,
+    changes: queue::Queues<change::Job>,
     readers: queue::Queues<reader::Job>,
     /// Years whose partitions are known to exist; empty: not yet asked.
     years: Mutex<BTreeSet<i16>>,
@@ -89,6 +112,7 @@ impl Store {
         let store = Self {
             inner: Arc::new(Inner {
                 writers: queue::Queues::new(limits(config.write_queue, config.flushes_per_node)),
+                changes: queue::Queues::new(limits(config.write_queue, config.flushes_per_node)),
                 readers: queue::Queues::new(limits(config.read_queue, config.reads_per_node)),
                 cluster,
                 years: Mutex::new(BTreeSet::new()),
@@ -101,6 +125,14 @@ impl Store {
         };
         store.watch_placements();
         Ok(store)
+    }
+
+    /// A handle that does not keep the store open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakStore {
+        WeakStore {
+            inner: Arc::downgrade(&self.inner),
+        }
     }
 
     /// Gives the store sight of archived keys. The first call counts.
@@ -125,6 +157,7 @@ impl Store {
     /// Takes no more work, finishes what was taken, and closes the pools.
     pub async fn close(&self) {
         self.inner.writers.drain().await;
+        self.inner.changes.drain().await;
         self.inner.readers.drain().await;
         self.inner.cluster.close();
     }

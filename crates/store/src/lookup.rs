@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
-use sheaf_model::{Customer, TenantId, id};
+use sheaf_model::{Customer, Invoice, TenantId, id};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
@@ -126,6 +126,56 @@ pub(crate) fn questions(
     }
     questions.retain(|_, q| !q.is_empty());
     questions
+}
+
+/// What an edited draft must know.
+pub(crate) struct EditAnswers {
+    /// Another invoice that has its new external id.
+    pub(crate) external_id: Option<Uuid>,
+    /// Another invoice that has its new number.
+    pub(crate) number: Option<Uuid>,
+    /// The record of the customer that it names.
+    pub(crate) customer: Option<CustomerRow>,
+    /// Whether it has a key that it did not have before.
+    pub(crate) keyed: bool,
+}
+
+/// Asks for the keys and the customer that are new on `new`.
+pub(crate) async fn ask_edit(
+    conn: &Object,
+    new: &Invoice,
+    old: &Invoice,
+) -> Result<EditAnswers, Error> {
+    let changed = |now: &Option<String>, before: &Option<String>| {
+        now.clone().filter(|key| Some(key) != before.as_ref())
+    };
+    let keys = Keys {
+        ids: Vec::new(),
+        external_ids: changed(&new.external_id, &old.external_id)
+            .into_iter()
+            .collect(),
+        numbers: changed(&new.number, &old.number).into_iter().collect(),
+    };
+    let keyed = !keys.is_empty();
+    let mut question = Question {
+        years: BTreeMap::from([(id::year_of(new.id), keys)]),
+        ..Question::default()
+    };
+    match (&new.customer, new.customer_id) {
+        (Some(customer), None) => question
+            .customer_external_ids
+            .extend(customer.external_id.clone()),
+        (None, Some(id)) => question.customer_ids.extend([id]),
+        _ => {}
+    }
+    let found = ask(conn, new.tenant_id.0, question).await?;
+    let other = |taken: Vec<Taken>| taken.iter().map(|t| t.id).find(|id| *id != new.id);
+    Ok(EditAnswers {
+        external_id: other(found.external_ids),
+        number: other(found.numbers),
+        customer: found.customers.into_iter().next(),
+        keyed,
+    })
 }
 
 /// Sends the statements that have something to ask; they travel together, since their futures are polled together.

@@ -43,7 +43,8 @@ pub(crate) fn assemble<'a>(
         by_invoice.entry(key(row)).or_default().0.push(line(row));
     }
     for row in payments {
-        by_invoice.entry(key(row)).or_default().1.push(payment(row));
+        let payments = &mut by_invoice.entry(key(row)).or_default().1;
+        payments.push(payment(row)?);
     }
     headers
         .iter()
@@ -102,11 +103,15 @@ fn header(row: &Row, lines: Vec<Line>, payments: Vec<Payment>) -> Result<Invoice
         due_date: row.get(15),
         lines,
         payments,
+        credits: row.get(28),
+        discount: row.get(29),
+        discount_percent: row.get(30),
         subtotal: row.get(16),
         discount_total: row.get(17),
         tax_total: row.get(18),
         total: row.get(19),
         amount_paid: row.get(20),
+        amount_credited: row.get(31),
         amount_due: row.get(21),
         metadata: Metadata::from_stored(row.get::<_, JsonbText>(22).0),
         version: row.get(23),
@@ -125,17 +130,24 @@ fn line(row: &Row) -> Line {
         tax_rate: row.get(7),
         net: row.get(8),
         tax: row.get(9),
+        discount_percent: row.get(10),
+        document_discount: row.get(11),
     }
 }
 
-fn payment(row: &Row) -> Payment {
-    Payment {
+fn payment(row: &Row) -> Result<Payment, StoreError> {
+    let kind: &str = row.get(7);
+    Ok(Payment {
         id: row.get(2),
         reference: row.get(3),
+        kind: kind
+            .parse()
+            .map_err(|_| StoreError::Corrupt(format!("payment kind {kind:?}")))?,
         amount: row.get(4),
         paid_on: row.get(5),
         method: row.get(6),
-    }
+        reverses: row.get(8),
+    })
 }
 
 pub(crate) fn event(row: &Row) -> EventRow {
@@ -146,6 +158,8 @@ pub(crate) fn event(row: &Row) -> EventRow {
         request_id: row.get(5),
         data: row.get::<_, JsonbText>(6).0,
         created_at: row.get(7),
+        correlation_id: row.get(8),
+        causation_id: row.get(9),
     }
 }
 

@@ -12,11 +12,11 @@ use sheaf_model::TenantId;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
-use crate::cluster::{Shard, Table};
 use crate::copy::CopyBuffer;
 use crate::encode::Batch;
 use crate::flush::Abort;
 use crate::session::{BEGIN, in_order};
+use crate::shard::{Shard, Table};
 use crate::types::ArchiveFile;
 use crate::{StoreError, catalog, sql};
 

@@ -80,6 +80,31 @@ query!(
 );
 query!(INVOICE_FIND_IDS, "sql/queries/invoice/find_ids.sql");
 query!(INVOICE_FIND_NUMBERS, "sql/queries/invoice/find_numbers.sql");
+query!(
+    ARCHIVE_RECALL_RECORD,
+    "sql/queries/archive_recall/record.sql"
+);
+query!(
+    ARCHIVE_RECALL_OF_FILE,
+    "sql/queries/archive_recall/of_file.sql"
+);
+query!(
+    ARCHIVE_RECALL_LATEST,
+    "sql/queries/archive_recall/latest.sql"
+);
+query!(ARCHIVE_RECALL_OF_ID, "sql/queries/archive_recall/of_id.sql");
+query!(ARCHIVE_FILE_HOLD, "sql/queries/archive_file/hold.sql");
+query!(EVENT_PAGE, "sql/queries/event/page.sql");
+query!(EVENT_FEED, "sql/queries/event/feed.sql");
+query!(EVENT_HORIZON, "sql/queries/event/horizon.sql");
+query!(EVENT_RESTORE, "sql/queries/event/restore.sql");
+query!(INVOICE_UPDATE, "sql/queries/invoice/update.sql");
+query!(LINE_DELETE, "sql/queries/line/delete.sql");
+query!(NUMBER_SERIES_ENSURE, "sql/queries/number_series/ensure.sql");
+query!(NUMBER_SERIES_LIST, "sql/queries/number_series/list.sql");
+query!(NUMBER_SERIES_LOCK, "sql/queries/number_series/lock.sql");
+query!(NUMBER_SERIES_NEXT, "sql/queries/number_series/next.sql");
+query!(NUMBER_SERIES_SET, "sql/queries/number_series/set.sql");
 query!(INVOICE_GET, "sql/queries/invoice/get.sql");
 query!(INVOICE_LIST, "sql/queries/invoice/list.sql");
 query!(LINE_COPY, "sql/queries/line/copy.sql");

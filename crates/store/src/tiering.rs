@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::Transaction;
 use sheaf_model::{Period, TenantId, id};
 use tokio_postgres::types::ToSql;
@@ -141,7 +142,17 @@ impl Store {
             return Ok(Publish::Changed);
         }
         let sha256 = file.sha256.map(|s| s.to_vec());
-        let (month, published_at) = (file.period.to_string(), now());
+        // Later than every recall: the copies that are out of date are told by their file's time.
+        let recalled: Option<DateTime<Utc>> = tx
+            .query_one(
+                sql::ARCHIVE_RECALL_LATEST,
+                &[&file.tenant_id.0, &file.period.year],
+            )
+            .await?
+            .get(0);
+        let after = recalled.map(|at| at + TimeDelta::microseconds(1));
+        let published_at = after.map_or_else(now, |after| after.max(now()));
+        let month = file.period.to_string();
         let params: [&(dyn ToSql + Sync); 15] = [
             &file.tenant_id.0,
             &month,

@@ -158,8 +158,19 @@ pub struct NewInvoice {
     pub actor: Arc<str>,
     /// The request that caused it.
     pub request_id: Arc<str>,
+    /// What it belongs to.
+    pub trace: Trace,
     /// For single creates.
     pub idem: Option<IdemKey>,
+}
+
+/// What a change belongs to, beyond its request: kept with its events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// The business process, over all its requests.
+    pub correlation_id: Option<Arc<str>>,
+    /// The event or message that caused the request.
+    pub causation_id: Option<Arc<str>>,
 }
 
 /// The answer to a single create.
@@ -351,6 +362,22 @@ pub trait ColdKeys: Send + Sync {
         &'a self,
         file: &'a ArchiveFile,
     ) -> BoxFuture<'a, Result<Arc<FileKeys>, StoreError>>;
+
+    /// Reads a whole archived invoice, and the file that is its tier; `None` when it is in none.
+    fn fetch<'a>(
+        &'a self,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> BoxFuture<'a, Result<Option<ColdInvoice>, StoreError>>;
+}
+
+/// An archived invoice and where it was read.
+#[derive(Clone, Debug)]
+pub struct ColdInvoice {
+    /// The document with its history.
+    pub archived: ArchivedInvoice,
+    /// Its tier.
+    pub file: ArchiveFile,
 }
 
 /// One audit event, as it moves to the archive with its invoice.
@@ -368,6 +395,10 @@ pub struct EventRow {
     pub data: String,
     /// When.
     pub created_at: DateTime<Utc>,
+    /// The business process that it belongs to.
+    pub correlation_id: Option<String>,
+    /// The event or message that caused the request.
+    pub causation_id: Option<String>,
 }
 
 /// A whole invoice with its history, as tiering reads it.

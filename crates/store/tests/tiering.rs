@@ -9,7 +9,8 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use sheaf_model::{Period, TenantId};
 use sheaf_store::{
-    ArchiveFile, ColdKeys, FileKeys, FileState, LineOutcome, ListFilter, Publish, Store, StoreError,
+    ArchiveFile, ColdInvoice, ColdKeys, FileKeys, FileState, LineOutcome, ListFilter, Publish,
+    Store, StoreError,
 };
 use support::{raw, simple, store, tenant};
 use uuid::Uuid;
@@ -192,6 +193,14 @@ struct Keys(Arc<FileKeys>);
 impl ColdKeys for Keys {
     fn load<'a>(&'a self, _: &'a ArchiveFile) -> BoxFuture<'a, Result<Arc<FileKeys>, StoreError>> {
         Box::pin(async { Ok(self.0.clone()) })
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        _: TenantId,
+        _: Uuid,
+    ) -> BoxFuture<'a, Result<Option<ColdInvoice>, StoreError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

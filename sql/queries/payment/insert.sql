@@ -2,8 +2,9 @@
 -- {table} is the tenant's shard of the table on its owner. A column is an array: one statement a table and flush,
 -- whatever the number of rows. (In the select list, arrays need no tuplestores, as they would in FROM.) The column order is that of copy.sql.
 insert into {table} (
-    tenant_id, invoice_id, id, year, reference, amount, paid_on, method, created_at
+    tenant_id, invoice_id, id, year, reference, amount, paid_on, method, created_at, kind, reverses
 )
 select
     unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::smallint[]), unnest($5::text[]),
-    unnest($6::numeric[]), unnest($7::date[]), unnest($8::text[]), unnest($9::timestamptz[])
+    unnest($6::numeric[]), unnest($7::date[]), unnest($8::text[]), unnest($9::timestamptz[]),
+    unnest($10::text[]), unnest($11::uuid[])

@@ -67,6 +67,7 @@ pub fn invoice(tenant: TenantId, json: &serde_json::Value) -> NewInvoice {
         client_id,
         actor: Arc::from("test"),
         request_id: Arc::from("test"),
+        trace: Default::default(),
         idem: None,
     }
 }

@@ -1,0 +1,281 @@
+//! Changes of invoices that exist: payments, issue, credit notes and the rest of their lives, committed in groups.
+//!
+//! A batch locks its invoices, lets the model's rules decide on each change in turn, and writes what came out, with the
+//! events and the answers that retries will get: two round trips and one commit, whatever the number of changes. Many
+//! payments on one invoice are one update of it.
+
+mod apply;
+mod attempt;
+mod command;
+mod write;
+
+use std::sync::{Arc, Weak};
+
+use futures_util::future::try_join_all;
+use sheaf_model::{Invalid, TenantId, id, lifecycle};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::error::{Failure, classify};
+use crate::flush::Abort;
+use crate::queue::{Queue, Refused};
+use crate::types::{ColdInvoice, Replay};
+use crate::{Inner, Store, StoreError};
+
+pub use command::{Answer, Command, NewChange};
+
+/// Changes of one batch at most: they hold their locks together.
+const MAX_CHANGES: usize = 128;
+/// Attempts of a batch before it is given up.
+const ATTEMPTS: u32 = 8;
+
+/// What a change came to.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// Done now.
+    New(Answer),
+    /// Done before, by the same request.
+    Replay(Replay),
+}
+
+/// Why a change was not done. Nothing is changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The tenant has no such invoice, in either tier.
+    #[error("there is no invoice {0}")]
+    NotFound(Uuid),
+    /// The state, or another document, forbids it.
+    #[error(transparent)]
+    Refused(#[from] lifecycle::Refusal),
+    /// The document that would come out is not valid.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// `If-Match` names another version.
+    #[error("the invoice has version {current}")]
+    VersionMismatch {
+        /// The version that it has.
+        current: i64,
+    },
+    /// The tenant has an invoice with this `external_id` in the same year.
+    #[error("external_id is taken by invoice {existing}")]
+    DuplicateExternalId {
+        /// Its id.
+        existing: Uuid,
+    },
+    /// The tenant has an invoice with this `number` in the same year.
+    #[error("number is taken by invoice {existing}")]
+    DuplicateNumber {
+        /// Its id.
+        existing: Uuid,
+    },
+    /// The tenant has no customer with this `customer_id`.
+    #[error("no such customer")]
+    CustomerNotFound,
+    /// The idempotency key was used with another request.
+    #[error("the idempotency key was used with another request")]
+    IdemMismatch,
+    /// The request with this idempotency key still runs.
+    #[error("a request with this idempotency key is still running")]
+    IdemInProgress,
+    /// The queue is full.
+    #[error("the write queue is full")]
+    Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+type Outcome = Result<Changed, ChangeError>;
+
+/// A change and where its answer goes.
+pub(crate) struct Job {
+    change: NewChange,
+    reply: oneshot::Sender<Outcome>,
+}
+
+impl Store {
+    /// Changes one invoice. It shares its transaction with the other changes of its node that arrive meanwhile; the
+    /// answer comes after their common commit. An archived invoice is recalled in the same transaction.
+    ///
+    /// A change is safe to repeat with its idempotency key, also when no answer came.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn change_invoice(&self, change: NewChange) -> Outcome {
+        let tenant = change.tenant_id;
+        let (reply, answer) = oneshot::channel();
+        let addr = &self.inner.cluster.shard_of(tenant).node;
+        self.inner.cluster.node(addr).check()?;
+        let inner = Arc::downgrade(&self.inner);
+        self.inner
+            .changes
+            .submit(addr, tenant, Job { change, reply }, |queue| {
+                serve(inner.clone(), queue)
+            })
+            .map_err(|e| match e {
+                Refused::Full => ChangeError::Busy,
+                Refused::Closed => ChangeError::Store(closing()),
+            })?;
+        answer.await.unwrap_or_else(|_| Err(closing().into()))
+    }
+}
+
+fn closing() -> StoreError {
+    StoreError::Unavailable {
+        detail: "the store is closing".into(),
+    }
+}
+
+async fn serve(inner: Weak<Inner>, queue: Arc<Queue<Job>>) {
+    while let Some(jobs) = queue.take(|taken, _| taken < MAX_CHANGES).await {
+        let Some(store) = inner.upgrade().map(|inner| Store { inner }) else {
+            return;
+        };
+        metrics::histogram!("sheaf_change_batch")
+            .record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        run(&store, jobs).await;
+    }
+}
+
+async fn run(store: &Store, mut jobs: Vec<Job>) {
+    // A stable sort: changes of one invoice keep the order in which they came.
+    jobs.sort_by_cached_key(|job| store.inner.cluster.shard_of(job.change.tenant_id).id);
+    let (changes, replies): (Vec<_>, Vec<_>) =
+        jobs.into_iter().map(|job| (job.change, job.reply)).unzip();
+    match store.change_batch(&changes).await {
+        Ok(outcomes) => {
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                // A caller that has gone away does not undo its change.
+                let _gone = reply.send(outcome);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a batch of changes failed");
+            let detail = error.to_string();
+            let mut first = Some(error);
+            for reply in replies {
+                let error = first.take().unwrap_or_else(|| StoreError::Unavailable {
+                    detail: detail.clone(),
+                });
+                let _gone = reply.send(Err(error.into()));
+            }
+        }
+    }
+}
+
+/// Archived invoices that a batch may recall: as read, or known to be nowhere.
+type Cold = std::collections::BTreeMap<(TenantId, Uuid), Option<Arc<ColdInvoice>>>;
+
+impl Store {
+    /// Outcomes in the order of the changes, which are sorted by shard.
+    pub(crate) async fn change_batch(
+        &self,
+        changes: &[NewChange],
+    ) -> Result<Vec<Outcome>, StoreError> {
+        // An edit looks up customers and keys for itself, and fails for itself.
+        if changes.len() > 1 && changes.iter().any(NewChange::is_edit) {
+            return self
+                .changes_apart(changes, |a, b| !a.is_edit() && !b.is_edit())
+                .await;
+        }
+        let mut cold = Cold::new();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let shard = |change: &NewChange| self.inner.cluster.shard_of(change.tenant_id);
+            let shards: Vec<_> = changes.iter().map(shard).collect();
+            if shards.windows(2).any(|two| two[0].node != two[1].node) {
+                let together = |a: &NewChange, b: &NewChange| shard(a).node == shard(b).node;
+                return self.changes_apart(changes, together).await;
+            }
+            let failure = match self.attempt_changes(&shards, changes, &cold).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(Abort::Cold(missing)) if attempt < ATTEMPTS => {
+                    self.fetch_cold(&missing, &mut cold).await?;
+                    continue;
+                }
+                Err(Abort::ArchiveMoved(files)) if attempt < ATTEMPTS => {
+                    self.remember_files(files);
+                    continue;
+                }
+                Err(Abort::Cold(_) | Abort::ArchiveMoved(_)) => {
+                    return Err(StoreError::Unavailable {
+                        detail: "the archive keeps changing".into(),
+                    });
+                }
+                Err(Abort::Store(e @ StoreError::Unavailable { .. })) if attempt < ATTEMPTS => {
+                    self.after_failure(Failure::Unavailable, attempt, &e).await;
+                    continue;
+                }
+                Err(Abort::Store(e)) => return Err(e),
+                Err(Abort::Db(e)) => e,
+            };
+            let kind = classify(&failure);
+            let several = shards.windows(2).any(|two| two[0].id != two[1].id);
+            if kind == Failure::Locked && several {
+                let together = |a: &NewChange, b: &NewChange| shard(a).id == shard(b).id;
+                return self.changes_apart(changes, together).await;
+            }
+            if attempt >= ATTEMPTS || matches!(kind, Failure::Fatal | Failure::Timeout) {
+                return Err(failure.into());
+            }
+            if kind == Failure::Unavailable && changes.iter().any(|change| change.idem.is_none()) {
+                // The answer to the commit may be what was lost. With a key a second attempt finds it; without one the
+                // change could be done twice, and only its client can tell.
+                return self.changes_after_loss(changes, failure).await;
+            }
+            self.after_failure(kind, attempt, &failure).await;
+        }
+    }
+
+    /// Those with a key are tried again, one by one; the others are answered with what happened.
+    async fn changes_after_loss(
+        &self,
+        changes: &[NewChange],
+        failure: tokio_postgres::Error,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            if change.idem.is_some() {
+                let alone = std::slice::from_ref(change);
+                outcomes.extend(Box::pin(self.change_batch(alone)).await?);
+            } else {
+                outcomes.push(Err(ChangeError::Store(StoreError::Unavailable {
+                    detail: format!("whether the change took effect is unknown: {failure}"),
+                })));
+            }
+        }
+        Ok(outcomes)
+    }
+
+    async fn changes_apart(
+        &self,
+        changes: &[NewChange],
+        together: impl Fn(&NewChange, &NewChange) -> bool,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let runs = changes.chunk_by(together);
+        let done = try_join_all(runs.map(|run| Box::pin(self.change_batch(run)))).await?;
+        Ok(done.into_iter().flatten().collect())
+    }
+
+    async fn fetch_cold(
+        &self,
+        missing: &[(TenantId, Uuid)],
+        cold: &mut Cold,
+    ) -> Result<(), StoreError> {
+        let Some(archive) = self.inner.cold.get() else {
+            cold.extend(missing.iter().map(|key| (*key, None)));
+            return Ok(());
+        };
+        let mut years = std::collections::BTreeSet::new();
+        for (tenant, invoice) in missing {
+            let found = archive.fetch(*tenant, *invoice).await?;
+            if found.is_some() {
+                years.insert(id::year_of(*invoice));
+            }
+            cold.insert((*tenant, *invoice), found.map(Arc::new));
+        }
+        // Its year's partition may have been dropped when the last of the year left.
+        self.ensure_years(&years).await
+    }
+}

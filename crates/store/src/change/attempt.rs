@@ -1,0 +1,407 @@
+//! One attempt of a batch: lock and read, decide, write, commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use deadpool_postgres::Object;
+use sheaf_model::lifecycle;
+use sheaf_model::{Kind, TenantId, id};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::apply::{Doc, StoredAnswer, Work};
+use super::command::{Command, NewChange};
+use super::{ChangeError, Cold, Outcome};
+use crate::flush::{Abort, pairs};
+use crate::rows;
+use crate::send::{Frame, Opening, Place};
+use crate::series::{self, INVOICE, NOTE, Need, Numbers, SeriesKey};
+use crate::session::{Session, in_order};
+use crate::shard::{Shard, Statement};
+use crate::types::{ArchiveFile, FileKeys, Replay};
+use crate::{Store, StoreError};
+
+/// Years whose keys must be unique over both tiers, by tenant.
+pub(super) type Keyed = BTreeMap<TenantId, BTreeSet<i16>>;
+pub(super) type ColdFiles = Vec<(ArchiveFile, Arc<FileKeys>)>;
+
+impl Store {
+    pub(super) async fn attempt_changes(
+        &self,
+        shards: &[Arc<Shard>],
+        changes: &[NewChange],
+        cold: &Cold,
+    ) -> Result<Vec<Outcome>, Abort> {
+        let Some(first) = shards.first() else {
+            return Ok(Vec::new());
+        };
+        let node = self.inner.cluster.node(&first.node);
+        let session = Session::open(&node).await.map_err(Abort::Store)?;
+        let place = Place {
+            conn: session.conn().map_err(Abort::Store)?,
+            frame: Frame::Own,
+            shards,
+            direct: self.inner.cluster.is_direct(),
+        };
+        match self.changes_in(&place, changes, cold).await {
+            Ok(outcomes) => {
+                session.release();
+                Ok(outcomes)
+            }
+            Err(abort) => {
+                session.rollback().await;
+                Err(abort)
+            }
+        }
+    }
+
+    async fn changes_in(
+        &self,
+        place: &Place<'_>,
+        changes: &[NewChange],
+        cold: &Cold,
+    ) -> Result<Vec<Outcome>, Abort> {
+        let mut work = self.read(place, changes).await?;
+        add_cold(&mut work, place, changes, cold)?;
+        let needs = needs(&work, changes);
+        let mut keyed = keyed(&needs);
+        let mut files = self.cold_keys(&keyed).await.map_err(Abort::Store)?;
+        work.numbers = Numbers::reserve(place.conn, needs, &files).await?;
+        let mut outcomes: Vec<Outcome> = changes
+            .iter()
+            .enumerate()
+            .map(|(index, change)| work.apply(index, change))
+            .collect();
+        let mut customers = Vec::new();
+        if let [change] = changes
+            && change.is_edit()
+            && outcomes[0].is_ok()
+        {
+            match self.resolve_edit(place, change, &mut work).await? {
+                Ok(resolved) => {
+                    keyed = resolved.keyed;
+                    files = resolved.files;
+                    customers = resolved.customer.into_iter().collect();
+                    // The customer's id is part of the answer.
+                    if let Ok(super::Changed::New(answer)) = &mut outcomes[0] {
+                        answer.body = resolved.body;
+                    }
+                }
+                Err(refused) => {
+                    place.frame.run(place.conn, "rollback").await?;
+                    return Ok(vec![Err(refused)]);
+                }
+            }
+        }
+        self.write_changes(
+            place,
+            changes,
+            (&work, &outcomes, &customers),
+            (&keyed, &files),
+        )
+        .await?;
+        Ok(outcomes)
+    }
+
+    /// Begins, holds the shards, locks the invoices, and reads them with what is known of the keys: one round trip.
+    async fn read(&self, place: &Place<'_>, changes: &[NewChange]) -> Result<Work, Abort> {
+        let conn = place.conn;
+        let mut wanted: BTreeMap<(Uuid, i16), (&Arc<Shard>, BTreeSet<Uuid>)> = BTreeMap::new();
+        let mut keys: BTreeMap<Uuid, (&Arc<Shard>, Vec<&str>)> = BTreeMap::new();
+        for (change, shard) in changes.iter().zip(place.shards) {
+            let tenant = change.tenant_id.0;
+            for target in change.targets() {
+                let of_year = wanted
+                    .entry((tenant, id::year_of(target)))
+                    .or_insert_with(|| (shard, BTreeSet::new()));
+                of_year.1.insert(target);
+            }
+            if let Some(idem) = &change.idem {
+                let of_tenant = keys.entry(tenant).or_insert_with(|| (shard, Vec::new()));
+                of_tenant.1.push(&idem.key);
+            }
+        }
+        let opening = Opening::prepare(place, self.is_citus()).await?;
+        let mut reads = Vec::with_capacity(wanted.len());
+        for ((tenant, year), (shard, ids)) in &wanted {
+            let ids: Vec<Uuid> = ids.iter().copied().collect();
+            reads.push(Read::prepare(conn, shard, *tenant, *year, ids).await?);
+        }
+        let mut asked = Vec::with_capacity(keys.len());
+        for (tenant, (shard, keys)) in &keys {
+            let statement = conn
+                .prepare_cached(shard.statement(Statement::Keys))
+                .await?;
+            asked.push(async move {
+                let params: [&(dyn ToSql + Sync); 2] = [tenant, keys];
+                conn.query(&statement, &params).await
+            });
+        }
+        let ((), rows, keys) = tokio::try_join!(
+            biased;
+            opening.send(place),
+            in_order(reads.iter().map(|read| read.send(conn))),
+            in_order(asked),
+        )?;
+        let mut work = Work::default();
+        let shard_of: BTreeMap<Uuid, &Arc<Shard>> = changes
+            .iter()
+            .zip(place.shards)
+            .map(|(change, shard)| (change.tenant_id.0, shard))
+            .collect();
+        for (headers, lines, payments) in rows {
+            for invoice in rows::assemble(&headers, &lines, &payments).map_err(Abort::Store)? {
+                let Some(shard) = shard_of.get(&invoice.tenant_id.0) else {
+                    continue;
+                };
+                let doc = Doc {
+                    shard: Arc::clone(shard),
+                    old: invoice.clone(),
+                    new: invoice,
+                    cold: None,
+                    changed: false,
+                };
+                work.docs.insert((doc.new.tenant_id, doc.new.id), doc);
+            }
+        }
+        work.answered = keys.iter().flatten().map(stored_answer).collect();
+        Ok(work)
+    }
+
+    /// The keys of published files in these years, as last seen.
+    pub(super) async fn cold_keys(&self, keyed: &Keyed) -> Result<ColdFiles, StoreError> {
+        let mut files = Vec::new();
+        for (tenant, year) in pairs(keyed) {
+            files.extend(self.cold_files_of(tenant, year).await?);
+        }
+        Ok(files)
+    }
+}
+
+/// The statements that lock and read the invoices of one tenant and year.
+struct Read {
+    statements: [tokio_postgres::Statement; 3],
+    tenant: Uuid,
+    year: i16,
+    ids: Vec<Uuid>,
+}
+
+impl Read {
+    async fn prepare(
+        conn: &Object,
+        shard: &Shard,
+        tenant: Uuid,
+        year: i16,
+        ids: Vec<Uuid>,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let prepare = |statement| conn.prepare_cached(shard.statement(statement));
+        Ok(Self {
+            statements: [
+                prepare(Statement::LockInvoices).await?,
+                prepare(Statement::Lines).await?,
+                prepare(Statement::Payments).await?,
+            ],
+            tenant,
+            year,
+            ids,
+        })
+    }
+
+    /// Lines and payments change only under their invoice's lock, and each statement sees what was committed before it:
+    /// behind the lock, the three agree.
+    async fn send(
+        &self,
+        conn: &Object,
+    ) -> Result<(Vec<Row>, Vec<Row>, Vec<Row>), tokio_postgres::Error> {
+        let params: [&(dyn ToSql + Sync); 3] = [&self.tenant, &self.year, &self.ids];
+        let [lock, lines, payments] = &self.statements;
+        tokio::try_join!(
+            biased;
+            conn.query(lock, &params),
+            conn.query(lines, &params),
+            conn.query(payments, &params),
+        )
+    }
+}
+
+fn stored_answer(row: &Row) -> ((TenantId, String), StoredAnswer) {
+    let status: Option<i16> = row.get(3);
+    let stored = StoredAnswer {
+        fingerprint: row.get(2),
+        replay: status.map(|status| Replay {
+            status: u16::try_from(status).unwrap_or(500),
+            location: row.get(4),
+            body: row.get::<_, Option<Vec<u8>>>(5).unwrap_or_default(),
+        }),
+    };
+    ((TenantId(row.get(0)), row.get(1)), stored)
+}
+
+/// Takes in what was read from the archive for those that are not hot; asks for what was not yet looked for.
+fn add_cold(
+    work: &mut Work,
+    place: &Place<'_>,
+    changes: &[NewChange],
+    cold: &Cold,
+) -> Result<(), Abort> {
+    let mut missing = Vec::new();
+    for (change, shard) in changes.iter().zip(place.shards) {
+        for target in change.targets() {
+            let key = (change.tenant_id, target);
+            if work.docs.contains_key(&key) {
+                continue;
+            }
+            match cold.get(&key) {
+                None => missing.push(key),
+                Some(None) => {}
+                Some(Some(found)) => {
+                    let invoice = &found.archived.invoice;
+                    let doc = Doc {
+                        shard: Arc::clone(shard),
+                        old: invoice.clone(),
+                        new: invoice.clone(),
+                        cold: Some(Arc::clone(found)),
+                        changed: false,
+                    };
+                    work.docs.insert(key, doc);
+                }
+            }
+        }
+    }
+    // A request that was answered needs no invoice.
+    let answered = |key: &(TenantId, Uuid)| {
+        let of = changes
+            .iter()
+            .filter(|change| change.tenant_id == key.0 && change.targets().any(|t| t == key.1));
+        of.into_iter().all(|change| {
+            change.idem.as_ref().is_some_and(|idem| {
+                work.answered
+                    .contains_key(&(change.tenant_id, idem.key.clone()))
+            })
+        })
+    };
+    missing.retain(|key| !answered(key));
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Abort::Cold(missing))
+    }
+}
+
+/// The numbers that the batch may need.
+fn needs(work: &Work, changes: &[NewChange]) -> BTreeMap<SeriesKey, (Arc<Shard>, Need)> {
+    let mut needs: BTreeMap<SeriesKey, (Arc<Shard>, Need)> = BTreeMap::new();
+    for change in changes {
+        let Some(doc) = work.docs.get(&(change.tenant_id, change.invoice_id)) else {
+            continue;
+        };
+        let draft = &doc.new;
+        let (series, day, id_year) = match &change.command {
+            Command::Issue { issue_date, .. } if draft.number.is_none() => {
+                let series = match draft.kind {
+                    Kind::Invoice => INVOICE,
+                    Kind::CreditNote => NOTE,
+                };
+                let day = lifecycle::issue_date(draft, *issue_date, change.now);
+                (series, day, id::year_of(draft.id))
+            }
+            Command::Credit(request) => {
+                let today = change.now.date_naive();
+                // The credit note's id is of today.
+                let day = request.issue_date.unwrap_or(today);
+                (NOTE, day, series::year_of(today))
+            }
+            _ => continue,
+        };
+        let year = series::year_of(day);
+        let (_, need) = needs
+            .entry((change.tenant_id, series, year))
+            .or_insert_with(|| (Arc::clone(&doc.shard), Need::default()));
+        need.count += 1;
+        // Unique in the year of the document, and not confusing in the year of its number.
+        need.years.extend([id_year, year]);
+    }
+    needs
+}
+
+fn keyed(needs: &BTreeMap<SeriesKey, (Arc<Shard>, Need)>) -> Keyed {
+    let mut keyed = Keyed::new();
+    for ((tenant, ..), (_, need)) in needs {
+        keyed
+            .entry(*tenant)
+            .or_default()
+            .extend(need.years.iter().copied());
+    }
+    keyed
+}
+
+/// What an edit's customer and keys came to.
+pub(super) struct Resolved {
+    pub(super) keyed: Keyed,
+    pub(super) files: ColdFiles,
+    /// A customer to be made.
+    pub(super) customer: Option<(Arc<Shard>, Uuid)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Store {
+    /// Finds (or makes) the customer that an edited draft names, and checks that its keys are free.
+    async fn resolve_edit(
+        &self,
+        place: &Place<'_>,
+        change: &NewChange,
+        work: &mut Work,
+    ) -> Result<Result<Resolved, ChangeError>, Abort> {
+        let key = (change.tenant_id, change.invoice_id);
+        let Some(doc) = work.docs.get_mut(&key) else {
+            return Ok(Err(ChangeError::NotFound(change.invoice_id)));
+        };
+        let year = id::year_of(doc.new.id);
+        let found = crate::lookup::ask_edit(place.conn, &doc.new, &doc.old).await?;
+        if let Some(existing) = found.external_id {
+            return Ok(Err(ChangeError::DuplicateExternalId { existing }));
+        }
+        if let Some(existing) = found.number {
+            return Ok(Err(ChangeError::DuplicateNumber { existing }));
+        }
+        let mut keyed = Keyed::new();
+        if found.keyed {
+            keyed.entry(key.0).or_default().insert(year);
+        }
+        let files = self.cold_keys(&keyed).await.map_err(Abort::Store)?;
+        for (_, keys) in &files {
+            let taken = |of: &std::collections::HashMap<Box<str>, Uuid>, name: &Option<String>| {
+                let id = name.as_deref().and_then(|name| of.get(name)).copied();
+                id.filter(|id| *id != doc.new.id)
+            };
+            if let Some(existing) = taken(&keys.external_ids, &doc.new.external_id) {
+                return Ok(Err(ChangeError::DuplicateExternalId { existing }));
+            }
+            if let Some(existing) = taken(&keys.numbers, &doc.new.number) {
+                return Ok(Err(ChangeError::DuplicateNumber { existing }));
+            }
+        }
+        let mut made = None;
+        match (&doc.new.customer, doc.new.customer_id, found.customer) {
+            (Some(_), None, Some(known)) => doc.new.customer_id = Some(known.id),
+            (Some(_), None, None) => {
+                let id = id::new_id(change.now);
+                doc.new.customer_id = Some(id);
+                made = Some((Arc::clone(&doc.shard), id));
+            }
+            (None, Some(_), Some(known)) => doc.new.customer = Some(known.customer),
+            (None, Some(_), None) => return Ok(Err(ChangeError::CustomerNotFound)),
+            _ => {}
+        }
+        let body = doc.new.render();
+        Ok(Ok(Resolved {
+            keyed,
+            files,
+            customer: made,
+            body,
+        }))
+    }
+}

@@ -1,0 +1,121 @@
+//! What is asked for, and what is answered.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sheaf_model::input::CreditNoteRequest;
+use sheaf_model::lifecycle::{NewPayment, Patch, Reversal};
+use sheaf_model::{Decimal, TenantId};
+use uuid::Uuid;
+
+use crate::encode::Origin;
+use crate::types::{IdemKey, Trace};
+
+/// One step of an invoice's life.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// A merge patch on a draft, or on the metadata of any document.
+    Edit(Patch),
+    /// Gives a draft its date and number.
+    Issue {
+        /// The draft's own or today, when none is given.
+        issue_date: Option<NaiveDate>,
+        /// The draft's own, when none is given.
+        due_date: Option<NaiveDate>,
+    },
+    /// Records that it was sent.
+    Send {
+        /// By which way.
+        channel: Option<String>,
+        /// To whom.
+        recipient: Option<String>,
+    },
+    /// Withdraws it.
+    Cancel {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Records a payment.
+    Pay(NewPayment),
+    /// Takes a payment back.
+    Reverse {
+        /// Which.
+        reversal: Reversal,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Gives money back.
+    Refund(NewPayment),
+    /// Makes a credit note of it.
+    Credit(Box<CreditNoteRequest>),
+    /// Sets it, a credit note, off against an invoice.
+    Apply {
+        /// The invoice.
+        to: Uuid,
+        /// All that is possible, when none is given.
+        amount: Option<Decimal>,
+    },
+    /// Brings it back from the archive.
+    Recall,
+}
+
+/// A change of one invoice.
+#[derive(Clone, Debug)]
+pub struct NewChange {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Of which.
+    pub invoice_id: Uuid,
+    /// What.
+    pub command: Command,
+    /// Versions of which the invoice must have one (`If-Match`).
+    pub expected: Option<Vec<i64>>,
+    /// Who: `api_key:<id>` or `admin`.
+    pub actor: Arc<str>,
+    /// The request that caused it.
+    pub request_id: Arc<str>,
+    /// What it belongs to.
+    pub trace: Trace,
+    /// So that a retry is answered, not done again.
+    pub idem: Option<IdemKey>,
+    /// The clock.
+    pub now: DateTime<Utc>,
+}
+
+impl NewChange {
+    /// Whether it may name customers or keys.
+    pub(super) fn is_edit(&self) -> bool {
+        matches!(&self.command, Command::Edit(patch) if !patch.is_metadata())
+    }
+
+    /// The invoices that it changes.
+    pub(super) fn targets(&self) -> impl Iterator<Item = Uuid> {
+        let other = match self.command {
+            Command::Apply { to, .. } => Some(to),
+            _ => None,
+        };
+        std::iter::once(self.invoice_id).chain(other)
+    }
+
+    pub(super) fn origin(&self) -> Origin<'_> {
+        Origin {
+            tenant: self.tenant_id,
+            actor: &self.actor,
+            request_id: &self.request_id,
+            trace: &self.trace,
+        }
+    }
+}
+
+/// The answer to a change; it is kept with the idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Path of what was made.
+    pub location: Option<String>,
+    /// JSON.
+    pub body: Vec<u8>,
+    /// The invoice's version, the ETag.
+    pub version: i64,
+}
