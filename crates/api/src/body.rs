@@ -32,14 +32,59 @@ pub(crate) struct JsonBody {
     pub(crate) idem: Option<IdemKey>,
 }
 
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub(crate) struct OptionalBody(pub(crate) JsonBody);
+
+/// A JSON merge patch (RFC 7396), sent as such or as JSON.
+#[derive(Debug)]
+pub(crate) struct PatchBody(pub(crate) JsonBody);
+
+/// What a route takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Json,
+    JsonOrNothing,
+    Patch,
+}
+
 impl FromRequest<Shared> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
+        Self::read(request, app, Takes::Json).await
+    }
+}
+
+impl FromRequest<Shared> for OptionalBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
+        let body = JsonBody::read(request, app, Takes::JsonOrNothing).await?;
+        Ok(Self(body))
+    }
+}
+
+impl FromRequest<Shared> for PatchBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
+        JsonBody::read(request, app, Takes::Patch).await.map(Self)
+    }
+}
+
+impl JsonBody {
+    async fn read(request: Request, app: &Shared, takes: Takes) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         crate::query::none(&parts.uri)?;
         let key = idempotency::key_of(&parts.headers)?;
-        check_media_type(&parts.headers, "application/json")?;
+        let may_be_empty = takes == Takes::JsonOrNothing;
+        let patch = takes == Takes::Patch
+            && check_media_type(&parts.headers, "application/merge-patch+json").is_ok();
+        let untyped = may_be_empty && !parts.headers.contains_key(CONTENT_TYPE);
+        if !patch && !untyped {
+            check_media_type(&parts.headers, "application/json")?;
+        }
         let encoding = encoding_of(&parts.headers)?;
         let limit = app.config.body_limit;
         if content_length(&parts.headers).is_some_and(|length| length > limit as u64) {
@@ -50,7 +95,7 @@ impl FromRequest<Shared> for JsonBody {
         if encoding == Encoding::Gzip {
             bytes = gunzip(&bytes, limit)?;
         }
-        if bytes.is_empty() {
+        if bytes.is_empty() && !may_be_empty {
             return Err(BodyError::Missing.into());
         }
         let idem = key.map(|key| {

@@ -4,8 +4,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use sheaf_archive::ArchiveError;
 use sheaf_model::input::ParseError;
+use sheaf_model::lifecycle::Refusal;
 use sheaf_model::{FieldError, Invalid};
-use sheaf_store::{CreateError, StoreError};
+use sheaf_store::{ChangeError, CreateError, StoreError};
 
 use crate::bulk::Summary;
 use crate::problem::Problem;
@@ -63,6 +64,8 @@ pub(crate) enum ApiError {
     IdempotencyInProgress,
     /// The create was refused.
     Create(CreateError),
+    /// The change was refused.
+    Change(ChangeError),
     /// The store failed.
     Store(StoreError),
     /// The cold tier failed.
@@ -141,6 +144,29 @@ impl From<CreateError> for ApiError {
             CreateError::IdemMismatch => Self::IdempotencyReused,
             CreateError::IdemInProgress => Self::IdempotencyInProgress,
             other => Self::Create(other),
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Store(error) => Self::Store(error),
+            ChangeError::NotFound(_) => Self::NotFound(Noun::Invoice),
+            ChangeError::Invalid(invalid) => Self::Invalid(invalid),
+            ChangeError::IdemMismatch => Self::IdempotencyReused,
+            ChangeError::IdemInProgress => Self::IdempotencyInProgress,
+            ChangeError::DuplicateExternalId { existing } => {
+                Self::Create(CreateError::DuplicateExternalId { existing })
+            }
+            ChangeError::DuplicateNumber { existing } => {
+                Self::Create(CreateError::DuplicateNumber { existing })
+            }
+            ChangeError::CustomerNotFound => Self::Create(CreateError::CustomerNotFound),
+            ChangeError::Busy => Self::Create(CreateError::Busy),
+            error @ (ChangeError::Refused(_) | ChangeError::VersionMismatch { .. }) => {
+                Self::Change(error)
+            }
         }
     }
 }
@@ -263,6 +289,7 @@ impl ApiError {
                     .with_retry_after(RETRY_AFTER)
             }
             Self::Create(error) => create_problem(error),
+            Self::Change(error) => change_problem(error),
             Self::Store(error) => store_problem(error),
             Self::Archive(error) => archive_problem(&error),
             Self::BulkStopped { cause, summary } => {
@@ -372,6 +399,29 @@ fn create_problem(error: CreateError) -> Problem {
         CreateError::IdemMismatch => ApiError::IdempotencyReused.into_problem(),
         CreateError::IdemInProgress => ApiError::IdempotencyInProgress.into_problem(),
         CreateError::Store(error) => store_problem(error),
+    }
+}
+
+fn change_problem(error: ChangeError) -> Problem {
+    use StatusCode as S;
+    match error {
+        ChangeError::Refused(Refusal { code, detail }) => {
+            let status = match code {
+                "payment_not_found" => S::NOT_FOUND,
+                // What no state would allow is a mistake of the document.
+                "too_many_decimals"
+                | "due_before_issue"
+                | "amount_out_of_range"
+                | "credit_of_nothing" => S::UNPROCESSABLE_ENTITY,
+                _ => S::CONFLICT,
+            };
+            Problem::new(status, code, detail)
+        }
+        ChangeError::VersionMismatch { current } => {
+            let detail = format!("the invoice has version {current}; read it again");
+            Problem::new(S::PRECONDITION_FAILED, "version_mismatch", detail).with_version(current)
+        }
+        other => ApiError::from(other).into_problem(),
     }
 }
 

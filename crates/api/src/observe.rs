@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt as _;
 use metrics::{Counter, Gauge, Histogram};
+use sheaf_store::Trace;
 use tower::{Layer, Service};
 use uuid::Uuid;
 
@@ -25,6 +26,8 @@ use crate::error::ApiError;
 use crate::problem::Problem;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+const X_CAUSATION_ID: HeaderName = HeaderName::from_static("x-causation-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const MAX_REQUEST_ID: usize = 128;
 
@@ -46,15 +49,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
 
 impl RequestId {
     fn of(headers: &HeaderMap) -> Self {
-        let sent = headers
-            .get(X_REQUEST_ID)
-            .and_then(|value| value.to_str().ok());
-        let usable = |id: &&str| {
-            !id.is_empty()
-                && id.len() <= MAX_REQUEST_ID
-                && id.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        match sent.filter(usable) {
+        match usable(headers, X_REQUEST_ID) {
             Some(id) => Self(id.into()),
             None => {
                 let mut buffer = Uuid::encode_buffer();
@@ -64,6 +59,32 @@ impl RequestId {
             }
         }
     }
+}
+
+/// `X-Correlation-Id` and `X-Causation-Id`, kept with the events that the request causes.
+#[derive(Clone, Debug)]
+pub(crate) struct Traced(pub(crate) Trace);
+
+impl<S: Sync> FromRequestParts<S> for Traced {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let of = |name| usable(&parts.headers, name).map(Arc::from);
+        Ok(Self(Trace {
+            correlation_id: of(X_CORRELATION_ID),
+            causation_id: of(X_CAUSATION_ID),
+        }))
+    }
+}
+
+/// An id that a client sent, if it is one that we repeat.
+fn usable(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let sent = headers.get(name).and_then(|value| value.to_str().ok());
+    sent.filter(|id| {
+        !id.is_empty()
+            && id.len() <= MAX_REQUEST_ID
+            && id.bytes().all(|byte| byte.is_ascii_graphic())
+    })
 }
 
 /// The trace that the request belongs to, with a span of our own (W3C Trace Context, version 00).

@@ -64,6 +64,7 @@ pub(crate) fn complete(api: &mut OpenApi) {
         .build();
     let tags = [
         ("invoices", "Invoices of one tenant"),
+        ("events", "The audit trail"),
         ("archive", "The cold tier"),
         ("tenants", "Tenants and their API keys; needs the admin key"),
         ("platform", "All tenants at once; needs the admin key"),
@@ -139,7 +140,10 @@ fn add_security(components: &mut Components) {
 
 fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
     let secured = operation.security.is_some();
-    let with_body = *method == HttpMethod::Post;
+    let with_body = matches!(
+        method,
+        HttpMethod::Post | HttpMethod::Patch | HttpMethod::Put
+    );
     let bodies: &[(&str, &str)] = if with_body { &WITH_BODY } else { &[] };
     let keys: &[(&str, &str)] = if secured { &SECURED } else { &[] };
     for (status, codes) in bodies.iter().chain(keys).chain(&ANYWHERE) {

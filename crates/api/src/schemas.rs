@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+mod changes;
 mod invoice;
 
+pub use changes::*;
 pub use invoice::*;
 
 /// A tenant to be made.

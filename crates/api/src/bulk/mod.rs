@@ -21,6 +21,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use sheaf_model::TenantId;
+use sheaf_store::Trace;
 use uuid::Uuid;
 
 use crate::app::Shared;
@@ -50,6 +51,7 @@ pub(crate) struct Caller {
     pub(crate) owner: Owner,
     pub(crate) actor: Arc<str>,
     pub(crate) request_id: Arc<str>,
+    pub(crate) trace: Trace,
 }
 
 impl Caller {

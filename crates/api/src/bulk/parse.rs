@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sheaf_model::input::{Context, ParseError};
 use sheaf_model::{FieldError, InvoiceInput, TenantId};
-use sheaf_store::NewInvoice;
+use sheaf_store::{NewInvoice, Trace};
 
 use super::lines::Numbered;
 use super::tenants::{Known, Resolved, Tenants, Unresolved};
@@ -54,6 +54,7 @@ struct Common {
     now: DateTime<Utc>,
     actor: Arc<str>,
     request_id: Arc<str>,
+    trace: Trace,
 }
 
 impl Parser {
@@ -62,6 +63,7 @@ impl Parser {
             now,
             actor: Arc::clone(&caller.actor),
             request_id: Arc::clone(&caller.request_id),
+            trace: caller.trace.clone(),
         };
         Self {
             tenants,
@@ -208,6 +210,7 @@ impl Common {
             Ok(invoice) => {
                 let (actor, request_id) = (Arc::clone(&self.actor), Arc::clone(&self.request_id));
                 let new = NewInvoice {
+                    trace: self.trace.clone(),
                     invoice,
                     client_id,
                     actor,

@@ -18,7 +18,7 @@ use crate::body::JsonBody;
 use crate::cursor::Scope;
 use crate::error::{ApiError, Noun};
 use crate::idempotency;
-use crate::observe::RequestId;
+use crate::observe::{RequestId, Traced};
 use crate::query::{self, Params};
 use crate::schemas::{InvoiceIn, InvoiceOut, InvoicePage, InvoiceParams};
 
@@ -38,6 +38,7 @@ pub(super) async fn create(
     Writer(auth): Writer,
     State(app): State<Shared>,
     RequestId(request_id): RequestId,
+    Traced(trace): Traced,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let input = InvoiceInput::parse(&body.bytes)?;
@@ -53,6 +54,7 @@ pub(super) async fn create(
         client_id,
         actor: auth.actor,
         request_id,
+        trace,
         idem: body.idem,
     };
     match app.store.create_invoice(new).await? {

@@ -3,6 +3,8 @@
 mod api_keys;
 mod archive;
 mod bulk;
+mod changes;
+mod events;
 mod invoices;
 mod ops;
 mod tenants;
@@ -32,7 +34,17 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(invoices::create, invoices::list))
-        .routes(routes!(invoices::get))
+        .routes(routes!(invoices::get, changes::edit))
+        .routes(routes!(changes::issue))
+        .routes(routes!(changes::send))
+        .routes(routes!(changes::cancel))
+        .routes(routes!(changes::pay))
+        .routes(routes!(changes::reverse))
+        .routes(routes!(changes::refund))
+        .routes(routes!(changes::credit))
+        .routes(routes!(changes::apply))
+        .routes(routes!(events::of_invoice))
+        .routes(routes!(events::feed))
         .routes(routes!(bulk::upload))
         .routes(routes!(bulk::platform_upload))
         .routes(routes!(archive::list_files))

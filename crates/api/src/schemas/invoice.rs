@@ -115,7 +115,7 @@ pub struct LineIn {
     /// What was sold.
     #[schema(max_length = 2000)]
     pub description: String,
-    /// How many; at most 6 decimals.
+    /// How many; at most 6 decimals, not 0. Negative on a line that gives back.
     #[schema(example = "2")]
     pub quantity: String,
     /// Price of one; at most 6 decimals.
@@ -124,6 +124,9 @@ pub struct LineIn {
     /// Taken off the line, in the currency's decimals.
     #[schema(default = "0")]
     pub discount: Option<String>,
+    /// Taken off the line, in percent: 10 is 10 %. An amount sent beside it is checked.
+    #[schema(example = "10")]
+    pub discount_percent: Option<String>,
     /// A fraction: 0.2 is 20 %.
     #[schema(default = "0", example = "0.2")]
     pub tax_rate: Option<String>,
@@ -170,6 +173,11 @@ pub struct InvoiceIn {
     pub issue_date: Option<NaiveDate>,
     /// Not before `issue_date`.
     pub due_date: Option<NaiveDate>,
+    /// Discount on the whole document, spread over the lines in proportion to their nets.
+    #[schema(default = "0")]
+    pub discount: Option<String>,
+    /// The same in percent of the lines' nets: 10 is 10 %.
+    pub discount_percent: Option<String>,
     /// In document order.
     #[schema(min_items = 1, max_items = 10_000)]
     pub lines: Vec<LineIn>,
@@ -242,9 +250,14 @@ pub struct LineOut {
     pub unit_price: String,
     /// Taken off the line.
     pub discount: String,
+    /// The percentage that it was given as.
+    #[schema(required)]
+    pub discount_percent: Option<String>,
+    /// The line's share of the document's discount.
+    pub document_discount: String,
     /// A fraction.
     pub tax_rate: String,
-    /// `round(quantity x unit_price - discount)`, half up.
+    /// `round(quantity x unit_price - discount) - document_discount`, half up.
     pub net: String,
     /// `round(net x tax_rate)`.
     pub tax: String,
@@ -256,14 +269,46 @@ pub struct LineOut {
 pub struct PaymentOut {
     /// Id.
     pub id: Uuid,
+    /// What it records.
+    #[schema(inline)]
+    pub kind: PaymentKindSchema,
     /// Unique on the invoice.
     pub reference: String,
-    /// In the invoice's currency.
+    /// In the invoice's currency; negative where it takes back.
     pub amount: String,
     /// The day on which the money came in.
     pub paid_on: NaiveDate,
     /// How.
     pub method: String,
+    /// The payment that a reversal takes back.
+    #[schema(required)]
+    pub reverses: Option<Uuid>,
+}
+
+/// What a payment records.
+#[derive(Debug, ToSchema)]
+#[schema(as = PaymentKind, rename_all = "snake_case")]
+pub enum PaymentKindSchema {
+    /// Money that came in; on a credit note, money that was paid out.
+    Payment,
+    /// A payment taken back.
+    Reversal,
+    /// Money given back.
+    Refund,
+    /// A credit note set off.
+    Credit,
+}
+
+/// What the lines of one tax rate come to.
+#[derive(Debug, ToSchema)]
+#[schema(as = TaxTotal)]
+pub struct TaxOut {
+    /// A fraction.
+    pub rate: String,
+    /// Sum of the lines' nets.
+    pub net: String,
+    /// Sum of the lines' taxes.
+    pub tax: String,
 }
 
 /// A whole invoice. The same bytes from both tiers.
@@ -304,9 +349,19 @@ pub struct InvoiceOut {
     pub lines: Vec<LineOut>,
     /// In order of recording.
     pub payments: Vec<PaymentOut>,
+    /// On a credit note: the invoice that it corrects.
+    #[schema(required)]
+    pub credits: Option<Uuid>,
+    /// Discount on the whole document.
+    pub discount: String,
+    /// The percentage that it was given as.
+    #[schema(required)]
+    pub discount_percent: Option<String>,
+    /// Totals by tax rate, the lowest first.
+    pub taxes: Vec<TaxOut>,
     /// Sum of the lines' nets.
     pub subtotal: String,
-    /// Sum of the lines' discounts.
+    /// Sum of all discounts.
     pub discount_total: String,
     /// Sum of the lines' taxes.
     pub tax_total: String,
@@ -317,6 +372,8 @@ pub struct InvoiceOut {
     pub amount_paid: String,
     /// What is still owed.
     pub amount_due: String,
+    /// Sum of the totals of its credit notes.
+    pub amount_credited: String,
     /// Free-form.
     #[schema(value_type = Object)]
     pub metadata: serde_json::Value,

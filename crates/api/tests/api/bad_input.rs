@@ -32,12 +32,8 @@ fn documents() -> Vec<(u16, &'static str, Value)> {
             "missing_field",
             json!({"lines": [{"description": "x", "quantity": "1", "unit_price": "1"}]}),
         ),
-        (422, "quantity_not_positive", line(json!({"quantity": "0"}))),
-        (
-            422,
-            "quantity_not_positive",
-            line(json!({"quantity": "-1"})),
-        ),
+        (422, "quantity_zero", line(json!({"quantity": "0"}))),
+        (422, "negative_total", line(json!({"quantity": "-1"}))),
         (422, "too_many_decimals", line(json!({"discount": "0.001"}))),
         (
             422,

@@ -44,7 +44,7 @@ async fn good_lines_land_and_bad_ones_are_named() {
     let app = TestApp::start().await;
     let tenant = app.tenant().await;
     let mut lines = numbered(6);
-    lines[1]["lines"][0]["quantity"] = json!("-1");
+    lines[1]["lines"][0]["quantity"] = json!("0");
     lines[3]["number"] = json!("n-1");
     let mut body = ndjson(&lines[..3]);
     body.push_str("\n  \r\n{\"currency\":\n");
@@ -60,7 +60,7 @@ async fn good_lines_land_and_bad_ones_are_named() {
     assert_eq!(
         named,
         [
-            (2, "quantity_not_positive"),
+            (2, "quantity_zero"),
             (6, "invalid_json"),
             (7, "duplicate_number")
         ]

@@ -11,6 +11,7 @@ mod bulk_platform;
 mod idempotency;
 mod invoices;
 mod lists;
+mod money;
 mod openapi;
 mod operations;
 mod support;

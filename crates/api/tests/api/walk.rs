@@ -21,7 +21,8 @@ enum Access {
     Own,
 }
 
-const CASES: [(&str, &str, Access); 15] = [
+const INVOICE: Access = Access::Resource("invoice_not_found");
+const CASES: [(&str, &str, Access); 26] = [
     ("GET", "/healthz", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/metrics", Access::Open),
@@ -36,11 +37,22 @@ const CASES: [(&str, &str, Access); 15] = [
         Access::Admin,
     ),
     ("POST", "/v1/platform/invoices/bulk", Access::Admin),
+    ("GET", "/v1/invoices/{id}", INVOICE),
+    ("PATCH", "/v1/invoices/{id}", INVOICE),
+    ("POST", "/v1/invoices/{id}/issue", INVOICE),
+    ("POST", "/v1/invoices/{id}/send", INVOICE),
+    ("POST", "/v1/invoices/{id}/cancel", INVOICE),
+    ("POST", "/v1/invoices/{id}/payments", INVOICE),
     (
-        "GET",
-        "/v1/invoices/{id}",
-        Access::Resource("invoice_not_found"),
+        "POST",
+        "/v1/invoices/{id}/payments/{payment_id}/reverse",
+        INVOICE,
     ),
+    ("POST", "/v1/invoices/{id}/refunds", INVOICE),
+    ("POST", "/v1/invoices/{id}/credit-notes", INVOICE),
+    ("POST", "/v1/invoices/{id}/apply", INVOICE),
+    ("GET", "/v1/invoices/{id}/events", INVOICE),
+    ("GET", "/v1/events", Access::Own),
     ("GET", "/v1/invoices", Access::Own),
     ("POST", "/v1/invoices", Access::Own),
     ("POST", "/v1/invoices/bulk", Access::Own),
@@ -85,7 +97,8 @@ impl Walk {
         };
         let path = template
             .replace("{id}", &id.to_string())
-            .replace("{key_id}", &self.owner.key_id.to_string());
+            .replace("{key_id}", &self.owner.key_id.to_string())
+            .replace("{payment_id}", &Uuid::now_v7().to_string());
         let request = self
             .app
             .request(Method::from_bytes(method.as_bytes()).unwrap(), &path);
@@ -95,6 +108,16 @@ impl Walk {
                 .header("content-type", "application/x-ndjson")
                 .body(line.to_string()),
             ("POST", "/v1/invoices") => request.json(&line),
+            ("PATCH", _) => request.json(&json!({"metadata": {"stolen": true}})),
+            ("POST", template) if template.ends_with("/apply") => {
+                request.json(&json!({"invoice_id": self.invoice}))
+            }
+            ("POST", template)
+                if template.ends_with("/payments") || template.ends_with("/refunds") =>
+            {
+                request.json(&json!({"reference": "stolen", "amount": "1"}))
+            }
+            ("POST", template) if template.starts_with("/v1/invoices/{id}/") => request,
             ("POST", _) => request.json(&json!({"name": "x"})),
             _ => request,
         }
