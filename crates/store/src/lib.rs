@@ -4,6 +4,7 @@
 //! partitions, placements).
 
 mod admin;
+mod api_keys;
 #[doc(hidden)]
 pub mod bench;
 mod bulk;
@@ -13,6 +14,7 @@ mod config;
 mod copy;
 mod encode;
 mod error;
+mod events;
 mod flush;
 mod hash;
 mod idempotency;
@@ -45,12 +47,13 @@ pub use admin::{
     AddedNode, AdminError, Canceller, ClusterAdmin, ClusterStatus, Load, Move, NodeAddress,
     NodeStatus, Plan, PlannedMove, Rebalance, ShardGroup, Skew, TenantLoad, TenantPlace,
 };
+pub use api_keys::MAX_API_KEYS;
 pub use bulk::AtomicUpload;
 pub use config::{Route, StoreConfig};
 pub use error::{CreateError, StoreError};
+pub use events::NewEvent;
 pub use list::MAX_PAGE_LINES;
 pub use migrate::{Migrated, known_version, migrate};
-pub use tenants::MAX_API_KEYS;
 pub use tiering::{SnapshotReader, TieringLock};
 pub use types::*;
 
