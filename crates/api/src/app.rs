@@ -7,10 +7,12 @@ use sheaf_archive::{Archive, InvoiceReader};
 use sheaf_store::Store;
 use utoipa::openapi::OpenApi;
 
-use crate::auth::same_secret;
+use crate::auth::{Jwt, KnownTenants, same_secret};
 use crate::config::{ApiConfig, Clock};
+use crate::denials::Denials;
 use crate::error::ApiError;
 use crate::keys::{self, KeyCache};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::observe::{Observe, RequestMetrics};
 use crate::routes;
@@ -26,6 +28,10 @@ pub struct App {
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) keys: KeyCache,
+    pub(crate) jwt: Option<Jwt>,
+    pub(crate) tenants: KnownTenants,
+    pub(crate) limits: Option<Limits>,
+    pub(crate) denials: Arc<Denials>,
     admin_hash: [u8; 32],
 }
 
@@ -42,6 +48,10 @@ impl App {
         Self {
             reader: archive.reader().clone(),
             keys: KeyCache::new(config.key_ttl),
+            jwt: config.jwt.clone().map(Jwt::new),
+            tenants: KnownTenants::new(),
+            limits: config.rate_limit.map(Limits::new),
+            denials: Arc::new(Denials::new(config.denial_window, clock.clone())),
             admin_hash: keys::hash(&config.admin_key),
             store,
             config,
@@ -68,7 +78,7 @@ impl std::fmt::Debug for App {
 pub fn router(app: Arc<App>) -> Router {
     let (router, api) = documented();
     let metrics = RequestMetrics::new(api.paths.paths.keys().map(String::as_str));
-    let observe = Observe::new(&app.config, metrics);
+    let observe = Observe::new(&app.config, metrics, Arc::clone(&app.denials));
     router
         .merge(routes::docs(&api))
         .fallback(|| async { ApiError::RouteNotFound })

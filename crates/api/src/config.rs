@@ -1,5 +1,6 @@
 //! The front door's settings, with the defaults of the contract.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,91 @@ pub struct ApiConfig {
     pub access_log: bool,
     /// Bulk uploads.
     pub bulk: BulkConfig,
+    /// Tokens of an issuer, beside API keys. Default none.
+    pub jwt: Option<JwtConfig>,
+    /// Requests that a tenant may send. Default as many as it likes.
+    pub rate_limit: Option<RateLimit>,
+    /// Denials of one caller on one route for one reason within this time become one event. Default 60 s.
+    pub denial_window: Duration,
+}
+
+/// A token bucket for each tenant, in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests that come back each second.
+    pub per_second: NonZeroU32,
+    /// Requests that may come at once.
+    pub burst: NonZeroU32,
+}
+
+/// JWTs of one issuer. [`JwtConfig::new`] gives the documented defaults; a secret, a JWK set or both come on top.
+#[derive(Clone, Debug)]
+pub struct JwtConfig {
+    /// `iss` must be this.
+    pub issuer: String,
+    /// `aud` must be or hold this.
+    pub audience: String,
+    /// Verifies HS256. Default none: HS256 is refused.
+    pub secret: Option<JwtSecret>,
+    /// Verifies RS256 and ES256. Default none: they are refused.
+    pub jwks: Option<JwksSource>,
+    /// The claim with the tenant's id. Default `tenant_id`.
+    pub tenant_claim: String,
+    /// The claim with the role. Default `role`.
+    pub role_claim: String,
+    /// By how much the issuer's clock may differ. Default 60 s.
+    pub skew: Duration,
+    /// How often the JWK set is read. Default 5 min.
+    pub jwks_refresh: Duration,
+    /// Time between two readings because of unknown keys, at least. Default 30 s.
+    pub jwks_retry: Duration,
+}
+
+/// Where a JWK set comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JwksSource {
+    /// A file.
+    File(PathBuf),
+    /// `http://` or `https://`.
+    Url(String),
+}
+
+/// The secret that HS256 is verified with. It does not show itself in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JwtSecret(Vec<u8>);
+
+impl JwtSecret {
+    /// As the issuer has it, byte for byte.
+    pub fn new(secret: impl Into<Vec<u8>>) -> Self {
+        Self(secret.into())
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for JwtSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JwtSecret")
+    }
+}
+
+impl JwtConfig {
+    /// The defaults; nothing can be verified with them yet.
+    pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audience: audience.into(),
+            secret: None,
+            jwks: None,
+            tenant_claim: "tenant_id".to_owned(),
+            role_claim: "role".to_owned(),
+            skew: Duration::from_secs(60),
+            jwks_refresh: Duration::from_mins(5),
+            jwks_retry: Duration::from_secs(30),
+        }
+    }
 }
 
 /// Bounds of one bulk upload: its memory stays below about three chunks and two batches.
@@ -80,6 +166,9 @@ impl ApiConfig {
             key_ttl: Duration::from_secs(5),
             access_log: true,
             bulk: BulkConfig::default(),
+            jwt: None,
+            rate_limit: None,
+            denial_window: Duration::from_secs(60),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Everything that can go wrong at the front door, in types, and the one match that turns it into a problem.
 
+mod denied;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use sheaf_archive::ArchiveError;
@@ -23,6 +25,14 @@ pub(crate) enum ApiError {
     InvalidCredential,
     /// The credential was revoked.
     RevokedCredential,
+    /// The credential was good once.
+    ExpiredCredential,
+    /// The tenant that a token names does not exist.
+    UnknownTenant,
+    /// The issuer's keys could not be read yet.
+    JwksUnavailable,
+    /// The tenant has sent too many requests; seconds until the next is let in.
+    RateLimited(u32),
     /// `X-Tenant-Id`, or the document, names another tenant than the credential's.
     TenantMismatch,
     /// A tenant's key on a platform route.
@@ -203,39 +213,23 @@ impl ApiError {
     pub(crate) fn into_problem(self) -> Problem {
         use StatusCode as S;
         match self {
-            Self::MissingCredential => {
-                let detail = "send an API key as `Authorization: Bearer <key>` or `X-Api-Key`";
-                Problem::new(S::UNAUTHORIZED, "missing_credential", detail)
+            Self::MissingCredential
+            | Self::InvalidCredential
+            | Self::RevokedCredential
+            | Self::ExpiredCredential
+            | Self::UnknownTenant
+            | Self::TenantMismatch
+            | Self::AdminRequired
+            | Self::TenantCredentialRequired
+            | Self::ForbiddenRole => denied::problem(&self),
+            Self::JwksUnavailable => unavailable(
+                "jwks_unavailable",
+                "the keys of the token's issuer could not be read yet",
+            ),
+            Self::RateLimited(seconds) => {
+                let detail = "the tenant has sent too many requests; see Retry-After";
+                Problem::new(S::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after(seconds)
             }
-            Self::InvalidCredential => Problem::new(
-                S::UNAUTHORIZED,
-                "invalid_credential",
-                "the credential is not valid",
-            ),
-            Self::RevokedCredential => Problem::new(
-                S::UNAUTHORIZED,
-                "revoked_credential",
-                "the API key was revoked",
-            ),
-            Self::TenantMismatch => Problem::new(
-                S::FORBIDDEN,
-                "tenant_mismatch",
-                "the credential belongs to another tenant than the one named",
-            ),
-            Self::AdminRequired => Problem::new(
-                S::FORBIDDEN,
-                "admin_required",
-                "this route needs the admin key",
-            ),
-            Self::TenantCredentialRequired => {
-                let detail = "this route needs a tenant's API key, not the admin key";
-                Problem::new(S::FORBIDDEN, "tenant_credential_required", detail)
-            }
-            Self::ForbiddenRole => Problem::new(
-                S::FORBIDDEN,
-                "forbidden_role",
-                "the role of the API key does not allow this",
-            ),
             Self::RouteNotFound => {
                 Problem::new(S::NOT_FOUND, "route_not_found", "there is no such path")
             }

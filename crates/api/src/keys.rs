@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use sheaf_model::TenantId;
@@ -71,6 +72,8 @@ pub(crate) struct KnownKey {
     /// `api_key:<id>`, as the audit trail names it.
     pub(crate) actor: Arc<str>,
     pub(crate) revoked: bool,
+    /// It opens nothing from here on.
+    pub(crate) expires_at: Option<DateTime<Utc>>,
     loaded: Instant,
 }
 
@@ -79,8 +82,8 @@ pub(crate) struct KeyCache {
     known: Cache<[u8; 32], Arc<KnownKey>>,
     unknown: Cache<[u8; 32], Instant>,
     ttl: Duration,
-    /// Counts revocations, so that an answer read before one is not cached after it.
-    revocations: AtomicU64,
+    /// Counts changes to keys, so that an answer read before one is not cached after it.
+    changes: AtomicU64,
 }
 
 impl KeyCache {
@@ -89,7 +92,7 @@ impl KeyCache {
             known: Cache::new(KNOWN),
             unknown: Cache::new(UNKNOWN),
             ttl,
-            revocations: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -126,7 +129,7 @@ impl KeyCache {
             Ok(key) => return Ok(Some(key)),
             Err(guard) => guard,
         };
-        let before = self.revocations.load(Ordering::Acquire);
+        let before = self.changes.load(Ordering::Acquire);
         let Some(found) = store.find_api_key(&hash).await? else {
             self.unknown.insert(hash, Instant::now());
             return Ok(None);
@@ -137,18 +140,19 @@ impl KeyCache {
             role: found.role,
             actor: format!("api_key:{}", found.id).into(),
             revoked: found.revoked_at.is_some(),
+            expires_at: found.expires_at,
             loaded: Instant::now(),
         });
-        if self.revocations.load(Ordering::Acquire) == before {
+        if self.changes.load(Ordering::Acquire) == before {
             // Fails only when the entry was taken out meanwhile; the next caller loads it again.
             let _ = guard.insert(Arc::clone(&key));
         }
         Ok(Some(key))
     }
 
-    /// Forgets a key that was revoked in this process. Revoking is rare: a walk over the cache is fine.
+    /// Forgets a key that was changed in this process. Changes are rare: a walk over the cache is fine.
     pub(crate) fn forget(&self, id: Uuid) {
-        self.revocations.fetch_add(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::AcqRel);
         self.known.retain(|_, key| key.id != id);
     }
 }

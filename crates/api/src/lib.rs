@@ -1,7 +1,7 @@
 //! The front door: axum routes, authentication, problem+json, OpenAPI.
 //!
 //! A handler parses, makes one call, and responds. Everything around that is done once: credentials by the extractors
-//! of `auth`, bodies and their bounds by `body`, errors by the match in `error`, request ids, metrics, the access log
+//! of `auth`, rate limits by `limits`, what was refused by `denials`, bodies and their bounds by `body`, errors by the match in `error`, request ids, metrics, the access log
 //! and timeouts by the one layer of `observe`.
 
 mod app;
@@ -10,9 +10,11 @@ mod body;
 mod bulk;
 mod config;
 mod cursor;
+mod denials;
 mod error;
 mod idempotency;
 mod keys;
+mod limits;
 mod metrics;
 mod observe;
 mod openapi;
@@ -23,7 +25,8 @@ pub mod schemas;
 mod serve;
 
 pub use app::{App, openapi, router};
-pub use config::{ApiConfig, BulkConfig, Clock};
+pub use auth::role_table;
+pub use config::{ApiConfig, BulkConfig, Clock, JwksSource, JwtConfig, JwtSecret, RateLimit};
 pub use metrics::Metrics;
 pub use problem::{PROBLEM_JSON, Problem};
 pub use serve::serve;

@@ -73,6 +73,22 @@ fn describe() {
     metrics::describe_gauge!("sheaf_http_requests_in_flight", "Requests being worked on");
     metrics::describe_gauge!("sheaf_http_connections", "Open connections");
     metrics::describe_counter!(
+        "sheaf_denials_total",
+        "Requests answered 401 or 403, by code and by whether the credential names a known tenant"
+    );
+    metrics::describe_counter!(
+        "sheaf_denial_events_total",
+        "access.denied events written; each counts the denials of one window"
+    );
+    metrics::describe_counter!(
+        "sheaf_denials_dropped_total",
+        "Denials of known tenants that became no event: too many at once, or the database away"
+    );
+    metrics::describe_counter!(
+        "sheaf_jwks_failures_total",
+        "Readings of the JWK set that failed; the last good set stays"
+    );
+    metrics::describe_counter!(
         "sheaf_bulk_lines_total",
         "Lines of bulk uploads, by outcome"
     );

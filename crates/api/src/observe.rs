@@ -1,5 +1,5 @@
-//! The one layer around every route: request id, `traceparent`, metrics, access log, timeout, and the last stop of
-//! panics. One own layer instead of a stack of six: it runs for every small create.
+//! The one layer around every route: request id, `traceparent`, metrics, access log, denials, what is left of a rate
+//! limit, timeout, and the last stop of panics. One own layer instead of a stack of six: it runs for every small create.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt as _;
@@ -21,8 +21,11 @@ use sheaf_store::Trace;
 use tower::{Layer, Service};
 use uuid::Uuid;
 
+use crate::auth::Caller;
 use crate::config::ApiConfig;
+use crate::denials::{Denial, Denials};
 use crate::error::ApiError;
+use crate::limits;
 use crate::problem::Problem;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -125,12 +128,17 @@ struct Settings {
     metrics: RequestMetrics,
     timeout: Duration,
     access_log: bool,
+    denials: Arc<Denials>,
+    /// `RateLimit-Policy`, where there is a limit.
+    policy: Option<HeaderValue>,
 }
 
 impl Observe {
-    pub(crate) fn new(config: &ApiConfig, metrics: RequestMetrics) -> Self {
+    pub(crate) fn new(config: &ApiConfig, metrics: RequestMetrics, denials: Arc<Denials>) -> Self {
         Self(Arc::new(Settings {
             metrics,
+            denials,
+            policy: config.rate_limit.and_then(limits::policy),
             timeout: config.request_timeout,
             access_log: config.access_log,
         }))
@@ -173,8 +181,11 @@ impl Service<Request> for Observed {
             method: request.method().clone(),
             path: request.extensions().get::<MatchedPath>().cloned(),
             settings: Arc::clone(&self.settings),
+            caller: Arc::default(),
         };
-        request.extensions_mut().insert(seen.id.clone());
+        let extensions = request.extensions_mut();
+        extensions.insert(seen.id.clone());
+        extensions.insert(Arc::clone(&seen.caller));
         let answer = self.inner.call(request);
         // Uploads take as long as they take: each read of their body has a bound instead.
         let streaming = seen.template().ends_with("/bulk");
@@ -212,6 +223,7 @@ struct Seen {
     method: Method,
     path: Option<MatchedPath>,
     settings: Arc<Settings>,
+    caller: Arc<Caller>,
 }
 
 impl Seen {
@@ -222,6 +234,7 @@ impl Seen {
     fn finish(self, mut response: Response) -> Response {
         if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
             *response.body_mut() = Body::from(problem.render(&self.id.0));
+            self.note_denial(&problem);
         }
         let status = response.status();
         let elapsed = self.started.elapsed();
@@ -241,6 +254,10 @@ impl Seen {
             );
         }
         let headers = response.headers_mut();
+        if let (Some(policy), Some(standing)) = (&self.settings.policy, self.caller.standing.get())
+        {
+            standing.write(policy, headers);
+        }
         if let Ok(value) = HeaderValue::from_str(&self.id.0) {
             headers.insert(X_REQUEST_ID, value);
         }
@@ -249,6 +266,25 @@ impl Seen {
         }
         drop(self.in_flight);
         response
+    }
+}
+
+impl Seen {
+    /// Whatever refused it, an extractor or a handler: nobody can forget to.
+    fn note_denial(&self, problem: &Problem) {
+        if !matches!(
+            problem.status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        ) {
+            return;
+        }
+        let denial = Denial {
+            method: &self.method,
+            route: self.template(),
+            code: problem.code,
+            request_id: &self.id.0,
+        };
+        self.settings.denials.note(self.caller.auth.get(), &denial);
     }
 }
 

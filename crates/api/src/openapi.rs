@@ -26,19 +26,21 @@ const ANYWHERE: [(&str, &str); 3] = [
     ("504", "`timeout`"),
 ];
 /// Problems of routes that need a credential.
-const SECURED: [(&str, &str); 3] = [
+const SECURED: [(&str, &str); 5] = [
     (
         "400",
         "`unknown_parameter`, `invalid_parameter`, `limit_out_of_range`, `invalid_cursor`",
     ),
     (
         "401",
-        "`missing_credential`, `invalid_credential`, `revoked_credential`",
+        "`missing_credential`, `invalid_credential`, `revoked_credential`, `expired_credential`",
     ),
     (
         "403",
-        "`tenant_mismatch`, `forbidden_role`, `admin_required`, `tenant_credential_required`",
+        "`tenant_mismatch`, `forbidden_role`, `admin_required`, `tenant_credential_required`, `unknown_tenant`",
     ),
+    ("429", "`rate_limited`"),
+    ("503", "`jwks_unavailable`"),
 ];
 /// Problems of routes that read a body.
 const WITH_BODY: [(&str, &str); 5] = [
@@ -51,6 +53,18 @@ const WITH_BODY: [(&str, &str); 5] = [
     ("409", "`idempotency_in_progress`"),
     ("413", "`body_too_large`"),
     ("415", "`unsupported_media_type`, `unsupported_encoding`"),
+];
+
+/// Headers of draft-ietf-httpapi-ratelimit-headers-10.
+const RATE_LIMIT: [(&str, &str); 2] = [
+    (
+        "RateLimit",
+        "What the tenant has left, where a limit is set: `\"tenant\";r=<requests>;t=<seconds>`",
+    ),
+    (
+        "RateLimit-Policy",
+        "The tenant's limit, where one is set: `\"tenant\";q=<requests>;w=<seconds>`",
+    ),
 ];
 
 /// Completes the document that the handlers' attributes give.
@@ -66,6 +80,10 @@ pub(crate) fn complete(api: &mut OpenApi) {
         ("invoices", "Invoices of one tenant"),
         ("events", "The audit trail"),
         ("archive", "The cold tier"),
+        (
+            "api keys",
+            "The API keys of one tenant; needs the role `admin`",
+        ),
         ("tenants", "Tenants and their API keys; needs the admin key"),
         ("platform", "All tenants at once; needs the admin key"),
         ("operations", "Health, metrics"),
@@ -128,7 +146,8 @@ fn add_schemas(components: &mut Components) {
 }
 
 fn add_security(components: &mut Components) {
-    let description = "A tenant's API key, or the admin key for `/v1/tenants` and `/v1/platform`.";
+    let description = "A tenant's API key or a JWT, or the admin key for `/v1/tenants` and `/v1/platform`. What a role \
+                       may do is in docs/roles.md.";
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(description))
@@ -162,6 +181,13 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
             "X-Request-Id".to_owned(),
             header("The request's id, the client's own or a new one"),
         );
+        if secured {
+            for (name, description) in RATE_LIMIT {
+                response
+                    .headers
+                    .insert(name.to_owned(), header(description));
+            }
+        }
         response.headers.insert(
             "traceparent".to_owned(),
             header("The trace, with a span of the server's own"),
@@ -212,7 +238,7 @@ fn describe_problem(status: &str, response: &mut Response) {
                 .headers
                 .insert("WWW-Authenticate".to_owned(), header("`Bearer`")),
         ),
-        "503" => drop(
+        "429" | "503" => drop(
             response
                 .headers
                 .insert("Retry-After".to_owned(), header("Seconds")),

@@ -49,13 +49,26 @@ pub struct ApiKeyIn {
     /// `admin` (the default), `finance` (reads and writes) or `viewer` (reads).
     #[schema(pattern = "^(admin|finance|viewer)$", default = "admin")]
     pub role: Option<String>,
+    /// When it stops to work; never, if not given.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// How an API key is replaced.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyRotationIn {
+    /// Seconds for which the old key goes on working: a day by default, 30 days at most.
+    #[schema(minimum = 0, maximum = 2_592_000, default = 86_400)]
+    pub overlap_seconds: Option<i64>,
+    /// When the new key stops to work; never, if not given.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// An API key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiKey)]
 pub struct ApiKeyOut {
-    /// Handle for revoking.
+    /// Handle for rotating and revoking.
     pub id: Uuid,
     /// Whose data it opens.
     pub tenant_id: Uuid,
@@ -72,6 +85,12 @@ pub struct ApiKeyOut {
     /// When it was revoked.
     #[schema(required)]
     pub revoked_at: Option<DateTime<Utc>>,
+    /// When it stops to work.
+    #[schema(required)]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The key that it replaces.
+    #[schema(required)]
+    pub rotated_from: Option<Uuid>,
 }
 
 /// A new API key, with its secret.

@@ -9,27 +9,29 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use crate::app::{App, router};
 
 /// After an accept that failed for want of a file handle or memory: one that is tried at once fails again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time for the last denials to be written at the end.
+const LAST_DENIALS: Duration = Duration::from_secs(5);
 
 /// Serves `app` on `listener` until `shutdown` resolves. Then it stops accepting, lets the requests in flight end
 /// (at most [`ApiConfig::shutdown_grace`](crate::ApiConfig::shutdown_grace)), and closes the store, which drains
 /// its writer.
 ///
 /// # Errors
-/// None today; connections that break are the client's affair.
+/// A JWK set in a file that cannot be read. Connections that break are the client's affair.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    let upkeep_of = app.metrics.clone();
-    let upkeep = tokio::spawn(async move { upkeep_of.upkeep().await });
+    let background = Background::start(&app).await?;
     let server = Server::new(&app);
     let mut connections = JoinSet::new();
     let graceful = GracefulShutdown::new();
@@ -53,9 +55,54 @@ pub async fn serve(
         );
     }
     connections.shutdown().await;
+    background.stop().await;
     app.store.close().await;
-    upkeep.abort();
     Ok(())
+}
+
+/// What runs beside the requests.
+struct Background {
+    timers: JoinSet<()>,
+    denials: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Background {
+    async fn start(app: &Arc<App>) -> std::io::Result<Self> {
+        let mut timers = JoinSet::new();
+        let metrics = app.metrics.clone();
+        timers.spawn(async move { metrics.upkeep().await });
+        if let Some(jwt) = &app.jwt {
+            jwt.load().await.map_err(std::io::Error::other)?;
+            let app = Arc::clone(app);
+            timers.spawn(async move {
+                if let Some(jwt) = &app.jwt {
+                    jwt.keep_fresh().await;
+                }
+            });
+        }
+        let stop = CancellationToken::new();
+        let (of_app, stopped) = (Arc::clone(app), stop.clone());
+        let denials = tokio::spawn(async move { of_app.denials.run(&of_app.store, stopped).await });
+        Ok(Self {
+            timers,
+            denials,
+            stop,
+        })
+    }
+
+    /// Writes the denials that were noted; the timers have nothing to finish.
+    async fn stop(mut self) {
+        self.stop.cancel();
+        if tokio::time::timeout(LAST_DENIALS, &mut self.denials)
+            .await
+            .is_err()
+        {
+            tracing::warn!("the last denials could not be written in time");
+            self.denials.abort();
+        }
+        self.timers.shutdown().await;
+    }
 }
 
 struct Server {

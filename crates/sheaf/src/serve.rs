@@ -106,10 +106,7 @@ pub(crate) async fn run(settings: &ServeSettings) -> Result<()> {
     let parts = Parts {
         store: settings.store_config(),
         s3: settings.s3.config(),
-        api: ApiConfig {
-            max_connections: settings.max_connections,
-            ..ApiConfig::new(settings.admin_key.as_str())
-        },
+        api: settings.api_config()?,
         tiering: settings
             .tier_interval
             .map(|interval| (interval, settings.tier_older_than)),

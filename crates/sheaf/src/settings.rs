@@ -1,16 +1,23 @@
 //! Settings that commands share, from flags or the environment.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use sheaf_api::{ApiConfig, RateLimit};
 use sheaf_archive::{Archive, S3Config};
 use sheaf_store::{Route, Store, StoreConfig};
 
 use crate::error::{Error, Result};
 use crate::units;
 
+mod jwt;
+
+use jwt::JwtSettings;
+
 /// An admin key opens every tenant: shorter ones can be guessed.
 const MIN_ADMIN_KEY: usize = 16;
+const TWO_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 /// The database.
 #[derive(Clone, Debug, Args)]
@@ -171,6 +178,14 @@ pub(crate) struct ServeSettings {
     #[arg(long, env = "SHEAF_MAX_CONNECTIONS", default_value_t = 4096, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     pub(crate) max_connections: usize,
+    #[command(flatten)]
+    pub(crate) jwt: JwtSettings,
+    /// Requests a second of one tenant to this process; 0 for no limit. More are answered with 429
+    #[arg(long, env = "SHEAF_RATE_LIMIT", default_value_t = 0, value_name = "N")]
+    pub(crate) rate_limit: u32,
+    /// Requests that a tenant may send at once [default: those of two seconds]
+    #[arg(long, env = "SHEAF_RATE_LIMIT_BURST", value_name = "N")]
+    pub(crate) rate_limit_burst: Option<NonZeroU32>,
     /// Log filter, such as info, or warn,sheaf_api=debug
     #[arg(long, env = "SHEAF_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -190,6 +205,21 @@ impl ServeSettings {
             },
             ..StoreConfig::new(&self.database.database_url)
         }
+    }
+
+    pub(crate) fn api_config(&self) -> Result<ApiConfig> {
+        let rate_limit = NonZeroU32::new(self.rate_limit).map(|per_second| RateLimit {
+            per_second,
+            burst: self
+                .rate_limit_burst
+                .unwrap_or(per_second.saturating_mul(TWO_SECONDS)),
+        });
+        Ok(ApiConfig {
+            max_connections: self.max_connections,
+            jwt: self.jwt.config()?,
+            rate_limit,
+            ..ApiConfig::new(self.admin_key.as_str())
+        })
     }
 }
 

@@ -4,6 +4,8 @@
 //! partitions, placements).
 
 mod admin;
+mod api_keys;
+mod audit;
 #[doc(hidden)]
 pub mod bench;
 mod bulk;
@@ -50,15 +52,16 @@ pub use admin::{
     AddedNode, AdminError, Canceller, ClusterAdmin, ClusterStatus, Load, Move, NodeAddress,
     NodeStatus, Plan, PlannedMove, Rebalance, ShardGroup, Skew, TenantLoad, TenantPlace,
 };
+pub use api_keys::MAX_API_KEYS;
 pub use bulk::AtomicUpload;
 pub use change::{Answer, ChangeError, Changed, Command, NewChange};
 pub use config::{Route, StoreConfig};
 pub use error::{CreateError, StoreError};
+pub use audit::NewEvent;
 pub use events::{FeedEvent, FeedPosition};
 pub use list::MAX_PAGE_LINES;
 pub use migrate::{Migrated, known_version, migrate};
 pub use series::NumberSeries;
-pub use tenants::MAX_API_KEYS;
 pub use tiering::{SnapshotReader, TieringLock};
 pub use types::*;
 

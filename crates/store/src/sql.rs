@@ -9,7 +9,10 @@ macro_rules! query {
 query!(API_KEY_COUNT, "sql/queries/api_key/count.sql");
 query!(API_KEY_CREATE, "sql/queries/api_key/create.sql");
 query!(API_KEY_FIND, "sql/queries/api_key/find.sql");
+query!(API_KEY_EXPIRE, "sql/queries/api_key/expire.sql");
+query!(API_KEY_GET, "sql/queries/api_key/get.sql");
 query!(API_KEY_LIST, "sql/queries/api_key/list.sql");
+query!(API_KEY_PURGE, "sql/queries/api_key/purge.sql");
 query!(API_KEY_REVOKE, "sql/queries/api_key/revoke.sql");
 query!(ARCHIVE_FILE_BEFORE, "sql/queries/archive_file/before.sql");
 query!(ARCHIVE_FILE_FOR_ID, "sql/queries/archive_file/for_id.sql");
@@ -62,6 +65,7 @@ query!(CUSTOMER_FIND_IDS, "sql/queries/customer/find_ids.sql");
 query!(EVENT_COPY, "sql/queries/event/copy.sql");
 query!(EVENT_INSERT, "sql/queries/event/insert.sql");
 query!(EVENT_GET, "sql/queries/event/get.sql");
+query!(EVENT_RECORD, "sql/queries/event/record.sql");
 query!(IDEMPOTENCY_ABANDON, "sql/queries/idempotency/abandon.sql");
 query!(IDEMPOTENCY_BEGIN, "sql/queries/idempotency/begin.sql");
 query!(IDEMPOTENCY_COPY, "sql/queries/idempotency/copy.sql");

@@ -1,4 +1,4 @@
-//! Tenants and their API keys: reference tables, written through the coordinator, read on any node.
+//! Tenants: a reference table, written through the coordinator, read on any node.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,8 @@ use uuid::Uuid;
 
 use crate::error::{Failure, classify};
 use crate::idempotency::{self, Stored};
-use crate::types::{ApiKey, CreateOutcome, IdemKey, NewApiKey, NewTenant, Page, Role, Tenant};
+use crate::types::{CreateOutcome, IdemKey, NewTenant, Page, Tenant};
 use crate::{Store, StoreError, sql};
-
-/// API keys of one tenant, at most; revoked ones count, since they stay listed.
-pub const MAX_API_KEYS: i64 = 1_000;
 
 impl Store {
     /// Makes a tenant. `answer` renders the body that a replay will give again.
@@ -159,116 +156,10 @@ impl Store {
         tx.commit().await?;
         Ok(read(conn.query(&find, &[&external_ids]).await?))
     }
-
-    /// Makes an API key. `answer` renders the body that a replay will give again; it must not hold the key itself.
-    ///
-    /// # Errors
-    /// Conflict `tenant_not_found`, or `too_many_api_keys` beyond [`MAX_API_KEYS`].
-    pub async fn create_api_key(
-        &self,
-        tenant: TenantId,
-        new: NewApiKey,
-        idem: Option<&IdemKey>,
-        answer: impl Fn(&ApiKey) -> Vec<u8> + Send + Sync,
-    ) -> Result<CreateOutcome<ApiKey>, StoreError> {
-        let now = now();
-        let key = ApiKey {
-            id: id::new_id(now),
-            tenant_id: tenant,
-            name: new.name,
-            role: new.role,
-            prefix: new.prefix,
-            created_at: now,
-            revoked_at: None,
-        };
-        let mut conn = self.inner.cluster.coordinator().get().await?;
-        let tx = conn.transaction().await?;
-        if let Some(stored) = replay(&tx, tenant, idem).await? {
-            return Ok(stored);
-        }
-        if tx.query_opt(sql::TENANT_GET, &[&tenant.0]).await?.is_none() {
-            return Err(StoreError::Conflict {
-                code: "tenant_not_found",
-                detail: "no such tenant".into(),
-            });
-        }
-        if tx
-            .query_one(sql::API_KEY_COUNT, &[&tenant.0])
-            .await?
-            .get::<_, i64>(0)
-            >= MAX_API_KEYS
-        {
-            let detail =
-                format!("a tenant has at most {MAX_API_KEYS} API keys, revoked ones included");
-            return Err(StoreError::Conflict {
-                code: "too_many_api_keys",
-                detail,
-            });
-        }
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
-            &key.id,
-            &tenant.0,
-            &key.name,
-            &key.role.as_str(),
-            &key.prefix,
-            &new.hash.as_slice(),
-            &now,
-        ];
-        tx.execute(sql::API_KEY_CREATE, &params).await?;
-        if let Some(idem) = idem {
-            let location = format!("/v1/tenants/{tenant}/api-keys/{}", key.id);
-            idempotency::store(&tx, tenant, idem, &location, &answer(&key), now).await?;
-        }
-        tx.commit().await?;
-        Ok(CreateOutcome::Created(key))
-    }
-
-    /// All keys of a tenant, newest first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn list_api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
-        let conn = self.inner.cluster.coordinator().get().await?;
-        conn.query(sql::API_KEY_LIST, &[&tenant.0, &MAX_API_KEYS])
-            .await?
-            .iter()
-            .map(api_key)
-            .collect()
-    }
-
-    /// Revokes a key; `None` where the tenant has no such key. Revoking twice changes nothing.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn revoke_api_key(
-        &self,
-        tenant: TenantId,
-        id: Uuid,
-    ) -> Result<Option<ApiKey>, StoreError> {
-        let conn = self.inner.cluster.coordinator().get().await?;
-        conn.query_opt(sql::API_KEY_REVOKE, &[&tenant.0, &id, &now()])
-            .await?
-            .as_ref()
-            .map(api_key)
-            .transpose()
-    }
-
-    /// The key with this SHA-256, revoked or not. Callers cache it.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn find_api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
-        let read = |conn: Object| async move {
-            let find = conn.prepare_cached(sql::API_KEY_FIND).await?;
-            let found = conn.query_opt(&find, &[&hash.as_slice()]).await?;
-            found.as_ref().map(api_key).transpose()
-        };
-        self.inner.cluster.read_anywhere(read).await
-    }
 }
 
 /// The answer of an earlier request with the same key, if there is one.
-async fn replay<T>(
+pub(crate) async fn replay<T>(
     tx: &Transaction<'_>,
     tenant: TenantId,
     idem: Option<&IdemKey>,
@@ -312,19 +203,4 @@ fn tenant(row: &Row) -> Tenant {
         external_id: row.get(2),
         created_at: row.get(3),
     }
-}
-
-fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
-    Ok(ApiKey {
-        id: row.get(0),
-        tenant_id: TenantId(row.get(1)),
-        name: row.get(2),
-        role: row
-            .get::<_, &str>(3)
-            .parse::<Role>()
-            .map_err(|()| StoreError::Corrupt("API key role".into()))?,
-        prefix: row.get(4),
-        created_at: row.get(5),
-        revoked_at: row.get(6),
-    })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::BoxFuture;
@@ -85,6 +86,10 @@ pub struct ApiKey {
     pub created_at: DateTime<Utc>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// When it stops to open anything.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The key that it replaces.
+    pub rotated_from: Option<Uuid>,
 }
 
 /// An API key to be stored.
@@ -98,6 +103,36 @@ pub struct NewApiKey {
     pub prefix: String,
     /// SHA-256 of the whole key.
     pub hash: [u8; 32],
+    /// When it stops to open anything.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A key's successor, and how long both work.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// The readable start of the new key.
+    pub prefix: String,
+    /// SHA-256 of the whole new key.
+    pub hash: [u8; 32],
+    /// When the new key stops to open anything.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// By the caller's clock, which is the one that keys expire by.
+    pub now: DateTime<Utc>,
+    /// The old key stops so long after it, or when it would have anyway.
+    pub overlap: Duration,
+}
+
+/// Who caused a change, and by which request: what its event says.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    /// `api_key:<id>`, `jwt:<iss>/<sub>` or `admin`.
+    pub actor: Arc<str>,
+    /// The request.
+    pub request_id: Arc<str>,
+    /// The client's idempotency key, if it sent one.
+    pub idem: Option<IdemKey>,
+    /// Path of the collection that the answer's `Location` is in.
+    pub collection: String,
 }
 
 /// A client's `Idempotency-Key` and what it was sent with.

@@ -41,7 +41,12 @@ fn class(name: &str) -> Option<Class> {
     Some(match name {
         "api_key/count" => Platform("{tenant}"),
         "api_key/list" => Platform("{tenant}, 10"),
-        "api_key/create" => Platform("{uuid}, {tenant}, 'n', 'admin', 'p', '\\x00', now()"),
+        "api_key/create" => {
+            Platform("{uuid}, {tenant}, 'n', 'admin', 'p', '\\x00', now(), null, null")
+        }
+        "api_key/expire" => Platform("{tenant}, {uuid}, now(), now()"),
+        "api_key/get" => Platform("{tenant}, {uuid}"),
+        "api_key/purge" => Platform("{tenant}, now()"),
         "api_key/find" => Platform("'\\x00'"),
         "api_key/revoke" => Platform("{tenant}, {uuid}, now()"),
         "tenant/create" => Platform("{uuid}, 'n', null, now()"),
@@ -83,6 +88,9 @@ fn class(name: &str) -> Option<Class> {
         "number_series/set" => Range("{tenant}, 'invoice', 0::smallint, 'p', 6::smallint, 1"),
         "customer/find_external_ids" => Point("{tenant}, {customer_keys}", "external_id"),
         "customer/find_ids" => Point("{tenant}, {customer_ids}", "id"),
+        "event/record" => {
+            Range("{tenant}, {uuid}, {uuid}, {year}::smallint, 't', 'a', 'r', '{}', now()")
+        }
         "event/get" => Point("{tenant}, {year}, {ids}", "subject_id"),
         "idempotency/abandon" | "idempotency/get" => Point("{tenant}, 'key-7'", "key"),
         "idempotency/begin" => Range("{tenant}, 'new', now(), now()"),

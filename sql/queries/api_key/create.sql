@@ -1,2 +1,3 @@
 -- api_key/create
-insert into api_keys (id, tenant_id, name, role, prefix, hash, created_at) values ($1, $2, $3, $4, $5, $6, $7)
+insert into api_keys (id, tenant_id, name, role, prefix, hash, created_at, expires_at, rotated_from)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)

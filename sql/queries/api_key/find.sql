@@ -1,3 +1,3 @@
 -- api_key/find
 -- $1 SHA-256 of the key: the one query that cannot name its tenant, because it finds it.
-select id, tenant_id, name, role, prefix, created_at, revoked_at from api_keys where hash = $1
+select id, tenant_id, name, role, prefix, created_at, revoked_at, expires_at, rotated_from from api_keys where hash = $1

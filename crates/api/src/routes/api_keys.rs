@@ -1,23 +1,28 @@
-//! `/v1/tenants/{id}/api-keys`: a tenant's credentials, by the admin key.
+//! `/v1/api-keys`, a tenant's own credentials, and `/v1/tenants/{id}/api-keys`, the same by the admin key.
+
+use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use sheaf_model::{FieldError, Invalid, TenantId};
-use sheaf_store::{ApiKey, CreateOutcome, NewApiKey, Role};
+use sheaf_model::TenantId;
+use sheaf_store::{ApiKey, Cause, CreateOutcome};
+use uuid::Uuid;
 
-use super::tenants::check_text;
 use super::{id_in, json, parse_id, to_bytes};
 use crate::app::Shared;
-use crate::auth::AdminAuth;
+use crate::auth::{AdminAuth, Keys};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
-use crate::schemas::{ApiKeyCreated, ApiKeyIn, ApiKeyList, ApiKeyOut};
+use crate::observe::RequestId;
+use crate::schemas::{ApiKeyCreated, ApiKeyIn, ApiKeyList, ApiKeyOut, ApiKeyRotationIn};
 use crate::{idempotency, keys, query};
 
-/// Characters of a key's name.
-const MAX_NAME: usize = 200;
+mod check;
+
+type TwoIds = Result<Path<(String, String)>, PathRejection>;
+type OneId = Result<Path<String>, PathRejection>;
 
 impl From<ApiKey> for ApiKeyOut {
     fn from(key: ApiKey) -> Self {
@@ -29,8 +34,20 @@ impl From<ApiKey> for ApiKeyOut {
             prefix: key.prefix,
             created_at: key.created_at,
             revoked_at: key.revoked_at,
+            expires_at: key.expires_at,
+            rotated_from: key.rotated_from,
         }
     }
+}
+
+/// Whose keys, and who does what to them.
+struct Call {
+    app: Shared,
+    tenant: TenantId,
+    actor: Arc<str>,
+    request_id: Arc<str>,
+    /// Path of the list.
+    collection: String,
 }
 
 /// Make an API key. The answer holds the key itself, this once: it is not stored. An idempotent replay answers
@@ -40,69 +57,32 @@ impl From<ApiKey> for ApiKeyOut {
     params(("id" = Uuid, Path, description = "The tenant")),
     responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`tenant_not_found`"),
         (status = 409, description = "`too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`invalid_role`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+        (status = 422, description = "`invalid_role`, `expires_at_in_past`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
 pub(super) async fn create(
     _: AdminAuth,
     State(app): State<Shared>,
-    id: Result<Path<String>, PathRejection>,
+    RequestId(request_id): RequestId,
+    id: OneId,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let tenant = existing_tenant(&app, id).await?;
-    let input: ApiKeyIn = body.parse()?;
-    let role = check(&input)?;
-    let key = keys::generate();
-    let new = NewApiKey {
-        name: input.name,
-        role,
-        prefix: key.prefix,
-        hash: key.hash,
-    };
-    // What is kept for a replay must not hold the secret.
-    let answer = |key: &ApiKey| {
-        to_bytes(&ApiKeyCreated {
-            key: key.clone().into(),
-            api_key: None,
-        })
-    };
-    match app
-        .store
-        .create_api_key(tenant, new, body.idem.as_ref(), answer)
-        .await?
-    {
-        CreateOutcome::Created(stored) => {
-            let answer = ApiKeyCreated {
-                key: stored.into(),
-                api_key: Some(key.secret),
-            };
-            Ok(json(StatusCode::CREATED, &answer))
-        }
-        CreateOutcome::Replay(replay) => Ok(idempotency::replay(replay)),
-        CreateOutcome::IdemMismatch => Err(ApiError::IdempotencyReused),
-    }
+    platform(app, tenant, request_id).create(body).await
 }
 
-/// The tenant's API keys, at most 1,000, revoked ones included.
+/// The tenant's API keys, at most 1,000, revoked and expired ones included.
 #[utoipa::path(get, path = "/v1/tenants/{id}/api-keys", tag = "tenants", operation_id = "listApiKeys",
     security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The tenant")),
     responses((status = 200, body = ApiKeyList), (status = 404, description = "`tenant_not_found`")))]
 pub(super) async fn list(
     _: AdminAuth,
     State(app): State<Shared>,
+    RequestId(request_id): RequestId,
     uri: Uri,
-    id: Result<Path<String>, PathRejection>,
+    id: OneId,
 ) -> Result<Response, ApiError> {
     query::none(&uri)?;
     let tenant = existing_tenant(&app, id).await?;
-    let keys = app.store.list_api_keys(tenant).await?;
-    let data = keys.into_iter().map(ApiKeyOut::from).collect();
-    Ok(json(
-        StatusCode::OK,
-        &ApiKeyList {
-            data,
-            has_more: false,
-            next_cursor: None,
-        },
-    ))
+    platform(app, tenant, request_id).list().await
 }
 
 /// Revoke an API key. At once in this process, within 5 seconds in others. Revoking it again changes nothing.
@@ -113,49 +93,213 @@ pub(super) async fn list(
 pub(super) async fn revoke(
     _: AdminAuth,
     State(app): State<Shared>,
+    RequestId(request_id): RequestId,
     uri: Uri,
-    path: Result<Path<(String, String)>, PathRejection>,
+    path: TwoIds,
 ) -> Result<Response, ApiError> {
     query::none(&uri)?;
+    let (tenant, key) = tenant_and_key(path)?;
+    platform(app, tenant, request_id).revoke(key).await
+}
+
+/// Replace an API key by a new one with the same name and role. The old one goes on for `overlap_seconds`, so that
+/// whoever uses it can change over. The answer holds the new key itself, this once.
+#[utoipa::path(post, path = "/v1/tenants/{id}/api-keys/{key_id}/rotate", tag = "tenants", operation_id = "rotateApiKey",
+    request_body = ApiKeyRotationIn, security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The tenant"), ("key_id" = Uuid, Path, description = "The old key's id")),
+    responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`tenant_not_found`, `api_key_not_found`"),
+        (status = 409, description = "`api_key_ended`, `too_many_api_keys`, `idempotency_in_progress`"),
+        (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+pub(super) async fn rotate(
+    _: AdminAuth,
+    State(app): State<Shared>,
+    RequestId(request_id): RequestId,
+    path: TwoIds,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let (tenant, key) = tenant_and_key(path)?;
+    platform(app, tenant, request_id).rotate(key, body).await
+}
+
+/// Make an API key of the caller's tenant. The answer holds the key itself, this once. An idempotent replay answers
+/// `"api_key": null`.
+#[utoipa::path(post, path = "/v1/api-keys", tag = "api keys", operation_id = "createOwnApiKey",
+    request_body = ApiKeyIn, security(("bearer" = []), ("apiKey" = [])),
+    responses((status = 201, body = ApiKeyCreated),
+        (status = 409, description = "`too_many_api_keys`, `idempotency_in_progress`"),
+        (status = 422, description = "`invalid_role`, `expires_at_in_past`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+pub(super) async fn create_own(
+    auth: Keys,
+    State(app): State<Shared>,
+    RequestId(request_id): RequestId,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    own(app, auth, request_id).create(body).await
+}
+
+/// The API keys of the caller's tenant, at most 1,000, revoked and expired ones included.
+#[utoipa::path(get, path = "/v1/api-keys", tag = "api keys", operation_id = "listOwnApiKeys",
+    security(("bearer" = []), ("apiKey" = [])), responses((status = 200, body = ApiKeyList)))]
+pub(super) async fn list_own(
+    auth: Keys,
+    State(app): State<Shared>,
+    RequestId(request_id): RequestId,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    query::none(&uri)?;
+    own(app, auth, request_id).list().await
+}
+
+/// Revoke an API key of the caller's tenant. At once in this process, within 5 seconds in others.
+#[utoipa::path(delete, path = "/v1/api-keys/{key_id}", tag = "api keys", operation_id = "revokeOwnApiKey",
+    security(("bearer" = []), ("apiKey" = [])), params(("key_id" = Uuid, Path, description = "The key's id")),
+    responses((status = 204, description = "Revoked"), (status = 404, description = "`api_key_not_found`, also for another tenant's")))]
+pub(super) async fn revoke_own(
+    auth: Keys,
+    State(app): State<Shared>,
+    RequestId(request_id): RequestId,
+    uri: Uri,
+    id: OneId,
+) -> Result<Response, ApiError> {
+    query::none(&uri)?;
+    let key = id_in(id, Noun::ApiKey)?;
+    own(app, auth, request_id).revoke(key).await
+}
+
+/// Replace an API key of the caller's tenant by a new one with the same name and role; the old one goes on for
+/// `overlap_seconds`. The answer holds the new key itself, this once.
+#[utoipa::path(post, path = "/v1/api-keys/{key_id}/rotate", tag = "api keys", operation_id = "rotateOwnApiKey",
+    request_body = ApiKeyRotationIn, security(("bearer" = []), ("apiKey" = [])),
+    params(("key_id" = Uuid, Path, description = "The old key's id")),
+    responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`api_key_not_found`, also for another tenant's"),
+        (status = 409, description = "`api_key_ended`, `too_many_api_keys`, `idempotency_in_progress`"),
+        (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+pub(super) async fn rotate_own(
+    auth: Keys,
+    State(app): State<Shared>,
+    RequestId(request_id): RequestId,
+    id: OneId,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let key = id_in(id, Noun::ApiKey)?;
+    own(app, auth, request_id).rotate(key, body).await
+}
+
+fn platform(app: Shared, tenant: TenantId, request_id: Arc<str>) -> Call {
+    Call {
+        app,
+        tenant,
+        actor: "admin".into(),
+        request_id,
+        collection: format!("/v1/tenants/{tenant}/api-keys"),
+    }
+}
+
+fn own(app: Shared, Keys(auth): Keys, request_id: Arc<str>) -> Call {
+    Call {
+        app,
+        tenant: auth.tenant_id,
+        actor: auth.actor,
+        request_id,
+        collection: "/v1/api-keys".to_owned(),
+    }
+}
+
+impl Call {
+    fn cause(&self, body: Option<&JsonBody>) -> Cause {
+        Cause {
+            actor: Arc::clone(&self.actor),
+            request_id: Arc::clone(&self.request_id),
+            idem: body.and_then(|body| body.idem.clone()),
+            collection: self.collection.clone(),
+        }
+    }
+
+    async fn create(self, body: JsonBody) -> Result<Response, ApiError> {
+        let input: ApiKeyIn = body.parse()?;
+        let key = keys::generate();
+        let new = check::new_key(input, &key, self.app.clock.now())?;
+        let cause = self.cause(Some(&body));
+        let store = &self.app.store;
+        let outcome = store
+            .create_api_key(self.tenant, new, &cause, without_secret)
+            .await?;
+        answer(outcome, key.secret)
+    }
+
+    async fn rotate(self, old: Uuid, body: JsonBody) -> Result<Response, ApiError> {
+        let input: ApiKeyRotationIn = body.parse()?;
+        let key = keys::generate();
+        let rotation = check::rotation(&input, &key, self.app.clock.now())?;
+        let cause = self.cause(Some(&body));
+        let store = &self.app.store;
+        let outcome = store
+            .rotate_api_key(self.tenant, old, rotation, &cause, without_secret)
+            .await?;
+        self.app.keys.forget(old);
+        answer(outcome.ok_or(ApiError::NotFound(Noun::ApiKey))?, key.secret)
+    }
+
+    async fn list(self) -> Result<Response, ApiError> {
+        let keys = self.app.store.list_api_keys(self.tenant).await?;
+        let data = keys.into_iter().map(ApiKeyOut::from).collect();
+        Ok(json(
+            StatusCode::OK,
+            &ApiKeyList {
+                data,
+                has_more: false,
+                next_cursor: None,
+            },
+        ))
+    }
+
+    async fn revoke(self, key: Uuid) -> Result<Response, ApiError> {
+        let cause = self.cause(None);
+        let store = &self.app.store;
+        store
+            .revoke_api_key(self.tenant, key, &cause)
+            .await?
+            .ok_or(ApiError::NotFound(Noun::ApiKey))?;
+        self.app.keys.forget(key);
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
+}
+
+/// What is kept for a replay must not hold the secret.
+fn without_secret(key: &ApiKey) -> Vec<u8> {
+    to_bytes(&ApiKeyCreated {
+        key: key.clone().into(),
+        api_key: None,
+    })
+}
+
+fn answer(outcome: CreateOutcome<ApiKey>, secret: String) -> Result<Response, ApiError> {
+    match outcome {
+        CreateOutcome::Created(stored) => {
+            let answer = ApiKeyCreated {
+                key: stored.into(),
+                api_key: Some(secret),
+            };
+            Ok(json(StatusCode::CREATED, &answer))
+        }
+        CreateOutcome::Replay(replay) => Ok(idempotency::replay(replay)),
+        CreateOutcome::IdemMismatch => Err(ApiError::IdempotencyReused),
+    }
+}
+
+fn tenant_and_key(path: TwoIds) -> Result<(TenantId, Uuid), ApiError> {
     let Ok(Path((tenant, key))) = path else {
         return Err(ApiError::NotFound(Noun::ApiKey));
     };
     let tenant = TenantId(parse_id(&tenant, Noun::Tenant)?);
-    let key = parse_id(&key, Noun::ApiKey)?;
-    app.store
-        .revoke_api_key(tenant, key)
-        .await?
-        .ok_or(ApiError::NotFound(Noun::ApiKey))?;
-    app.keys.forget(key);
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok((tenant, parse_id(&key, Noun::ApiKey)?))
 }
 
-async fn existing_tenant(
-    app: &Shared,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<TenantId, ApiError> {
+async fn existing_tenant(app: &Shared, id: OneId) -> Result<TenantId, ApiError> {
     let id = TenantId(id_in(id, Noun::Tenant)?);
     app.store
         .get_tenant(id)
         .await?
         .map(|tenant| tenant.id)
         .ok_or(ApiError::NotFound(Noun::Tenant))
-}
-
-fn check(input: &ApiKeyIn) -> Result<Role, Invalid> {
-    let mut mistakes = Vec::new();
-    check_text("name", &input.name, MAX_NAME, &mut mistakes);
-    let role = input.role.as_deref().map_or(Ok(Role::Admin), str::parse);
-    if role.is_err() {
-        mistakes.push(FieldError::new(
-            "role",
-            "invalid_role",
-            "must be admin, finance or viewer",
-        ));
-    }
-    match (Invalid::from_errors(mistakes), role) {
-        (None, Ok(role)) => Ok(role),
-        (Some(invalid), _) => Err(invalid),
-        (None, Err(())) => Err(FieldError::new("role", "invalid_role", "is not valid").into()),
-    }
 }

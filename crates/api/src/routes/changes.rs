@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{id_in, json_bytes, parse_id};
 use crate::app::Shared;
-use crate::auth::{TenantAuth, Writer};
+use crate::auth::{Money, TenantAuth, Writer};
 use crate::body::{JsonBody, OptionalBody, PatchBody};
 use crate::error::{ApiError, Noun};
 use crate::idempotency;
@@ -212,7 +212,7 @@ pub(super) async fn send(
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "`string_empty`, `string_too_long`, `unknown_field`, `idempotency_key_reused`")))]
 pub(super) async fn cancel(
-    Writer(auth): Writer,
+    Money(auth): Money,
     State(app): State<Shared>,
     about: About,
     id: InvoicePath,
@@ -235,7 +235,7 @@ pub(super) async fn cancel(
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "The first field's code, `payment_not_positive` for example; `too_many_decimals`, `idempotency_key_reused`")))]
 pub(super) async fn pay(
-    Writer(auth): Writer,
+    Money(auth): Money,
     State(app): State<Shared>,
     about: About,
     id: InvoicePath,
@@ -258,7 +258,7 @@ pub(super) async fn pay(
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "`string_empty`, `invalid_date`, `unknown_field`, `idempotency_key_reused`")))]
 pub(super) async fn reverse(
-    Writer(auth): Writer,
+    Money(auth): Money,
     State(app): State<Shared>,
     about: About,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -287,7 +287,7 @@ pub(super) async fn reverse(
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "The first field's code; `too_many_decimals`, `idempotency_key_reused`")))]
 pub(super) async fn refund(
-    Writer(auth): Writer,
+    Money(auth): Money,
     State(app): State<Shared>,
     about: About,
     id: InvoicePath,
@@ -311,7 +311,7 @@ pub(super) async fn refund(
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "The first field's code; `credit_of_nothing`, `idempotency_key_reused`")))]
 pub(super) async fn credit(
-    Writer(auth): Writer,
+    Money(auth): Money,
     State(app): State<Shared>,
     about: About,
     id: InvoicePath,
@@ -334,7 +334,7 @@ pub(super) async fn credit(
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "`missing_field`, `invalid_uuid`, `payment_not_positive`, `unknown_field`, `idempotency_key_reused`")))]
 pub(super) async fn apply(
-    Writer(auth): Writer,
+    Money(auth): Money,
     State(app): State<Shared>,
     about: About,
     id: InvoicePath,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{PageOut, id_in, json};
 use crate::app::Shared;
-use crate::auth::Reader;
+use crate::auth::Auditor;
 use crate::cursor::Scope;
 use crate::error::{ApiError, Noun};
 use crate::query::Params;
@@ -56,7 +56,7 @@ impl EventOut {
     security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The invoice"), PageParams),
     responses((status = 200, body = EventPage), (status = 404, description = "`invoice_not_found`")))]
 pub(super) async fn of_invoice(
-    Reader(auth): Reader,
+    Auditor(auth): Auditor,
     State(app): State<Shared>,
     uri: Uri,
     id: Result<Path<String>, PathRejection>,
@@ -93,7 +93,7 @@ const POSITION: usize = 24;
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "listEvents",
     security(("bearer" = []), ("apiKey" = [])), params(PageParams), responses((status = 200, body = EventPage)))]
 pub(super) async fn feed(
-    Reader(auth): Reader,
+    Auditor(auth): Auditor,
     State(app): State<Shared>,
     uri: Uri,
 ) -> Result<Response, ApiError> {

@@ -236,6 +236,48 @@ impl TestApp {
     }
 }
 
+/// A connection beside the API, to look at the tables.
+pub(crate) async fn raw() -> tokio_postgres::Client {
+    let url = sheaf_local::test_env().database_url;
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    client
+}
+
+/// An event as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) subject: Uuid,
+    pub(crate) year: i16,
+    pub(crate) actor: String,
+    pub(crate) request_id: Option<String>,
+    pub(crate) data: Value,
+}
+
+/// A tenant's events of one type, oldest first.
+pub(crate) async fn events(tenant: Uuid, event_type: &str) -> Vec<Event> {
+    let rows = raw()
+        .await
+        .query(
+            "select subject_id, year, actor, request_id, data from events
+             where tenant_id = $1 and event_type = $2 order by id",
+            &[&tenant, &event_type],
+        )
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| Event {
+            subject: row.get(0),
+            year: row.get(1),
+            actor: row.get(2),
+            request_id: row.get(3),
+            data: row.get(4),
+        })
+        .collect()
+}
+
 /// Sends a request and reads the whole answer.
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
     let response = request.send().await.expect("an answer");

@@ -1,9 +1,9 @@
-//! Every route of the OpenAPI document with no credential, a wrong one, another tenant's and a revoked one. A route
-//! without a case here fails the test.
+//! Every route of the OpenAPI document with no credential, a wrong one, another tenant's and a revoked one, and with each
+//! role. A route without a case here fails the test.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
-use sheaf_api::openapi;
+use sheaf_api::{openapi, role_table};
 use uuid::Uuid;
 
 use crate::support::{ADMIN_KEY, Tenant, TestApp, invoice, send};
@@ -15,14 +15,26 @@ enum Access {
     Open,
     /// The admin key alone.
     Admin,
-    /// A tenant's key; the path names a resource, which another tenant does not see.
-    Resource(&'static str),
-    /// A tenant's key; the answer is about the caller, whoever that is. Naming another tenant is refused.
-    Own,
+    /// A tenant's key whose role may do the action; the path names a resource, which another tenant does not see.
+    Resource(&'static str, &'static str),
+    /// A tenant's key whose role may do the action; the answer is about the caller, whoever that is. Naming another
+    /// tenant is refused.
+    Own(&'static str),
 }
 
-const INVOICE: Access = Access::Resource("invoice_not_found");
-const CASES: [(&str, &str, Access); 26] = [
+impl Access {
+    /// What the role table calls it.
+    fn action(self) -> Option<&'static str> {
+        match self {
+            Self::Open | Self::Admin => None,
+            Self::Resource(action, _) | Self::Own(action) => Some(action),
+        }
+    }
+}
+
+const INVOICE_WRITE: Access = Access::Resource("write", "invoice_not_found");
+const MONEY: Access = Access::Resource("money", "invoice_not_found");
+const CASES: &[(&str, &str, Access)] = &[
     ("GET", "/healthz", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/metrics", Access::Open),
@@ -36,28 +48,59 @@ const CASES: [(&str, &str, Access); 26] = [
         "/v1/tenants/{id}/api-keys/{key_id}",
         Access::Admin,
     ),
+    (
+        "POST",
+        "/v1/tenants/{id}/api-keys/{key_id}/rotate",
+        Access::Admin,
+    ),
     ("POST", "/v1/platform/invoices/bulk", Access::Admin),
-    ("GET", "/v1/invoices/{id}", INVOICE),
-    ("PATCH", "/v1/invoices/{id}", INVOICE),
-    ("POST", "/v1/invoices/{id}/issue", INVOICE),
-    ("POST", "/v1/invoices/{id}/send", INVOICE),
-    ("POST", "/v1/invoices/{id}/cancel", INVOICE),
-    ("POST", "/v1/invoices/{id}/payments", INVOICE),
+    ("GET", "/v1/api-keys", Access::Own("keys")),
+    ("POST", "/v1/api-keys", Access::Own("keys")),
+    (
+        "DELETE",
+        "/v1/api-keys/{key_id}",
+        Access::Resource("keys", "api_key_not_found"),
+    ),
+    (
+        "POST",
+        "/v1/api-keys/{key_id}/rotate",
+        Access::Resource("keys", "api_key_not_found"),
+    ),
+    (
+        "GET",
+        "/v1/invoices/{id}",
+        Access::Resource("read", "invoice_not_found"),
+    ),
+    ("GET", "/v1/invoices", Access::Own("read")),
+    ("POST", "/v1/invoices", Access::Own("write")),
+    ("POST", "/v1/invoices/bulk", Access::Own("write")),
+    ("GET", "/v1/archive/files", Access::Own("read")),
+    ("PATCH", "/v1/invoices/{id}", INVOICE_WRITE),
+    ("POST", "/v1/invoices/{id}/issue", INVOICE_WRITE),
+    ("POST", "/v1/invoices/{id}/send", INVOICE_WRITE),
+    ("POST", "/v1/invoices/{id}/cancel", MONEY),
+    ("POST", "/v1/invoices/{id}/payments", MONEY),
     (
         "POST",
         "/v1/invoices/{id}/payments/{payment_id}/reverse",
-        INVOICE,
+        MONEY,
     ),
-    ("POST", "/v1/invoices/{id}/refunds", INVOICE),
-    ("POST", "/v1/invoices/{id}/credit-notes", INVOICE),
-    ("POST", "/v1/invoices/{id}/apply", INVOICE),
-    ("GET", "/v1/invoices/{id}/events", INVOICE),
-    ("GET", "/v1/events", Access::Own),
-    ("GET", "/v1/invoices", Access::Own),
-    ("POST", "/v1/invoices", Access::Own),
-    ("POST", "/v1/invoices/bulk", Access::Own),
-    ("GET", "/v1/archive/files", Access::Own),
+    ("POST", "/v1/invoices/{id}/refunds", MONEY),
+    ("POST", "/v1/invoices/{id}/credit-notes", MONEY),
+    ("POST", "/v1/invoices/{id}/apply", MONEY),
+    (
+        "GET",
+        "/v1/invoices/{id}/events",
+        Access::Resource("audit", "invoice_not_found"),
+    ),
+    ("GET", "/v1/events", Access::Own("audit")),
 ];
+
+const ROLES: [&str; 3] = ["admin", "finance", "viewer"];
+
+fn invoice_of(tenant: &Tenant) -> serde_json::Value {
+    invoice(json!({"tenant_id": tenant.id}))
+}
 
 struct Walk {
     app: TestApp,
@@ -65,6 +108,10 @@ struct Walk {
     other: Tenant,
     revoked: String,
     invoice: Uuid,
+    /// A tenant whose every role tries every route, with an invoice and a key of each role.
+    actor: Tenant,
+    actor_invoice: Uuid,
+    roles: Vec<String>,
 }
 
 impl Walk {
@@ -79,35 +126,65 @@ impl Walk {
             .await
             .is(201);
         let invoice = made["id"].as_str().unwrap().parse().unwrap();
+        let actor = app.tenant().await;
+        let made = app
+            .create("/v1/invoices", &actor.key, &invoice_of(&actor))
+            .await
+            .is(201);
+        let mut roles = Vec::new();
+        for role in ROLES {
+            roles.push(app.api_key(actor.id, role).await.0);
+        }
         Self {
             app,
             owner,
             other,
             revoked,
             invoice,
+            actor,
+            actor_invoice: made["id"].as_str().unwrap().parse().unwrap(),
+            roles,
         }
     }
 
-    /// A request that would succeed with the right credential.
+    /// A request that would succeed with the right credential of the owner.
     fn request(&self, method: &str, template: &str) -> RequestBuilder {
+        self.request_of(
+            method,
+            template,
+            &self.owner,
+            self.invoice,
+            self.owner.key_id,
+        )
+    }
+
+    fn request_of(
+        &self,
+        method: &str,
+        template: &str,
+        tenant: &Tenant,
+        invoice: Uuid,
+        key_id: Uuid,
+    ) -> RequestBuilder {
         let id = if template.contains("/tenants/") {
-            self.owner.id
+            tenant.id
         } else {
-            self.invoice
+            invoice
         };
         let path = template
             .replace("{id}", &id.to_string())
-            .replace("{key_id}", &self.owner.key_id.to_string())
+            .replace("{key_id}", &key_id.to_string())
             .replace("{payment_id}", &Uuid::now_v7().to_string());
         let request = self
             .app
             .request(Method::from_bytes(method.as_bytes()).unwrap(), &path);
-        let line = invoice(json!({"tenant_id": self.owner.id}));
+        let line = invoice_of(tenant);
         match (method, template) {
             ("POST", template) if template.ends_with("/bulk") => request
                 .header("content-type", "application/x-ndjson")
                 .body(line.to_string()),
             ("POST", "/v1/invoices") => request.json(&line),
+            ("POST", template) if template.ends_with("/rotate") => request.json(&json!({})),
             ("PATCH", _) => request.json(&json!({"metadata": {"stolen": true}})),
             ("POST", template) if template.ends_with("/apply") => {
                 request.json(&json!({"invoice_id": self.invoice}))
@@ -120,6 +197,30 @@ impl Walk {
             ("POST", template) if template.starts_with("/v1/invoices/{id}/") => request,
             ("POST", _) => request.json(&json!({"name": "x"})),
             _ => request,
+        }
+    }
+
+    /// Each role gets what the table says.
+    async fn check_roles(&self, method: &str, template: &str, action: &str) {
+        let table = role_table();
+        let (_, allowed) = table
+            .iter()
+            .find(|(name, _)| *name == action)
+            .expect("an action of the table");
+        for ((role, key), allowed) in ROLES.iter().zip(&self.roles).zip(allowed) {
+            let (_, key_id) = self.app.api_key(self.actor.id, "viewer").await;
+            let request =
+                self.request_of(method, template, &self.actor, self.actor_invoice, key_id);
+            let answer = send(request.bearer_auth(key)).await;
+            if *allowed {
+                // The step before may have been the last that the state allows.
+                assert!(
+                    answer.status.is_success() || [404, 409].contains(&answer.status.as_u16()),
+                    "{role}: {method} {template}: {answer}"
+                );
+            } else {
+                answer.is_problem(403, "forbidden_role");
+            }
         }
     }
 
@@ -154,13 +255,13 @@ impl Walk {
                     .await
                     .is_problem(403, "admin_required");
             }
-            Access::Resource(code) => {
+            Access::Resource(_, code) => {
                 send(other()).await.is_problem(404, code);
                 send(request().bearer_auth(ADMIN_KEY))
                     .await
                     .is_problem(403, "tenant_credential_required");
             }
-            Access::Own => {
+            Access::Own(_) => {
                 let named = other().header("x-tenant-id", self.owner.id.to_string());
                 send(named).await.is_problem(403, "tenant_mismatch");
                 send(request().bearer_auth(ADMIN_KEY))
@@ -191,7 +292,10 @@ async fn every_route_refuses_wrong_credentials() {
 
     let walk = Walk::start().await;
     for (method, template, access) in CASES {
-        walk.check(method, template, access).await;
+        walk.check(method, template, *access).await;
+        if let Some(action) = access.action() {
+            walk.check_roles(method, template, action).await;
+        }
     }
     // Nothing of all that did anything.
     assert_eq!(walk.app.all_invoices(&walk.owner).await.len(), 1);

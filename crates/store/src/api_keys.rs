@@ -1,0 +1,274 @@
+//! API keys of tenants: a reference table, written through the coordinator, read on any node. Each change writes its
+//! event in the same transaction.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use deadpool_postgres::{Object, Transaction};
+use serde_json::json;
+use sheaf_model::{TenantId, id};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::events::NewEvent;
+use crate::tenants::{now, replay};
+use crate::types::{ApiKey, Cause, CreateOutcome, NewApiKey, Role, Rotation};
+use crate::{Store, StoreError, idempotency, sql};
+
+/// API keys of one tenant, at most; those that work no more count as well while they stay listed.
+pub const MAX_API_KEYS: i64 = 1_000;
+/// Where room is needed, keys go that have not worked for so long.
+const PURGE_AFTER: TimeDelta = TimeDelta::days(30);
+
+impl Store {
+    /// Makes an API key. `answer` renders the body that a replay will give again; it must not hold the key itself.
+    ///
+    /// # Errors
+    /// Conflict `tenant_not_found`, or `too_many_api_keys` beyond [`MAX_API_KEYS`].
+    pub async fn create_api_key(
+        &self,
+        tenant: TenantId,
+        new: NewApiKey,
+        cause: &Cause,
+        answer: impl Fn(&ApiKey) -> Vec<u8> + Send + Sync,
+    ) -> Result<CreateOutcome<ApiKey>, StoreError> {
+        let now = now();
+        let key = ApiKey {
+            id: id::new_id(now),
+            tenant_id: tenant,
+            name: new.name,
+            role: new.role,
+            prefix: new.prefix,
+            created_at: now,
+            revoked_at: None,
+            expires_at: new.expires_at,
+            rotated_from: None,
+        };
+        self.ensure_year_of(key.id).await?;
+        let mut conn = self.inner.cluster.coordinator().get().await?;
+        let tx = conn.transaction().await?;
+        if let Some(stored) = replay(&tx, tenant, cause.idem.as_ref()).await? {
+            return Ok(stored);
+        }
+        if tx.query_opt(sql::TENANT_GET, &[&tenant.0]).await?.is_none() {
+            return Err(StoreError::Conflict {
+                code: "tenant_not_found",
+                detail: "no such tenant".into(),
+            });
+        }
+        insert(&tx, &key, &new.hash, cause).await?;
+        remember(&tx, &key, cause, answer(&key)).await?;
+        tx.commit().await?;
+        Ok(CreateOutcome::Created(key))
+    }
+
+    /// Makes a successor of a key, with its name and role, and lets the old one end after the overlap. `None` where the
+    /// tenant has no such key. `answer` as for [`Store::create_api_key`].
+    ///
+    /// # Errors
+    /// Conflict `api_key_ended` for a key that is revoked or has expired, `too_many_api_keys`.
+    pub async fn rotate_api_key(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+        rotation: Rotation,
+        cause: &Cause,
+        answer: impl Fn(&ApiKey) -> Vec<u8> + Send + Sync,
+    ) -> Result<Option<CreateOutcome<ApiKey>>, StoreError> {
+        let now = now();
+        let overlap = TimeDelta::from_std(rotation.overlap)
+            .map_err(|_| StoreError::Config("the overlap is too long".into()))?;
+        let mut conn = self.inner.cluster.coordinator().get().await?;
+        // Before the partition of its events: an id that nobody has made names any year.
+        let params: [&(dyn ToSql + Sync); 2] = [&tenant.0, &id];
+        if conn.query_opt(sql::API_KEY_GET, &params).await?.is_none() {
+            return Ok(None);
+        }
+        let new_id = id::new_id(now);
+        self.ensure_year_of(new_id).await?;
+        self.ensure_year_of(id).await?;
+        let tx = conn.transaction().await?;
+        if let Some(stored) = replay(&tx, tenant, cause.idem.as_ref()).await? {
+            return Ok(Some(stored));
+        }
+        let end = rotation.now + overlap;
+        let params: [&(dyn ToSql + Sync); 4] = [&tenant.0, &id, &end, &rotation.now];
+        let Some(row) = tx.query_opt(sql::API_KEY_EXPIRE, &params).await? else {
+            return Err(StoreError::Conflict {
+                code: "api_key_ended",
+                detail: "the key is revoked or has expired: there is nothing to rotate".into(),
+            });
+        };
+        let old = api_key(&row)?;
+        let key = ApiKey {
+            id: new_id,
+            created_at: now,
+            prefix: rotation.prefix,
+            expires_at: rotation.expires_at,
+            rotated_from: Some(id),
+            ..old.clone()
+        };
+        let data = json!({"successor_id": key.id, "expires_at": old.expires_at}).to_string();
+        let by = (&cause.actor, &cause.request_id);
+        NewEvent::of(id, "api_key.rotated", by, data, now)
+            .write_in(&tx, tenant)
+            .await?;
+        insert(&tx, &key, &rotation.hash, cause).await?;
+        remember(&tx, &key, cause, answer(&key)).await?;
+        tx.commit().await?;
+        Ok(Some(CreateOutcome::Created(key)))
+    }
+
+    /// All keys of a tenant, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
+        let conn = self.inner.cluster.coordinator().get().await?;
+        conn.query(sql::API_KEY_LIST, &[&tenant.0, &MAX_API_KEYS])
+            .await?
+            .iter()
+            .map(api_key)
+            .collect()
+    }
+
+    /// Revokes a key; `None` where the tenant has no such key. Revoking twice changes nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn revoke_api_key(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+        cause: &Cause,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        let now = now();
+        let mut conn = self.inner.cluster.coordinator().get().await?;
+        let params: [&(dyn ToSql + Sync); 2] = [&tenant.0, &id];
+        let found = conn.query_opt(sql::API_KEY_GET, &params).await?;
+        let Some(before) = found.as_ref().map(api_key).transpose()? else {
+            return Ok(None);
+        };
+        if before.revoked_at.is_some() {
+            return Ok(Some(before));
+        }
+        self.ensure_year_of(id).await?;
+        let tx = conn.transaction().await?;
+        let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &id, &now];
+        let Some(row) = tx.query_opt(sql::API_KEY_REVOKE, &params).await? else {
+            return Ok(None);
+        };
+        let key = api_key(&row)?;
+        // Somebody else may have come first; that one has written the event.
+        if key.revoked_at == Some(now) {
+            let by = (&cause.actor, &cause.request_id);
+            NewEvent::of(id, "api_key.revoked", by, "{}".to_owned(), now)
+                .write_in(&tx, tenant)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(Some(key))
+    }
+
+    /// The key with this SHA-256, whether it still works or not. Callers cache it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
+        let read = |conn: Object| async move {
+            let find = conn.prepare_cached(sql::API_KEY_FIND).await?;
+            let found = conn.query_opt(&find, &[&hash.as_slice()]).await?;
+            found.as_ref().map(api_key).transpose()
+        };
+        self.inner.cluster.read_anywhere(read).await
+    }
+}
+
+/// Stores a new key and its event, where there is room.
+async fn insert(
+    tx: &Transaction<'_>,
+    key: &ApiKey,
+    hash: &[u8; 32],
+    cause: &Cause,
+) -> Result<(), StoreError> {
+    let tenant = key.tenant_id;
+    if count(tx, tenant).await? >= MAX_API_KEYS {
+        let before = key.created_at - PURGE_AFTER;
+        tx.execute(sql::API_KEY_PURGE, &[&tenant.0, &before])
+            .await?;
+        if count(tx, tenant).await? >= MAX_API_KEYS {
+            let detail = format!(
+                "a tenant has at most {MAX_API_KEYS} API keys, those included that ended in the last 30 days"
+            );
+            return Err(StoreError::Conflict {
+                code: "too_many_api_keys",
+                detail,
+            });
+        }
+    }
+    let params: [&(dyn ToSql + Sync); 9] = [
+        &key.id,
+        &tenant.0,
+        &key.name,
+        &key.role.as_str(),
+        &key.prefix,
+        &hash.as_slice(),
+        &key.created_at,
+        &key.expires_at,
+        &key.rotated_from,
+    ];
+    tx.execute(sql::API_KEY_CREATE, &params).await?;
+    let data = json!({
+        "name": key.name,
+        "role": key.role.as_str(),
+        "prefix": key.prefix,
+        "expires_at": key.expires_at,
+        "rotated_from": key.rotated_from,
+    });
+    let by = (&cause.actor, &cause.request_id);
+    NewEvent::of(
+        key.id,
+        "api_key.created",
+        by,
+        data.to_string(),
+        key.created_at,
+    )
+    .write_in(tx, tenant)
+    .await?;
+    Ok(())
+}
+
+async fn count(tx: &Transaction<'_>, tenant: TenantId) -> Result<i64, StoreError> {
+    Ok(tx.query_one(sql::API_KEY_COUNT, &[&tenant.0]).await?.get(0))
+}
+
+/// Stores the answer, for requests with an idempotency key.
+async fn remember(
+    tx: &Transaction<'_>,
+    key: &ApiKey,
+    cause: &Cause,
+    answer: Vec<u8>,
+) -> Result<(), StoreError> {
+    let Some(idem) = &cause.idem else {
+        return Ok(());
+    };
+    let location = format!("{}/{}", cause.collection, key.id);
+    let at: DateTime<Utc> = key.created_at;
+    idempotency::store(tx, key.tenant_id, idem, &location, &answer, at).await
+}
+
+fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
+    Ok(ApiKey {
+        id: row.get(0),
+        tenant_id: TenantId(row.get(1)),
+        name: row.get(2),
+        role: row
+            .get::<_, &str>(3)
+            .parse::<Role>()
+            .map_err(|()| StoreError::Corrupt("API key role".into()))?,
+        prefix: row.get(4),
+        created_at: row.get(5),
+        revoked_at: row.get(6),
+        expires_at: row.get(7),
+        rotated_from: row.get(8),
+    })
+}
