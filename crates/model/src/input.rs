@@ -5,6 +5,7 @@
 //! to find out where.
 
 mod check;
+mod customer;
 mod payments;
 mod read;
 mod validate;
@@ -16,6 +17,7 @@ use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use crate::{Currency, FieldError, Invalid, Kind, Metadata, Status, TenantId};
+pub use customer::{CustomerFields, CustomerPatch, new_customer};
 use read::{Field, Object};
 
 /// An invoice as read, not yet validated.
@@ -118,12 +120,7 @@ impl InvoiceInput {
     /// [`ParseError::Syntax`] when the bytes are no JSON document (or not UTF-8, or more than one document);
     /// [`ParseError::Invalid`] with `invalid_type`, `unknown_field` or `duplicate_field` and the field's path.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let text =
-            std::str::from_utf8(bytes).map_err(|error| ParseError::Syntax(error.to_string()))?;
-        match serde_json::from_str(text) {
-            Ok(Object(input)) => Ok(input),
-            Err(_) => Err(explain(text)),
-        }
+        parse(bytes)
     }
 
     /// The tenant that the document names, if it names one.
@@ -147,14 +144,23 @@ impl InvoiceInput {
     }
 }
 
+/// Reads one JSON object.
+fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, ParseError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| ParseError::Syntax(error.to_string()))?;
+    match serde_json::from_str(text) {
+        Ok(Object(input)) => Ok(input),
+        Err(_) => Err(explain::<T>(text)),
+    }
+}
+
 /// The slow second pass over a document that serde refused.
-fn explain(text: &str) -> ParseError {
+fn explain<'de, T: Deserialize<'de>>(text: &'de str) -> ParseError {
     // serde stops at the first mistake; whether the rest is JSON decides between the two kinds of error.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         return ParseError::Syntax(error.to_string());
     }
     let deserializer = &mut serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, Object<InvoiceInput>>(deserializer) {
+    match serde_path_to_error::deserialize::<_, Object<T>>(deserializer) {
         Ok(_) => ParseError::Syntax("not a JSON document".to_owned()),
         Err(error) => {
             let path = error.path().to_string();

@@ -11,6 +11,7 @@ mod catalog;
 mod cluster;
 mod config;
 mod copy;
+mod customers;
 mod encode;
 mod error;
 mod flush;
@@ -24,6 +25,7 @@ mod partition;
 mod plan;
 mod queue;
 mod reader;
+mod reports;
 mod rows;
 mod send;
 mod session;
@@ -38,7 +40,7 @@ use std::sync::{Arc, OnceLock};
 
 use quick_cache::sync::Cache;
 use sheaf_model::TenantId;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use uuid::Uuid;
 
 pub use admin::{
@@ -47,9 +49,11 @@ pub use admin::{
 };
 pub use bulk::AtomicUpload;
 pub use config::{Route, StoreConfig};
+pub use customers::{Cause, CustomerError, CustomerFilter, CustomerRecord, MAX_MERGED, Merged};
 pub use error::{CreateError, StoreError};
 pub use list::MAX_PAGE_LINES;
 pub use migrate::{Migrated, known_version, migrate};
+pub use reports::{Aging, AgingCursor, Balance, KindSum, StatusTotal, Sum, Summary, SummaryFilter};
 pub use tenants::MAX_API_KEYS;
 pub use tiering::{SnapshotReader, TieringLock};
 pub use types::*;
@@ -76,6 +80,9 @@ struct Inner {
     /// Published files by tenant and year, as last seen; checked again inside every transaction that relies on it.
     archived: Cache<(TenantId, i16), Arc<Vec<ArchiveFile>>>,
     cold: OnceLock<Arc<dyn ColdKeys>>,
+    summaries: Cache<(TenantId, SummaryFilter), reports::CachedSummary>,
+    /// Turns of the reports that read all of a tenant.
+    reports: Semaphore,
 }
 
 impl Store {
@@ -96,6 +103,8 @@ impl Store {
                 customers_by_id: Cache::new(CACHED_CUSTOMERS),
                 archived: Cache::new(CACHED_YEARS),
                 cold: OnceLock::new(),
+                summaries: Cache::new(reports::CACHED),
+                reports: Semaphore::new(reports::CONCURRENT),
                 config,
             }),
         };
