@@ -4,8 +4,8 @@ use std::io::Read;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
@@ -39,7 +39,12 @@ impl FromRequest<Shared> for JsonBody {
         let (parts, body) = request.into_parts();
         crate::query::none(&parts.uri)?;
         let key = idempotency::key_of(&parts.headers)?;
-        check_media_type(&parts.headers, "application/json")?;
+        // RFC 7396, section 4: a patch may say what kind it is.
+        let is_patch = parts.method == Method::PATCH
+            && check_media_type(&parts.headers, "application/merge-patch+json").is_ok();
+        if !is_patch {
+            check_media_type(&parts.headers, "application/json")?;
+        }
         let encoding = encoding_of(&parts.headers)?;
         let limit = app.config.body_limit;
         if content_length(&parts.headers).is_some_and(|length| length > limit as u64) {

@@ -5,9 +5,10 @@ use axum::response::{IntoResponse, Response};
 use sheaf_archive::ArchiveError;
 use sheaf_model::input::ParseError;
 use sheaf_model::{FieldError, Invalid};
-use sheaf_store::{CreateError, StoreError};
+use sheaf_store::{CreateError, CustomerError, StoreError};
 
 use crate::bulk::Summary;
+use crate::etag;
 use crate::problem::Problem;
 
 /// Seconds after which a client may try again when the store was busy or away.
@@ -63,6 +64,11 @@ pub(crate) enum ApiError {
     IdempotencyInProgress,
     /// The create was refused.
     Create(CreateError),
+    /// `If-Match` names no version that is there.
+    VersionMismatch {
+        /// The version that is.
+        current: i64,
+    },
     /// The store failed.
     Store(StoreError),
     /// The cold tier failed.
@@ -90,6 +96,7 @@ pub(crate) enum Noun {
     Tenant,
     ApiKey,
     Invoice,
+    Customer,
 }
 
 /// Why a body could not be read.
@@ -141,6 +148,25 @@ impl From<CreateError> for ApiError {
             CreateError::IdemMismatch => Self::IdempotencyReused,
             CreateError::IdemInProgress => Self::IdempotencyInProgress,
             other => Self::Create(other),
+        }
+    }
+}
+
+impl From<CustomerError> for ApiError {
+    fn from(error: CustomerError) -> Self {
+        match error {
+            CustomerError::NotFound => Self::NotFound(Noun::Customer),
+            CustomerError::SurvivorNotFound => {
+                let detail = "there is no such customer";
+                Self::Invalid(FieldError::new("into", "customer_not_found", detail).into())
+            }
+            CustomerError::VersionMismatch { current } => Self::VersionMismatch { current },
+            CustomerError::Invalid(invalid) => Self::Invalid(invalid),
+            CustomerError::Conflict { code, detail } => {
+                Self::Store(StoreError::Conflict { code, detail })
+            }
+            CustomerError::IdemInProgress => Self::IdempotencyInProgress,
+            CustomerError::Store(error) => Self::Store(error),
         }
     }
 }
@@ -263,6 +289,11 @@ impl ApiError {
                     .with_retry_after(RETRY_AFTER)
             }
             Self::Create(error) => create_problem(error),
+            Self::VersionMismatch { current } => Problem::new(
+                S::PRECONDITION_FAILED,
+                "version_mismatch",
+                format!("the version is {current} now"),
+            ),
             Self::Store(error) => store_problem(error),
             Self::Archive(error) => archive_problem(&error),
             Self::BulkStopped { cause, summary } => {
@@ -295,6 +326,7 @@ fn not_found(noun: Noun) -> Problem {
         Noun::Tenant => ("tenant_not_found", "there is no such tenant"),
         Noun::ApiKey => ("api_key_not_found", "there is no such API key"),
         Noun::Invoice => ("invoice_not_found", "there is no such invoice"),
+        Noun::Customer => ("customer_not_found", "there is no such customer"),
     };
     Problem::new(StatusCode::NOT_FOUND, code, detail)
 }
@@ -438,6 +470,14 @@ fn invalid_problem(status: StatusCode, invalid: Invalid) -> Problem {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        self.into_problem().into_response()
+        let current = match &self {
+            Self::VersionMismatch { current } => Some(*current),
+            _ => None,
+        };
+        let mut response = self.into_problem().into_response();
+        if let Some(version) = current {
+            etag::set(response.headers_mut(), version);
+        }
+        response
     }
 }

@@ -11,6 +11,7 @@ mod bulk;
 mod config;
 mod cursor;
 mod error;
+mod etag;
 mod idempotency;
 mod keys;
 mod metrics;

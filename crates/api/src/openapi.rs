@@ -41,17 +41,19 @@ const SECURED: [(&str, &str); 3] = [
     ),
 ];
 /// Problems of routes that read a body.
-const WITH_BODY: [(&str, &str); 5] = [
+const WITH_BODY: [(&str, &str); 4] = [
     (
         "400",
         "`invalid_json`, `missing_body`, `incomplete_body`, `truncated_gzip`, `invalid_gzip`, \
          `invalid_idempotency_key`, `unknown_parameter`, `invalid_parameter`",
     ),
     ("408", "`request_timeout`"),
-    ("409", "`idempotency_in_progress`"),
     ("413", "`body_too_large`"),
     ("415", "`unsupported_media_type`, `unsupported_encoding`"),
 ];
+
+/// Problems of routes that take an idempotency key.
+const REPEATABLE: [(&str, &str); 1] = [("409", "`idempotency_in_progress`")];
 
 /// Completes the document that the handlers' attributes give.
 pub(crate) fn complete(api: &mut OpenApi) {
@@ -64,6 +66,11 @@ pub(crate) fn complete(api: &mut OpenApi) {
         .build();
     let tags = [
         ("invoices", "Invoices of one tenant"),
+        ("customers", "Customers of one tenant"),
+        (
+            "reports",
+            "What is owed and paid, by currency, from the hot tier",
+        ),
         ("archive", "The cold tier"),
         ("tenants", "Tenants and their API keys; needs the admin key"),
         ("platform", "All tenants at once; needs the admin key"),
@@ -139,10 +146,13 @@ fn add_security(components: &mut Components) {
 
 fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
     let secured = operation.security.is_some();
-    let with_body = *method == HttpMethod::Post;
+    let repeatable = *method == HttpMethod::Post;
+    let with_body = repeatable || *method == HttpMethod::Patch;
     let bodies: &[(&str, &str)] = if with_body { &WITH_BODY } else { &[] };
+    let repeats: &[(&str, &str)] = if repeatable { &REPEATABLE } else { &[] };
     let keys: &[(&str, &str)] = if secured { &SECURED } else { &[] };
-    for (status, codes) in bodies.iter().chain(keys).chain(&ANYWHERE) {
+    let all = bodies.iter().chain(repeats).chain(keys).chain(&ANYWHERE);
+    for (status, codes) in all {
         let known = operation.responses.responses.entry((*status).to_owned());
         let response = known.or_insert_with(|| RefOr::T(Response::new(*codes)));
         add_codes(response, codes);
@@ -162,7 +172,7 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
             "traceparent".to_owned(),
             header("The trace, with a span of the server's own"),
         );
-        if with_body && status.starts_with('2') {
+        if repeatable && status.starts_with('2') {
             let replayed = header("`true` when this answer was given before");
             response
                 .headers
@@ -179,7 +189,7 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
         let description = "Must be the credential's tenant, if sent";
         parameters.push(header_parameter("X-Tenant-Id", description, 36));
     }
-    if with_body {
+    if repeatable {
         let description = "The same key and request replay the first answer; the same key with another request is 422";
         parameters.push(header_parameter("Idempotency-Key", description, 255));
     }

@@ -6,9 +6,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+mod customer;
 mod invoice;
+mod report;
 
+pub use customer::*;
 pub use invoice::*;
+pub use report::*;
 
 /// A tenant to be made.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -3,8 +3,10 @@
 mod api_keys;
 mod archive;
 mod bulk;
+mod customers;
 mod invoices;
 mod ops;
+mod reports;
 mod tenants;
 
 use axum::Router;
@@ -33,6 +35,17 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(api_keys::revoke))
         .routes(routes!(invoices::create, invoices::list))
         .routes(routes!(invoices::get))
+        .routes(routes!(customers::create, customers::list))
+        .routes(routes!(
+            customers::get,
+            customers::update,
+            customers::delete
+        ))
+        .routes(routes!(customers::merge))
+        .routes(routes!(customers::list_invoices))
+        .routes(routes!(customers::balance))
+        .routes(routes!(reports::summary))
+        .routes(routes!(reports::aging))
         .routes(routes!(bulk::upload))
         .routes(routes!(bulk::platform_upload))
         .routes(routes!(archive::list_files))
