@@ -72,6 +72,11 @@ impl Store {
             Answered::Replay(replay) => return Ok(CreateOutcome::Replay(replay)),
             Answered::Mismatch => return Ok(CreateOutcome::IdemMismatch),
         }
+        // Before the customer: the same request, sent twice at once, must meet itself here and not at its external id.
+        if let Some(idem) = idem {
+            let location = format!("/v1/customers/{}", record.id);
+            keep_answer(&tx, tenant, idem, 201, Some(&location), body, cause).await?;
+        }
         let (c, metadata) = (&record.fields.customer, raw(&record.fields.metadata)?);
         let params: [&(dyn ToSql + Sync); 11] = [
             &tenant.0,
@@ -92,10 +97,6 @@ impl Store {
         cause
             .append(&tx, tenant, record.id, "customer.created", &data)
             .await?;
-        if let Some(idem) = idem {
-            let location = format!("/v1/customers/{}", record.id);
-            keep_answer(&tx, tenant, idem, 201, Some(&location), body, cause).await?;
-        }
         tx.commit().await?;
         Ok(CreateOutcome::Created(record.clone()))
     }
@@ -390,14 +391,16 @@ fn taken(error: tokio_postgres::Error, external_id: Option<&str>) -> Failed {
     CustomerError::conflict("duplicate_external_id", detail).into()
 }
 
-/// The record, if it has one of the versions that the client expects.
+/// The record, if it has one of the versions that the client expects. Locked, so that changes that meet wait for one
+/// another instead of failing; what keeps them from getting lost is the version that they write upon.
 async fn read(
     tx: &Transaction<'_>,
     tenant: TenantId,
     id: Uuid,
     expected: Option<&[i64]>,
 ) -> Result<CustomerRecord, Failed> {
-    let row = tx.query_opt(sql::CUSTOMER_GET, &[&tenant.0, &id]).await?;
+    let one = vec![id];
+    let row = tx.query_opt(sql::CUSTOMER_LOCK, &[&tenant.0, &one]).await?;
     let record = record(&row.ok_or(CustomerError::NotFound)?);
     let current = record.version;
     if expected.is_some_and(|versions| !versions.contains(&current)) {

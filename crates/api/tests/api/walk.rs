@@ -21,7 +21,9 @@ enum Access {
     Own,
 }
 
-const CASES: [(&str, &str, Access); 15] = [
+const CUSTOMER: Access = Access::Resource("customer_not_found");
+
+const CASES: [(&str, &str, Access); 25] = [
     ("GET", "/healthz", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/metrics", Access::Open),
@@ -44,6 +46,16 @@ const CASES: [(&str, &str, Access); 15] = [
     ("GET", "/v1/invoices", Access::Own),
     ("POST", "/v1/invoices", Access::Own),
     ("POST", "/v1/invoices/bulk", Access::Own),
+    ("GET", "/v1/customers", Access::Own),
+    ("POST", "/v1/customers", Access::Own),
+    ("GET", "/v1/customers/{id}", CUSTOMER),
+    ("PATCH", "/v1/customers/{id}", CUSTOMER),
+    ("DELETE", "/v1/customers/{id}", CUSTOMER),
+    ("POST", "/v1/customers/{id}/merge", CUSTOMER),
+    ("GET", "/v1/customers/{id}/invoices", CUSTOMER),
+    ("GET", "/v1/customers/{id}/balance", CUSTOMER),
+    ("GET", "/v1/reports/summary", Access::Own),
+    ("GET", "/v1/reports/aging", Access::Own),
     ("GET", "/v1/archive/files", Access::Own),
 ];
 
@@ -53,6 +65,7 @@ struct Walk {
     other: Tenant,
     revoked: String,
     invoice: Uuid,
+    customer: Uuid,
 }
 
 impl Walk {
@@ -66,13 +79,15 @@ impl Walk {
             .create("/v1/invoices", &owner.key, &invoice(json!({})))
             .await
             .is(201);
-        let invoice = made["id"].as_str().unwrap().parse().unwrap();
+        let id = |name: &str| made[name].as_str().unwrap().parse().unwrap();
+        let (invoice, customer) = (id("id"), id("customer_id"));
         Self {
             app,
             owner,
             other,
             revoked,
             invoice,
+            customer,
         }
     }
 
@@ -80,6 +95,8 @@ impl Walk {
     fn request(&self, method: &str, template: &str) -> RequestBuilder {
         let id = if template.contains("/tenants/") {
             self.owner.id
+        } else if template.contains("/customers/") {
+            self.customer
         } else {
             self.invoice
         };
@@ -95,6 +112,10 @@ impl Walk {
                 .header("content-type", "application/x-ndjson")
                 .body(line.to_string()),
             ("POST", "/v1/invoices") => request.json(&line),
+            ("POST", template) if template.ends_with("/merge") => {
+                request.json(&json!({"into": self.invoice}))
+            }
+            ("PATCH", _) => request.json(&json!({"name": "changed"})),
             ("POST", _) => request.json(&json!({"name": "x"})),
             _ => request,
         }
@@ -173,6 +194,10 @@ async fn every_route_refuses_wrong_credentials() {
     // Nothing of all that did anything.
     assert_eq!(walk.app.all_invoices(&walk.owner).await.len(), 1);
     assert!(walk.app.all_invoices(&walk.other).await.is_empty());
+    let customers = walk.app.read("/v1/customers", &walk.owner.key).await;
+    let customers = customers.is(200)["data"].clone();
+    assert_eq!(customers[0]["id"], walk.customer.to_string());
+    assert_eq!(customers[0]["name"], "Customer 1");
     let keys = walk
         .app
         .read(
