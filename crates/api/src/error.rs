@@ -400,6 +400,11 @@ fn create_problem(error: CreateError) -> Problem {
             );
             field_problem(S::UNPROCESSABLE_ENTITY, error)
         }
+        CreateError::CustomerInactive => {
+            let detail = "the customer is not active; if it was merged, name its survivor";
+            let error = FieldError::new("customer", "customer_inactive", detail);
+            field_problem(StatusCode::CONFLICT, error)
+        }
         CreateError::Busy => unavailable("busy", "the write queue is full"),
         CreateError::IdemMismatch => ApiError::IdempotencyReused.into_problem(),
         CreateError::IdemInProgress => ApiError::IdempotencyInProgress.into_problem(),

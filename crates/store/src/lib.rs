@@ -37,6 +37,7 @@ mod writer;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use quick_cache::sync::Cache;
 use sheaf_model::TenantId;
@@ -75,8 +76,9 @@ struct Inner {
     readers: queue::Queues<reader::Job>,
     /// Years whose partitions are known to exist; empty: not yet asked.
     years: Mutex<BTreeSet<i16>>,
-    customers_by_key: Cache<(TenantId, Box<str>), Uuid>,
-    customers_by_id: Cache<(TenantId, Uuid), Arc<lookup::CustomerRow>>,
+    /// Customers that new invoices may name, and when they were seen.
+    customers_by_key: Cache<(TenantId, Box<str>), (Uuid, Instant)>,
+    customers_by_id: Cache<(TenantId, Uuid), (Arc<lookup::CustomerRow>, Instant)>,
     /// Published files by tenant and year, as last seen; checked again inside every transaction that relies on it.
     archived: Cache<(TenantId, i16), Arc<Vec<ArchiveFile>>>,
     cold: OnceLock<Arc<dyn ColdKeys>>,

@@ -32,7 +32,7 @@ const MAX_METADATA_FILTERS: usize = 8;
     responses((status = 201, body = InvoiceOut, headers(("Location" = String, description = "Path of the invoice"),
             ("ETag" = String, description = "The version, quoted"))),
         (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
-        (status = 409, description = "`duplicate_external_id`, `duplicate_number`, `duplicate_id`, `idempotency_in_progress`"),
+        (status = 409, description = "`duplicate_external_id`, `duplicate_number`, `duplicate_id`, `customer_inactive`, `idempotency_in_progress`"),
         (status = 422, description = "The first field's code, `unknown_currency` for example; `idempotency_key_reused`")))]
 pub(super) async fn create(
     Writer(auth): Writer,

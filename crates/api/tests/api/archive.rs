@@ -9,7 +9,7 @@ use sheaf_model::TenantId;
 use crate::support::{Tenant, TestApp, invoice, now};
 
 /// Runs tiering for one tenant; one run at a time is allowed in the whole cluster.
-async fn tier(app: &TestApp, tenant: &Tenant) -> RunSummary {
+pub(crate) async fn tier(app: &TestApp, tenant: &Tenant) -> RunSummary {
     let options = RunOptions {
         as_of: now().date_naive(),
         older_than_months: 12,
