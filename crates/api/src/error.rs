@@ -8,9 +8,10 @@ use sheaf_archive::ArchiveError;
 use sheaf_model::input::ParseError;
 use sheaf_model::lifecycle::Refusal;
 use sheaf_model::{FieldError, Invalid};
-use sheaf_store::{ChangeError, CreateError, StoreError};
+use sheaf_store::{ChangeError, CreateError, CustomerError, StoreError};
 
 use crate::bulk::Summary;
+use crate::etag;
 use crate::problem::Problem;
 
 /// Seconds after which a client may try again when the store was busy or away.
@@ -74,8 +75,13 @@ pub(crate) enum ApiError {
     IdempotencyInProgress,
     /// The create was refused.
     Create(CreateError),
-    /// The change was refused.
-    Change(ChangeError),
+    /// The invoice's state, or another document, forbids the step.
+    Refused(Refusal),
+    /// `If-Match` names no version that is there.
+    VersionMismatch {
+        /// The version that is.
+        current: i64,
+    },
     /// The store failed.
     Store(StoreError),
     /// The cold tier failed.
@@ -103,6 +109,7 @@ pub(crate) enum Noun {
     Tenant,
     ApiKey,
     Invoice,
+    Customer,
 }
 
 /// Why a body could not be read.
@@ -174,9 +181,27 @@ impl From<ChangeError> for ApiError {
             }
             ChangeError::CustomerNotFound => Self::Create(CreateError::CustomerNotFound),
             ChangeError::Busy => Self::Create(CreateError::Busy),
-            error @ (ChangeError::Refused(_) | ChangeError::VersionMismatch { .. }) => {
-                Self::Change(error)
+            ChangeError::VersionMismatch { current } => Self::VersionMismatch { current },
+            ChangeError::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
+impl From<CustomerError> for ApiError {
+    fn from(error: CustomerError) -> Self {
+        match error {
+            CustomerError::NotFound => Self::NotFound(Noun::Customer),
+            CustomerError::SurvivorNotFound => {
+                let detail = "there is no such customer";
+                Self::Invalid(FieldError::new("into", "customer_not_found", detail).into())
             }
+            CustomerError::VersionMismatch { current } => Self::VersionMismatch { current },
+            CustomerError::Invalid(invalid) => Self::Invalid(invalid),
+            CustomerError::Conflict { code, detail } => {
+                Self::Store(StoreError::Conflict { code, detail })
+            }
+            CustomerError::IdemInProgress => Self::IdempotencyInProgress,
+            CustomerError::Store(error) => Self::Store(error),
         }
     }
 }
@@ -283,7 +308,12 @@ impl ApiError {
                     .with_retry_after(RETRY_AFTER)
             }
             Self::Create(error) => create_problem(error),
-            Self::Change(error) => change_problem(error),
+            Self::Refused(refusal) => refused(refusal),
+            Self::VersionMismatch { current } => Problem::new(
+                S::PRECONDITION_FAILED,
+                "version_mismatch",
+                format!("the version is {current} now"),
+            ),
             Self::Store(error) => store_problem(error),
             Self::Archive(error) => archive_problem(&error),
             Self::BulkStopped { cause, summary } => {
@@ -316,6 +346,7 @@ fn not_found(noun: Noun) -> Problem {
         Noun::Tenant => ("tenant_not_found", "there is no such tenant"),
         Noun::ApiKey => ("api_key_not_found", "there is no such API key"),
         Noun::Invoice => ("invoice_not_found", "there is no such invoice"),
+        Noun::Customer => ("customer_not_found", "there is no such customer"),
     };
     Problem::new(StatusCode::NOT_FOUND, code, detail)
 }
@@ -389,6 +420,11 @@ fn create_problem(error: CreateError) -> Problem {
             );
             field_problem(S::UNPROCESSABLE_ENTITY, error)
         }
+        CreateError::CustomerInactive => {
+            let detail = "the customer is not active; if it was merged, name its survivor";
+            let error = FieldError::new("customer", "customer_inactive", detail);
+            field_problem(StatusCode::CONFLICT, error)
+        }
         CreateError::Busy => unavailable("busy", "the write queue is full"),
         CreateError::IdemMismatch => ApiError::IdempotencyReused.into_problem(),
         CreateError::IdemInProgress => ApiError::IdempotencyInProgress.into_problem(),
@@ -396,27 +432,16 @@ fn create_problem(error: CreateError) -> Problem {
     }
 }
 
-fn change_problem(error: ChangeError) -> Problem {
-    use StatusCode as S;
-    match error {
-        ChangeError::Refused(Refusal { code, detail }) => {
-            let status = match code {
-                "payment_not_found" => S::NOT_FOUND,
-                // What no state would allow is a mistake of the document.
-                "too_many_decimals"
-                | "due_before_issue"
-                | "amount_out_of_range"
-                | "credit_of_nothing" => S::UNPROCESSABLE_ENTITY,
-                _ => S::CONFLICT,
-            };
-            Problem::new(status, code, detail)
+fn refused(refusal: Refusal) -> Problem {
+    let status = match refusal.code {
+        "payment_not_found" => StatusCode::NOT_FOUND,
+        // What no state would allow is a mistake of the document.
+        "too_many_decimals" | "due_before_issue" | "amount_out_of_range" | "credit_of_nothing" => {
+            StatusCode::UNPROCESSABLE_ENTITY
         }
-        ChangeError::VersionMismatch { current } => {
-            let detail = format!("the invoice has version {current}; read it again");
-            Problem::new(S::PRECONDITION_FAILED, "version_mismatch", detail).with_version(current)
-        }
-        other => ApiError::from(other).into_problem(),
-    }
+        _ => StatusCode::CONFLICT,
+    };
+    Problem::new(status, refusal.code, refusal.detail)
 }
 
 fn store_problem(error: StoreError) -> Problem {
@@ -482,6 +507,14 @@ fn invalid_problem(status: StatusCode, invalid: Invalid) -> Problem {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        self.into_problem().into_response()
+        let current = match &self {
+            Self::VersionMismatch { current } => Some(*current),
+            _ => None,
+        };
+        let mut response = self.into_problem().into_response();
+        if let Some(version) = current {
+            etag::set(response.headers_mut(), version);
+        }
+        response
     }
 }

@@ -12,6 +12,7 @@ mod config;
 mod cursor;
 mod denials;
 mod error;
+mod etag;
 mod idempotency;
 mod keys;
 mod limits;

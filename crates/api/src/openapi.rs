@@ -43,14 +43,13 @@ const SECURED: [(&str, &str); 5] = [
     ("503", "`jwks_unavailable`"),
 ];
 /// Problems of routes that read a body.
-const WITH_BODY: [(&str, &str); 5] = [
+const WITH_BODY: [(&str, &str); 4] = [
     (
         "400",
         "`invalid_json`, `missing_body`, `incomplete_body`, `truncated_gzip`, `invalid_gzip`, \
          `invalid_idempotency_key`, `unknown_parameter`, `invalid_parameter`",
     ),
     ("408", "`request_timeout`"),
-    ("409", "`idempotency_in_progress`"),
     ("413", "`body_too_large`"),
     ("415", "`unsupported_media_type`, `unsupported_encoding`"),
 ];
@@ -66,6 +65,8 @@ const RATE_LIMIT: [(&str, &str); 2] = [
         "The tenant's limit, where one is set: `\"tenant\";q=<requests>;w=<seconds>`",
     ),
 ];
+/// Problems of routes that take an idempotency key.
+const REPEATABLE: [(&str, &str); 1] = [("409", "`idempotency_in_progress`")];
 
 /// Completes the document that the handlers' attributes give.
 pub(crate) fn complete(api: &mut OpenApi) {
@@ -79,6 +80,11 @@ pub(crate) fn complete(api: &mut OpenApi) {
     let tags = [
         ("invoices", "Invoices of one tenant"),
         ("events", "The audit trail"),
+        ("customers", "Customers of one tenant"),
+        (
+            "reports",
+            "What is owed and paid, by currency, from the hot tier",
+        ),
         ("archive", "The cold tier"),
         (
             "api keys",
@@ -159,13 +165,13 @@ fn add_security(components: &mut Components) {
 
 fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
     let secured = operation.security.is_some();
-    let with_body = matches!(
-        method,
-        HttpMethod::Post | HttpMethod::Patch | HttpMethod::Put
-    );
+    let repeatable = *method == HttpMethod::Post;
+    let with_body = repeatable || matches!(method, HttpMethod::Patch | HttpMethod::Put);
     let bodies: &[(&str, &str)] = if with_body { &WITH_BODY } else { &[] };
+    let repeats: &[(&str, &str)] = if repeatable { &REPEATABLE } else { &[] };
     let keys: &[(&str, &str)] = if secured { &SECURED } else { &[] };
-    for (status, codes) in bodies.iter().chain(keys).chain(&ANYWHERE) {
+    let all = bodies.iter().chain(repeats).chain(keys).chain(&ANYWHERE);
+    for (status, codes) in all {
         let known = operation.responses.responses.entry((*status).to_owned());
         let response = known.or_insert_with(|| RefOr::T(Response::new(*codes)));
         add_codes(response, codes);
@@ -192,7 +198,7 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
             "traceparent".to_owned(),
             header("The trace, with a span of the server's own"),
         );
-        if with_body && status.starts_with('2') {
+        if repeatable && status.starts_with('2') {
             let replayed = header("`true` when this answer was given before");
             response
                 .headers
@@ -209,7 +215,7 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
         let description = "Must be the credential's tenant, if sent";
         parameters.push(header_parameter("X-Tenant-Id", description, 36));
     }
-    if with_body {
+    if repeatable {
         let description = "The same key and request replay the first answer; the same key with another request is 422";
         parameters.push(header_parameter("Idempotency-Key", description, 255));
     }

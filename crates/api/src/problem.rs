@@ -1,6 +1,6 @@
 //! RFC 9457 problem details: the one shape of every error answer.
 
-use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -23,8 +23,6 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u32>,
-    /// The version that the resource has, where another was expected.
-    pub version: Option<i64>,
     /// Members beyond the standard ones, the summary of a bulk upload for example.
     pub extensions: serde_json::Map<String, serde_json::Value>,
 }
@@ -52,7 +50,6 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
-            version: None,
             extensions: serde_json::Map::new(),
         }
     }
@@ -68,13 +65,6 @@ impl Problem {
     #[must_use]
     pub fn with_retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
-        self
-    }
-
-    /// With `ETag`: the version that the resource has.
-    #[must_use]
-    pub fn with_version(mut self, version: i64) -> Self {
-        self.version = Some(version);
         self
     }
 
@@ -115,11 +105,6 @@ impl IntoResponse for Problem {
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if let Some(version) = self.version
-            && let Ok(etag) = HeaderValue::try_from(format!("\"{version}\""))
-        {
-            headers.insert(ETAG, etag);
         }
         response.extensions_mut().insert(std::sync::Arc::new(self));
         response

@@ -7,10 +7,14 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 mod changes;
+mod customer;
 mod invoice;
+mod report;
 
 pub use changes::*;
+pub use customer::*;
 pub use invoice::*;
+pub use report::*;
 
 /// A tenant to be made.
 #[derive(Debug, Deserialize, ToSchema)]

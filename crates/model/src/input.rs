@@ -5,6 +5,7 @@
 //! to find out where.
 
 mod check;
+mod customer;
 mod discount;
 mod money;
 mod payments;
@@ -14,10 +15,11 @@ mod validate;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use crate::{Currency, FieldError, Invalid, Kind, Metadata, Status, TenantId};
+pub use customer::{CustomerFields, CustomerPatch, new_customer};
 pub use money::{
     ApplyInput, Body, CancelInput, CreditNoteInput, CreditNoteRequest, IssueInput, PaymentBody,
     ReversalInput, SendInput,
@@ -127,12 +129,7 @@ impl InvoiceInput {
     /// [`ParseError::Syntax`] when the bytes are no JSON document (or not UTF-8, or more than one document);
     /// [`ParseError::Invalid`] with `invalid_type`, `unknown_field` or `duplicate_field` and the field's path.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let text =
-            std::str::from_utf8(bytes).map_err(|error| ParseError::Syntax(error.to_string()))?;
-        match serde_json::from_str(text) {
-            Ok(Object(input)) => Ok(input),
-            Err(_) => Err(explain::<Self>(text)),
-        }
+        parse(bytes)
     }
 
     /// The tenant that the document names, if it names one.
@@ -156,8 +153,17 @@ impl InvoiceInput {
     }
 }
 
+/// Reads one JSON object.
+fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, ParseError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| ParseError::Syntax(error.to_string()))?;
+    match serde_json::from_str(text) {
+        Ok(Object(input)) => Ok(input),
+        Err(_) => Err(explain::<T>(text)),
+    }
+}
+
 /// The slow second pass over a document that serde refused.
-fn explain<T: DeserializeOwned>(text: &str) -> ParseError {
+fn explain<'de, T: Deserialize<'de>>(text: &'de str) -> ParseError {
     // serde stops at the first mistake; whether the rest is JSON decides between the two kinds of error.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         return ParseError::Syntax(error.to_string());

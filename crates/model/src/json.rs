@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::{FieldError, limits};
 
+mod merge;
+
 /// A JSON object in exactly the text that PostgreSQL 15 gives for `jsonb::text`: keys unique (the last one wins),
 /// ordered by byte length and then bytewise; `", "` and `": "`; numbers as `numeric` prints them; escapes only where
 /// JSON demands them.

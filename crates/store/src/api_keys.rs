@@ -9,9 +9,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::events::NewEvent;
+use crate::audit::NewEvent;
 use crate::tenants::{now, replay};
-use crate::types::{ApiKey, Cause, CreateOutcome, NewApiKey, Role, Rotation};
+use crate::types::{ApiKey, KeyCause, CreateOutcome, NewApiKey, Role, Rotation};
 use crate::{Store, StoreError, idempotency, sql};
 
 /// API keys of one tenant, at most; those that work no more count as well while they stay listed.
@@ -28,7 +28,7 @@ impl Store {
         &self,
         tenant: TenantId,
         new: NewApiKey,
-        cause: &Cause,
+        cause: &KeyCause,
         answer: impl Fn(&ApiKey) -> Vec<u8> + Send + Sync,
     ) -> Result<CreateOutcome<ApiKey>, StoreError> {
         let now = now();
@@ -71,7 +71,7 @@ impl Store {
         tenant: TenantId,
         id: Uuid,
         rotation: Rotation,
-        cause: &Cause,
+        cause: &KeyCause,
         answer: impl Fn(&ApiKey) -> Vec<u8> + Send + Sync,
     ) -> Result<Option<CreateOutcome<ApiKey>>, StoreError> {
         let now = now();
@@ -139,7 +139,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: Uuid,
-        cause: &Cause,
+        cause: &KeyCause,
     ) -> Result<Option<ApiKey>, StoreError> {
         let now = now();
         let mut conn = self.inner.cluster.coordinator().get().await?;
@@ -188,7 +188,7 @@ async fn insert(
     tx: &Transaction<'_>,
     key: &ApiKey,
     hash: &[u8; 32],
-    cause: &Cause,
+    cause: &KeyCause,
 ) -> Result<(), StoreError> {
     let tenant = key.tenant_id;
     if count(tx, tenant).await? >= MAX_API_KEYS {
@@ -245,7 +245,7 @@ async fn count(tx: &Transaction<'_>, tenant: TenantId) -> Result<i64, StoreError
 async fn remember(
     tx: &Transaction<'_>,
     key: &ApiKey,
-    cause: &Cause,
+    cause: &KeyCause,
     answer: Vec<u8>,
 ) -> Result<(), StoreError> {
     let Some(idem) = &cause.idem else {

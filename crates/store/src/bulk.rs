@@ -236,6 +236,9 @@ fn line_outcome(new: &NewInvoice, outcome: Outcome) -> LineOutcome {
         Outcome::CustomerNotFound => {
             rejected("customer_not_found", "customer_id: no such customer".into())
         }
+        Outcome::CustomerInactive => {
+            rejected("customer_inactive", "customer: is not active".into())
+        }
         Outcome::IdemMismatch | Outcome::IdemInProgress => {
             rejected("idempotency_conflict", "idempotency key in use".into())
         }

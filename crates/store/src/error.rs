@@ -81,6 +81,9 @@ pub enum CreateError {
     /// The tenant has no customer with this `customer_id`.
     #[error("no such customer")]
     CustomerNotFound,
+    /// The customer is inactive, or was merged into one that is.
+    #[error("the customer is not active")]
+    CustomerInactive,
     /// The idempotency key was used with another body.
     #[error("the idempotency key was used with another request")]
     IdemMismatch,

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use sheaf_model::{TenantId, id};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::encode::{Batch, NewCustomer};
 use crate::error::{Failure, classify};
 use crate::lookup::{self, CustomerRow, Existing};
-use crate::plan::{self, CustomerRef, KnownCustomers, Outcome, Plan};
+use crate::plan::{self, CustomerRef, KnownCustomer, Outcome, Plan};
 use crate::send::{Frame, Opening, Place, write};
 use crate::session::Session;
 use crate::shard::{Shard, Table};
@@ -28,6 +28,8 @@ use crate::{Store, StoreError};
 
 /// Attempts of a batch before it is taken apart, or given up.
 const ATTEMPTS: u32 = 6;
+/// For how long a customer that was seen may still be named after another process has made it inactive or merged it.
+const CUSTOMER_TTL: Duration = Duration::from_secs(5);
 
 /// Why an attempt ended without a commit.
 pub(crate) enum Abort {
@@ -209,7 +211,9 @@ impl Store {
         known: &Known,
     ) -> Result<Written, Abort> {
         let (conn, frame) = (place.conn, place.frame);
-        let asked = lookup::questions(items, |new| self.customer_known(new), known.uncertain);
+        // Looked at once: what is not asked for now must still be known when the batch is planned.
+        let customers = self.known_customers(items, &known.refs);
+        let asked = lookup::questions(items, &known.refs, &customers, known.uncertain);
         let nothing_to_ask = asked.is_empty();
         let opening = Opening::prepare(place, self.is_citus()).await?;
         let existing = if nothing_to_ask {
@@ -227,7 +231,7 @@ impl Store {
             &known.refs,
             &existing,
             &known.cold,
-            self,
+            &customers,
             known.uncertain,
         );
         apply_customers(items, &known.refs, &plan);
@@ -271,29 +275,46 @@ impl Store {
 
     /// After the commit: customers are known from now on.
     pub(crate) fn learn(&self, written: Written) -> Vec<Outcome> {
-        for row in written.learned {
+        let now = Instant::now();
+        // Those that may be named. The others are looked at each time, as is who a merged one means.
+        for row in written.learned.into_iter().filter(|row| row.active) {
             if let Some(external_id) = &row.customer.external_id {
                 self.inner
                     .customers_by_key
-                    .insert((row.tenant, external_id.as_str().into()), row.id);
+                    .insert((row.tenant, external_id.as_str().into()), (row.id, now));
             }
             self.inner
                 .customers_by_id
-                .insert((row.tenant, row.id), Arc::new(row));
+                .insert((row.tenant, row.id), (Arc::new(row), now));
         }
         written.outcomes
     }
 
-    fn customer_known(&self, new: &NewInvoice) -> bool {
-        let invoice = &new.invoice;
-        match (&invoice.customer, invoice.customer_id) {
-            (Some(c), _) => c
-                .external_id
-                .as_deref()
-                .is_some_and(|e| self.by_external_id(invoice.tenant_id, e).is_some()),
-            (None, Some(id)) => self.by_id(invoice.tenant_id, id).is_some(),
-            (None, None) => true,
-        }
+    /// The customers of the items that are known from earlier batches, and were seen lately.
+    fn known_customers(
+        &self,
+        items: &[NewInvoice],
+        refs: &[CustomerRef],
+    ) -> Vec<Option<KnownCustomer>> {
+        let (by_key, by_id) = (&self.inner.customers_by_key, &self.inner.customers_by_id);
+        let known = |new: &NewInvoice, named: &CustomerRef| {
+            let (tenant, invoice) = (new.invoice.tenant_id, &new.invoice);
+            match named {
+                CustomerRef::None => None,
+                CustomerRef::ById => by_id
+                    .get(&(tenant, invoice.customer_id?))
+                    .filter(|(_, seen)| seen.elapsed() < CUSTOMER_TTL)
+                    .map(|(row, _)| KnownCustomer::ById(row)),
+                CustomerRef::ByExternalId => by_key
+                    .get(&(
+                        tenant,
+                        invoice.customer.as_ref()?.external_id.as_deref()?.into(),
+                    ))
+                    .filter(|(_, seen)| seen.elapsed() < CUSTOMER_TTL)
+                    .map(|(id, _)| KnownCustomer::ByExternalId(id)),
+            }
+        };
+        items.iter().zip(refs).map(|(n, r)| known(n, r)).collect()
     }
 
     /// The keys of every published file that the batch's keyed items could collide with.
@@ -338,18 +359,6 @@ impl Store {
                 .archived
                 .insert((tenant, year), Arc::new(of_year));
         }
-    }
-}
-
-impl KnownCustomers for Store {
-    fn by_external_id(&self, tenant: TenantId, external_id: &str) -> Option<Uuid> {
-        self.inner
-            .customers_by_key
-            .get(&(tenant, external_id.into()))
-    }
-
-    fn by_id(&self, tenant: TenantId, id: Uuid) -> Option<Arc<CustomerRow>> {
-        self.inner.customers_by_id.get(&(tenant, id))
     }
 }
 
@@ -410,6 +419,8 @@ fn learned(items: &[NewInvoice], plan: &Plan, existing: Existing) -> Vec<Custome
             tenant: *tenant,
             id: *id,
             customer: items[*index].invoice.customer.clone()?,
+            active: true,
+            merged_into: None,
         })
     });
     made.chain(existing.customers).collect()

@@ -32,7 +32,7 @@ pub(crate) async fn stored(
         .transpose()
 }
 
-/// Keeps an answer in the transaction of its change.
+/// Keeps the answer to a creation in the transaction of its change.
 pub(crate) async fn store(
     tx: &Transaction<'_>,
     tenant: TenantId,
@@ -41,6 +41,20 @@ pub(crate) async fn store(
     body: &[u8],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    store_answer(tx, tenant, idem, 201, Some(location), body, now).await?;
+    Ok(())
+}
+
+/// Keeps an answer in the transaction of its change.
+pub(crate) async fn store_answer(
+    tx: &Transaction<'_>,
+    tenant: TenantId,
+    idem: &IdemKey,
+    status: i16,
+    location: Option<&str>,
+    body: &[u8],
+    now: DateTime<Utc>,
+) -> Result<(), tokio_postgres::Error> {
     let fingerprint = idem.fingerprint.as_slice();
     tx.execute(
         sql::IDEMPOTENCY_STORE,
@@ -48,14 +62,14 @@ pub(crate) async fn store(
             &tenant.0,
             &idem.key,
             &fingerprint,
-            &201_i16,
+            &status,
             &location,
             &body,
             &now,
         ],
     )
-    .await?;
-    Ok(())
+    .await
+    .map(|_| ())
 }
 
 fn read(row: &Row) -> Result<Stored, StoreError> {

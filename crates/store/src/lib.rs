@@ -14,6 +14,7 @@ mod change;
 mod cluster;
 mod config;
 mod copy;
+mod customers;
 mod encode;
 mod error;
 mod events;
@@ -29,6 +30,7 @@ mod plan;
 mod queue;
 mod reader;
 mod recall;
+mod reports;
 mod rows;
 mod send;
 mod series;
@@ -42,10 +44,11 @@ mod writer;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use quick_cache::sync::Cache;
 use sheaf_model::TenantId;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use uuid::Uuid;
 
 pub use admin::{
@@ -53,14 +56,16 @@ pub use admin::{
     NodeStatus, Plan, PlannedMove, Rebalance, ShardGroup, Skew, TenantLoad, TenantPlace,
 };
 pub use api_keys::MAX_API_KEYS;
+pub use audit::NewEvent;
 pub use bulk::AtomicUpload;
 pub use change::{Answer, ChangeError, Changed, Command, NewChange};
 pub use config::{Route, StoreConfig};
+pub use customers::{Cause, CustomerError, CustomerFilter, CustomerRecord, MAX_MERGED, Merged};
 pub use error::{CreateError, StoreError};
-pub use audit::NewEvent;
 pub use events::{FeedEvent, FeedPosition};
 pub use list::MAX_PAGE_LINES;
 pub use migrate::{Migrated, known_version, migrate};
+pub use reports::{Aging, AgingCursor, Balance, KindSum, StatusTotal, Sum, Summary, SummaryFilter};
 pub use series::NumberSeries;
 pub use tiering::{SnapshotReader, TieringLock};
 pub use types::*;
@@ -97,11 +102,15 @@ struct Inner {
     readers: queue::Queues<reader::Job>,
     /// Years whose partitions are known to exist; empty: not yet asked.
     years: Mutex<BTreeSet<i16>>,
-    customers_by_key: Cache<(TenantId, Box<str>), Uuid>,
-    customers_by_id: Cache<(TenantId, Uuid), Arc<lookup::CustomerRow>>,
+    /// Customers that new invoices may name, and when they were seen.
+    customers_by_key: Cache<(TenantId, Box<str>), (Uuid, Instant)>,
+    customers_by_id: Cache<(TenantId, Uuid), (Arc<lookup::CustomerRow>, Instant)>,
     /// Published files by tenant and year, as last seen; checked again inside every transaction that relies on it.
     archived: Cache<(TenantId, i16), Arc<Vec<ArchiveFile>>>,
     cold: OnceLock<Arc<dyn ColdKeys>>,
+    summaries: Cache<(TenantId, SummaryFilter), reports::CachedSummary>,
+    /// Turns of the reports that read all of a tenant.
+    reports: Semaphore,
 }
 
 impl Store {
@@ -123,6 +132,8 @@ impl Store {
                 customers_by_id: Cache::new(CACHED_CUSTOMERS),
                 archived: Cache::new(CACHED_YEARS),
                 cold: OnceLock::new(),
+                summaries: Cache::new(reports::CACHED),
+                reports: Semaphore::new(reports::CONCURRENT),
                 config,
             }),
         };

@@ -66,9 +66,10 @@ impl Store {
         }
 
         let mut conn = self.inner.cluster.owner(tenant).get().await?;
-        // How common a value is decides whether the index of metadata or the newest invoices lead to a page. A kept plan
-        // does not look at values; one that is made for this page does (docs/decisions/0010-index-of-metadata.md).
-        let list = if forms.is_empty() {
+        // How common a value is decides whether the index of metadata (or of customers) or the newest invoices lead to a
+        // page. A kept plan does not look at values; one that is made for this page does
+        // (docs/decisions/0010-index-of-metadata.md).
+        let list = if forms.is_empty() && filter.customer_id.is_none() {
             conn.prepare_cached(&query).await?
         } else {
             conn.prepare(&query).await?

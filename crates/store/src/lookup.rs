@@ -11,6 +11,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
+use crate::plan::{CustomerRef, KnownCustomer};
 use crate::sql;
 use crate::types::{NewInvoice, Replay};
 
@@ -28,6 +29,9 @@ pub(crate) struct CustomerRow {
     pub(crate) tenant: TenantId,
     pub(crate) id: Uuid,
     pub(crate) customer: Customer,
+    pub(crate) active: bool,
+    /// Who is meant where this one is named by its external id.
+    pub(crate) merged_into: Option<Uuid>,
 }
 
 /// A stored idempotency key; no answer while its request runs.
@@ -101,11 +105,12 @@ pub(crate) async fn ask_all(conn: &Object, questions: Questions) -> Result<Exist
 /// items, not only of those that clients chose: after a commit whose outcome is unknown.
 pub(crate) fn questions(
     items: &[NewInvoice],
-    customer_known: impl Fn(&NewInvoice) -> bool,
+    refs: &[CustomerRef],
+    known: &[Option<KnownCustomer>],
     all_ids: bool,
 ) -> Questions {
     let mut questions = Questions::new();
-    for new in items {
+    for (index, new) in items.iter().enumerate() {
         let invoice = &new.invoice;
         let q = questions.entry(invoice.tenant_id.0).or_default();
         let of_year = q.years.entry(id::year_of(invoice.id)).or_default();
@@ -115,13 +120,18 @@ pub(crate) fn questions(
         of_year.external_ids.extend(invoice.external_id.clone());
         of_year.numbers.extend(invoice.number.clone());
         q.keys.extend(new.idem.as_ref().map(|i| i.key.clone()));
-        if customer_known(new) {
+        if known[index].is_some() {
             continue;
         }
-        match (&invoice.customer, invoice.customer_id) {
-            (Some(customer), _) => q.customer_external_ids.extend(customer.external_id.clone()),
-            (None, Some(id)) => q.customer_ids.extend([id]),
-            (None, None) => {}
+        // As the client named it: an earlier attempt has filled in the rest.
+        match refs[index] {
+            CustomerRef::ByExternalId => {
+                let customer = invoice.customer.as_ref();
+                let external_id = customer.and_then(|c| c.external_id.clone());
+                q.customer_external_ids.extend(external_id);
+            }
+            CustomerRef::ById => q.customer_ids.extend(invoice.customer_id),
+            CustomerRef::None => {}
         }
     }
     questions.retain(|_, q| !q.is_empty());
@@ -204,8 +214,18 @@ async fn ask(conn: &Object, tenant: Uuid, q: Question) -> Result<Existing, Error
             vec![&tenant, &q.keys]
         ),
     )?;
+    let mut customers: Vec<CustomerRow> =
+        by_external_id.iter().chain(&by_id).map(customer).collect();
+    let survivors: Vec<Uuid> = customers.iter().filter_map(|c| c.merged_into).collect();
+    let of_merged = run(
+        conn,
+        sql::CUSTOMER_FIND_IDS,
+        survivors.is_empty(),
+        vec![&tenant, &survivors],
+    );
+    customers.extend(of_merged.await?.iter().map(customer));
     let mut found = Existing {
-        customers: by_external_id.iter().chain(&by_id).map(customer).collect(),
+        customers,
         idempotency: keys.iter().map(stored_key).collect(),
         ..Existing::default()
     };
@@ -280,6 +300,8 @@ fn customer(row: &Row) -> CustomerRow {
             address: row.get(6),
             country: row.get(7),
         },
+        active: row.get(8),
+        merged_into: row.get(9),
     }
 }
 

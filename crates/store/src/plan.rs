@@ -20,6 +20,7 @@ pub(crate) enum Outcome {
     DuplicateNumber(Uuid),
     DuplicateId,
     CustomerNotFound,
+    CustomerInactive,
 }
 
 /// How an item names its customer; kept beside the item, because writing fills in what the client left out.
@@ -33,6 +34,8 @@ pub(crate) enum CustomerRef {
 impl CustomerRef {
     pub(crate) fn of(new: &NewInvoice) -> Self {
         match (&new.invoice.customer, new.invoice.customer_id) {
+            // A client's customer has an external id. One without has been filled in by an attempt that failed.
+            (Some(c), Some(_)) if c.external_id.is_none() => Self::ById,
             (Some(_), _) => Self::ByExternalId,
             (None, Some(_)) => Self::ById,
             (None, None) => Self::None,
@@ -58,10 +61,12 @@ pub(crate) struct Plan {
     pub(crate) new_customers: Vec<(TenantId, Uuid, usize)>,
 }
 
-/// Customers known from earlier batches.
-pub(crate) trait KnownCustomers {
-    fn by_external_id(&self, tenant: TenantId, external_id: &str) -> Option<Uuid>;
-    fn by_id(&self, tenant: TenantId, id: Uuid) -> Option<Arc<CustomerRow>>;
+/// A customer that is known from earlier batches, as an item names it.
+#[derive(Clone, Debug)]
+pub(crate) enum KnownCustomer {
+    /// Who an external id means.
+    ByExternalId(Uuid),
+    ById(Arc<CustomerRow>),
 }
 
 /// Keys in published files of the cold tier, by file.
@@ -72,7 +77,7 @@ pub(crate) fn plan(
     refs: &[CustomerRef],
     existing: &Existing,
     cold: &ColdFiles,
-    known: &impl KnownCustomers,
+    known: &[Option<KnownCustomer>],
     uncertain: bool,
 ) -> Plan {
     let mut plan = Plan {
@@ -82,16 +87,24 @@ pub(crate) fn plan(
     };
     let mut seen = Seen::new(existing);
     let mut making: BTreeMap<(TenantId, &str), (Uuid, usize)> = BTreeMap::new();
-    let by_external_id: HashMap<(TenantId, &str), Uuid> = existing
+    let by_external_id: HashMap<(TenantId, &str), &CustomerRow> = existing
         .customers
         .iter()
-        .filter_map(|c| Some(((c.tenant, c.customer.external_id.as_deref()?), c.id)))
+        .filter_map(|c| Some(((c.tenant, c.customer.external_id.as_deref()?), c)))
         .collect();
-    let by_id: HashMap<(TenantId, Uuid), &Customer> = existing
+    let by_id: HashMap<(TenantId, Uuid), &CustomerRow> = existing
         .customers
         .iter()
-        .map(|c| ((c.tenant, c.id), &c.customer))
+        .map(|c| ((c.tenant, c.id), c))
         .collect();
+    // Who an external id means; none where new invoices may not name it.
+    let meant = |named: &CustomerRow| match named.merged_into {
+        None => named.active.then_some(named.id),
+        Some(into) => by_id
+            .get(&(named.tenant, into))
+            .filter(|survivor| survivor.active)
+            .map(|survivor| survivor.id),
+    };
 
     for (index, new) in items.iter().enumerate() {
         let invoice = &new.invoice;
@@ -105,27 +118,36 @@ pub(crate) fn plan(
         }
         plan.customers[index] = match (refs[index], &invoice.customer, invoice.customer_id) {
             (CustomerRef::ById, _, Some(id)) => {
-                let snapshot = known
-                    .by_id(tenant, id)
-                    .map(|c| c.customer.clone())
-                    .or_else(|| by_id.get(&(tenant, id)).map(|c| (*c).clone()));
-                if snapshot.is_none() {
-                    plan.outcomes[index] = Some(Outcome::CustomerNotFound);
+                let row = match &known[index] {
+                    Some(KnownCustomer::ById(row)) => Some(&**row),
+                    _ => by_id.get(&(tenant, id)).copied(),
+                };
+                let Some(row) = row.filter(|row| row.active) else {
+                    plan.outcomes[index] = Some(match row {
+                        Some(_) => Outcome::CustomerInactive,
+                        None => Outcome::CustomerNotFound,
+                    });
                     continue;
-                }
+                };
+                let snapshot = Some(row.customer.clone());
                 Some(Resolved { id, snapshot })
             }
             (CustomerRef::ByExternalId, Some(customer), _) => {
                 let key = customer.external_id.as_deref().unwrap_or_default();
-                let id = known
-                    .by_external_id(tenant, key)
-                    .or_else(|| by_external_id.get(&(tenant, key)).copied())
-                    .unwrap_or_else(|| {
-                        making
-                            .entry((tenant, key))
-                            .or_insert_with(|| (id::new_id(invoice.created_at), index))
-                            .0
-                    });
+                let mut new = || {
+                    let made = making.entry((tenant, key));
+                    made.or_insert_with(|| (id::new_id(invoice.created_at), index))
+                        .0
+                };
+                let id = match (&known[index], by_external_id.get(&(tenant, key))) {
+                    (Some(KnownCustomer::ByExternalId(id)), _) => Some(*id),
+                    (_, Some(named)) => meant(named),
+                    (_, None) => Some(new()),
+                };
+                let Some(id) = id else {
+                    plan.outcomes[index] = Some(Outcome::CustomerInactive);
+                    continue;
+                };
                 Some(Resolved { id, snapshot: None })
             }
             _ => None,

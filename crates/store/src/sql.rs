@@ -62,6 +62,39 @@ query!(
     "sql/queries/customer/find_external_ids.sql"
 );
 query!(CUSTOMER_FIND_IDS, "sql/queries/customer/find_ids.sql");
+query!(CUSTOMER_CREATE, "sql/queries/customer/create.sql");
+query!(CUSTOMER_DELETE, "sql/queries/customer/delete.sql");
+query!(CUSTOMER_GET, "sql/queries/customer/get.sql");
+query!(CUSTOMER_LIST, "sql/queries/customer/list.sql");
+query!(CUSTOMER_LOCK, "sql/queries/customer/lock.sql");
+query!(
+    CUSTOMER_LOCK_INVOICES,
+    "sql/queries/customer/lock_invoices.sql"
+);
+query!(CUSTOMER_MERGED, "sql/queries/customer/merged.sql");
+query!(
+    CUSTOMER_MOVE_INVOICES,
+    "sql/queries/customer/move_invoices.sql"
+);
+query!(CUSTOMER_ANY_INVOICE, "sql/queries/customer/any_invoice.sql");
+query!(CUSTOMER_SET_MERGED, "sql/queries/customer/set_merged.sql");
+query!(CUSTOMER_UPDATE, "sql/queries/customer/update.sql");
+query!(EVENT_APPEND, "sql/queries/event/append.sql");
+query!(EVENT_APPEND_COPY, "sql/queries/event/append_copy.sql");
+query!(
+    ARCHIVE_FILE_ANY_PUBLISHED,
+    "sql/queries/archive_file/any_published.sql"
+);
+query!(REPORT_BALANCE, "sql/queries/report/balance.sql");
+query!(REPORT_SUMMARY, "sql/queries/report/summary.sql");
+query!(REPORT_PAID, "sql/queries/report/paid.sql");
+query!(REPORT_AGING, "sql/queries/report/aging.sql");
+query!(REPORT_AGING_NOBODY, "sql/queries/report/aging_nobody.sql");
+query!(REPORT_SETTINGS, "sql/queries/report/settings.sql");
+query!(
+    REPORT_AGING_CUSTOMERS,
+    "sql/queries/report/aging_customers.sql"
+);
 query!(EVENT_COPY, "sql/queries/event/copy.sql");
 query!(EVENT_INSERT, "sql/queries/event/insert.sql");
 query!(EVENT_GET, "sql/queries/event/get.sql");

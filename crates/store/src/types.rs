@@ -124,7 +124,7 @@ pub struct Rotation {
 
 /// Who caused a change, and by which request: what its event says.
 #[derive(Clone, Debug)]
-pub struct Cause {
+pub struct KeyCause {
     /// `api_key:<id>`, `jwt:<iss>/<sub>` or `admin`.
     pub actor: Arc<str>,
     /// The request.

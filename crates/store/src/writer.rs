@@ -106,5 +106,6 @@ fn answer(new: NewInvoice, outcome: Outcome) -> Result<Created, CreateError> {
         Outcome::DuplicateNumber(existing) => Err(CreateError::DuplicateNumber { existing }),
         Outcome::DuplicateId => Err(CreateError::DuplicateId),
         Outcome::CustomerNotFound => Err(CreateError::CustomerNotFound),
+        Outcome::CustomerInactive => Err(CreateError::CustomerInactive),
     }
 }

@@ -1,5 +1,5 @@
 -- customer/find_external_ids
 -- $1 tenant, $2 external ids of a batch.
-select tenant_id, id, external_id, name, email, tax_id, address, country
+select tenant_id, id, external_id, name, email, tax_id, address, country, active, merged_into
 from customers
 where tenant_id = $1 and external_id = any($2)

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use sheaf_model::TenantId;
-use sheaf_store::{ApiKey, Cause, CreateOutcome};
+use sheaf_store::{ApiKey, KeyCause, CreateOutcome};
 use uuid::Uuid;
 
 use super::{id_in, json, parse_id, to_bytes};
@@ -206,8 +206,8 @@ fn own(app: Shared, Keys(auth): Keys, request_id: Arc<str>) -> Call {
 }
 
 impl Call {
-    fn cause(&self, body: Option<&JsonBody>) -> Cause {
-        Cause {
+    fn cause(&self, body: Option<&JsonBody>) -> KeyCause {
+        KeyCause {
             actor: Arc::clone(&self.actor),
             request_id: Arc::clone(&self.request_id),
             idem: body.and_then(|body| body.idem.clone()),

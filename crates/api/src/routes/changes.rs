@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, State};
-use axum::http::header::{ETAG, IF_MATCH, LOCATION};
+use axum::http::header::LOCATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use sheaf_model::input::{
@@ -23,6 +23,7 @@ use crate::app::Shared;
 use crate::auth::{Money, TenantAuth, Writer};
 use crate::body::{JsonBody, OptionalBody, PatchBody};
 use crate::error::{ApiError, Noun};
+use crate::etag::{self, IfMatch};
 use crate::idempotency;
 use crate::observe::{RequestId, Traced};
 use crate::schemas::{
@@ -34,8 +35,7 @@ use crate::schemas::{
 pub(super) struct About {
     request_id: Arc<str>,
     trace: Trace,
-    /// Versions that `If-Match` names (RFC 9110, section 13.1.1). Tags that are none of ours match nothing.
-    expected: Option<Vec<i64>>,
+    if_match: IfMatch,
 }
 
 impl FromRequestParts<Shared> for About {
@@ -43,28 +43,14 @@ impl FromRequestParts<Shared> for About {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
         let Ok(RequestId(request_id)) = RequestId::from_request_parts(parts, app).await;
+        let Ok(if_match) = IfMatch::from_request_parts(parts, app).await;
         let Ok(Traced(trace)) = Traced::from_request_parts(parts, app).await;
         Ok(Self {
             request_id,
             trace,
-            expected: expected(&parts.headers),
+            if_match,
         })
     }
-}
-
-fn expected(headers: &HeaderMap) -> Option<Vec<i64>> {
-    let mut tags = headers.get_all(IF_MATCH).iter().peekable();
-    tags.peek()?;
-    let texts: Vec<&str> = tags
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
-    if texts.contains(&"*") {
-        return None;
-    }
-    let version = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
-    Some(texts.into_iter().filter_map(version).collect())
 }
 
 type InvoicePath = Result<Path<String>, PathRejection>;
@@ -82,7 +68,7 @@ async fn change(
         tenant_id: auth.tenant_id,
         invoice_id: id,
         command,
-        expected: about.expected,
+        expected: about.if_match.versions().map(<[i64]>::to_vec),
         actor: auth.actor,
         request_id: about.request_id,
         trace: about.trace,
@@ -100,21 +86,18 @@ async fn change(
                     .and_then(|location| HeaderValue::try_from(location).ok())
                     .map(|location| (LOCATION, location)),
             );
-            headers.extend(etag(answer.version));
+            etag::set(headers, answer.version);
             Ok(response)
         }
         Changed::Replay(replay) => {
             let version = version_in(&replay.body);
             let mut response = idempotency::replay(replay);
-            response.headers_mut().extend(version.and_then(etag));
+            if let Some(version) = version {
+                etag::set(response.headers_mut(), version);
+            }
             Ok(response)
         }
     }
-}
-
-fn etag(version: i64) -> Option<(axum::http::HeaderName, HeaderValue)> {
-    let value = HeaderValue::try_from(format!("\"{version}\"")).ok()?;
-    Some((ETAG, value))
 }
 
 /// The version that an answer of ours told: its own, or that of the invoice in it.
@@ -347,24 +330,7 @@ pub(super) async fn apply(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn if_match_names_versions() {
-        let with = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(IF_MATCH, HeaderValue::from_static(value));
-            expected(&headers)
-        };
-        assert_eq!(expected(&HeaderMap::new()), None);
-        assert_eq!(with("*"), None);
-        assert_eq!(with("\"3\""), Some(vec![3]));
-        assert_eq!(with("\"3\", \"5\""), Some(vec![3, 5]));
-        // A weak tag never matches here, and neither does one that is none of ours.
-        assert_eq!(with("W/\"3\""), Some(vec![]));
-        assert_eq!(with("nonsense"), Some(vec![]));
-    }
 
     #[test]
     fn a_replay_tells_its_version() {

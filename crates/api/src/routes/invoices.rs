@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use sheaf_archive::Tier;
+use sheaf_archive::{MergedPage, Tier};
 use sheaf_model::input::{Context, TenantRef};
 use sheaf_model::{Invoice, InvoiceInput, TenantId};
 use sheaf_store::{Created, ListFilter, NewInvoice};
@@ -32,7 +32,7 @@ const MAX_METADATA_FILTERS: usize = 8;
     responses((status = 201, body = InvoiceOut, headers(("Location" = String, description = "Path of the invoice"),
             ("ETag" = String, description = "The version, quoted"))),
         (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
-        (status = 409, description = "`duplicate_external_id`, `duplicate_number`, `duplicate_id`, `idempotency_in_progress`"),
+        (status = 409, description = "`duplicate_external_id`, `duplicate_number`, `duplicate_id`, `customer_inactive`, `idempotency_in_progress`"),
         (status = 422, description = "The first field's code, `unknown_currency` for example; `idempotency_key_reused`")))]
 pub(super) async fn create(
     Writer(auth): Writer,
@@ -131,7 +131,7 @@ pub(super) async fn get(
 }
 
 /// `If-None-Match` (RFC 9110, section 13.1.2): any of a list, compared weakly, or `*`.
-fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
+pub(super) fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
     let tags = headers
         .get_all(IF_NONE_MATCH)
         .iter()
@@ -169,6 +169,11 @@ pub(super) async fn list(
             asked.tier,
         )
         .await?;
+    Ok(self::page(&page, &asked))
+}
+
+/// A page as it is answered.
+pub(super) fn page(page: &MergedPage, asked: &Asked) -> Response {
     let mut body = Vec::with_capacity(64 + 2048 * page.items.len());
     body.extend_from_slice(b"{\"data\":[");
     for (index, (invoice, _)) in page.items.iter().enumerate() {
@@ -193,7 +198,7 @@ pub(super) async fn list(
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }
 
 fn tiers_of(tiers: impl Iterator<Item = Tier>, asked: Option<Tier>) -> &'static str {
@@ -213,16 +218,16 @@ fn tiers_of(tiers: impl Iterator<Item = Tier>, asked: Option<Tier>) -> &'static 
 }
 
 /// What a list asks for.
-struct Asked {
-    filter: ListFilter,
-    tier: Option<Tier>,
-    limit: usize,
-    before: Option<Uuid>,
+pub(super) struct Asked {
+    pub(super) filter: ListFilter,
+    pub(super) tier: Option<Tier>,
+    pub(super) limit: usize,
+    pub(super) before: Option<Uuid>,
     scope: Scope,
 }
 
 impl Asked {
-    fn parse(uri: &Uri, tenant: TenantId) -> Result<Self, ApiError> {
+    pub(super) fn parse(uri: &Uri, tenant: TenantId) -> Result<Self, ApiError> {
         let mut params = Params::of(uri)?;
         let limit = params.limit()?;
         let cursor = params.take("cursor")?;

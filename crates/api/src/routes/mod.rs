@@ -4,9 +4,11 @@ mod api_keys;
 mod archive;
 mod bulk;
 mod changes;
+mod customers;
 mod events;
 mod invoices;
 mod ops;
+mod reports;
 mod tenants;
 
 use axum::Router;
@@ -49,6 +51,17 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(changes::apply))
         .routes(routes!(events::of_invoice))
         .routes(routes!(events::feed))
+        .routes(routes!(customers::create, customers::list))
+        .routes(routes!(
+            customers::get,
+            customers::update,
+            customers::delete
+        ))
+        .routes(routes!(customers::merge))
+        .routes(routes!(customers::list_invoices))
+        .routes(routes!(customers::balance))
+        .routes(routes!(reports::summary))
+        .routes(routes!(reports::aging))
         .routes(routes!(bulk::upload))
         .routes(routes!(bulk::platform_upload))
         .routes(routes!(archive::list_files))
