@@ -9,6 +9,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::auth::same_secret;
 use crate::config::{ApiConfig, Clock};
+use crate::desk::Desk;
 use crate::error::ApiError;
 use crate::keys::{self, KeyCache};
 use crate::metrics::Metrics;
@@ -26,6 +27,7 @@ pub struct App {
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     pub(crate) keys: KeyCache,
+    pub(crate) desk: Desk,
     admin_hash: [u8; 32],
 }
 
@@ -42,6 +44,7 @@ impl App {
         Self {
             reader: archive.reader().clone(),
             keys: KeyCache::new(config.key_ttl),
+            desk: Desk::new(),
             admin_hash: keys::hash(&config.admin_key),
             store,
             config,

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use sheaf_archive::ArchiveError;
+use sheaf_documents::DocumentError;
 use sheaf_model::input::ParseError;
 use sheaf_model::{FieldError, Invalid};
 use sheaf_store::{CreateError, StoreError};
@@ -63,6 +64,12 @@ pub(crate) enum ApiError {
     IdempotencyInProgress,
     /// The create was refused.
     Create(CreateError),
+    /// The document cannot be made.
+    Document(DocumentError),
+    /// As many documents are being made as may be.
+    DeskFull,
+    /// `If-Match` names another version of the profile than this one.
+    ProfileVersion(i64),
     /// The store failed.
     Store(StoreError),
     /// The cold tier failed.
@@ -90,6 +97,7 @@ pub(crate) enum Noun {
     Tenant,
     ApiKey,
     Invoice,
+    Profile,
 }
 
 /// Why a body could not be read.
@@ -142,6 +150,12 @@ impl From<CreateError> for ApiError {
             CreateError::IdemInProgress => Self::IdempotencyInProgress,
             other => Self::Create(other),
         }
+    }
+}
+
+impl From<DocumentError> for ApiError {
+    fn from(error: DocumentError) -> Self {
+        Self::Document(error)
     }
 }
 
@@ -263,6 +277,18 @@ impl ApiError {
                     .with_retry_after(RETRY_AFTER)
             }
             Self::Create(error) => create_problem(error),
+            Self::Document(DocumentError::Unsuitable(invalid)) => {
+                invalid_problem(S::UNPROCESSABLE_ENTITY, invalid)
+            }
+            Self::Document(DocumentError::Failed(detail)) => {
+                tracing::error!(detail, "a document could not be made");
+                internal()
+            }
+            Self::DeskFull => unavailable("busy", "too many documents are being made"),
+            Self::ProfileVersion(current) => {
+                let detail = format!("the profile has version {current}; read it again");
+                Problem::new(S::PRECONDITION_FAILED, "version_mismatch", detail)
+            }
             Self::Store(error) => store_problem(error),
             Self::Archive(error) => archive_problem(&error),
             Self::BulkStopped { cause, summary } => {
@@ -295,6 +321,7 @@ fn not_found(noun: Noun) -> Problem {
         Noun::Tenant => ("tenant_not_found", "there is no such tenant"),
         Noun::ApiKey => ("api_key_not_found", "there is no such API key"),
         Noun::Invoice => ("invoice_not_found", "there is no such invoice"),
+        Noun::Profile => ("profile_not_found", "no profile was set yet"),
     };
     Problem::new(StatusCode::NOT_FOUND, code, detail)
 }

@@ -10,6 +10,7 @@ mod body;
 mod bulk;
 mod config;
 mod cursor;
+mod desk;
 mod error;
 mod idempotency;
 mod keys;

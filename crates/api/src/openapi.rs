@@ -64,6 +64,7 @@ pub(crate) fn complete(api: &mut OpenApi) {
         .build();
     let tags = [
         ("invoices", "Invoices of one tenant"),
+        ("documents", "PDF and e-invoice, and the seller on them"),
         ("archive", "The cold tier"),
         ("tenants", "Tenants and their API keys; needs the admin key"),
         ("platform", "All tenants at once; needs the admin key"),
@@ -139,7 +140,8 @@ fn add_security(components: &mut Components) {
 
 fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
     let secured = operation.security.is_some();
-    let with_body = *method == HttpMethod::Post;
+    let with_body = matches!(method, HttpMethod::Post | HttpMethod::Put);
+    let replays = *method == HttpMethod::Post;
     let bodies: &[(&str, &str)] = if with_body { &WITH_BODY } else { &[] };
     let keys: &[(&str, &str)] = if secured { &SECURED } else { &[] };
     for (status, codes) in bodies.iter().chain(keys).chain(&ANYWHERE) {
@@ -162,7 +164,7 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
             "traceparent".to_owned(),
             header("The trace, with a span of the server's own"),
         );
-        if with_body && status.starts_with('2') {
+        if replays && status.starts_with('2') {
             let replayed = header("`true` when this answer was given before");
             response
                 .headers
@@ -179,7 +181,7 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
         let description = "Must be the credential's tenant, if sent";
         parameters.push(header_parameter("X-Tenant-Id", description, 36));
     }
-    if with_body {
+    if replays {
         let description = "The same key and request replay the first answer; the same key with another request is 422";
         parameters.push(header_parameter("Idempotency-Key", description, 255));
     }

@@ -7,8 +7,10 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 mod invoice;
+mod profile;
 
 pub use invoice::*;
+pub use profile::*;
 
 /// A tenant to be made.
 #[derive(Debug, Deserialize, ToSchema)]

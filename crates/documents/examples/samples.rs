@@ -18,24 +18,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(lines) = arguments.next() {
         let (invoice, profile) = (samples::long(lines.parse()?), samples::seller("en"));
         let start = Instant::now();
-        let pdf = sheaf_documents::pdf(&invoice, &profile)?;
+        let pdf = sheaf_documents::pdf(&invoice, &profile, None)?;
         println!("{lines} lines: {:?}, {} bytes", start.elapsed(), pdf.len());
         fs::write(directory.join(format!("lines_{lines}.pdf")), pdf)?;
         return Ok(());
     }
+    let credited = samples::corrected();
     for (name, invoice, profile) in samples::all() {
+        let corrected = (name == "credit_note").then_some(&credited);
         let start = Instant::now();
-        let pdf = sheaf_documents::pdf(&invoice, &profile)?;
+        let pdf = sheaf_documents::pdf(&invoice, &profile, corrected)?;
         let took = start.elapsed();
         let again = Instant::now();
-        sheaf_documents::pdf(&invoice, &profile)?;
+        sheaf_documents::pdf(&invoice, &profile, corrected)?;
         println!(
             "{name}: {took:?}, again {:?}, {} bytes",
             again.elapsed(),
             pdf.len()
         );
         fs::write(directory.join(format!("{name}.pdf")), pdf)?;
-        match sheaf_documents::ubl(&invoice, &profile) {
+        match sheaf_documents::ubl(&invoice, &profile, corrected) {
             Ok(xml) => fs::write(directory.join(format!("{name}.xml")), xml)?,
             Err(error) => println!("  no e-invoice: {error}"),
         }

@@ -25,7 +25,17 @@ pub use pdf::{MAX_PDF_LINES, pdf};
 pub use profile::{Profile, ZeroRate};
 pub use ubl::ubl;
 
+use chrono::NaiveDate;
 use sheaf_model::Invalid;
+
+/// The invoice that a credit note corrects, as documents name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Corrected {
+    /// Its number.
+    pub number: String,
+    /// Its day of issue.
+    pub issue_date: Option<NaiveDate>,
+}
 
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]

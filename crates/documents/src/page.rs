@@ -7,7 +7,7 @@ use sheaf_model::{Currency, Invoice, Kind, Line, Payment, Status};
 use crate::countries::is_vat_id;
 use crate::labels::{Labels, labels};
 use crate::text::Text;
-use crate::{Language, Profile, amounts};
+use crate::{Corrected, Language, Profile, amounts};
 
 /// Descriptions longer than this may be split between two pages; shorter ones stay together.
 const SPLIT_FROM: usize = 500;
@@ -31,6 +31,7 @@ pub(crate) struct Page<'a> {
     seller: Seller,
     buyer: Option<Buyer>,
     number: Option<Text>,
+    corrects: Option<Text>,
     date: Option<String>,
     due_date: Option<String>,
     currency: &'static str,
@@ -106,7 +107,11 @@ struct Bank {
 }
 
 impl<'a> Page<'a> {
-    pub(crate) fn new(invoice: &Invoice, profile: &'a Profile) -> Self {
+    pub(crate) fn new(
+        invoice: &Invoice,
+        profile: &'a Profile,
+        corrected: Option<&Corrected>,
+    ) -> Self {
         let language = profile.language;
         let words = labels(language);
         let amount = |value: Decimal| language.amount(value, invoice.currency);
@@ -138,6 +143,7 @@ impl<'a> Page<'a> {
             seller: seller(profile),
             buyer: buyer(invoice),
             number: invoice.number.as_deref().and_then(Text::filled),
+            corrects: corrected.and_then(|invoice| Text::filled(&invoice.number)),
             date: invoice.issue_date.map(|date| language.date(date)),
             due_date: invoice.due_date.map(|date| language.date(date)),
             currency: invoice.currency.code(),

@@ -14,7 +14,7 @@ use typst_layout::PagedDocument;
 use typst_pdf::PdfOptions;
 
 use crate::page::Page;
-use crate::{DocumentError, Profile};
+use crate::{Corrected, DocumentError, Profile};
 
 /// Lines on a PDF at most. Typesetting takes time and memory in proportion to the lines: at this bound about 2 s and 300 MB.
 pub const MAX_PDF_LINES: usize = 2_000;
@@ -24,12 +24,16 @@ const MAX_TAGGED_LINES: usize = 500;
 /// what belonged to one invoice goes.
 const MEMO_AGE: usize = 2;
 
-/// The invoice on A4 pages.
+/// The invoice on A4 pages; a credit note names the invoice that it corrects.
 ///
 /// # Errors
 /// [`DocumentError::Unsuitable`] with `too_many_lines` above [`MAX_PDF_LINES`]; [`DocumentError::Failed`].
-pub fn pdf(invoice: &Invoice, profile: &Profile) -> Result<Vec<u8>, DocumentError> {
-    let document = typeset(invoice, profile)?;
+pub fn pdf(
+    invoice: &Invoice,
+    profile: &Profile,
+    corrected: Option<&Corrected>,
+) -> Result<Vec<u8>, DocumentError> {
+    let document = typeset(invoice, profile, corrected)?;
     let options = PdfOptions {
         // Stable for the same version of the same invoice, so that the bytes are.
         ident: Smart::Custom(format!("{}/{}", invoice.id, invoice.version)),
@@ -43,15 +47,16 @@ pub fn pdf(invoice: &Invoice, profile: &Profile) -> Result<Vec<u8>, DocumentErro
 }
 
 /// The pages before they are written as PDF.
-pub(crate) fn typeset(
+fn typeset(
     invoice: &Invoice,
     profile: &Profile,
+    corrected: Option<&Corrected>,
 ) -> Result<PagedDocument, DocumentError> {
     if invoice.lines.len() > MAX_PDF_LINES {
         let detail = format!("a PDF has {MAX_PDF_LINES} lines at most");
         return Err(Invalid::from(FieldError::new("lines", "too_many_lines", detail)).into());
     }
-    let data = serde_json::to_vec(&Page::new(invoice, profile))
+    let data = serde_json::to_vec(&Page::new(invoice, profile, corrected))
         .map_err(|error| DocumentError::Failed(error.to_string()))?;
     let sheet = Sheet {
         press: press()?,

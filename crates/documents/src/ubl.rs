@@ -13,7 +13,7 @@ use sheaf_model::{Invoice, Kind, Line, decimal};
 
 use crate::amounts::{self, RateSum};
 use crate::profile::{Profile, ZeroRate};
-use crate::{DocumentError, text};
+use crate::{Corrected, DocumentError, text};
 use check::Facts;
 use xml::Xml;
 
@@ -30,17 +30,23 @@ const UNIT: &str = "C62";
 /// Amounts have two decimals at most (BR-DEC-*), whatever the currency.
 const MAX_DECIMALS: u32 = 2;
 
-/// The invoice as UBL 2.1 Invoice or CreditNote that conforms to EN 16931.
+/// The invoice as UBL 2.1 Invoice or CreditNote that conforms to EN 16931; a credit note names the invoice that it
+/// corrects.
 ///
 /// # Errors
 /// [`DocumentError::Unsuitable`] names everything that the standard asks for and the invoice or the profile does not
 /// have, or has and the standard cannot express; [`DocumentError::Failed`].
-pub fn ubl(invoice: &Invoice, profile: &Profile) -> Result<String, DocumentError> {
+pub fn ubl(
+    invoice: &Invoice,
+    profile: &Profile,
+    corrected: Option<&Corrected>,
+) -> Result<String, DocumentError> {
     let rates = amounts::by_rate(invoice);
     let facts = check::check(invoice, profile, &rates)?;
     let document = Document {
         invoice,
         profile,
+        corrected,
         rates,
         facts,
         form: match invoice.kind {
@@ -84,6 +90,7 @@ type Written = Result<(), DocumentError>;
 struct Document<'a> {
     invoice: &'a Invoice,
     profile: &'a Profile,
+    corrected: Option<&'a Corrected>,
     rates: Vec<RateSum>,
     facts: Facts,
     form: &'static Form,
@@ -103,6 +110,7 @@ impl Document<'_> {
         let (type_element, type_code) = self.form.type_code;
         xml.leaf(type_element, type_code)?;
         xml.leaf("cbc:DocumentCurrencyCode", self.invoice.currency.code())?;
+        self.billing_reference(xml)?;
         party::seller(xml, self.profile, facts)?;
         party::buyer(xml, facts)?;
         self.payment_means(xml)?;
@@ -122,6 +130,23 @@ impl Document<'_> {
             xml.element(self.form.line, |xml| self.line(xml, index + 1, line))?;
         }
         Ok(())
+    }
+
+    /// BG-3: the invoice that is corrected.
+    fn billing_reference(&self, xml: &mut Xml) -> Written {
+        let Some(corrected) = self.corrected else {
+            return Ok(());
+        };
+        let Some(number) = text::xml(&corrected.number) else {
+            return Ok(());
+        };
+        xml.element("cac:BillingReference", |xml| {
+            xml.element("cac:InvoiceDocumentReference", |xml| {
+                xml.leaf("cbc:ID", &number)?;
+                let date = corrected.issue_date.map(|date| date.to_string());
+                date.map_or(Ok(()), |date| xml.leaf("cbc:IssueDate", &date))
+            })
+        })
     }
 
     /// BG-16, when the seller has an account. A credit note's due date has its place here.

@@ -6,11 +6,13 @@ mod samples;
 use lopdf::Document;
 use serde_json::json;
 use sheaf_documents::{DocumentError, MAX_PDF_LINES, Profile, pdf};
-use sheaf_model::Invoice;
+use sheaf_model::{Invoice, Kind};
 
 /// The text of each page, without spaces, marks of direction and zero width: where a line broke is not at stake here.
 fn pages(invoice: &Invoice, profile: &Profile) -> Vec<String> {
-    let bytes = pdf(invoice, profile).unwrap();
+    let corrected = samples::corrected();
+    let corrected = (invoice.kind == Kind::CreditNote).then_some(&corrected);
+    let bytes = pdf(invoice, profile, corrected).unwrap();
     let document = Document::load_mem(&bytes).unwrap();
     let numbers = document.get_pages();
     let text = |page: &u32| document.extract_text(&[*page]).unwrap();
@@ -89,7 +91,13 @@ fn drafts_and_cancelled_ones_say_so() {
     assert_eq!(cancelled[0].matches("Cancelled").count(), 2);
     assert!(!cancelled[0].contains("IBAN"));
     let credit = pages(&samples::credit_note(), &seller);
-    assert_shows(&credit[0], &["Credit note", "Remaining credit (EUR)"]);
+    let shown = [
+        "Credit note",
+        "Corrects invoice",
+        "2026-000077",
+        "Remaining credit (EUR)",
+    ];
+    assert_shows(&credit[0], &shown);
     assert!(!credit[0].contains("Invoice") && !credit[0].contains("IBAN"));
 }
 
@@ -141,9 +149,9 @@ fn long_names_and_numbers_lose_nothing() {
 #[test]
 fn the_same_version_gives_the_same_bytes() {
     for (name, invoice, profile) in samples::all() {
-        let first = pdf(&invoice, &profile).unwrap();
+        let first = pdf(&invoice, &profile, None).unwrap();
         assert!(first.starts_with(b"%PDF-1."), "{name}");
-        assert_eq!(first, pdf(&invoice, &profile).unwrap(), "{name}");
+        assert_eq!(first, pdf(&invoice, &profile, None).unwrap(), "{name}");
     }
 }
 
@@ -152,7 +160,7 @@ fn too_many_lines_are_refused_by_name() {
     let lines =
         vec![json!({"description": "x", "quantity": 1, "unit_price": "1"}); MAX_PDF_LINES + 1];
     let invoice = samples::invoice(json!({"currency": "EUR", "lines": lines}));
-    match pdf(&invoice, &Profile::default()) {
+    match pdf(&invoice, &Profile::default(), None) {
         Err(DocumentError::Unsuitable(invalid)) => assert_eq!(invalid.code(), "too_many_lines"),
         other => panic!("{other:?}"),
     }

@@ -47,7 +47,7 @@ fn sum(xml: &str, path: &str) -> Decimal {
 }
 
 fn mistakes(invoice: &Invoice, profile: &Profile) -> Vec<(String, &'static str)> {
-    match ubl(invoice, profile) {
+    match ubl(invoice, profile, None) {
         Err(DocumentError::Unsuitable(invalid)) => {
             let errors = invalid.into_errors().into_iter();
             errors.map(|error| (error.field, error.code)).collect()
@@ -59,10 +59,18 @@ fn mistakes(invoice: &Invoice, profile: &Profile) -> Vec<(String, &'static str)>
 #[test]
 fn whole_documents() {
     let seller = samples::seller("en");
-    insta::assert_snapshot!("discounts", ubl(&samples::discounts(), &seller).unwrap());
+    insta::assert_snapshot!(
+        "discounts",
+        ubl(&samples::discounts(), &seller, None).unwrap()
+    );
     insta::assert_snapshot!(
         "credit_note",
-        ubl(&samples::credit_note(), &seller).unwrap()
+        ubl(
+            &samples::credit_note(),
+            &seller,
+            Some(&samples::corrected())
+        )
+        .unwrap()
     );
 }
 
@@ -71,7 +79,7 @@ fn whole_documents() {
 fn sums_add_up() {
     let mut seen = 0;
     for (name, invoice, profile) in samples::all() {
-        let Ok(xml) = ubl(&invoice, &profile) else {
+        let Ok(xml) = ubl(&invoice, &profile, None) else {
             continue;
         };
         seen += 1;
@@ -132,7 +140,7 @@ fn everything_missing_is_named_at_once() {
 fn a_country_must_be_a_code() {
     let (seller, mut invoice) = (samples::seller("en"), samples::simple());
     invoice.customer.as_mut().unwrap().country = Some("fr".to_owned());
-    let xml = ubl(&invoice, &seller).unwrap();
+    let xml = ubl(&invoice, &seller, None).unwrap();
     let path = "AccountingCustomerParty/Party/PostalAddress/Country/IdentificationCode";
     assert_eq!(texts(&xml, path), ["FR"]);
     invoice.customer.as_mut().unwrap().country = Some("France".to_owned());
@@ -147,7 +155,7 @@ fn a_rate_of_zero_is_what_the_profile_says() {
         let mut profile = samples::seller("en");
         profile.zero_rate_category = zero;
         profile.exemption_reason = reason.map(str::to_owned);
-        let xml = ubl(&invoice, &profile).map_err(|error| error.to_string())?;
+        let xml = ubl(&invoice, &profile, None).map_err(|error| error.to_string())?;
         let group = "TaxTotal/TaxSubtotal/TaxCategory";
         let at = |element: &str| texts(&xml, &format!("{group}/{element}")).pop();
         assert_eq!(
@@ -198,12 +206,12 @@ fn a_rate_of_zero_is_what_the_profile_says() {
 #[test]
 fn three_decimals_are_refused_only_when_they_are_used() {
     let seller = samples::seller("en");
-    let xml = ubl(&samples::round_dinar(), &seller).unwrap();
+    let xml = ubl(&samples::round_dinar(), &seller, None).unwrap();
     assert_eq!(texts(&xml, "LegalMonetaryTotal/PayableAmount"), ["1357.95"]);
     let codes = mistakes(&samples::dinar(), &seller);
     assert!(codes.contains(&("total".to_owned(), "too_many_decimals")));
     assert!(codes.iter().all(|(_, code)| *code == "too_many_decimals"));
-    let yen = ubl(&samples::yen(), &seller).unwrap();
+    let yen = ubl(&samples::yen(), &seller, None).unwrap();
     assert_eq!(texts(&yen, "LegalMonetaryTotal/PayableAmount"), ["528000"]);
 }
 
@@ -220,7 +228,7 @@ fn rounded_taxes_stay_near_their_rate() {
     };
     let seller = samples::seller("en");
     // 0.006 a line is rounded to 0.01: 0.4 cents each.
-    assert!(ubl(&lines(245), &seller).is_ok());
+    assert!(ubl(&lines(245), &seller, None).is_ok());
     let expected = [("tax_total".to_owned(), "tax_rounding")];
     assert_eq!(mistakes(&lines(250), &seller), expected);
 }
@@ -229,7 +237,7 @@ fn rounded_taxes_stay_near_their_rate() {
 fn text_is_escaped_and_controls_are_left_out() {
     let mut invoice = samples::markup();
     invoice.lines[0].description = "a < b & c > \"d\"\u{1}\u{fffe}\nmore".to_owned();
-    let xml = ubl(&invoice, &samples::seller("en")).unwrap();
+    let xml = ubl(&invoice, &samples::seller("en"), None).unwrap();
     assert_eq!(texts(&xml, "InvoiceLine/Item/Name")[0], "a < b & c > \"d\"");
     assert_eq!(
         texts(&xml, "InvoiceLine/Item/Description"),

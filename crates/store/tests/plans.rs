@@ -72,6 +72,9 @@ fn class(name: &str) -> Option<Class> {
 
         "customer/find_external_ids" => Point("{tenant}, {customer_keys}", "external_id"),
         "customer/find_ids" => Point("{tenant}, {customer_ids}", "id"),
+        "event/record" => {
+            Range("{tenant}, {uuid}, {uuid}, {year}::smallint, 't', 'a', 'r', '{}', now()")
+        }
         "event/get" => Point("{tenant}, {year}, {ids}", "subject_id"),
         "idempotency/abandon" | "idempotency/get" => Point("{tenant}, 'key-7'", "key"),
         "idempotency/begin" => Range("{tenant}, 'new', now(), now()"),
@@ -90,6 +93,10 @@ fn class(name: &str) -> Option<Class> {
             "id",
         ),
         "line/get" | "payment/get" => Point("{tenant}, {year}, {ids}", "invoice_id"),
+
+        "profile/create" => Range("{tenant}, '{}', now()"),
+        "profile/get" | "profile/lock" => Point("{tenant}", "tenant_id"),
+        "profile/update" => Point("{tenant}, '{}', now()", "tenant_id"),
 
         "tiering/count_unsettled" => Range("{tenant}, {uuid}"),
         "tiering/delete_events" => Point("{tenant}, {year}, {ids}", "subject_id"),

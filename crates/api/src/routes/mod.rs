@@ -3,8 +3,10 @@
 mod api_keys;
 mod archive;
 mod bulk;
+mod documents;
 mod invoices;
 mod ops;
+mod profile;
 mod tenants;
 
 use axum::Router;
@@ -26,13 +28,14 @@ use crate::error::{ApiError, Noun};
 
 /// Every documented route.
 pub(crate) fn all() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
+    OpenApiRouter::with_openapi(documents::described())
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::get))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(invoices::create, invoices::list))
         .routes(routes!(invoices::get))
+        .routes(routes!(profile::get, profile::put))
         .routes(routes!(bulk::upload))
         .routes(routes!(bulk::platform_upload))
         .routes(routes!(archive::list_files))

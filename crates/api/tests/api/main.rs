@@ -8,6 +8,7 @@ mod bulk;
 mod bulk_atomic;
 mod bulk_broken;
 mod bulk_platform;
+mod documents;
 mod idempotency;
 mod invoices;
 mod lists;

@@ -21,7 +21,7 @@ enum Access {
     Own,
 }
 
-const CASES: [(&str, &str, Access); 15] = [
+const CASES: [(&str, &str, Access); 19] = [
     ("GET", "/healthz", Access::Open),
     ("GET", "/readyz", Access::Open),
     ("GET", "/metrics", Access::Open),
@@ -41,6 +41,18 @@ const CASES: [(&str, &str, Access); 15] = [
         "/v1/invoices/{id}",
         Access::Resource("invoice_not_found"),
     ),
+    (
+        "GET",
+        "/v1/invoices/{id}.pdf",
+        Access::Resource("invoice_not_found"),
+    ),
+    (
+        "GET",
+        "/v1/invoices/{id}.xml",
+        Access::Resource("invoice_not_found"),
+    ),
+    ("GET", "/v1/profile", Access::Own),
+    ("PUT", "/v1/profile", Access::Own),
     ("GET", "/v1/invoices", Access::Own),
     ("POST", "/v1/invoices", Access::Own),
     ("POST", "/v1/invoices/bulk", Access::Own),
@@ -95,7 +107,7 @@ impl Walk {
                 .header("content-type", "application/x-ndjson")
                 .body(line.to_string()),
             ("POST", "/v1/invoices") => request.json(&line),
-            ("POST", _) => request.json(&json!({"name": "x"})),
+            ("POST" | "PUT", _) => request.json(&json!({"name": "x"})),
             _ => request,
         }
     }

@@ -1,9 +1,9 @@
 //! Invoices and sellers for tests and for looking at: made as clients make them, so that the totals are the model's.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use chrono::{TimeZone, Utc};
+use chrono::{NaiveDate, TimeZone, Utc};
 use serde_json::{Value, json};
-use sheaf_documents::Profile;
+use sheaf_documents::{Corrected, Profile};
 use sheaf_model::input::Context;
 use sheaf_model::{Invoice, InvoiceInput, Status, TenantId};
 use uuid::Uuid;
@@ -98,6 +98,14 @@ pub(crate) fn credit_note() -> Invoice {
     input["kind"] = json!("credit_note");
     input["number"] = json!("GS-2026-0007");
     invoice(input)
+}
+
+/// What the credit note corrects.
+pub(crate) fn corrected() -> Corrected {
+    Corrected {
+        number: "2026-000077".to_owned(),
+        issue_date: NaiveDate::from_ymd_opt(2026, 9, 14),
+    }
 }
 
 /// A currency without decimals.

@@ -1,0 +1,5 @@
+-- event/record
+-- One event by itself, routed by Citus. An attempt whose answer was lost changes nothing when it is made again.
+insert into events (tenant_id, subject_id, id, year, event_type, actor, request_id, data, created_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9)
+on conflict (tenant_id, subject_id, id, year) do nothing
