@@ -10,6 +10,7 @@ use utoipa::openapi::OpenApi;
 use crate::auth::{Jwt, KnownTenants, same_secret};
 use crate::config::{ApiConfig, Clock};
 use crate::denials::Denials;
+use crate::desk::Desk;
 use crate::error::ApiError;
 use crate::keys::{self, KeyCache};
 use crate::limits::Limits;
@@ -32,6 +33,7 @@ pub struct App {
     pub(crate) tenants: KnownTenants,
     pub(crate) limits: Option<Limits>,
     pub(crate) denials: Arc<Denials>,
+    pub(crate) desk: Desk,
     admin_hash: [u8; 32],
 }
 
@@ -52,6 +54,7 @@ impl App {
             tenants: KnownTenants::new(),
             limits: config.rate_limit.map(Limits::new),
             denials: Arc::new(Denials::new(config.denial_window, clock.clone())),
+            desk: Desk::new(),
             admin_hash: keys::hash(&config.admin_key),
             store,
             config,

@@ -75,7 +75,6 @@ extractors! {
     /// May make and change customers.
     Customers => Customers,
     /// May change number series and the tenant's profile.
-    #[allow(dead_code)]
     Settings => Settings,
     /// May manage API keys.
     Keys => Keys,

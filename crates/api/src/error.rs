@@ -5,6 +5,7 @@ mod denied;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use sheaf_archive::ArchiveError;
+use sheaf_documents::DocumentError;
 use sheaf_model::input::ParseError;
 use sheaf_model::lifecycle::Refusal;
 use sheaf_model::{FieldError, Invalid};
@@ -82,6 +83,10 @@ pub(crate) enum ApiError {
         /// The version that is.
         current: i64,
     },
+    /// The document cannot be made.
+    Document(DocumentError),
+    /// As many documents are being made as may be.
+    DeskFull,
     /// The store failed.
     Store(StoreError),
     /// The cold tier failed.
@@ -110,6 +115,7 @@ pub(crate) enum Noun {
     ApiKey,
     Invoice,
     Customer,
+    Profile,
 }
 
 /// Why a body could not be read.
@@ -203,6 +209,12 @@ impl From<CustomerError> for ApiError {
             CustomerError::IdemInProgress => Self::IdempotencyInProgress,
             CustomerError::Store(error) => Self::Store(error),
         }
+    }
+}
+
+impl From<DocumentError> for ApiError {
+    fn from(error: DocumentError) -> Self {
+        Self::Document(error)
     }
 }
 
@@ -314,6 +326,14 @@ impl ApiError {
                 "version_mismatch",
                 format!("the version is {current} now"),
             ),
+            Self::Document(DocumentError::Unsuitable(invalid)) => {
+                invalid_problem(S::UNPROCESSABLE_ENTITY, invalid)
+            }
+            Self::Document(DocumentError::Failed(detail)) => {
+                tracing::error!(detail, "a document could not be made");
+                internal()
+            }
+            Self::DeskFull => unavailable("busy", "too many documents are being made"),
             Self::Store(error) => store_problem(error),
             Self::Archive(error) => archive_problem(&error),
             Self::BulkStopped { cause, summary } => {
@@ -347,6 +367,7 @@ fn not_found(noun: Noun) -> Problem {
         Noun::ApiKey => ("api_key_not_found", "there is no such API key"),
         Noun::Invoice => ("invoice_not_found", "there is no such invoice"),
         Noun::Customer => ("customer_not_found", "there is no such customer"),
+        Noun::Profile => ("profile_not_found", "no profile was set yet"),
     };
     Problem::new(StatusCode::NOT_FOUND, code, detail)
 }

@@ -11,6 +11,7 @@ mod bulk;
 mod config;
 mod cursor;
 mod denials;
+mod desk;
 mod error;
 mod etag;
 mod idempotency;

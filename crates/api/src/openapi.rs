@@ -85,6 +85,7 @@ pub(crate) fn complete(api: &mut OpenApi) {
             "reports",
             "What is owed and paid, by currency, from the hot tier",
         ),
+        ("documents", "PDF and e-invoice, and the seller on them"),
         ("archive", "The cold tier"),
         (
             "api keys",

@@ -9,11 +9,13 @@ use uuid::Uuid;
 mod changes;
 mod customer;
 mod invoice;
+mod profile;
 mod report;
 
 pub use changes::*;
 pub use customer::*;
 pub use invoice::*;
+pub use profile::*;
 pub use report::*;
 
 /// A tenant to be made.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::audit::NewEvent;
 use crate::tenants::{now, replay};
-use crate::types::{ApiKey, KeyCause, CreateOutcome, NewApiKey, Role, Rotation};
+use crate::types::{ApiKey, CreateOutcome, KeyCause, NewApiKey, Role, Rotation};
 use crate::{Store, StoreError, idempotency, sql};
 
 /// API keys of one tenant, at most; those that work no more count as well while they stay listed.

@@ -97,8 +97,8 @@ query!(
 );
 query!(EVENT_COPY, "sql/queries/event/copy.sql");
 query!(EVENT_INSERT, "sql/queries/event/insert.sql");
-query!(EVENT_GET, "sql/queries/event/get.sql");
 query!(EVENT_RECORD, "sql/queries/event/record.sql");
+query!(EVENT_GET, "sql/queries/event/get.sql");
 query!(IDEMPOTENCY_ABANDON, "sql/queries/idempotency/abandon.sql");
 query!(IDEMPOTENCY_BEGIN, "sql/queries/idempotency/begin.sql");
 query!(IDEMPOTENCY_COPY, "sql/queries/idempotency/copy.sql");
@@ -155,6 +155,10 @@ query!(PARTITION_LOCK, "sql/queries/partition/lock.sql");
 query!(PAYMENT_COPY, "sql/queries/payment/copy.sql");
 query!(PAYMENT_INSERT, "sql/queries/payment/insert.sql");
 query!(PAYMENT_GET, "sql/queries/payment/get.sql");
+query!(PROFILE_CREATE, "sql/queries/profile/create.sql");
+query!(PROFILE_GET, "sql/queries/profile/get.sql");
+query!(PROFILE_LOCK, "sql/queries/profile/lock.sql");
+query!(PROFILE_UPDATE, "sql/queries/profile/update.sql");
 query!(TENANT_CREATE, "sql/queries/tenant/create.sql");
 query!(
     TENANT_CREATE_MISSING,

@@ -139,6 +139,10 @@ fn class(name: &str) -> Option<Class> {
         ),
         "line/get" | "payment/get" => Point("{tenant}, {year}, {ids}", "invoice_id"),
 
+        "profile/create" => Range("{tenant}, '{}', now()"),
+        "profile/get" | "profile/lock" => Point("{tenant}", "tenant_id"),
+        "profile/update" => Point("{tenant}, '{}', now()", "tenant_id"),
+
         "tiering/count_unsettled" => Range("{tenant}, {uuid}"),
         "tiering/delete_events" => Point("{tenant}, {year}, {ids}", "subject_id"),
         "tiering/delete_invoice_lines" | "tiering/delete_payments" => {

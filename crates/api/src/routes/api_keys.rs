@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use sheaf_model::TenantId;
-use sheaf_store::{ApiKey, KeyCause, CreateOutcome};
+use sheaf_store::{ApiKey, CreateOutcome, KeyCause};
 use uuid::Uuid;
 
 use super::{id_in, json, parse_id, to_bytes};

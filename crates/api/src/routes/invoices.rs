@@ -11,6 +11,7 @@ use sheaf_model::{Invoice, InvoiceInput, TenantId};
 use sheaf_store::{Created, ListFilter, NewInvoice};
 use uuid::Uuid;
 
+use super::documents::{self, Form};
 use super::{id_in, json_bytes};
 use crate::app::Shared;
 use crate::auth::{Reader, Writer};
@@ -22,7 +23,7 @@ use crate::observe::{RequestId, Traced};
 use crate::query::{self, Params};
 use crate::schemas::{InvoiceIn, InvoiceOut, InvoicePage, InvoiceParams};
 
-const SHEAF_TIER: HeaderName = HeaderName::from_static("sheaf-tier");
+pub(super) const SHEAF_TIER: HeaderName = HeaderName::from_static("sheaf-tier");
 /// `metadata.<key>=` conditions of one list.
 const MAX_METADATA_FILTERS: usize = 8;
 
@@ -115,6 +116,12 @@ pub(super) async fn get(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     query::none(&uri)?;
+    // A path's parameter is a whole segment: its documents' names come here as well.
+    if let Ok(Path(name)) = &id
+        && let Some((id, form)) = Form::of(name)
+    {
+        return documents::answer(&app, auth.tenant_id, id, form, &headers).await;
+    }
     let id = id_in(id, Noun::Invoice)?;
     let found = app.reader.get(auth.tenant_id, id).await?;
     let (invoice, tier) = found.ok_or(ApiError::NotFound(Noun::Invoice))?;
@@ -141,7 +148,7 @@ pub(super) fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-fn tier_name(tier: Tier) -> &'static str {
+pub(super) fn tier_name(tier: Tier) -> &'static str {
     match tier {
         Tier::Hot => "hot",
         Tier::Cold => "cold",

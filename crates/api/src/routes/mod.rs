@@ -5,9 +5,11 @@ mod archive;
 mod bulk;
 mod changes;
 mod customers;
+mod documents;
 mod events;
 mod invoices;
 mod ops;
+mod profile;
 mod reports;
 mod tenants;
 
@@ -30,7 +32,7 @@ use crate::error::{ApiError, Noun};
 
 /// Every documented route.
 pub(crate) fn all() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
+    OpenApiRouter::with_openapi(documents::described())
         .routes(routes!(tenants::create, tenants::list))
         .routes(routes!(tenants::get))
         .routes(routes!(api_keys::create, api_keys::list))
@@ -62,6 +64,7 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(customers::balance))
         .routes(routes!(reports::summary))
         .routes(routes!(reports::aging))
+        .routes(routes!(profile::get, profile::put))
         .routes(routes!(bulk::upload))
         .routes(routes!(bulk::platform_upload))
         .routes(routes!(archive::list_files))

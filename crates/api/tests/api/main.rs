@@ -11,6 +11,7 @@ mod bulk_platform;
 mod customers;
 mod customers_merge;
 mod denials;
+mod documents;
 mod idempotency;
 mod invoices;
 mod jwt;

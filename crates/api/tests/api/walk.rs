@@ -73,6 +73,18 @@ const CASES: &[(&str, &str, Access)] = &[
         "/v1/invoices/{id}",
         Access::Resource("read", "invoice_not_found"),
     ),
+    (
+        "GET",
+        "/v1/invoices/{id}.pdf",
+        Access::Resource("read", "invoice_not_found"),
+    ),
+    (
+        "GET",
+        "/v1/invoices/{id}.xml",
+        Access::Resource("read", "invoice_not_found"),
+    ),
+    ("GET", "/v1/profile", Access::Own("read")),
+    ("PUT", "/v1/profile", Access::Own("settings")),
     ("GET", "/v1/invoices", Access::Own("read")),
     ("POST", "/v1/invoices", Access::Own("write")),
     ("POST", "/v1/invoices/bulk", Access::Own("write")),
@@ -220,7 +232,7 @@ impl Walk {
                 request.json(&json!({"reference": "stolen", "amount": "1"}))
             }
             ("POST", template) if template.starts_with("/v1/invoices/{id}/") => request,
-            ("POST", _) => request.json(&json!({"name": "x"})),
+            ("POST" | "PUT", _) => request.json(&json!({"name": "x"})),
             _ => request,
         }
     }

@@ -1,0 +1,146 @@
+//! `/v1/invoices/{id}.pdf` and `.xml`: the invoice as a document. The routes themselves are `/v1/invoices/{id}`'s, since a
+//! path's parameter is a whole segment.
+
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use sheaf_documents::{Profile, pdf, ubl};
+use sheaf_model::{Invoice, TenantId};
+use sheaf_store::{StoreError, StoredProfile};
+use utoipa::OpenApi;
+
+use super::invoices::{SHEAF_TIER, matches_etag, tier_name};
+use super::parse_id;
+use crate::app::Shared;
+use crate::error::{ApiError, Noun};
+
+/// What an invoice is made into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Pdf,
+    Xml,
+}
+
+impl Form {
+    /// The id and the form that the last segment of a path names; `None` where it is no document's.
+    pub(super) fn of(name: &str) -> Option<(&str, Self)> {
+        let (id, ending) = name.rsplit_once('.')?;
+        match ending {
+            "pdf" => Some((id, Self::Pdf)),
+            "xml" => Some((id, Self::Xml)),
+            _ => None,
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Pdf => "application/pdf",
+            Self::Xml => "application/xml",
+        }
+    }
+
+    fn make(self, invoice: &Invoice, profile: &Profile) -> Result<Vec<u8>, ApiError> {
+        // Invoices do not know yet which one they correct.
+        let corrected = None;
+        Ok(match self {
+            Self::Pdf => pdf(invoice, profile, corrected)?,
+            Self::Xml => ubl(invoice, profile, corrected)?.into_bytes(),
+        })
+    }
+}
+
+/// The document of one invoice, from whichever tier holds it, with the seller as the profile says today.
+pub(super) async fn answer(
+    app: &Shared,
+    tenant: TenantId,
+    id: &str,
+    form: Form,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let id = parse_id(id, Noun::Invoice)?;
+    let found = app.reader.get(tenant, id).await?;
+    let (invoice, tier) = found.ok_or(ApiError::NotFound(Noun::Invoice))?;
+    let stored = app.store.profile(tenant).await?;
+    // Both make the document what it is.
+    let seller = stored.as_ref().map_or(0, |stored| stored.version);
+    let etag = format!("\"{}-{seller}\"", invoice.version);
+    let mut response = if matches_etag(headers, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let profile = stored.map(read).transpose()?.unwrap_or_default();
+        let made = app.desk.run(move || form.make(&invoice, &profile)).await?;
+        let mut response = made.into_response();
+        let ending = if form == Form::Pdf { "pdf" } else { "xml" };
+        let name = format!("inline; filename=\"{id}.{ending}\"");
+        let answered = response.headers_mut();
+        answered.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
+        answered.extend(
+            HeaderValue::try_from(name)
+                .ok()
+                .map(|v| (CONTENT_DISPOSITION, v)),
+        );
+        response
+    };
+    let answered = response.headers_mut();
+    answered.insert(SHEAF_TIER, HeaderValue::from_static(tier_name(tier)));
+    answered.extend(HeaderValue::try_from(etag).ok().map(|v| (ETAG, v)));
+    Ok(response)
+}
+
+/// The profile that we stored.
+pub(super) fn read(stored: StoredProfile) -> Result<Profile, ApiError> {
+    serde_json::from_value(stored.profile)
+        .map_err(|error| StoreError::Corrupt(format!("profile: {error}")).into())
+}
+
+/// The invoice as A4 pages, in the language of the profile. Without a profile the seller's place stays empty.
+#[allow(dead_code)] // Only its attribute is used.
+#[utoipa::path(get, path = "/v1/invoices/{id}.pdf", tag = "documents", operation_id = "getInvoicePdf",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The invoice"),
+        ("If-None-Match" = Option<String>, Header, description = "Answer 304 when the document is one of these")),
+    responses((status = 200, body = Vec<u8>, content_type = "application/pdf",
+            headers(("ETag" = String, description = "Versions of the invoice and the profile, quoted"),
+            ("Sheaf-Tier" = String, description = "`hot` or `cold`"))),
+        (status = 304, description = "The client has this document"),
+        (status = 404, description = "`invoice_not_found`, also for another tenant's"),
+        (status = 422, description = "`too_many_lines`")))]
+fn pdf_route() {}
+
+/// The invoice as UBL 2.1 under EN 16931. What the standard asks for and the invoice or the profile does not have is
+/// named in `errors`, fields of the profile as `profile.<field>`.
+#[allow(dead_code)] // Only its attribute is used.
+#[utoipa::path(get, path = "/v1/invoices/{id}.xml", tag = "documents", operation_id = "getInvoiceXml",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The invoice"),
+        ("If-None-Match" = Option<String>, Header, description = "Answer 304 when the document is one of these")),
+    responses((status = 200, body = String, content_type = "application/xml",
+            headers(("ETag" = String, description = "Versions of the invoice and the profile, quoted"),
+            ("Sheaf-Tier" = String, description = "`hot` or `cold`"))),
+        (status = 304, description = "The client has this document"),
+        (status = 404, description = "`invoice_not_found`, also for another tenant's"),
+        (status = 422, description = "The first field's code: `missing_field`, `not_in_force`, `invalid_country`, \
+            `too_many_decimals`, `tax_rounding`, `mixed_categories`")))]
+fn xml_route() {}
+
+#[derive(OpenApi)]
+#[openapi(paths(pdf_route, xml_route))]
+struct Described;
+
+/// The documents' routes, for the API's description.
+pub(super) fn described() -> utoipa::openapi::OpenApi {
+    Described::openapi()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_an_id_and_a_form() {
+        assert_eq!(Form::of("a.pdf"), Some(("a", Form::Pdf)));
+        assert_eq!(Form::of("a.b.xml"), Some(("a.b", Form::Xml)));
+        assert_eq!(Form::of("a.PDF"), None);
+        assert_eq!(Form::of("a"), None);
+    }
+}

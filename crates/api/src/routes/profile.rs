@@ -1,0 +1,73 @@
+//! `/v1/profile`: the seller, as the tenant's documents show it.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use sheaf_documents::Profile;
+use sheaf_store::{NewProfile, PutProfile, StoredProfile};
+
+use super::documents;
+use super::json;
+use crate::app::Shared;
+use crate::auth::{Reader, Settings};
+use crate::body::JsonBody;
+use crate::error::{ApiError, Noun};
+use crate::etag::{self, IfMatch};
+use crate::observe::RequestId;
+use crate::query;
+use crate::schemas::ProfileDoc;
+
+/// The tenant's profile.
+#[utoipa::path(get, path = "/v1/profile", tag = "documents", operation_id = "getProfile",
+    security(("bearer" = []), ("apiKey" = [])),
+    responses((status = 200, body = ProfileDoc, headers(("ETag" = String, description = "The version, quoted"))),
+        (status = 404, description = "`profile_not_found`: none was set yet")))]
+pub(super) async fn get(
+    Reader(auth): Reader,
+    State(app): State<Shared>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    query::none(&uri)?;
+    let stored = app.store.profile(auth.tenant_id).await?;
+    answer(stored.ok_or(ApiError::NotFound(Noun::Profile))?)
+}
+
+/// Set the tenant's profile, the whole of it. The same profile again changes nothing.
+#[utoipa::path(put, path = "/v1/profile", tag = "documents", operation_id = "putProfile", request_body = ProfileDoc,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("If-Match" = Option<String>, Header,
+        description = "The version that the client has seen, quoted; `\"0\"` when there was none")),
+    responses((status = 200, body = ProfileDoc, headers(("ETag" = String, description = "The version, quoted"))),
+        (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
+        (status = 412, description = "`version_mismatch`"),
+        (status = 422, description = "The first field's code: `missing_field`, `unknown_field`, `string_too_long`, \
+            `invalid_iban` for example")))]
+pub(super) async fn put(
+    Settings(auth): Settings,
+    State(app): State<Shared>,
+    RequestId(request_id): RequestId,
+    if_match: IfMatch,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let profile = Profile::parse(&body.bytes)?;
+    let new = NewProfile {
+        tenant: auth.tenant_id,
+        profile: serde_json::to_value(&profile)
+            .map_err(|error| ApiError::Internal(error.to_string()))?,
+        expected: if_match.versions().map(<[i64]>::to_vec),
+        actor: auth.actor,
+        request_id,
+    };
+    match app.store.put_profile(&new).await? {
+        PutProfile::Stored(stored) => answer(stored),
+        PutProfile::VersionMismatch(current) => Err(ApiError::VersionMismatch { current }),
+    }
+}
+
+fn answer(stored: StoredProfile) -> Result<Response, ApiError> {
+    let version = stored.version;
+    let profile = documents::read(stored)?;
+    let mut response = json(StatusCode::OK, &profile);
+    etag::set(response.headers_mut(), version);
+    Ok(response)
+}

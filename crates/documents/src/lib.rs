@@ -1,0 +1,50 @@
+//! The documents of an invoice: a PDF for people, EN 16931 UBL for machines. Pure: no I/O, no async, no clock.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`profile`] | the seller, as documents show it |
+//! | [`pdf()`] | A4 pages, set by typst from one template |
+//! | [`ubl()`] | an Invoice or CreditNote of UBL 2.1 under the rules of EN 16931 |
+//!
+//! Inside: `page.rs` decides what the pages show and `template.typ` where; `locale.rs` and `labels.rs` have the formats and
+//! words of each language; `text.rs` cleans what tenants wrote; `amounts.rs` sums lines by tax rate; `ubl/check.rs` finds
+//! what EN 16931 asks for and the invoice does not have.
+
+mod amounts;
+mod countries;
+mod labels;
+mod locale;
+mod page;
+mod pdf;
+pub mod profile;
+mod text;
+mod ubl;
+
+pub use locale::Language;
+pub use pdf::{MAX_PDF_LINES, pdf};
+pub use profile::{Profile, ZeroRate};
+pub use ubl::ubl;
+
+use chrono::NaiveDate;
+use sheaf_model::Invalid;
+
+/// The invoice that a credit note corrects, as documents name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Corrected {
+    /// Its number.
+    pub number: String,
+    /// Its day of issue.
+    pub issue_date: Option<NaiveDate>,
+}
+
+/// Why there is no document.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// The invoice or the profile lacks what the document needs, or has what it cannot express. Fields of the profile
+    /// are named `profile.<field>`, fields of the invoice as in its JSON.
+    #[error(transparent)]
+    Unsuitable(#[from] Invalid),
+    /// The typesetter or the XML writer failed: a mistake of ours.
+    #[error("the document could not be made: {0}")]
+    Failed(String),
+}

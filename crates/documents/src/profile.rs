@@ -1,0 +1,382 @@
+//! The seller as documents show it, and its validation.
+
+use serde::{Deserialize, Serialize};
+use sheaf_model::input::ParseError;
+use sheaf_model::{FieldError, Invalid, limits};
+
+use crate::Language;
+use crate::countries::{is_country, is_vat_id};
+
+/// Lines of the seller's street address.
+pub const MAX_ADDRESS_LINES: usize = 3;
+/// Characters of one line of the address, of a city.
+pub const MAX_LINE: usize = 100;
+/// Characters of a postcode.
+pub const MAX_POSTCODE: usize = 20;
+/// Characters of a phone number.
+pub const MAX_PHONE: usize = 50;
+/// Characters of the payment terms.
+pub const MAX_TERMS: usize = 1_000;
+/// Characters of the note at the foot of every page, which has room for no more.
+pub const MAX_FOOTER: usize = 300;
+/// Characters of the reason why no tax is charged.
+pub const MAX_REASON: usize = 300;
+
+/// What a tax rate of zero means (EN 16931, UNCL 5305).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ZeroRate {
+    /// Zero rated goods.
+    #[default]
+    Z,
+    /// Exempt from tax; the reason must be given.
+    E,
+    /// Reverse charge: the buyer owes the tax.
+    AE,
+    /// Export outside the EU.
+    G,
+    /// Not subject to VAT.
+    O,
+}
+
+impl ZeroRate {
+    /// The code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Z => "Z",
+            Self::E => "E",
+            Self::AE => "AE",
+            Self::G => "G",
+            Self::O => "O",
+        }
+    }
+
+    fn parse(code: &str) -> Option<Self> {
+        [Self::Z, Self::E, Self::AE, Self::G, Self::O]
+            .into_iter()
+            .find(|known| known.code() == code)
+    }
+}
+
+/// The seller. The default has nothing: pages then leave the places open, and UBL names what is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Profile {
+    /// Name of the company; empty when no profile was ever set.
+    pub name: String,
+    /// Street and what else stands above the city.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub address_lines: Vec<String>,
+    /// City.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub city: Option<String>,
+    /// Postcode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postcode: Option<String>,
+    /// ISO 3166-1 alpha-2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// VAT number with its country in front.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vat_id: Option<String>,
+    /// Any other tax registration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tax_id: Option<String>,
+    /// Number in the register of companies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registration_number: Option<String>,
+    /// Email address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Phone number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// IBAN without spaces, its check digits right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iban: Option<String>,
+    /// BIC, 8 or 11 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bic: Option<String>,
+    /// When and how to pay, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment_terms: Option<String>,
+    /// At the foot of every page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub footer: Option<String>,
+    /// Of the pages.
+    pub language: Language,
+    /// What a tax rate of zero means.
+    pub zero_rate_category: ZeroRate,
+    /// Why no tax is charged where the rate is zero.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption_reason: Option<String>,
+}
+
+/// A profile as sent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProfileInput {
+    name: Option<String>,
+    address_lines: Option<Vec<String>>,
+    city: Option<String>,
+    postcode: Option<String>,
+    country: Option<String>,
+    vat_id: Option<String>,
+    tax_id: Option<String>,
+    registration_number: Option<String>,
+    email: Option<String>,
+    phone: Option<String>,
+    iban: Option<String>,
+    bic: Option<String>,
+    payment_terms: Option<String>,
+    footer: Option<String>,
+    language: Option<String>,
+    zero_rate_category: Option<String>,
+    exemption_reason: Option<String>,
+}
+
+impl Profile {
+    /// Reads and validates one JSON document. Spaces around a text, and inside an IBAN, are dropped; an empty text is as
+    /// good as none.
+    ///
+    /// # Errors
+    /// [`ParseError::Syntax`] when the bytes are no JSON object; [`ParseError::Invalid`] with `unknown_field`,
+    /// `duplicate_field`, `invalid_type`, or all mistakes of its values.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        if !serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
+            .map(|_| bytes.trim_ascii_start().starts_with(b"{"))
+            .map_err(|error| ParseError::Syntax(error.to_string()))?
+        {
+            return Err(
+                Invalid::from(FieldError::new("", "invalid_type", "must be an object")).into(),
+            );
+        }
+        let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
+        let input: ProfileInput = serde_path_to_error::deserialize(deserializer)
+            .map_err(|error| misread(&error.path().to_string(), error.inner()))?;
+        Ok(input.check()?)
+    }
+}
+
+/// serde's mistake with its code, as the model gives them.
+fn misread(path: &str, error: &serde_json::Error) -> ParseError {
+    if !error.is_data() {
+        return ParseError::Syntax(error.to_string());
+    }
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    let named = || message.split('`').nth(1).unwrap_or_default().to_owned();
+    let (code, field) = match message {
+        _ if message.starts_with("unknown field") => ("unknown_field", named()),
+        _ if message.starts_with("duplicate field") => ("duplicate_field", named()),
+        _ => (
+            "invalid_type",
+            if path == "." { "" } else { path }.to_owned(),
+        ),
+    };
+    ParseError::Invalid(FieldError::new(field, code, message).into())
+}
+
+impl ProfileInput {
+    fn check(self) -> Result<Profile, Invalid> {
+        let mut m = Mistakes(Vec::new());
+        let profile = Profile {
+            name: m
+                .text("name", self.name, limits::MAX_CUSTOMER_NAME)
+                .unwrap_or_else(|| {
+                    m.note("name", "missing_field", "is required");
+                    String::new()
+                }),
+            address_lines: m.address(self.address_lines.unwrap_or_default()),
+            city: m.text("city", self.city, MAX_LINE),
+            postcode: m.text("postcode", self.postcode, MAX_POSTCODE),
+            country: m.country(self.country),
+            vat_id: m.vat_id(self.vat_id),
+            tax_id: m.text("tax_id", self.tax_id, limits::MAX_TAX_ID),
+            registration_number: m.text(
+                "registration_number",
+                self.registration_number,
+                limits::MAX_TAX_ID,
+            ),
+            email: m.email(self.email),
+            phone: m.text("phone", self.phone, MAX_PHONE),
+            iban: m.iban(self.iban),
+            bic: m.bic(self.bic),
+            payment_terms: m.text("payment_terms", self.payment_terms, MAX_TERMS),
+            footer: m.text("footer", self.footer, MAX_FOOTER),
+            language: m
+                .choice(
+                    "language",
+                    self.language,
+                    Language::parse,
+                    "one of en, de, fr, es, nl, pl, ar, he",
+                )
+                .unwrap_or_default(),
+            zero_rate_category: m
+                .choice(
+                    "zero_rate_category",
+                    self.zero_rate_category,
+                    ZeroRate::parse,
+                    "one of Z, E, AE, G, O",
+                )
+                .unwrap_or_default(),
+            exemption_reason: m.text("exemption_reason", self.exemption_reason, MAX_REASON),
+        };
+        Invalid::from_errors(m.0).map_or(Ok(profile), Err)
+    }
+}
+
+/// The mistakes found so far. Each check gives the value, or notes its mistake and gives `None`.
+struct Mistakes(Vec<FieldError>);
+
+impl Mistakes {
+    fn note(&mut self, field: impl Into<String>, code: &'static str, detail: &str) {
+        // One mistake a field: a name that is too long is not missing.
+        let field = field.into();
+        if self.0.iter().all(|known| known.field != field) {
+            self.0.push(FieldError::new(field, code, detail));
+        }
+    }
+
+    fn text(&mut self, field: &str, text: Option<String>, max: usize) -> Option<String> {
+        let text = text?;
+        let text = text.trim();
+        if text.contains('\0') {
+            self.note(field, "string_has_nul", "must not contain U+0000");
+            return None;
+        }
+        if text.chars().count() > max {
+            self.note(
+                field,
+                "string_too_long",
+                &format!("at most {max} characters"),
+            );
+            return None;
+        }
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    fn address(&mut self, lines: Vec<String>) -> Vec<String> {
+        if lines.len() > MAX_ADDRESS_LINES {
+            self.note(
+                "address_lines",
+                "too_many_items",
+                &format!("at most {MAX_ADDRESS_LINES} lines"),
+            );
+            return Vec::new();
+        }
+        let lines = lines.into_iter().enumerate();
+        lines
+            .filter_map(|(index, line)| {
+                self.text(&format!("address_lines[{index}]"), Some(line), MAX_LINE)
+            })
+            .collect()
+    }
+
+    fn country(&mut self, text: Option<String>) -> Option<String> {
+        let code = self.text("country", text, limits::MAX_COUNTRY)?;
+        self.must(
+            "country",
+            "invalid_country",
+            "must be an ISO 3166-1 alpha-2 code in upper case, such as DE",
+            is_country(&code).then_some(code),
+        )
+    }
+
+    fn vat_id(&mut self, text: Option<String>) -> Option<String> {
+        let id = self.text("vat_id", text, limits::MAX_TAX_ID)?;
+        self.must(
+            "vat_id",
+            "invalid_vat_id",
+            "must start with the code of its country, such as DE (EL for Greece); other numbers are a tax_id",
+            is_vat_id(&id).then_some(id),
+        )
+    }
+
+    fn email(&mut self, text: Option<String>) -> Option<String> {
+        let email = self.text("email", text, limits::MAX_EMAIL)?;
+        // Only the form that EN 16931 profiles ask for: something, one @, something.
+        let well_formed = email.split_once('@').is_some_and(|(local, host)| {
+            !local.is_empty() && !host.is_empty() && !host.contains('@')
+        }) && !email.contains(char::is_whitespace);
+        self.must(
+            "email",
+            "invalid_email",
+            "must be an email address",
+            well_formed.then_some(email),
+        )
+    }
+
+    fn iban(&mut self, text: Option<String>) -> Option<String> {
+        let spaced = self.text("iban", text, 50)?;
+        let iban: String = spaced.chars().filter(|c| *c != ' ').collect();
+        self.must(
+            "iban",
+            "invalid_iban",
+            "must be an IBAN in upper case with the right check digits",
+            is_iban(&iban).then_some(iban),
+        )
+    }
+
+    fn bic(&mut self, text: Option<String>) -> Option<String> {
+        let bic = self.text("bic", text, 20)?;
+        let well_formed = matches!(bic.len(), 8 | 11)
+            && bic.bytes().enumerate().all(|(index, byte)| {
+                byte.is_ascii_uppercase() || (byte.is_ascii_digit() && !(4..6).contains(&index))
+            });
+        self.must(
+            "bic",
+            "invalid_bic",
+            "must be a BIC of 8 or 11 characters in upper case",
+            well_formed.then_some(bic),
+        )
+    }
+
+    fn choice<T>(
+        &mut self,
+        field: &str,
+        text: Option<String>,
+        parse: fn(&str) -> Option<T>,
+        detail: &str,
+    ) -> Option<T> {
+        let text = text?;
+        self.must(field, "invalid_choice", detail, parse(&text))
+    }
+
+    fn must<T>(
+        &mut self,
+        field: &str,
+        code: &'static str,
+        detail: &str,
+        value: Option<T>,
+    ) -> Option<T> {
+        if value.is_none() {
+            self.note(field, code, detail);
+        }
+        value
+    }
+}
+
+/// ISO 13616: country, check digits, up to 30 characters; the number that they spell is 1 modulo 97.
+fn is_iban(iban: &str) -> bool {
+    let shape = (15..=34).contains(&iban.len())
+        && iban.bytes().enumerate().all(|(index, byte)| match index {
+            0 | 1 => byte.is_ascii_uppercase(),
+            2 | 3 => byte.is_ascii_digit(),
+            _ => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+        });
+    if !shape {
+        return false;
+    }
+    let (front, rest) = iban.split_at(4);
+    let value = rest
+        .chars()
+        .chain(front.chars())
+        .filter_map(|c| c.to_digit(36));
+    value.fold(0, |sum, digit| {
+        (sum * if digit > 9 { 100 } else { 10 } + digit) % 97
+    }) == 1
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn mistakes(json: &str) -> Vec<(String, &'static str)> {
+    match Profile::parse(json.as_bytes()).unwrap_err() {
+        ParseError::Invalid(invalid) => invalid
+            .into_errors()
+            .into_iter()
+            .map(|error| (error.field, error.code))
+            .collect(),
+        ParseError::Syntax(detail) => vec![(detail, "invalid_json")],
+    }
+}
+
+#[test]
+fn a_whole_profile_is_read_and_written_back() {
+    let json = r#"{"name":" Müller & Söhne GmbH ","address_lines":["Hauptstr. 1",""],"city":"Köln","postcode":"50667",
+        "country":"DE","vat_id":"DE123456789","registration_number":"HRB 1","email":"a@b.de","phone":"+49 221 1",
+        "iban":"DE89 3704 0044 0532 0130 00","bic":"COBADEFFXXX","payment_terms":"14 Tage","footer":"","language":"de",
+        "zero_rate_category":"AE","exemption_reason":null}"#;
+    let profile = Profile::parse(json.as_bytes()).unwrap();
+    assert_eq!(profile.name, "Müller & Söhne GmbH");
+    assert_eq!(profile.address_lines, ["Hauptstr. 1"]);
+    assert_eq!(profile.iban.as_deref(), Some("DE89370400440532013000"));
+    assert_eq!(profile.footer, None);
+    assert_eq!(
+        (profile.language, profile.zero_rate_category),
+        (Language::De, ZeroRate::AE)
+    );
+    let written = serde_json::to_vec(&profile).unwrap();
+    assert_eq!(Profile::parse(&written).unwrap(), profile);
+    assert_eq!(
+        serde_json::from_slice::<Profile>(&written).unwrap(),
+        profile
+    );
+}
+
+#[test]
+fn all_mistakes_are_named() {
+    let json = r#"{"address_lines":["a","b","c","d"],"country":"Germany","vat_id":"123","email":"a b@c","bic":"X",
+        "iban":"DE88370400440532013000","language":"xx","zero_rate_category":"S","footer":"a\u0000"}"#;
+    let expected = [
+        ("name", "missing_field"),
+        ("address_lines", "too_many_items"),
+        ("country", "invalid_country"),
+        ("vat_id", "invalid_vat_id"),
+        ("email", "invalid_email"),
+        ("iban", "invalid_iban"),
+        ("bic", "invalid_bic"),
+        ("footer", "string_has_nul"),
+        ("language", "invalid_choice"),
+        ("zero_rate_category", "invalid_choice"),
+    ];
+    assert_eq!(
+        mistakes(json),
+        expected.map(|(field, code)| (field.to_owned(), code))
+    );
+}
+
+#[test]
+fn texts_are_bounded_in_characters() {
+    let long = |length: usize| format!(r#"{{"name":"{}"}}"#, "é".repeat(length));
+    assert!(Profile::parse(long(limits::MAX_CUSTOMER_NAME).as_bytes()).is_ok());
+    assert_eq!(
+        mistakes(&long(limits::MAX_CUSTOMER_NAME + 1)),
+        [("name".to_owned(), "string_too_long")]
+    );
+}
+
+#[test]
+fn what_is_no_profile_says_so() {
+    assert_eq!(
+        mistakes(r#"{"name":"a","logo":"x"}"#),
+        [("logo".to_owned(), "unknown_field")]
+    );
+    assert_eq!(
+        mistakes(r#"{"name":"a","name":"b"}"#),
+        [("name".to_owned(), "duplicate_field")]
+    );
+    assert_eq!(
+        mistakes(r#"{"name":7}"#),
+        [("name".to_owned(), "invalid_type")]
+    );
+    assert_eq!(mistakes(r#"["a"]"#), [(String::new(), "invalid_type")]);
+    assert_eq!(mistakes("{")[0].1, "invalid_json");
+}
+
+#[test]
+fn ibans_of_the_standard() {
+    for iban in [
+        "GB82WEST12345698765432",
+        "NO9386011117947",
+        "BH67BMAG00001299123456",
+    ] {
+        assert!(is_iban(iban), "{iban}");
+    }
+    for iban in [
+        "GB82WEST12345698765433",
+        "gb82WEST12345698765432",
+        "GB82",
+        "GBX2WEST12345698765432",
+    ] {
+        assert!(!is_iban(iban), "{iban}");
+    }
+}

@@ -1,0 +1,134 @@
+//! What tenants wrote, made fit for a page and for XML.
+
+use serde::Serialize;
+use unicode_bidi::{Direction, get_base_direction};
+
+/// A run of characters without a space can be broken anywhere behind this many.
+const LONG_RUN: usize = 28;
+/// Zero width space: a place where a line may end.
+const MAY_BREAK: char = '\u{200b}';
+
+/// A text on a page: its lines, and whether they run from right to left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Text {
+    lines: Vec<String>,
+    rtl: bool,
+}
+
+impl Text {
+    /// The text's own lines, without empty ones. The direction is that of its first letter; a text without letters (a
+    /// phone number) runs from left to right.
+    pub(crate) fn new(text: &str) -> Self {
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| may_break(&printable(line)))
+            .filter(|line| !line.is_empty())
+            .collect();
+        let rtl = lines
+            .iter()
+            .map(|line| get_base_direction(line.as_str()))
+            .find(|direction| *direction != Direction::Mixed)
+            == Some(Direction::Rtl);
+        Self { lines, rtl }
+    }
+
+    /// `None` when nothing of it can be shown.
+    pub(crate) fn filled(text: &str) -> Option<Self> {
+        let text = Self::new(text);
+        (!text.lines.is_empty()).then_some(text)
+    }
+
+    /// Characters in all lines.
+    pub(crate) fn length(&self) -> usize {
+        self.lines.iter().map(|line| line.chars().count()).sum()
+    }
+}
+
+/// One line without what cannot be shown: control characters, and those that turn the direction of what follows (a
+/// customer's name must not be able to turn an amount around).
+fn printable(line: &str) -> String {
+    let kept = line.chars().filter_map(|c| match c {
+        '\t' => Some(' '),
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
+        c if c.is_control() || is_noncharacter(c) => None,
+        c => Some(c),
+    });
+    kept.collect::<String>().trim().to_owned()
+}
+
+/// Lets long runs without a space (links, hashes) end a line, so that they do not leave their column.
+fn may_break(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    for (index, word) in line.split(' ').enumerate() {
+        if index > 0 {
+            out.push(' ');
+        }
+        if word.chars().count() <= LONG_RUN {
+            out.push_str(word);
+            continue;
+        }
+        let mut before = None;
+        for c in word.chars() {
+            // Arabic letters join their neighbours: a break between them would change their form.
+            if before.is_some_and(|b: char| !is_joining(b) || !is_joining(c)) {
+                out.push(MAY_BREAK);
+            }
+            out.push(c);
+            before = Some(c);
+        }
+    }
+    out
+}
+
+fn is_joining(c: char) -> bool {
+    matches!(c, '\u{600}'..='\u{6ff}' | '\u{750}'..='\u{77f}' | '\u{300}'..='\u{36f}')
+}
+
+fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// The text with what XML 1.0 cannot hold left out, trimmed; `None` when nothing is left.
+pub(crate) fn xml(text: &str) -> Option<String> {
+    let kept: String = text
+        .chars()
+        .filter(|c| matches!(c, '\t' | '\n' | '\r') || !(c.is_control() || is_noncharacter(*c)))
+        .collect();
+    let kept = kept.trim();
+    (!kept.is_empty()).then(|| kept.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn direction_is_that_of_the_first_letter() {
+        assert!(Text::new("123 שלום ACME").rtl);
+        assert!(!Text::new("ACME שלום").rtl);
+        assert!(!Text::new("+49 30 1234").rtl);
+    }
+
+    #[test]
+    fn nothing_invisible_reaches_the_page() {
+        let text = Text::new("a\u{202e}b\u{0}c\td\r\n\r\n  e  ");
+        assert_eq!(text.lines, ["abc d", "e"]);
+        assert_eq!(Text::filled(" \u{2066}\n\t"), None);
+    }
+
+    #[test]
+    fn long_runs_can_break_and_words_cannot() {
+        let run = "x".repeat(LONG_RUN + 1);
+        assert_eq!(may_break(&run).matches(MAY_BREAK).count(), LONG_RUN);
+        assert_eq!(
+            may_break("Donaudampfschifffahrt 12"),
+            "Donaudampfschifffahrt 12"
+        );
+    }
+
+    #[test]
+    fn xml_keeps_what_it_can_hold() {
+        assert_eq!(xml(" a\u{1}<b>\u{fffe} "), Some("a<b>".to_owned()));
+        assert_eq!(xml(" \u{7f}\n"), None);
+    }
+}

@@ -1,0 +1,247 @@
+//! The e-invoice: whole documents as snapshots, its sums, and what it asks for.
+#![allow(clippy::panic, clippy::unwrap_used, missing_docs)]
+
+mod samples;
+
+use quick_xml::Reader;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::Event;
+use rust_decimal::Decimal;
+use serde_json::json;
+use sheaf_documents::{DocumentError, Profile, ZeroRate, ubl};
+use sheaf_model::{Invoice, Status};
+
+/// The texts of all elements at a path: names without prefixes, below the root.
+fn texts(xml: &str, path: &str) -> Vec<String> {
+    let mut reader = Reader::from_str(xml);
+    let (mut at, mut found, mut inside) = (Vec::new(), Vec::new(), None);
+    loop {
+        match reader.read_event().unwrap() {
+            Event::Start(start) => {
+                at.push(start.local_name().as_ref().to_owned());
+                inside = (at[1..].join("/") == path).then(String::new);
+            }
+            Event::Text(text) => {
+                if let Some(inside) = &mut inside {
+                    inside.push_str(&text);
+                }
+            }
+            Event::GeneralRef(reference) => {
+                if let Some(inside) = &mut inside {
+                    inside.push_str(resolve_predefined_entity(&reference).unwrap());
+                }
+            }
+            Event::End(_) => {
+                at.pop();
+                found.extend(inside.take());
+            }
+            Event::Eof => return found,
+            _ => {}
+        }
+    }
+}
+
+fn sum(xml: &str, path: &str) -> Decimal {
+    let texts = texts(xml, path).into_iter();
+    texts.map(|text| text.parse::<Decimal>().unwrap()).sum()
+}
+
+fn mistakes(invoice: &Invoice, profile: &Profile) -> Vec<(String, &'static str)> {
+    match ubl(invoice, profile, None) {
+        Err(DocumentError::Unsuitable(invalid)) => {
+            let errors = invalid.into_errors().into_iter();
+            errors.map(|error| (error.field, error.code)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn whole_documents() {
+    let seller = samples::seller("en");
+    insta::assert_snapshot!(
+        "discounts",
+        ubl(&samples::discounts(), &seller, None).unwrap()
+    );
+    insta::assert_snapshot!(
+        "credit_note",
+        ubl(
+            &samples::credit_note(),
+            &seller,
+            Some(&samples::corrected())
+        )
+        .unwrap()
+    );
+}
+
+/// BR-CO-10 and BR-CO-13 to BR-CO-16, over every sample that can be an e-invoice.
+#[test]
+fn sums_add_up() {
+    let mut seen = 0;
+    for (name, invoice, profile) in samples::all() {
+        let Ok(xml) = ubl(&invoice, &profile, None) else {
+            continue;
+        };
+        seen += 1;
+        let total = |element: &str| sum(&xml, &format!("LegalMonetaryTotal/{element}"));
+        let line = if name == "credit_note" {
+            "CreditNoteLine"
+        } else {
+            "InvoiceLine"
+        };
+        let lines = sum(&xml, &format!("{line}/LineExtensionAmount"));
+        assert_eq!(lines, total("LineExtensionAmount"), "{name}");
+        let exclusive = total("TaxExclusiveAmount");
+        assert_eq!(
+            exclusive,
+            lines - sum(&xml, "AllowanceCharge/Amount"),
+            "{name}"
+        );
+        assert_eq!(
+            exclusive,
+            sum(&xml, "TaxTotal/TaxSubtotal/TaxableAmount"),
+            "{name}"
+        );
+        let tax = sum(&xml, "TaxTotal/TaxAmount");
+        assert_eq!(tax, sum(&xml, "TaxTotal/TaxSubtotal/TaxAmount"), "{name}");
+        let inclusive = total("TaxInclusiveAmount");
+        assert_eq!(inclusive, exclusive + tax, "{name}");
+        assert_eq!(
+            total("PayableAmount"),
+            inclusive - total("PrepaidAmount"),
+            "{name}"
+        );
+        assert_eq!(total("PayableAmount"), invoice.amount_due, "{name}");
+    }
+    assert_eq!(seen, 12);
+}
+
+#[test]
+fn everything_missing_is_named_at_once() {
+    let lines = json!([{"description": "x", "quantity": 1, "unit_price": "1"}]);
+    let mut invoice = samples::invoice(json!({"currency": "EUR", "lines": lines}));
+    let expected = [
+        ("status", "not_in_force"),
+        ("number", "missing_field"),
+        ("issue_date", "missing_field"),
+        ("profile.name", "missing_field"),
+        ("profile.country", "missing_field"),
+        ("customer", "missing_field"),
+        ("profile.vat_id", "missing_field"),
+        ("due_date", "missing_field"),
+    ];
+    let expected = expected.map(|(field, code)| (field.to_owned(), code));
+    assert_eq!(mistakes(&invoice, &Profile::default()), expected);
+    invoice.status = Status::Issued;
+    assert_eq!(mistakes(&invoice, &Profile::default()), expected[1..]);
+}
+
+#[test]
+fn a_country_must_be_a_code() {
+    let (seller, mut invoice) = (samples::seller("en"), samples::simple());
+    invoice.customer.as_mut().unwrap().country = Some("fr".to_owned());
+    let xml = ubl(&invoice, &seller, None).unwrap();
+    let path = "AccountingCustomerParty/Party/PostalAddress/Country/IdentificationCode";
+    assert_eq!(texts(&xml, path), ["FR"]);
+    invoice.customer.as_mut().unwrap().country = Some("France".to_owned());
+    let expected = [("customer.country".to_owned(), "invalid_country")];
+    assert_eq!(mistakes(&invoice, &seller), expected);
+}
+
+#[test]
+fn a_rate_of_zero_is_what_the_profile_says() {
+    let invoice = samples::untaxed();
+    let category = |zero: ZeroRate, reason: Option<&str>| {
+        let mut profile = samples::seller("en");
+        profile.zero_rate_category = zero;
+        profile.exemption_reason = reason.map(str::to_owned);
+        let xml = ubl(&invoice, &profile, None).map_err(|error| error.to_string())?;
+        let group = "TaxTotal/TaxSubtotal/TaxCategory";
+        let at = |element: &str| texts(&xml, &format!("{group}/{element}")).pop();
+        assert_eq!(
+            at("ID"),
+            texts(&xml, "InvoiceLine/Item/ClassifiedTaxCategory/ID").pop()
+        );
+        let vat = texts(
+            &xml,
+            "AccountingSupplierParty/Party/PartyTaxScheme/CompanyID",
+        );
+        let all = (
+            at("ID").unwrap(),
+            at("Percent"),
+            at("TaxExemptionReason"),
+            vat.len(),
+        );
+        Ok::<_, String>(all)
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        category(ZeroRate::Z, None).unwrap(),
+        ("Z".to_owned(), some("0"), None, 1)
+    );
+    let exempt = category(ZeroRate::E, Some("Art. 20")).unwrap();
+    assert_eq!(exempt, ("E".to_owned(), some("0"), some("Art. 20"), 1));
+    assert!(
+        category(ZeroRate::E, None)
+            .unwrap_err()
+            .contains("profile.exemption_reason")
+    );
+    let reverse = category(ZeroRate::AE, None).unwrap();
+    assert_eq!(
+        reverse,
+        ("AE".to_owned(), some("0"), some("Reverse charge"), 1)
+    );
+    // Not subject to VAT: no rate, and no VAT number either (BR-O-02).
+    let outside = category(ZeroRate::O, None).unwrap();
+    assert_eq!(
+        outside,
+        ("O".to_owned(), None, some("Not subject to VAT"), 0)
+    );
+    let mut profile = samples::seller("en");
+    profile.zero_rate_category = ZeroRate::O;
+    let expected = [("profile.zero_rate_category".to_owned(), "mixed_categories")];
+    assert_eq!(mistakes(&samples::rates(), &profile), expected);
+}
+
+#[test]
+fn three_decimals_are_refused_only_when_they_are_used() {
+    let seller = samples::seller("en");
+    let xml = ubl(&samples::round_dinar(), &seller, None).unwrap();
+    assert_eq!(texts(&xml, "LegalMonetaryTotal/PayableAmount"), ["1357.95"]);
+    let codes = mistakes(&samples::dinar(), &seller);
+    assert!(codes.contains(&("total".to_owned(), "too_many_decimals")));
+    assert!(codes.iter().all(|(_, code)| *code == "too_many_decimals"));
+    let yen = ubl(&samples::yen(), &seller, None).unwrap();
+    assert_eq!(texts(&yen, "LegalMonetaryTotal/PayableAmount"), ["528000"]);
+}
+
+/// Tax is rounded line by line: within the rules' tolerance, and refused beyond it.
+#[test]
+fn rounded_taxes_stay_near_their_rate() {
+    let lines = |count: usize| {
+        let line =
+            json!({"description": "x", "quantity": 1, "unit_price": "0.03", "tax_rate": "0.2"});
+        let mut input = json!({"number": "1", "currency": "EUR", "issue_date": "2026-10-01", "due_date": "2026-10-02",
+            "customer": {"external_id": "k", "name": "n", "country": "FR"}});
+        input["lines"] = vec![line; count].into();
+        samples::invoice(input)
+    };
+    let seller = samples::seller("en");
+    // 0.006 a line is rounded to 0.01: 0.4 cents each.
+    assert!(ubl(&lines(245), &seller, None).is_ok());
+    let expected = [("tax_total".to_owned(), "tax_rounding")];
+    assert_eq!(mistakes(&lines(250), &seller), expected);
+}
+
+#[test]
+fn text_is_escaped_and_controls_are_left_out() {
+    let mut invoice = samples::markup();
+    invoice.lines[0].description = "a < b & c > \"d\"\u{1}\u{fffe}\nmore".to_owned();
+    let xml = ubl(&invoice, &samples::seller("en"), None).unwrap();
+    assert_eq!(texts(&xml, "InvoiceLine/Item/Name")[0], "a < b & c > \"d\"");
+    assert_eq!(
+        texts(&xml, "InvoiceLine/Item/Description"),
+        ["a < b & c > \"d\"\nmore"]
+    );
+    assert!(!xml.contains('\u{1}') && !xml.contains('\u{fffe}'));
+}

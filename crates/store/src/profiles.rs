@@ -1,0 +1,139 @@
+//! The seller of a tenant's documents: one row a tenant, with its version, and an event for every change.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sheaf_model::{TenantId, id};
+use tokio_postgres::Row;
+
+use crate::tenants::now;
+use crate::{Store, StoreError, sql};
+
+/// Attempts when two requests write the first profile at once.
+const ATTEMPTS: u32 = 3;
+
+/// A tenant's profile, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredProfile {
+    /// The document.
+    pub profile: Value,
+    /// Counts changes, from 1.
+    pub version: i64,
+    /// Of the last change. Microseconds, UTC.
+    pub modified_at: DateTime<Utc>,
+}
+
+/// A profile to be written.
+#[derive(Clone, Debug)]
+pub struct NewProfile {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The whole document.
+    pub profile: Value,
+    /// The versions that the client has seen; any, where it does not say.
+    pub expected: Option<Vec<i64>>,
+    /// Who, for the audit trail.
+    pub actor: Arc<str>,
+    /// The request, for the audit trail.
+    pub request_id: Arc<str>,
+}
+
+/// What became of a profile that was to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PutProfile {
+    /// It is stored. The same document again changes nothing, neither version nor trail.
+    Stored(StoredProfile),
+    /// The client has seen another version than this one; 0 where there is none yet.
+    VersionMismatch(i64),
+}
+
+impl Store {
+    /// The tenant's profile, if it has set one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn profile(&self, tenant: TenantId) -> Result<Option<StoredProfile>, StoreError> {
+        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let get = conn.prepare_cached(sql::PROFILE_GET).await?;
+        let row = conn.query_opt(&get, &[&tenant.0]).await?;
+        Ok(row.as_ref().map(stored))
+    }
+
+    /// Writes the tenant's profile, and the event that tells old and new, in one transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_profile(&self, new: &NewProfile) -> Result<PutProfile, StoreError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(put) = self.try_put_profile(new).await? {
+                return Ok(put);
+            }
+        }
+        // Nothing deletes a profile: whoever was first is found by the next attempt.
+        Err(StoreError::Timeout)
+    }
+
+    /// One attempt; `None` where somebody else wrote the first profile meanwhile.
+    async fn try_put_profile(&self, new: &NewProfile) -> Result<Option<PutProfile>, StoreError> {
+        let (tenant, at) = (new.tenant, now());
+        let event = id::new_id(at);
+        let year = id::year_of(event);
+        self.ensure_years(&BTreeSet::from([year])).await?;
+        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let tx = conn.transaction().await?;
+        let found = tx.query_opt(sql::PROFILE_LOCK, &[&tenant.0]).await?;
+        let found = found.as_ref().map(stored);
+        let current = found.as_ref().map_or(0, |found| found.version);
+        let expected = new.expected.as_deref();
+        if expected.is_some_and(|expected| !expected.contains(&current)) {
+            return Ok(Some(PutProfile::VersionMismatch(current)));
+        }
+        let data = json!({"old": found.as_ref().map(|f| &f.profile), "new": new.profile});
+        if let Some(found) = found {
+            if found.profile == new.profile {
+                return Ok(Some(PutProfile::Stored(found)));
+            }
+            tx.execute(sql::PROFILE_UPDATE, &[&tenant.0, &new.profile, &at])
+                .await?;
+        } else {
+            let created = tx
+                .execute(sql::PROFILE_CREATE, &[&tenant.0, &new.profile, &at])
+                .await?;
+            if created == 0 {
+                return Ok(None);
+            }
+        }
+        // The subject is the tenant itself; the year is the event's, since the tenant may be older than any partition.
+        tx.execute(
+            sql::EVENT_RECORD,
+            &[
+                &tenant.0,
+                &tenant.0,
+                &event,
+                &year,
+                &"profile.updated",
+                &&*new.actor,
+                &&*new.request_id,
+                &data.to_string(),
+                &at,
+            ],
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(Some(PutProfile::Stored(StoredProfile {
+            profile: new.profile.clone(),
+            version: current + 1,
+            modified_at: at,
+        })))
+    }
+}
+
+fn stored(row: &Row) -> StoredProfile {
+    StoredProfile {
+        profile: row.get(0),
+        version: row.get(1),
+        modified_at: row.get(2),
+    }
+}
