@@ -94,6 +94,29 @@ impl Prepared {
         invoices.iter().map(read).collect()
     }
 
+    /// POSTs of these bodies: tenant, path and JSON.
+    ///
+    /// # Errors
+    /// As [`Prepared::creates`].
+    pub fn posts(
+        posts: impl IntoIterator<Item = (u32, String, String)>,
+        tenants: &[Tenant],
+    ) -> Result<Vec<Self>, HttpError> {
+        let keys = credentials(tenants)?;
+        let post = |(tenant, path, body): (u32, String, String)| {
+            let uri = path.parse();
+            Ok(Self {
+                tenant,
+                class: 0,
+                method: Method::POST,
+                uri: uri.map_err(|_| HttpError::Answer(format!("{path} is no path")))?,
+                credential: key_of(&keys, tenant)?,
+                body: body.into(),
+            })
+        };
+        posts.into_iter().map(post).collect()
+    }
+
     /// Puts every request into a class by the index of its tenant, such as the hot one and the others.
     pub fn classify(requests: &mut [Self], class: impl Fn(u32) -> u8) {
         for request in requests {

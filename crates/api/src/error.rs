@@ -115,6 +115,7 @@ pub(crate) enum Noun {
     ApiKey,
     Invoice,
     Customer,
+    NumberSeries,
     Profile,
 }
 
@@ -366,6 +367,10 @@ fn not_found(noun: Noun) -> Problem {
         Noun::Tenant => ("tenant_not_found", "there is no such tenant"),
         Noun::ApiKey => ("api_key_not_found", "there is no such API key"),
         Noun::Invoice => ("invoice_not_found", "there is no such invoice"),
+        Noun::NumberSeries => (
+            "number_series_not_found",
+            "the series are invoice and credit_note",
+        ),
         Noun::Customer => ("customer_not_found", "there is no such customer"),
         Noun::Profile => ("profile_not_found", "no profile was set yet"),
     };

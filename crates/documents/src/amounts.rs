@@ -29,22 +29,12 @@ pub(crate) fn by_rate(invoice: &Invoice) -> Vec<RateSum> {
         });
         sum.net += line.net;
         sum.tax += line.tax;
-        sum.document_discount += document_share(line);
+        sum.document_discount += line.document_discount;
     }
     sums.into_values().rev().collect()
 }
 
-/// The line's part of the discount on the whole document.
-pub(crate) fn document_share(_line: &Line) -> Decimal {
-    Decimal::ZERO
-}
-
 /// The line's net before the discount on the whole document: what the line itself comes to.
 pub(crate) fn line_net(line: &Line) -> Decimal {
-    line.net + document_share(line)
-}
-
-/// The discount on the whole document.
-pub(crate) fn document_discount(invoice: &Invoice) -> Decimal {
-    invoice.lines.iter().map(document_share).sum()
+    line.net + line.document_discount
 }

@@ -1,6 +1,7 @@
 //! The words on a page, in each language.
 
 use serde::Serialize;
+use sheaf_model::PaymentKind;
 
 use crate::Language;
 
@@ -41,9 +42,24 @@ pub(crate) struct Labels {
     reference: &'static str,
     method: &'static str,
     amount: &'static str,
+    reversal: &'static str,
+    refund: &'static str,
+    credit: &'static str,
     bank_details: &'static str,
     /// `{page}` and `{pages}` are filled in.
     page_of: &'static str,
+}
+
+impl Labels {
+    /// The word for what is no payment.
+    pub(crate) fn payment_kind(&self, kind: PaymentKind) -> Option<&'static str> {
+        match kind {
+            PaymentKind::Payment => None,
+            PaymentKind::Reversal => Some(self.reversal),
+            PaymentKind::Refund => Some(self.refund),
+            PaymentKind::Credit => Some(self.credit),
+        }
+    }
 }
 
 /// The words of a language.
@@ -95,6 +111,9 @@ const EN: Labels = Labels {
     reference: "Reference",
     method: "Method",
     amount: "Amount",
+    reversal: "Reversal",
+    refund: "Refund",
+    credit: "Credit note",
     bank_details: "Bank details",
     page_of: "Page {page} of {pages}",
 };
@@ -134,6 +153,9 @@ const DE: Labels = Labels {
     reference: "Referenz",
     method: "Zahlungsart",
     amount: "Betrag",
+    reversal: "Rückbuchung",
+    refund: "Erstattung",
+    credit: "Gutschrift",
     bank_details: "Bankverbindung",
     page_of: "Seite {page} von {pages}",
 };
@@ -173,6 +195,9 @@ const FR: Labels = Labels {
     reference: "Référence",
     method: "Mode",
     amount: "Montant",
+    reversal: "Annulation",
+    refund: "Remboursement",
+    credit: "Avoir",
     bank_details: "Coordonnées bancaires",
     page_of: "Page {page} sur {pages}",
 };
@@ -212,6 +237,9 @@ const ES: Labels = Labels {
     reference: "Referencia",
     method: "Método",
     amount: "Importe",
+    reversal: "Anulación",
+    refund: "Reembolso",
+    credit: "Factura rectificativa",
     bank_details: "Datos bancarios",
     page_of: "Página {page} de {pages}",
 };
@@ -251,6 +279,9 @@ const NL: Labels = Labels {
     reference: "Kenmerk",
     method: "Betaalwijze",
     amount: "Bedrag",
+    reversal: "Terugboeking",
+    refund: "Terugbetaling",
+    credit: "Creditfactuur",
     bank_details: "Bankgegevens",
     page_of: "Pagina {page} van {pages}",
 };
@@ -290,6 +321,9 @@ const PL: Labels = Labels {
     reference: "Tytuł",
     method: "Sposób",
     amount: "Kwota",
+    reversal: "Storno",
+    refund: "Zwrot",
+    credit: "Korekta",
     bank_details: "Dane bankowe",
     page_of: "Strona {page} z {pages}",
 };
@@ -329,6 +363,9 @@ const AR: Labels = Labels {
     reference: "المرجع",
     method: "طريقة الدفع",
     amount: "المبلغ",
+    reversal: "عكس دفعة",
+    refund: "استرداد",
+    credit: "إشعار دائن",
     bank_details: "البيانات المصرفية",
     page_of: "صفحة {page} من {pages}",
 };
@@ -368,6 +405,9 @@ const HE: Labels = Labels {
     reference: "אסמכתה",
     method: "אמצעי תשלום",
     amount: "סכום",
+    reversal: "ביטול תשלום",
+    refund: "החזר",
+    credit: "זיכוי",
     bank_details: "פרטי בנק",
     page_of: "עמוד {page} מתוך {pages}",
 };

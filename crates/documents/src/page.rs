@@ -43,6 +43,7 @@ pub(crate) struct Page<'a> {
     /// Only with a discount on the whole document.
     subtotal: Option<String>,
     document_discount: Option<String>,
+    document_percent: Option<String>,
     net_total: String,
     tax_total: String,
     total: String,
@@ -81,6 +82,7 @@ struct Row {
     quantity: String,
     unit_price: String,
     discount: Option<String>,
+    discount_percent: Option<String>,
     tax_rate: String,
     net: String,
 }
@@ -125,8 +127,7 @@ impl<'a> Page<'a> {
             .iter()
             .map(|line| row(line, invoice.currency, language))
             .collect();
-        let document_discount = amounts::document_discount(invoice);
-        let discounted = !document_discount.is_zero();
+        let discounted = !invoice.discount.is_zero();
         let standing_title = watermark.map_or(String::new(), |word| format!(" ({word})"));
         let number = invoice.number.as_deref().unwrap_or_default();
         Self {
@@ -151,8 +152,9 @@ impl<'a> Page<'a> {
             widest: lines.iter().map(Row::width).max().unwrap_or_default(),
             lines,
             rates: rates(invoice, language),
-            subtotal: discounted.then(|| amount(invoice.subtotal + document_discount)),
-            document_discount: discounted.then(|| amount(-document_discount)),
+            subtotal: discounted.then(|| amount(invoice.subtotal + invoice.discount)),
+            document_discount: discounted.then(|| amount(-invoice.discount)),
+            document_percent: invoice.discount_percent.map(|p| percentage(p, language)),
             net_total: amount(invoice.subtotal),
             tax_total: amount(invoice.tax_total),
             total: amount(invoice.total),
@@ -250,9 +252,15 @@ fn row(line: &Line, currency: Currency, language: Language) -> Row {
         quantity: language.number(line.quantity, 0),
         unit_price: language.number(line.unit_price, currency.exponent()),
         discount: discount.then(|| language.amount(-line.discount, currency)),
+        discount_percent: line.discount_percent.map(|p| percentage(p, language)),
         tax_rate: language.percent(line.tax_rate),
         net: language.amount(amounts::line_net(line), currency),
     }
+}
+
+/// A percentage of a discount: 10 is 10 %.
+fn percentage(value: Decimal, language: Language) -> String {
+    language.percent(value / Decimal::ONE_HUNDRED)
 }
 
 fn rates(invoice: &Invoice, language: Language) -> Vec<RateRow> {
@@ -266,10 +274,14 @@ fn rates(invoice: &Invoice, language: Language) -> Vec<RateRow> {
 }
 
 fn payment_row(payment: &Payment, currency: Currency, language: Language) -> PaymentRow {
+    // What is no payment says so.
+    let kind = labels(language).payment_kind(payment.kind);
+    let method = payment.method.replace('_', " ");
+    let method = kind.map_or(method.clone(), |kind| format!("{kind}\n{method}"));
     PaymentRow {
         date: language.date(payment.paid_on),
         reference: Text::new(&payment.reference),
-        method: Text::new(&payment.method.replace('_', " ")),
+        method: Text::new(&method),
         amount: language.amount(payment.amount, currency),
     }
 }

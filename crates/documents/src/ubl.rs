@@ -208,7 +208,7 @@ impl Document<'_> {
     /// BG-22. BR-CO-10 to BR-CO-16 hold since the model's totals are sums.
     fn monetary_total(&self, xml: &mut Xml) -> Written {
         let invoice = self.invoice;
-        let allowances = amounts::document_discount(invoice);
+        let allowances = invoice.discount;
         xml.element("cac:LegalMonetaryTotal", |xml| {
             self.amount(
                 xml,

@@ -115,6 +115,34 @@ fn amounts_have_the_currencys_decimals() {
 }
 
 #[test]
+fn discounts_reversals_and_lines_that_give_back_are_shown() {
+    let page = &pages(&samples::discounts(), &samples::seller("de"))[0];
+    let shown = [
+        "-150,00",
+        "-25,00",
+        "5 %",
+        "Zwischensumme",
+        "1.537,34",
+        "Rabatt 2,5 %",
+        "-38,43",
+        "1.498,91",
+    ];
+    assert_shows(page, &shown);
+    let page = &pages(&samples::reversed(), &samples::seller("en"))[0];
+    let shown = [
+        "-3",
+        "-360.00",
+        "3,640.00",
+        "Reversal",
+        "-1,500.00",
+        "Credit note",
+        "200.00",
+        "4,131.60",
+    ];
+    assert_shows(page, &shown);
+}
+
+#[test]
 fn sixty_lines_flow_over_the_pages_under_their_header() {
     let invoice = samples::long(60);
     let pages = pages(&invoice, &samples::seller("fr"));

@@ -52,6 +52,11 @@ impl NewEvent {
         }
     }
 
+    /// Whose partition it goes to.
+    pub(crate) fn year(&self) -> i16 {
+        self.year
+    }
+
     /// What happened to something with an id of its own; the year is the subject's.
     pub(crate) fn of(
         subject: Uuid,

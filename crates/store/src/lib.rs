@@ -68,7 +68,9 @@ pub use list::MAX_PAGE_LINES;
 pub use migrate::{Migrated, known_version, migrate};
 pub use profiles::{NewProfile, PutProfile, StoredProfile};
 pub use reports::{Aging, AgingCursor, Balance, KindSum, StatusTotal, Sum, Summary, SummaryFilter};
-pub use series::NumberSeries;
+pub use series::{
+    INVOICE as INVOICE_SERIES, NOTE as NOTE_SERIES, NumberSeries, YEAR as SERIES_YEAR,
+};
 pub use tiering::{SnapshotReader, TieringLock};
 pub use types::*;
 

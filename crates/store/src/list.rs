@@ -37,8 +37,7 @@ impl Store {
         limit: usize,
     ) -> Result<Page<Invoice>, StoreError> {
         let one_more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-        let query =
-            sql::INVOICE_LIST.replace("{metadata}", &metadata_conditions(filter.metadata.len()));
+        let query = sql::INVOICE_LIST.replace("{metadata}", &conditions(filter));
         let forms: Vec<(Json<serde_json::Value>, Json<serde_json::Value>)> = filter
             .metadata
             .iter()
@@ -64,12 +63,14 @@ impl Store {
             params.push(text);
             params.push(scalar);
         }
+        params.extend(filter.overdue_on.as_ref().map(|day| day as _));
 
         let mut conn = self.inner.cluster.owner(tenant).get().await?;
         // How common a value is decides whether the index of metadata (or of customers) or the newest invoices lead to a
         // page. A kept plan does not look at values; one that is made for this page does
         // (docs/decisions/0010-index-of-metadata.md).
-        let list = if forms.is_empty() && filter.customer_id.is_none() {
+        let looked_up = filter.customer_id.is_some() || filter.overdue_on.is_some();
+        let list = if forms.is_empty() && !looked_up {
             conn.prepare_cached(&query).await?
         } else {
             conn.prepare(&query).await?
@@ -105,8 +106,10 @@ impl Store {
     }
 }
 
-fn metadata_conditions(keys: usize) -> String {
-    (0..keys)
+/// What the placeholder of the list's statement takes.
+fn conditions(filter: &ListFilter) -> String {
+    let keys = filter.metadata.len();
+    let mut conditions: String = (0..keys)
         .map(|k| {
             format!(
                 "  and (metadata @> ${} or metadata @> ${})\n",
@@ -114,7 +117,14 @@ fn metadata_conditions(keys: usize) -> String {
                 12 + 2 * k
             )
         })
-        .collect()
+        .collect();
+    if filter.overdue_on.is_some() {
+        conditions.push_str(&format!(
+            "  and status in ('issued', 'partially_paid') and due_date < ${}\n",
+            11 + 2 * keys
+        ));
+    }
+    conditions
 }
 
 /// The value as text, and as the JSON number, boolean or null that it reads as; the text twice where it is none.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sheaf_model::{TenantId, id};
+use sheaf_model::TenantId;
 use tokio_postgres::Row;
 
 use crate::tenants::now;
-use crate::{Store, StoreError, sql};
+use crate::{NewEvent, Store, StoreError, sql};
 
 /// Attempts when two requests write the first profile at once.
 const ATTEMPTS: u32 = 3;
@@ -78,9 +78,16 @@ impl Store {
     /// One attempt; `None` where somebody else wrote the first profile meanwhile.
     async fn try_put_profile(&self, new: &NewProfile) -> Result<Option<PutProfile>, StoreError> {
         let (tenant, at) = (new.tenant, now());
-        let event = id::new_id(at);
-        let year = id::year_of(event);
-        self.ensure_years(&BTreeSet::from([year])).await?;
+        let (actor, request_id) = (Arc::clone(&new.actor), Arc::clone(&new.request_id));
+        let mut event = NewEvent::of_tenant(
+            tenant,
+            "profile.updated",
+            actor,
+            request_id,
+            String::new(),
+            at,
+        );
+        self.ensure_years(&BTreeSet::from([event.year()])).await?;
         let mut conn = self.inner.cluster.owner(tenant).get().await?;
         let tx = conn.transaction().await?;
         let found = tx.query_opt(sql::PROFILE_LOCK, &[&tenant.0]).await?;
@@ -90,7 +97,7 @@ impl Store {
         if expected.is_some_and(|expected| !expected.contains(&current)) {
             return Ok(Some(PutProfile::VersionMismatch(current)));
         }
-        let data = json!({"old": found.as_ref().map(|f| &f.profile), "new": new.profile});
+        let old = found.as_ref().map(|found| found.profile.clone());
         if let Some(found) = found {
             if found.profile == new.profile {
                 return Ok(Some(PutProfile::Stored(found)));
@@ -105,22 +112,8 @@ impl Store {
                 return Ok(None);
             }
         }
-        // The subject is the tenant itself; the year is the event's, since the tenant may be older than any partition.
-        tx.execute(
-            sql::EVENT_RECORD,
-            &[
-                &tenant.0,
-                &tenant.0,
-                &event,
-                &year,
-                &"profile.updated",
-                &&*new.actor,
-                &&*new.request_id,
-                &data.to_string(),
-                &at,
-            ],
-        )
-        .await?;
+        event.data = json!({"old": old, "new": new.profile}).to_string();
+        event.write_in(&tx, tenant).await?;
         tx.commit().await?;
         Ok(Some(PutProfile::Stored(StoredProfile {
             profile: new.profile.clone(),

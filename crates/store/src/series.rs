@@ -15,14 +15,14 @@ use tokio_postgres::types::ToSql;
 use crate::flush::Abort;
 use crate::shard::{Shard, Statement};
 use crate::types::{ArchiveFile, FileKeys};
-use crate::{Store, StoreError, sql};
+use crate::{NewEvent, Store, StoreError, sql};
 
 /// The series of invoices.
-pub(crate) const INVOICE: &str = "invoice";
+pub const INVOICE: &str = "invoice";
 /// The series of credit notes.
-pub(crate) const NOTE: &str = "credit_note";
+pub const NOTE: &str = "credit_note";
 /// What stands for the year in a prefix.
-pub(crate) const YEAR: &str = "{year}";
+pub const YEAR: &str = "{year}";
 const PADDING: i16 = 6;
 /// Numbers that are looked up at once, at first and at most.
 const WINDOW: (i64, i64) = (64, 16_384);
@@ -286,30 +286,35 @@ impl Store {
         Ok(found)
     }
 
-    /// Sets a row of a series: its form and next number. `false` when the count would go back.
+    /// Sets rows of a series, all or none: its form and its counts, with the event that tells of it. `false` when a
+    /// count would go back; nothing is changed then.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn set_number_series(
         &self,
         tenant: TenantId,
-        set: &NumberSeries,
+        rows: &[NumberSeries],
+        event: &NewEvent,
     ) -> Result<bool, StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
-        let statement = conn.prepare_cached(sql::NUMBER_SERIES_SET).await?;
-        let written = conn
-            .execute(
-                &statement,
-                &[
-                    &tenant.0,
-                    &set.series,
-                    &set.year,
-                    &set.prefix,
-                    &set.padding,
-                    &set.next,
-                ],
-            )
-            .await?;
-        Ok(written == 1)
+        self.ensure_years(&[event.year()].into()).await?;
+        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let tx = conn.transaction().await?;
+        for row in rows {
+            let params: [&(dyn ToSql + Sync); 6] = [
+                &tenant.0,
+                &row.series,
+                &row.year,
+                &row.prefix,
+                &row.padding,
+                &row.next,
+            ];
+            if tx.execute(sql::NUMBER_SERIES_SET, &params).await? != 1 {
+                return Ok(false);
+            }
+        }
+        event.write_in(&tx, tenant).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::BoxFuture;
-use sheaf_model::{Invoice, Kind, Period, Status, TenantId};
+use sheaf_model::{Invoice, Kind, Period, Status, TenantId, lifecycle};
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -259,6 +259,8 @@ pub struct ListFilter {
     pub issued_from: Option<NaiveDate>,
     /// Last day of issue, inclusive.
     pub issued_to: Option<NaiveDate>,
+    /// Payment was due before this day, and is still owed.
+    pub overdue_on: Option<NaiveDate>,
     /// Top-level metadata keys and their values.
     pub metadata: Vec<(String, String)>,
 }
@@ -286,6 +288,9 @@ impl ListFilter {
             && self
                 .issued_to
                 .is_none_or(|d| invoice.issue_date.is_some_and(|i| i <= d))
+            && self
+                .overdue_on
+                .is_none_or(|day| lifecycle::is_overdue(invoice, day))
             && self
                 .metadata
                 .iter()

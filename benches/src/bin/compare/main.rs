@@ -6,6 +6,7 @@
 mod cpu;
 mod creates;
 mod ingest;
+mod payments;
 mod peer;
 mod reads;
 mod routes;
@@ -57,6 +58,7 @@ enum Part {
     Ingest,
     Reads,
     Creates,
+    Payments,
     Routes,
     Skew,
     Workers,
@@ -157,6 +159,9 @@ async fn compare(
     }
     if wanted(Part::Creates) {
         pairs.extend(creates::compare(&bench).await?);
+    }
+    if wanted(Part::Payments) {
+        pairs.extend(payments::compare(&bench).await?);
     }
     if wanted(Part::Routes) {
         pairs.extend(routes::compare(&bench, env, sheaf).await?);

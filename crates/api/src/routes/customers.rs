@@ -278,7 +278,7 @@ pub(super) async fn list_invoices(
     let query = format!("/?customer_id={id}&{}", uri.query().unwrap_or_default());
     let query = Uri::try_from(query.trim_end_matches('&'))
         .map_err(|_| query::invalid("query", "is too long"))?;
-    let asked = Asked::parse(&query, auth.tenant_id)?;
+    let asked = Asked::parse(&query, auth.tenant_id, app.clock.now().date_naive())?;
     let (tenant, ids) = with_merged(&app, &auth, id).await?;
     let mut pages = Vec::with_capacity(ids.len());
     for id in ids {

@@ -4,7 +4,7 @@
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use sheaf_documents::{Profile, pdf, ubl};
+use sheaf_documents::{Corrected, Profile, pdf, ubl};
 use sheaf_model::{Invoice, TenantId};
 use sheaf_store::{StoreError, StoredProfile};
 use utoipa::OpenApi;
@@ -39,9 +39,12 @@ impl Form {
         }
     }
 
-    fn make(self, invoice: &Invoice, profile: &Profile) -> Result<Vec<u8>, ApiError> {
-        // Invoices do not know yet which one they correct.
-        let corrected = None;
+    fn make(
+        self,
+        invoice: &Invoice,
+        profile: &Profile,
+        corrected: Option<&Corrected>,
+    ) -> Result<Vec<u8>, ApiError> {
         Ok(match self {
             Self::Pdf => pdf(invoice, profile, corrected)?,
             Self::Xml => ubl(invoice, profile, corrected)?.into_bytes(),
@@ -68,7 +71,9 @@ pub(super) async fn answer(
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let profile = stored.map(read).transpose()?.unwrap_or_default();
-        let made = app.desk.run(move || form.make(&invoice, &profile)).await?;
+        let corrected = corrected(app, tenant, &invoice).await?;
+        let make = move || form.make(&invoice, &profile, corrected.as_ref());
+        let made = app.desk.run(make).await?;
         let mut response = made.into_response();
         let ending = if form == Form::Pdf { "pdf" } else { "xml" };
         let name = format!("inline; filename=\"{id}.{ending}\"");
@@ -91,6 +96,24 @@ pub(super) async fn answer(
 pub(super) fn read(stored: StoredProfile) -> Result<Profile, ApiError> {
     serde_json::from_value(stored.profile)
         .map_err(|error| StoreError::Corrupt(format!("profile: {error}")).into())
+}
+
+/// The invoice that a credit note corrects, if it has a number to be named by.
+async fn corrected(
+    app: &Shared,
+    tenant: TenantId,
+    note: &Invoice,
+) -> Result<Option<Corrected>, ApiError> {
+    let Some(id) = note.credits else {
+        return Ok(None);
+    };
+    let found = app.reader.get(tenant, id).await?;
+    Ok(found.and_then(|(invoice, _)| {
+        Some(Corrected {
+            number: invoice.number?,
+            issue_date: invoice.issue_date,
+        })
+    }))
 }
 
 /// The invoice as A4 pages, in the language of the profile. Without a profile the seller's place stays empty.

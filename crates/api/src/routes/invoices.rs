@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use chrono::NaiveDate;
 use sheaf_archive::{MergedPage, Tier};
 use sheaf_model::input::{Context, TenantRef};
 use sheaf_model::{Invoice, InvoiceInput, TenantId};
@@ -165,7 +166,7 @@ pub(super) async fn list(
     State(app): State<Shared>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::parse(&uri, auth.tenant_id)?;
+    let asked = Asked::parse(&uri, auth.tenant_id, app.clock.now().date_naive())?;
     let page = app
         .reader
         .list(
@@ -234,7 +235,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn parse(uri: &Uri, tenant: TenantId) -> Result<Self, ApiError> {
+    pub(super) fn parse(uri: &Uri, tenant: TenantId, today: NaiveDate) -> Result<Self, ApiError> {
         let mut params = Params::of(uri)?;
         let limit = params.limit()?;
         let cursor = params.take("cursor")?;
@@ -254,8 +255,22 @@ impl Asked {
         {
             return Err(query::invalid("metadata", "needs a key, and no NUL"));
         }
+        // Overdue is no status that is stored: it follows from the day.
+        let status = params.take("status")?;
+        let overdue_on = (status.as_deref() == Some("overdue")).then_some(today);
+        let status = status
+            .filter(|_| overdue_on.is_none())
+            .map(|status| status.parse())
+            .transpose()
+            .map_err(|_| {
+                query::invalid(
+                    "status",
+                    "must be draft, issued, partially_paid, paid, cancelled or overdue",
+                )
+            })?;
         let filter = ListFilter {
-            status: params.parse("status", "draft, issued, partially_paid, paid or cancelled")?,
+            status,
+            overdue_on,
             kind: params.parse("kind", "invoice or credit_note")?,
             customer_id: params.parse("customer_id", "a UUID")?,
             number: params.take("number")?,
@@ -285,6 +300,9 @@ fn scope_of(tenant: TenantId, filter: &ListFilter, tier: Option<Tier>) -> Scope 
     if *filter == ListFilter::default() {
         return scope;
     }
+    // The day may change between two pages; the list stays the same.
+    let mut filter = filter.clone();
+    filter.overdue_on = filter.overdue_on.map(|_| NaiveDate::default());
     scope.with(&format!("{filter:?}"))
 }
 

@@ -8,6 +8,7 @@ mod customers;
 mod documents;
 mod events;
 mod invoices;
+mod number_series;
 mod ops;
 mod profile;
 mod reports;
@@ -53,6 +54,8 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(changes::apply))
         .routes(routes!(events::of_invoice))
         .routes(routes!(events::feed))
+        .routes(routes!(number_series::list))
+        .routes(routes!(number_series::set))
         .routes(routes!(customers::create, customers::list))
         .routes(routes!(
             customers::get,

@@ -13,9 +13,9 @@ pub struct InvoiceParams {
     pub limit: Option<u8>,
     /// `next_cursor` of the page before, with the same filters.
     pub cursor: Option<String>,
-    /// Exact status.
+    /// Exact status, or `overdue`: issued or paid in part, and due before today.
     #[param(inline)]
-    pub status: Option<StatusSchema>,
+    pub status: Option<StatusFilter>,
     /// Exact kind.
     #[param(inline)]
     pub kind: Option<KindSchema>,
@@ -71,6 +71,24 @@ pub enum StatusSchema {
     Paid,
     /// Withdrawn.
     Cancelled,
+}
+
+/// A status to list by.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum StatusFilter {
+    /// Not yet given to the customer.
+    Draft,
+    /// Given to the customer, nothing paid.
+    Issued,
+    /// Paid in part.
+    PartiallyPaid,
+    /// Nothing is owed any more.
+    Paid,
+    /// Withdrawn.
+    Cancelled,
+    /// Issued or paid in part, and due before today.
+    Overdue,
 }
 
 /// What a client may ask for: the other statuses follow from payments.

@@ -18,6 +18,7 @@ mod jwt;
 mod key_rotation;
 mod lists;
 mod money;
+mod money_model;
 mod openapi;
 mod operations;
 mod rate_limit;

@@ -2,6 +2,7 @@
 //! archive below.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -13,13 +14,17 @@ use crate::support::{Answer, Tenant, TestApp, invoice, send};
 
 /// An app and one tenant of it.
 pub(crate) struct Desk {
-    pub(crate) app: TestApp,
+    pub(crate) app: Arc<TestApp>,
     pub(crate) tenant: Tenant,
 }
 
 impl Desk {
     pub(crate) async fn open() -> Self {
-        let app = TestApp::start().await;
+        Self::at(Arc::new(TestApp::start().await)).await
+    }
+
+    /// A tenant of its own at an app that runs.
+    pub(crate) async fn at(app: Arc<TestApp>) -> Self {
         let tenant = app.tenant().await;
         Self { app, tenant }
     }
@@ -568,4 +573,100 @@ async fn a_change_says_what_it_belongs_to() {
         ),
         (&json!("req-9"), &json!("order-1"), &json!("msg-7"))
     );
+}
+
+#[tokio::test]
+async fn a_series_is_set_and_only_goes_forward() {
+    let desk = Desk::open().await;
+    let key = &desk.tenant.key;
+    let listed = desk.app.read("/v1/number-series", key).await.is(200);
+    assert_eq!(listed["data"][1]["prefix"], "INV-{year}-");
+    let put = |series: &str, body: Value| {
+        let request = desk
+            .app
+            .request(Method::PUT, &format!("/v1/number-series/{series}"));
+        send(request.bearer_auth(key).json(&body))
+    };
+    let set = put(
+        "invoice",
+        json!({"prefix": "R{year}/", "padding": 4, "next": 17}),
+    )
+    .await
+    .is(200);
+    assert_eq!(set["counts"], json!([{"year": 2026, "next": 17}]));
+    let issue = || async {
+        let draft = desk
+            .make(json!({"status": "draft", "issue_date": null}))
+            .await;
+        let issued = desk.step(&draft, "issue", Value::Null).await.is(200);
+        issued["number"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        (issue().await, issue().await),
+        ("R2026/0017".to_owned(), "R2026/0018".to_owned())
+    );
+    put(
+        "invoice",
+        json!({"prefix": "R{year}/", "padding": 4, "next": 18}),
+    )
+    .await
+    .is_problem(409, "number_goes_back");
+    // Without the year, numbers run on by themselves.
+    put("invoice", json!({"prefix": "N", "padding": 0, "next": 5}))
+        .await
+        .is(200);
+    assert_eq!(issue().await, "N5");
+    put("receipts", json!({"prefix": "N", "padding": 0}))
+        .await
+        .is_problem(404, "number_series_not_found");
+    put("invoice", json!({"prefix": "N", "padding": 13}))
+        .await
+        .is_problem(422, "padding_out_of_range");
+}
+
+#[tokio::test]
+async fn overdue_follows_from_the_day() {
+    let desk = Desk::open().await;
+    let due = |day: &str| json!({"issue_date": "2026-11-01", "due_date": day});
+    let late = desk.make(due("2026-11-19")).await;
+    desk.make(due("2026-11-20")).await;
+    let paid = desk.make(due("2026-11-10")).await;
+    desk.step(&paid, "payments", pay("26.98", "p"))
+        .await
+        .is(201);
+    let part = desk.make(due("2026-11-11")).await;
+    desk.step(&part, "payments", pay("1", "p")).await.is(201);
+    let list = |more: String| {
+        let (app, key) = (&desk.app, &desk.tenant.key);
+        async move {
+            app.read(&format!("/v1/invoices?status=overdue{more}"), key)
+                .await
+                .is(200)
+        }
+    };
+    let all = list(String::new()).await;
+    let ids: BTreeSet<_> = all["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| i["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        ids,
+        BTreeSet::from([late["id"].as_str().unwrap(), part["id"].as_str().unwrap()])
+    );
+    let page = list("&limit=1".to_owned()).await;
+    let next = list(format!(
+        "&limit=1&cursor={}",
+        page["next_cursor"].as_str().unwrap()
+    ))
+    .await;
+    assert_eq!(
+        (page["has_more"].as_bool(), next["has_more"].as_bool()),
+        (Some(true), Some(false))
+    );
+    desk.app
+        .read("/v1/invoices?status=late", &desk.tenant.key)
+        .await
+        .is_problem(400, "invalid_parameter");
 }

@@ -85,6 +85,8 @@ const CASES: &[(&str, &str, Access)] = &[
     ),
     ("GET", "/v1/profile", Access::Own("read")),
     ("PUT", "/v1/profile", Access::Own("settings")),
+    ("GET", "/v1/number-series", Access::Own("read")),
+    ("PUT", "/v1/number-series/{series}", Access::Own("settings")),
     ("GET", "/v1/invoices", Access::Own("read")),
     ("POST", "/v1/invoices", Access::Own("write")),
     ("POST", "/v1/invoices/bulk", Access::Own("write")),
@@ -207,6 +209,7 @@ impl Walk {
         let path = template
             .replace("{id}", &id.to_string())
             .replace("{key_id}", &key_id.to_string())
+            .replace("{series}", "invoice")
             .replace("{payment_id}", &Uuid::now_v7().to_string());
         let request = self
             .app
@@ -232,6 +235,9 @@ impl Walk {
                 request.json(&json!({"reference": "stolen", "amount": "1"}))
             }
             ("POST", template) if template.starts_with("/v1/invoices/{id}/") => request,
+            ("PUT", "/v1/number-series/{series}") => {
+                request.json(&json!({"prefix": "R{year}-", "padding": 4}))
+            }
             ("POST" | "PUT", _) => request.json(&json!({"name": "x"})),
             _ => request,
         }

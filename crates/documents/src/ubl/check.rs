@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use sheaf_model::{FieldError, Invalid, Invoice, Kind, Status, decimal};
 
 use super::MAX_DECIMALS;
-use crate::amounts::{self, RateSum};
+use crate::amounts::RateSum;
 use crate::countries::{is_country, is_vat_id};
 use crate::profile::{Profile, ZeroRate};
 use crate::text;
@@ -221,7 +221,7 @@ impl Missing {
             at_fault(format!("lines[{index}].discount"), line.discount);
             at_fault(
                 format!("lines[{index}].document_discount"),
-                amounts::document_share(line),
+                line.document_discount,
             );
         }
     }

@@ -3,9 +3,9 @@
 
 use chrono::{NaiveDate, TimeZone, Utc};
 use serde_json::{Value, json};
-use sheaf_documents::{Corrected, Profile};
+use sheaf_documents::{Corrected, Profile, ZeroRate};
 use sheaf_model::input::Context;
-use sheaf_model::{Invoice, InvoiceInput, Status, TenantId};
+use sheaf_model::{Invoice, InvoiceInput, Payment, PaymentKind, Status, TenantId};
 use uuid::Uuid;
 
 /// An invoice as sent; it keeps its ids, so that documents are the same in every run.
@@ -66,14 +66,16 @@ pub(crate) fn rates() -> Invoice {
     ])))
 }
 
-/// Discounts on lines.
+/// Discounts on lines and on the whole, one of each as a percentage.
 pub(crate) fn discounts() -> Invoice {
     let lines = json!([
         {"description": "Licence, year", "quantity": 10, "unit_price": "120", "discount": "150", "tax_rate": "0.19"},
-        {"description": "Support, year", "quantity": 1, "unit_price": "500", "discount": "25.50", "tax_rate": "0.07"},
+        {"description": "Support, year", "quantity": 1, "unit_price": "500", "discount_percent": "5", "tax_rate": "0.07"},
         {"description": "Shipping", "quantity": 1, "unit_price": "12.34", "tax_rate": "0.19"}
     ]);
-    invoice(base(lines))
+    let mut input = base(lines);
+    input["discount_percent"] = json!("2.5");
+    invoice(input)
 }
 
 /// Paid in part.
@@ -87,6 +89,32 @@ pub(crate) fn partially_paid() -> Invoice {
     ]);
     let invoice = invoice(input);
     assert_eq!(invoice.status, Status::PartiallyPaid);
+    invoice
+}
+
+/// A line that gives back, and a payment that was taken back.
+pub(crate) fn reversed() -> Invoice {
+    let mut invoice = invoice(base(json!([
+        {"description": "Retainer", "quantity": 1, "unit_price": "4000", "tax_rate": "0.19"},
+        {"description": "Unused hours of last month", "quantity": -3, "unit_price": "120", "tax_rate": "0.19"}
+    ])));
+    let payment = |number: u128, kind: PaymentKind, amount: i64| Payment {
+        id: Uuid::from_u128(number),
+        reference: format!("SEPA {number}"),
+        kind,
+        amount: amount.into(),
+        paid_on: NaiveDate::from_ymd_opt(2026, 10, 9).unwrap(),
+        method: "bank_transfer".to_owned(),
+        reverses: None,
+    };
+    invoice.payments = vec![
+        payment(1, PaymentKind::Payment, 1500),
+        payment(2, PaymentKind::Reversal, -1500),
+        payment(3, PaymentKind::Credit, 200),
+    ];
+    invoice.amount_paid = 200.into();
+    invoice.amount_due = invoice.total - invoice.amount_paid;
+    invoice.status = Status::PartiallyPaid;
     invoice
 }
 
@@ -245,15 +273,24 @@ pub(crate) fn hebrew() -> (Invoice, Profile) {
 /// Every sample that shows something of its own, by name.
 pub(crate) fn all() -> Vec<(&'static str, Invoice, Profile)> {
     let mut exempt = seller("es");
-    exempt.zero_rate_category = sheaf_documents::ZeroRate::E;
+    exempt.zero_rate_category = ZeroRate::E;
     exempt.exemption_reason = Some("Exenta según el artículo 20 de la Ley 37/1992".to_owned());
     let (arabic, gulf) = arabic();
     let (hebrew, alon) = hebrew();
+    let untaxed_as = |category| Profile {
+        zero_rate_category: category,
+        ..seller("en")
+    };
     vec![
+        ("reverse_charge", untaxed(), untaxed_as(ZeroRate::AE)),
+        ("export", untaxed(), untaxed_as(ZeroRate::G)),
+        ("outside_vat", untaxed(), untaxed_as(ZeroRate::O)),
+        ("zero_rated", untaxed(), untaxed_as(ZeroRate::Z)),
         ("simple", simple(), seller("en")),
         ("rates", rates(), seller("de")),
         ("discounts", discounts(), seller("fr")),
         ("partially_paid", partially_paid(), seller("nl")),
+        ("reversed", reversed(), seller("en")),
         ("credit_note", credit_note(), seller("de")),
         ("yen", yen(), seller("en")),
         ("dinar", dinar(), seller("en")),

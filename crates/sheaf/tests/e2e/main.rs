@@ -16,6 +16,7 @@ mod kills;
 mod load;
 mod main_job;
 mod parquet;
+mod pay_kills;
 mod process;
 mod statements;
 mod tiering_kills;
