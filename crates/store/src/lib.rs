@@ -26,6 +26,7 @@ mod partition;
 mod plan;
 mod queue;
 mod reader;
+mod role;
 mod rows;
 mod send;
 mod session;
