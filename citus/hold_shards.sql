@@ -2,9 +2,11 @@
 -- Lets a transaction write straight into shards of this node: keeps moves and splits of them waiting until it ends, by
 -- the same lock that a write through Citus takes (5 is ShareLock), and then makes sure that they are still here. A new
 -- snapshot for the second statement, since the first may have waited for a move to commit.
+-- It runs as its owner: Citus lets nobody else take that lock, and the API is not the owner.
 -- $1 shards of invoices, in ascending order; each stands for its colocated group, whose shards move together.
 create or replace function sheaf_hold_shards(shards bigint[]) returns void
-language plpgsql
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
 set lock_timeout = '500ms'
 as $$
 begin

@@ -17,6 +17,10 @@ use crate::{ports, setup};
 pub(crate) const HOST: &str = "127.0.0.1";
 pub(crate) const DATABASE: &str = "sheaf";
 pub(crate) const USER: &str = "sheaf";
+/// The API logs in as this member of `sheaf_api`, which is not the owner.
+pub(crate) const API_USER: &str = "sheaf_app";
+/// Name of its password among the data directory's secrets.
+pub(crate) const API_PASSWORD: &str = "api-database";
 /// Children of a killed server hold its shared memory until they notice; a new one refuses to start before.
 const LINGER: Duration = Duration::from_secs(15);
 const LINGER_POLL: Duration = Duration::from_millis(100);
@@ -86,6 +90,9 @@ impl Cluster {
             && !state.introduced
         {
             setup::introduce(coordinator, workers, &cluster.how.password).await?;
+        }
+        if let Some(first) = specs.first() {
+            setup::api_login(first, &cluster.how.password, api_password(state)).await?;
         }
         Ok(cluster)
     }
@@ -231,7 +238,11 @@ impl How {
         fs::create_dir_all(&log).at("create", &log)?;
         let passfile = pg.join("passfile");
         let password = state.password.clone();
-        launcher.write_secret(&passfile, &format!("{HOST}:*:*:{USER}:{password}\n"))?;
+        // Nodes log in to one another as whoever asks them.
+        let api_password = api_password(state);
+        let logins =
+            format!("{HOST}:*:*:{USER}:{password}\n{HOST}:*:*:{API_USER}:{api_password}\n");
+        launcher.write_secret(&passfile, &logins)?;
         Ok(Self {
             data_dir: data_dir.to_owned(),
             install: install.clone(),
@@ -265,6 +276,17 @@ fn slot(slots: &mut [Slot], index: usize) -> Result<&mut Slot> {
 pub(crate) fn url(state: &State, node: &NodeState) -> String {
     let (password, port) = (&state.password, node.port);
     format!("postgres://{USER}:{password}@{HOST}:{port}/{DATABASE}")
+}
+
+/// The same for the API.
+pub(crate) fn api_url(state: &State, node: &NodeState) -> String {
+    let (password, port) = (api_password(state), node.port);
+    format!("postgres://{API_USER}:{password}@{HOST}:{port}/{DATABASE}")
+}
+
+/// [`LocalEnv`](crate::LocalEnv) makes it before it starts the nodes.
+fn api_password(state: &State) -> &str {
+    state.secrets.get(API_PASSWORD).map_or("", String::as_str)
 }
 
 fn specs(data_dir: &Path, state: &State) -> Vec<Spec> {

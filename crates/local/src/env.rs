@@ -59,6 +59,7 @@ pub struct Worker {
 pub struct LocalEnv {
     state: Mutex<State>,
     urls: Vec<String>,
+    api_url: String,
     citus: bool,
     description: String,
     s3: S3Server,
@@ -89,6 +90,12 @@ impl LocalEnv {
             Some(state) => known(options, data_dir.path(), state, &installs)?,
             None => fresh(options, &installs)?,
         };
+        if !state.secrets.contains_key(cluster::API_PASSWORD) {
+            let password = random_hex(24)?;
+            state
+                .secrets
+                .insert(cluster::API_PASSWORD.to_owned(), password);
+        }
         data_dir.save(&state)?;
         let s3_root = data_dir.path().join("s3");
         let S3State {
@@ -115,6 +122,11 @@ impl LocalEnv {
                 .iter()
                 .map(|node| cluster::url(&state, node))
                 .collect(),
+            api_url: state
+                .nodes
+                .first()
+                .map(|node| cluster::api_url(&state, node))
+                .unwrap_or_default(),
             citus: state.citus,
             description: describe(&state, &install),
             state: Mutex::new(state),
@@ -129,6 +141,12 @@ impl LocalEnv {
     #[must_use]
     pub fn database_url(&self) -> &str {
         self.urls.first().map_or("", String::as_str)
+    }
+
+    /// The same for the API, which is not the owner: a member of `sheaf_api`, to which `sheaf migrate` grants.
+    #[must_use]
+    pub fn api_database_url(&self) -> &str {
+        &self.api_url
     }
 
     /// URLs of the nodes that were there at the start, the coordinator's (or the only node's) first. A worker that is

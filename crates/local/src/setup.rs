@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::{Client, NoTls};
 
-use crate::cluster::{DATABASE, HOST, USER};
+use crate::cluster::{API_USER, DATABASE, HOST, USER};
 use crate::error::{LocalError, Result};
 use crate::node::{Spec, Watcher};
 
@@ -87,6 +87,29 @@ pub(crate) async fn introduce(coordinator: &Spec, workers: &[Spec], password: &s
             format!("select citus_set_node_property('{HOST}', {own}, 'shouldhaveshards', false)");
         let step = "keep shards off the coordinator";
         run(coordinator, &client, step, &sql).await?;
+    }
+    Ok(())
+}
+
+/// The API's login, with the group role that `sheaf migrate` grants its rights to. Citus makes both on all nodes.
+pub(crate) async fn api_login(first: &Spec, password: &str, api_password: &str) -> Result<()> {
+    let client = connect(first, DATABASE, password)
+        .await
+        .map_err(|error| setup_error(first, "connect to the database", &error))?;
+    let made = client
+        .query("select rolname::text from pg_roles", &[])
+        .await
+        .map_err(|error| setup_error(first, "list the roles", &error))?;
+    let missing = |name: &str| made.iter().all(|row| row.get::<_, &str>(0) != name);
+    let step = "make the API's login";
+    if missing("sheaf_api") {
+        run(first, &client, step, "create role sheaf_api nologin").await?;
+    }
+    if missing(API_USER) {
+        // The password is hexadecimal.
+        let sql =
+            format!("create role {API_USER} login password '{api_password}' in role sheaf_api");
+        run(first, &client, step, &sql).await?;
     }
     Ok(())
 }

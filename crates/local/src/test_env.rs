@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct TestEnv {
     /// URL of the coordinator, or of the only node.
     pub database_url: String,
+    /// The same for the API's login, which is not the owner.
+    pub api_database_url: String,
     /// URL of the local S3 (path-style addressing).
     pub s3_endpoint: String,
     /// The bucket; tests keep apart by key prefix.
@@ -31,6 +33,7 @@ pub struct TestEnv {
 pub fn test_env() -> TestEnv {
     TestEnv {
         database_url: variable("SHEAF_TEST_DATABASE_URL"),
+        api_database_url: variable("SHEAF_TEST_API_DATABASE_URL"),
         s3_endpoint: variable("SHEAF_TEST_S3_ENDPOINT"),
         s3_bucket: variable("SHEAF_TEST_S3_BUCKET"),
         s3_region: variable("SHEAF_TEST_S3_REGION"),

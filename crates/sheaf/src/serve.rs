@@ -19,8 +19,17 @@ pub(crate) struct Parts {
     pub(crate) store: StoreConfig,
     pub(crate) s3: S3Config,
     pub(crate) api: ApiConfig,
-    /// How often tiering runs in this process, and the horizon in months.
-    pub(crate) tiering: Option<(Duration, u32)>,
+    pub(crate) tiering: Option<Tiering>,
+}
+
+/// Tiering in the same process.
+pub(crate) struct Tiering {
+    /// How often.
+    pub(crate) interval: Duration,
+    /// The horizon.
+    pub(crate) months: u32,
+    /// A store of its own, where the API's may not do what tiering does.
+    pub(crate) store: Option<StoreConfig>,
 }
 
 /// A server at work.
@@ -38,11 +47,28 @@ impl Server {
         let metrics = Metrics::install()
             .map_err(|error| Error::new(format!("cannot start the metrics: {error}")))?;
         let store = Store::connect(parts.store).await?;
-        let archive = Archive::connect(store.clone(), parts.s3).await?;
+        let archive = Archive::connect(store.clone(), parts.s3.clone()).await?;
         let stop = CancellationToken::new();
-        let tiering = parts
-            .tiering
-            .map(|(interval, months)| archive.tiering().spawn_loop(interval, months, stop.clone()));
+        let tiering = match parts.tiering {
+            None => None,
+            Some(Tiering {
+                interval,
+                months,
+                store,
+            }) => {
+                let of_owner = match store {
+                    None => archive.clone(),
+                    Some(config) => {
+                        Archive::connect(Store::connect(config).await?, parts.s3).await?
+                    }
+                };
+                Some(
+                    of_owner
+                        .tiering()
+                        .spawn_loop(interval, months, stop.clone()),
+                )
+            }
+        };
         let app = App::new(store.clone(), &archive, parts.api, metrics, Clock::system());
         let shutdown = stop.clone().cancelled_owned();
         let serving = tokio::spawn(sheaf_api::serve(listener, Arc::new(app), shutdown));
@@ -107,9 +133,7 @@ pub(crate) async fn run(settings: &ServeSettings) -> Result<()> {
         store: settings.store_config(),
         s3: settings.s3.config(),
         api: settings.api_config()?,
-        tiering: settings
-            .tier_interval
-            .map(|interval| (interval, settings.tier_older_than)),
+        tiering: settings.tiering()?,
     };
     let mut server = tokio::select! {
         server = Box::pin(Server::start(listener, parts)) => server?,

@@ -9,6 +9,7 @@ use sheaf_archive::{Archive, S3Config};
 use sheaf_store::{Route, Store, StoreConfig};
 
 use crate::error::{Error, Result};
+use crate::serve::Tiering;
 use crate::units;
 
 mod jwt;
@@ -142,8 +143,24 @@ pub(crate) enum LogFormat {
 /// All settings of `sheaf serve`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeSettings {
-    #[command(flatten)]
-    pub(crate) database: DatabaseSettings,
+    /// postgres://user:password@host:port/database of the coordinator, or of the one plain node, as the tables' owner.
+    /// Only tiering needs it where there is --api-database-url
+    #[arg(
+        long,
+        env = "SHEAF_DATABASE_URL",
+        hide_env_values = true,
+        required_unless_present = "api_database_url",
+        value_name = "URL"
+    )]
+    pub(crate) database_url: Option<String>,
+    /// The same, as a login that is a member of the role sheaf_api: it cannot change events [default: the owner's]
+    #[arg(
+        long,
+        env = "SHEAF_API_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) api_database_url: Option<String>,
     #[command(flatten)]
     pub(crate) s3: S3Settings,
     /// Address to listen on
@@ -195,7 +212,37 @@ pub(crate) struct ServeSettings {
 }
 
 impl ServeSettings {
+    /// The hot tier, as the API works on it.
     pub(crate) fn store_config(&self) -> StoreConfig {
+        let url = self
+            .api_database_url
+            .as_ref()
+            .or(self.database_url.as_ref());
+        self.store_config_of(url.map_or("", String::as_str))
+    }
+
+    /// Tiering in this process; it works as the owner, since it takes events out.
+    pub(crate) fn tiering(&self) -> Result<Option<Tiering>> {
+        let Some(interval) = self.tier_interval else {
+            return Ok(None);
+        };
+        let store = match (&self.database_url, &self.api_database_url) {
+            (_, None) => None,
+            (Some(owner), Some(_)) => Some(self.store_config_of(owner)),
+            (None, Some(_)) => {
+                return Err(Error::new(
+                    "SHEAF_DATABASE_URL is not set: tiering works as the tables' owner",
+                ));
+            }
+        };
+        Ok(Some(Tiering {
+            interval,
+            months: self.tier_older_than,
+            store,
+        }))
+    }
+
+    fn store_config_of(&self, url: &str) -> StoreConfig {
         StoreConfig {
             max_connections_per_node: self.max_connections_per_node,
             write_queue: self.write_queue,
@@ -203,7 +250,7 @@ impl ServeSettings {
                 RouteSetting::Owner => Route::Owner,
                 RouteSetting::Coordinator => Route::Coordinator,
             },
-            ..StoreConfig::new(&self.database.database_url)
+            ..StoreConfig::new(url)
         }
     }
 

@@ -72,7 +72,7 @@ async fn run_in(local: &LocalEnv, listener: TcpListener, url: &str, stop: &mut S
 async fn start(local: &LocalEnv, listener: TcpListener, admin_key: &str) -> Result<Server> {
     sheaf_store::migrate(local.database_url(), DEFAULT_SHARDS).await?;
     let parts = Parts {
-        store: StoreConfig::new(local.database_url()),
+        store: StoreConfig::new(local.api_database_url()),
         s3: S3Config {
             endpoint: Some(local.s3_endpoint()),
             bucket: local.bucket().to_owned(),

@@ -32,6 +32,7 @@ mod queue;
 mod reader;
 mod recall;
 mod reports;
+mod role;
 mod rows;
 mod send;
 mod series;

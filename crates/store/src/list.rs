@@ -63,7 +63,9 @@ impl Store {
             params.push(text);
             params.push(scalar);
         }
-        params.extend(filter.overdue_on.as_ref().map(|day| day as _));
+        if let Some(day) = &filter.overdue_on {
+            params.push(day);
+        }
 
         let mut conn = self.inner.cluster.owner(tenant).get().await?;
         // How common a value is decides whether the index of metadata (or of customers) or the newest invoices lead to a

@@ -3,7 +3,7 @@
 use chrono::Datelike;
 use tokio_postgres::{Client, NoTls};
 
-use crate::{StoreError, node, partition, sql};
+use crate::{StoreError, node, partition, role, sql};
 
 mod embedded {
     refinery::embed_migrations!("../../sql/migrations");
@@ -33,7 +33,7 @@ pub fn known_version() -> i32 {
 }
 
 /// Brings the database to this binary's schema, and distributes its tables over `shard_count` shards where Citus is
-/// present. Safe to run from several processes at once; running it again changes nothing.
+/// present; makes the role `sheaf_api`, which may do what the API does. Safe to run from several processes at once; running it again changes nothing.
 ///
 /// # Errors
 /// [`StoreError::SchemaTooNew`] where a newer binary has been here.
@@ -64,6 +64,8 @@ pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, S
     if citus {
         distribute(&client, shard_count).await?;
     }
+    client.batch_execute(&partition::function()).await?;
+    role::prepare(&client, citus).await?;
     // Nobody should wait for DDL at New Year.
     let year = chrono::Utc::now().year();
     for year in [year, year + 1] {

@@ -17,9 +17,8 @@ const ATTEMPTS: u32 = 20;
 /// Creates the year's partitions of all partitioned tables unless they exist. Retried: on Citus partition DDL can
 /// deadlock with writes.
 pub(crate) async fn create(client: &mut Client, year: i16) -> Result<(), StoreError> {
-    let ddl = sql::PARTITION_CREATE.replace("{year}", &year.to_string());
     for attempt in 1.. {
-        match run(&ddl, client).await {
+        match run(year, client).await {
             Err(e) if busy(&e, attempt).await => {}
             result => return Ok(result?),
         }
@@ -41,14 +40,19 @@ async fn busy(error: &tokio_postgres::Error, attempt: u32) -> bool {
     again
 }
 
-async fn run(ddl: &str, client: &mut Client) -> Result<(), tokio_postgres::Error> {
+async fn run(year: i16, client: &mut Client) -> Result<(), tokio_postgres::Error> {
     let tx = client.transaction().await?;
     tx.execute(sql::CLUSTER_ADVISORY_XACT_LOCK, &[&PARTITION_LOCK])
         .await?;
     tx.batch_execute(&format!("set local lock_timeout = {LOCK_TIMEOUT_MS}"))
         .await?;
-    tx.batch_execute(ddl).await?;
+    tx.execute(sql::PARTITION_MAKE, &[&year]).await?;
     tx.commit().await
+}
+
+/// The function by which the API makes years without owning the tables.
+pub(crate) fn function() -> String {
+    sql::PARTITION_FUNCTION.replace("{ddl}", sql::PARTITION_CREATE)
 }
 
 impl Store {

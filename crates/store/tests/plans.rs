@@ -175,8 +175,17 @@ fn class(name: &str) -> Option<Class> {
         | "cluster/database_size"
         | "cluster/has_history"
         | "cluster/schema_version"
-        | "partition/list" => Apart(SCHEMA),
-        "partition/create" | "partition/drop" | "partition/lock" => Apart(DDL),
+        | "partition/list"
+        | "role/exists" => Apart(SCHEMA),
+        "partition/create"
+        | "partition/drop"
+        | "partition/function"
+        | "partition/lock"
+        | "partition/make"
+        | "role/create"
+        | "role/grant"
+        | "role/grant_function"
+        | "role/keep_events" => Apart(DDL),
         "partition/empty" => Apart("asks every shard, under the lock of a rare DROP"),
         _ => return None,
     })

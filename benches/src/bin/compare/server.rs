@@ -72,6 +72,7 @@ impl Serve {
             command
                 .arg(name)
                 .env("SHEAF_DATABASE_URL", env.database_url())
+                .env("SHEAF_API_DATABASE_URL", env.api_database_url())
                 .env("SHEAF_S3_ENDPOINT", env.s3_endpoint())
                 .env("SHEAF_S3_BUCKET", env.bucket())
                 .env("SHEAF_S3_REGION", env.region())

@@ -22,6 +22,7 @@ const SHARDS: u32 = 8;
 /// A running API over the shared test cluster.
 pub(crate) struct TestApp {
     pub(crate) addr: std::net::SocketAddr,
+    /// As the tables' owner.
     pub(crate) archive: Archive,
     client: Client,
     stop: Option<oneshot::Sender<()>>,
@@ -119,16 +120,24 @@ impl TestApp {
         sheaf_store::migrate(&env.database_url, SHARDS)
             .await
             .expect("migrations");
-        let mut settings = StoreConfig::new(env.database_url.clone());
-        settings.max_connections_per_node = 8;
-        let store = Store::connect(settings).await.expect("store");
+        let connect = async |url: String| {
+            let mut settings = StoreConfig::new(url);
+            settings.max_connections_per_node = 8;
+            Store::connect(settings).await.expect("store")
+        };
+        let store = connect(env.api_database_url).await;
+        let owner = connect(env.database_url).await;
         let s3 = S3Config {
             endpoint: Some(env.s3_endpoint),
             bucket: env.s3_bucket,
             region: env.s3_region,
             credentials: None,
         };
-        let archive = Archive::connect(store.clone(), s3).await.expect("archive");
+        let archive = Archive::connect(store.clone(), s3.clone())
+            .await
+            .expect("archive");
+        // Tiering works as the owner: it takes events out, which the API may not.
+        let of_owner = Archive::connect(owner, s3).await.expect("archive");
         let mut config = ApiConfig::new(ADMIN_KEY);
         change(&mut config);
         let metrics = Metrics::install().expect("metrics");
@@ -140,7 +149,7 @@ impl TestApp {
         let server = tokio::spawn(sheaf_api::serve(listener, app, shutdown));
         Self {
             addr,
-            archive,
+            archive: of_owner,
             client: Client::new(),
             stop: Some(stop),
             server: Some(server),

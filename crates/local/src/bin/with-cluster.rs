@@ -75,6 +75,7 @@ fn arguments() -> Result<(CitusMode, Command), String> {
 fn export(command: &mut Command, env: &LocalEnv) {
     command
         .env("SHEAF_TEST_DATABASE_URL", env.database_url())
+        .env("SHEAF_TEST_API_DATABASE_URL", env.api_database_url())
         .env("SHEAF_TEST_S3_ENDPOINT", env.s3_endpoint())
         .env("SHEAF_TEST_S3_BUCKET", env.bucket())
         .env("SHEAF_TEST_S3_REGION", env.region())

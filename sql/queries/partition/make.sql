@@ -1,0 +1,2 @@
+-- partition/make
+select sheaf_make_year($1)
