@@ -1,12 +1,13 @@
 # make up     everything local in the foreground; ARGS are for `sheaf up`, as in make up ARGS="--port 9000"
 # make test   the whole test suite, beside a throwaway cluster and S3; ARGS are for the test runner
 # make lint   formatting and lints
+# make fuzz   schemathesis against the running API's OpenAPI document, 3 minutes (FUZZ_SECONDS)
 # make bench  side-by-side comparisons; writes target/bench/compare.json
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: up test lint bench postgres
+.PHONY: up test lint fuzz bench postgres
 
 up: postgres
 	$(CARGO) build --release -p sheaf
@@ -27,6 +28,10 @@ test: postgres
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+fuzz: postgres
+	$(CARGO) build --release --workspace --bins
+	crates/sheaf/tests/fuzz.sh $(ARGS)
 
 bench: postgres
 	$(CARGO) run --release -p sheaf-benches --bin compare -- $(ARGS)

@@ -23,7 +23,7 @@ pub use edit::{Patch, PatchError};
 pub use payment::{NewPayment, Reversal};
 pub use table::{Step, forbidden};
 
-use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
 
 use crate::{FieldError, Invoice, Status, rules};
 
@@ -137,8 +137,9 @@ impl Invoice {
 
     fn touch(&mut self, now: DateTime<Utc>) {
         self.version += 1;
-        // A clock that went back must not let a change look older than the one before.
-        self.modified_at = now.trunc_subsecs(6).max(self.modified_at);
+        // Later than the change before, whatever the clock says: events are told in this order.
+        let next = self.modified_at + TimeDelta::microseconds(1);
+        self.modified_at = now.trunc_subsecs(6).max(next);
     }
 }
 

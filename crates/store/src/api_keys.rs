@@ -44,6 +44,19 @@ impl Store {
             rotated_from: None,
         };
         self.ensure_year_of(key.id).await?;
+        // A reference table is locked on every node: a key can deadlock with events of its tenant on one of them.
+        self.retry_read(|| self.try_create_api_key(&key, &new.hash, cause, answer(&key)))
+            .await
+    }
+
+    async fn try_create_api_key(
+        &self,
+        key: &ApiKey,
+        hash: &[u8; 32],
+        cause: &KeyCause,
+        answer: Vec<u8>,
+    ) -> Result<CreateOutcome<ApiKey>, StoreError> {
+        let tenant = key.tenant_id;
         let mut conn = self.inner.cluster.coordinator().get().await?;
         let tx = conn.transaction().await?;
         if let Some(stored) = replay(&tx, tenant, cause.idem.as_ref()).await? {
@@ -55,10 +68,10 @@ impl Store {
                 detail: "no such tenant".into(),
             });
         }
-        insert(&tx, &key, &new.hash, cause).await?;
-        remember(&tx, &key, cause, answer(&key)).await?;
+        insert(&tx, key, hash, cause).await?;
+        remember(&tx, key, cause, answer).await?;
         tx.commit().await?;
-        Ok(CreateOutcome::Created(key))
+        Ok(CreateOutcome::Created(key.clone()))
     }
 
     /// Makes a successor of a key, with its name and role, and lets the old one end after the overlap. `None` where the

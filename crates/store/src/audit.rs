@@ -39,7 +39,7 @@ impl NewEvent {
         data: String,
         at: DateTime<Utc>,
     ) -> Self {
-        let id = id::new_id(at);
+        let id = id::precise_id(at);
         Self {
             subject: tenant.0,
             id,
@@ -67,7 +67,7 @@ impl NewEvent {
     ) -> Self {
         Self {
             subject,
-            id: id::new_id(at),
+            id: id::precise_id(at),
             year: id::year_of(subject),
             event_type,
             actor: Arc::clone(actor),

@@ -195,7 +195,7 @@ impl Batch {
             .row(11)
             .uuid(origin.tenant.0)
             .uuid(subject)
-            .uuid(id::new_id(at))
+            .uuid(id::precise_id(at))
             .i16(id::year_of(subject))
             .text(event_type)
             .text(origin.actor)

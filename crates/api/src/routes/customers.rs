@@ -19,7 +19,7 @@ use super::invoices::{self, Asked, matches_etag};
 use super::{PageOut, id_in, json, json_bytes, to_bytes};
 use crate::app::Shared;
 use crate::auth::{Customers, Reader, TenantAuth};
-use crate::body::JsonBody;
+use crate::body::{JsonBody, PatchBody};
 use crate::cursor::Scope;
 use crate::error::{ApiError, Noun};
 use crate::etag::{self, IfMatch};
@@ -184,7 +184,7 @@ pub(super) async fn update(
     RequestId(request_id): RequestId,
     if_match: IfMatch,
     id: Result<Path<String>, PathRejection>,
-    body: JsonBody,
+    PatchBody(body): PatchBody,
 ) -> Result<Response, ApiError> {
     let id = id_in(id, Noun::Customer)?;
     let patch = CustomerPatch::parse(&body.bytes)?;

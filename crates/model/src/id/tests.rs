@@ -141,3 +141,15 @@ proptest! {
         let _ = check_client_id(id, noon());
     }
 }
+
+#[test]
+fn precise_ids_are_in_the_order_of_microseconds() {
+    let start = Utc.with_ymd_and_hms(2026, 11, 20, 7, 8, 9).unwrap();
+    let ids: Vec<Uuid> = (0..5_000)
+        .map(|micros| precise_id(start + TimeDelta::microseconds(micros)))
+        .collect();
+    assert!(ids.is_sorted_by(|a, b| a < b));
+    assert!(ids.iter().all(|id| check_client_id(*id, start).is_ok()));
+    let last = ids[4_999];
+    assert!(after(last) > last && after(last) < precise_id(start + TimeDelta::microseconds(5_001)));
+}

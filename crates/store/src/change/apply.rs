@@ -33,6 +33,8 @@ pub(super) struct Event {
     pub(super) subject: Uuid,
     pub(super) event_type: &'static str,
     pub(super) data: String,
+    /// When its subject changed: later than the change before.
+    pub(super) at: DateTime<Utc>,
 }
 
 /// A document that the batch makes.
@@ -276,6 +278,7 @@ impl Work {
             subject: made.id,
             event_type: "invoice.created",
             data: made.created_event(),
+            at: made.created_at,
         });
         self.made.push(Made {
             shard,
@@ -309,6 +312,7 @@ impl Work {
             subject: key.1,
             event_type,
             data: changes.event(invoice.version, more),
+            at: invoice.modified_at,
         });
         doc.new = invoice;
         doc.changed = true;

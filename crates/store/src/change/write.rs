@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use deadpool_postgres::Object;
 use sheaf_model::{Invoice, id};
 use tokio_postgres::types::ToSql;
@@ -208,7 +209,8 @@ fn encode(
                     doc.new.id,
                     "invoice.recalled",
                     &data,
-                    change.now,
+                    // Before the change that it is for.
+                    change.now - TimeDelta::microseconds(1),
                 );
             });
         }
@@ -229,7 +231,7 @@ fn encode(
     }
     for event in &work.events {
         let change = &changes[event.by];
-        let at = change.now;
+        let at = event.at;
         on(&place.shards[event.by], &mut |batch| {
             batch.push_event(
                 &change.origin(),

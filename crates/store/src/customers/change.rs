@@ -129,7 +129,7 @@ impl Cause {
         let params: [&(dyn ToSql + Sync); 9] = [
             &tenant.0,
             &subject,
-            &id::new_id(self.at),
+            &id::precise_id(self.at),
             &id::year_of(subject),
             &event_type,
             &&*self.actor,

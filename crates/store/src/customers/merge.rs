@@ -283,7 +283,7 @@ impl Merge<'_> {
                 .row(9)
                 .uuid(self.tenant.0)
                 .uuid(*invoice)
-                .uuid(id::new_id(at))
+                .uuid(id::precise_id(at))
                 .i16(id::year_of(*invoice))
                 .text("invoice.updated")
                 .text(&self.cause.actor)
