@@ -124,7 +124,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::SchemaTooNew`], [`StoreError::SchemaTooOld`], or an unreachable database.
     pub async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
-        migrate::check_version(&migrate::connect(&config.database_url).await?).await?;
+        let client = migrate::connect(&config.database_url).await?;
+        migrate::check_version(&client).await?;
+        role::check(&client).await?;
+        drop(client);
         let cluster = cluster::Cluster::connect(config.clone()).await?;
         let store = Self {
             inner: Arc::new(Inner {

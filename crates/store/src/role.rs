@@ -24,6 +24,12 @@ pub(crate) async fn prepare(client: &Client, citus: bool) -> Result<(), StoreErr
             _ => return Err(error.into()),
         }
     }
+    if let Err(error) = client.batch_execute(sql::ROLE_SEE_ACTIVITY).await {
+        if error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            return Err(error.into());
+        }
+        tracing::warn!("this user may not grant pg_read_all_stats to sheaf_api, which it needs");
+    }
     let tables = sql::REFERENCE_TABLES
         .split_whitespace()
         .chain(sql::DISTRIBUTED_TABLES.split_whitespace());
@@ -42,6 +48,19 @@ pub(crate) async fn prepare(client: &Client, citus: bool) -> Result<(), StoreErr
         grant_function(client, "sheaf_hold_shards(bigint[])").await?;
     }
     Ok(())
+}
+
+/// Refuses a login that does not see when the events of others are complete: it would pass them over in the feed.
+pub(crate) async fn check(client: &Client) -> Result<(), StoreError> {
+    let sees: bool = client.query_one(sql::ROLE_SEES_ACTIVITY, &[]).await?.get(0);
+    if sees {
+        return Ok(());
+    }
+    Err(StoreError::Config(
+        "this database user is neither the tables' owner nor a member of pg_read_all_stats, which `sheaf migrate` \
+         grants to sheaf_api: without it the feed could leave out events"
+            .into(),
+    ))
 }
 
 async fn grant(client: &Client, privileges: &str, table: &str) -> Result<(), StoreError> {

@@ -159,6 +159,8 @@ query!(ROLE_EXISTS, "sql/queries/role/exists.sql");
 query!(ROLE_GRANT, "sql/queries/role/grant.sql");
 query!(ROLE_GRANT_FUNCTION, "sql/queries/role/grant_function.sql");
 query!(ROLE_KEEP_EVENTS, "sql/queries/role/keep_events.sql");
+query!(ROLE_SEE_ACTIVITY, "sql/queries/role/see_activity.sql");
+query!(ROLE_SEES_ACTIVITY, "sql/queries/role/sees_activity.sql");
 query!(PAYMENT_COPY, "sql/queries/payment/copy.sql");
 query!(PAYMENT_INSERT, "sql/queries/payment/insert.sql");
 query!(PAYMENT_GET, "sql/queries/payment/get.sql");

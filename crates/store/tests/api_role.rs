@@ -192,6 +192,30 @@ async fn citus_rights_follow_new_years_and_moved_shards() {
     sheaf_store::migrate(&sides.owner, 8).await.unwrap();
     sides.attack().await;
 
+    // A transaction of the owner, on every node, is one that the feed waits for.
+    for (owner, api) in sides.nodes().await {
+        owner
+            .batch_execute("begin; select pg_current_xact_id()")
+            .await
+            .unwrap();
+        let sql = "select count(*) from pg_stat_activity where backend_xid is not null and usename = 'sheaf'";
+        let seen: i64 = api.query_one(sql, &[]).await.unwrap().get(0);
+        assert!(seen > 0);
+    }
+    let blind = sides.api.replace("sheaf_app", "blind");
+    owner
+        .batch_execute(&format!(
+            "create role blind login password '{}'; grant select on refinery_schema_history to blind",
+            blind.split([':', '@']).nth(2).unwrap()
+        ))
+        .await
+        .unwrap();
+    let refused = Store::connect(StoreConfig::new(blind)).await.err().unwrap();
+    assert!(
+        refused.to_string().contains("pg_read_all_stats"),
+        "{refused}"
+    );
+
     // The years' function makes years and nothing else.
     let api = connect(&sides.api, None).await;
     for bad in ["1969::smallint", "2200::smallint"] {

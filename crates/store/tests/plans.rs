@@ -176,7 +176,8 @@ fn class(name: &str) -> Option<Class> {
         | "cluster/has_history"
         | "cluster/schema_version"
         | "partition/list"
-        | "role/exists" => Apart(SCHEMA),
+        | "role/exists"
+        | "role/sees_activity" => Apart(SCHEMA),
         "partition/create"
         | "partition/drop"
         | "partition/function"
@@ -185,7 +186,8 @@ fn class(name: &str) -> Option<Class> {
         | "role/create"
         | "role/grant"
         | "role/grant_function"
-        | "role/keep_events" => Apart(DDL),
+        | "role/keep_events"
+        | "role/see_activity" => Apart(DDL),
         "partition/empty" => Apart("asks every shard, under the lock of a rare DROP"),
         _ => return None,
     })
