@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::archive::{paid, tier};
 use crate::support::{Answer, Tenant, TestApp, invoice, send};
 
 async fn put(app: &TestApp, key: &str, profile: &Value, if_match: Option<&str>) -> Answer {
@@ -15,6 +16,20 @@ async fn put(app: &TestApp, key: &str, profile: &Value, if_match: Option<&str>) 
         request = request.header("if-match", version);
     }
     send(request).await
+}
+
+/// The profile's events, once there are so many: the feed stays behind what is being written.
+async fn trail(app: &TestApp, tenant: &Tenant, count: usize) -> Vec<Value> {
+    for _ in 0..200 {
+        let page = app.read("/v1/events", &tenant.key).await.is(200);
+        let mut events = page["data"].as_array().unwrap().clone();
+        events.retain(|event| event["event_type"] == "profile.updated");
+        if events.len() >= count {
+            return events;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the feed has fewer than {count} events");
 }
 
 fn seller() -> Value {
@@ -59,6 +74,13 @@ async fn a_profile_is_set_read_and_changed() {
     let read = app.read("/v1/profile", &tenant.key).await;
     assert_eq!(read.header("etag"), "\"2\"");
     assert_eq!(read.is(200)["language"], "fr");
+
+    // The trail has the changes, and nothing for what changed nothing.
+    let events = trail(&app, &tenant, 2).await;
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0]["data"]["old"], Value::Null);
+    assert_eq!(events[1]["data"]["old"]["language"], "de");
+    assert_eq!(events[1]["data"]["new"]["language"], "fr");
 
     // What is read can be sent back, and another tenant has none of it.
     put(&app, &tenant.key, &read.json(), None).await.is(200);
@@ -180,4 +202,45 @@ async fn an_invoice_is_an_e_invoice_once_nothing_is_missing() {
     app.read(&format!("/v1/invoices/{draft}.xml"), &tenant.key)
         .await
         .is_problem(422, "not_in_force");
+}
+
+#[tokio::test]
+async fn a_credit_note_names_its_invoice() {
+    let app = TestApp::start().await;
+    let tenant = app.tenant().await;
+    put(&app, &tenant.key, &seller(), None).await.is(200);
+    let id = made(&app, &tenant, complete()).await;
+    let path = format!("/v1/invoices/{id}/credit-notes");
+    let note = app.create(&path, &tenant.key, &json!({})).await.is(201);
+    let path = format!("/v1/invoices/{}.xml", note["id"].as_str().unwrap());
+    let xml = app.read(&path, &tenant.key).await;
+    let text = String::from_utf8(xml.body.clone()).unwrap();
+    assert_eq!(xml.status.as_u16(), 200, "{text}");
+    let reference = text.split("<cac:InvoiceDocumentReference>").nth(1).unwrap();
+    assert!(reference.trim_start().starts_with("<cbc:ID>R-1</cbc:ID>"));
+}
+
+#[tokio::test]
+async fn a_cold_invoice_has_its_documents_as_well() {
+    let app = TestApp::start().await;
+    let tenant = app.tenant().await;
+    put(&app, &tenant.key, &seller(), None).await.is(200);
+    let mut old = paid("A-1", "2023-03-05");
+    old["customer"]["country"] = json!("GB");
+    let made = app.create("/v1/invoices", &tenant.key, &old).await.is(201);
+    let path = |ending: &str| format!("/v1/invoices/{}.{ending}", made["id"].as_str().unwrap());
+    let mut before = Vec::new();
+    for ending in ["pdf", "xml"] {
+        before.push(app.read(&path(ending), &tenant.key).await);
+    }
+    assert_eq!(tier(&app, &tenant).await.invoices, 1);
+    for (ending, before) in ["pdf", "xml"].into_iter().zip(before) {
+        let after = app.read(&path(ending), &tenant.key).await;
+        assert_eq!(after.status.as_u16(), 200);
+        assert_eq!(
+            (before.header("sheaf-tier"), after.header("sheaf-tier")),
+            ("hot", "cold")
+        );
+        assert_eq!(before.body, after.body, "{ending}");
+    }
 }
