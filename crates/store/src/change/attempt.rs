@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::apply::{Doc, StoredAnswer, Work};
 use super::command::{Command, NewChange};
+use super::write::Decided;
 use super::{ChangeError, Cold, Outcome};
 use crate::flush::{Abort, pairs};
 use crate::rows;
@@ -24,6 +25,7 @@ use crate::{Store, StoreError};
 
 /// Years whose keys must be unique over both tiers, by tenant.
 pub(super) type Keyed = BTreeMap<TenantId, BTreeSet<i16>>;
+type OnShard<'a, T> = (&'a Arc<Shard>, T);
 pub(super) type ColdFiles = Vec<(ArchiveFile, Arc<FileKeys>)>;
 
 impl Store {
@@ -97,7 +99,11 @@ impl Store {
         self.write_changes(
             place,
             changes,
-            (&work, &outcomes, &customers),
+            &Decided {
+                work: &work,
+                outcomes: &outcomes,
+                customers: &customers,
+            },
             (&keyed, &files),
         )
         .await?;
@@ -107,8 +113,8 @@ impl Store {
     /// Begins, holds the shards, locks the invoices, and reads them with what is known of the keys: one round trip.
     async fn read(&self, place: &Place<'_>, changes: &[NewChange]) -> Result<Work, Abort> {
         let conn = place.conn;
-        let mut wanted: BTreeMap<(Uuid, i16), (&Arc<Shard>, BTreeSet<Uuid>)> = BTreeMap::new();
-        let mut keys: BTreeMap<Uuid, (&Arc<Shard>, Vec<&str>)> = BTreeMap::new();
+        let mut wanted: BTreeMap<(Uuid, i16), OnShard<'_, BTreeSet<Uuid>>> = BTreeMap::new();
+        let mut keys: BTreeMap<Uuid, OnShard<'_, Vec<&str>>> = BTreeMap::new();
         for (change, shard) in changes.iter().zip(place.shards) {
             let tenant = change.tenant_id.0;
             for target in change.targets() {

@@ -24,6 +24,15 @@ use crate::send::{Place, write};
 use crate::session::in_order;
 use crate::shard::{Shard, Statement};
 
+/// What a batch came to.
+#[derive(Clone, Copy)]
+pub(super) struct Decided<'a> {
+    pub(super) work: &'a Work,
+    pub(super) outcomes: &'a [Outcome],
+    /// Customers to be made.
+    pub(super) customers: &'a [(Arc<Shard>, Uuid)],
+}
+
 type Sent<'a> = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send + 'a>>;
 
 impl Store {
@@ -31,10 +40,11 @@ impl Store {
         &self,
         place: &Place<'_>,
         changes: &[NewChange],
-        (work, outcomes, customers): (&Work, &[Outcome], &[(Arc<Shard>, Uuid)]),
+        decided: &Decided<'_>,
         (keyed, files): (&Keyed, &ColdFiles),
     ) -> Result<(), Abort> {
         let conn = place.conn;
+        let work = decided.work;
         if work.docs.values().all(|doc| !doc.changed) {
             // Nothing but refusals and answers of before.
             return Ok(place.frame.run(conn, "rollback").await?);
@@ -45,7 +55,7 @@ impl Store {
                 recall::restore(conn, &doc.shard, cold, changes).await?;
             }
         }
-        let batches = encode(place, changes, work, outcomes, customers);
+        let batches = encode(place, changes, decided);
         let columns: Vec<Header> = changed
             .iter()
             .filter(|doc| doc.cold.is_none())
@@ -178,10 +188,13 @@ impl<'a> Header<'a> {
 fn encode(
     place: &Place<'_>,
     changes: &[NewChange],
-    work: &Work,
-    outcomes: &[Outcome],
-    customers: &[(Arc<Shard>, Uuid)],
+    decided: &Decided<'_>,
 ) -> Vec<(Arc<Shard>, Batch)> {
+    let Decided {
+        work,
+        outcomes,
+        customers,
+    } = *decided;
     let mut batches: BTreeMap<i64, (Arc<Shard>, Batch)> = BTreeMap::new();
     let mut on = |shard: &Arc<Shard>, push: &mut dyn FnMut(&mut Batch)| {
         let entry = batches
