@@ -143,7 +143,7 @@ async fn the_api_writes_events_and_cannot_change_them() {
     };
     let store = sides.store().await;
     let tenant = tenant(&store).await;
-    work(&store, tenant, "1971").await;
+    work(&store, tenant, "1974").await;
     let before = count(&sides.owner, tenant).await;
     // Two invoices, the customer, the event.
     assert_eq!(before, 4);

@@ -100,7 +100,7 @@ fn class(name: &str) -> Option<Class> {
         "customer/delete" => Point("{tenant}, {customer}, 1", "id"),
         "customer/merged" => Point("{tenant}, {customer}, 10", "merged_into"),
         "customer/set_merged" => Point("{tenant}, {customer}, {uuid}, now()", "id"),
-        "customer/any_invoice" => Point("{tenant}, {customer}", "customer_id"),
+        "customer/any_invoice" => Range("{tenant}, {customer}"),
         "customer/lock_invoices" => Point("{tenant}, {customer}, 10", "customer_id"),
         "customer/move_invoices" => Point(
             "{tenant}, {year}, {ids}, {customer}, 'e', 'n', null, null, null, null, now()",
