@@ -16,9 +16,9 @@ for _ in $(seq 600); do
     sleep 0.2
 done
 . "$data/sheaf/env"
-# As a tenant; the platform's own routes refuse its key, which is documented.
+# NDJSON uploads have no serializer there; they are tested by hand. As a tenant; the platform's own routes refuse its key, which is documented.
 $venv/bin/schemathesis run "$SHEAF_URL/openapi.json" \
     --header "Authorization: Bearer $SHEAF_API_KEY" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
     --phases examples,coverage,fuzzing --max-time "${FUZZ_SECONDS:-180}" --max-examples 25 \
-    --suppress-health-check all --warnings off --continue-on-failure "$@"
+    --suppress-health-check all --warnings off --continue-on-failure --exclude-path-regex 'bulk$' "$@"

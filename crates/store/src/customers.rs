@@ -186,7 +186,6 @@ impl Store {
         cause: &Cause,
         change: impl Fn(&CustomerFields) -> Result<CustomerFields, Invalid> + Send + Sync,
     ) -> Result<CustomerRecord, CustomerError> {
-        self.ensure_years(&[id::year_of(id)].into()).await?;
         self.again(|| self.try_update(tenant, id, expected, cause, &change))
             .await
     }
@@ -254,7 +253,6 @@ impl Store {
         expected: Option<&[i64]>,
         cause: &Cause,
     ) -> Result<(), CustomerError> {
-        self.ensure_years(&[id::year_of(id)].into()).await?;
         self.again(|| self.try_delete(tenant, id, expected, cause))
             .await
     }
