@@ -188,6 +188,14 @@ impl Store {
                 let together = |a: &NewChange, b: &NewChange| shard(a).node == shard(b).node;
                 return self.changes_apart(changes, together).await;
             }
+            // The last invoice of a year may have left, and its partition with it; also while this attempt was made.
+            let recalled = cold.iter().filter(|(_, found)| found.is_some());
+            self.ensure_years(
+                &recalled
+                    .map(|((_, invoice), _)| id::year_of(*invoice))
+                    .collect(),
+            )
+            .await?;
             let failure = match self.attempt_changes(&shards, changes, &cold).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(Abort::Cold(missing)) if attempt < ATTEMPTS => {
@@ -267,15 +275,10 @@ impl Store {
             cold.extend(missing.iter().map(|key| (*key, None)));
             return Ok(());
         };
-        let mut years = std::collections::BTreeSet::new();
         for (tenant, invoice) in missing {
             let found = archive.fetch(*tenant, *invoice).await?;
-            if found.is_some() {
-                years.insert(id::year_of(*invoice));
-            }
             cold.insert((*tenant, *invoice), found.map(Arc::new));
         }
-        // Its year's partition may have been dropped when the last of the year left.
-        self.ensure_years(&years).await
+        Ok(())
     }
 }
