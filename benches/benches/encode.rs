@@ -1,14 +1,12 @@
 //! What the rows of an invoice cost on their way to PostgreSQL: the model as binary rows of every table.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::sync::Arc;
-
 use chrono::{NaiveDate, TimeZone as _, Utc};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sheaf_loadtest::generate::{Form, Generator, Shape};
 use sheaf_model::input::Context;
 use sheaf_model::{InvoiceInput, TenantId};
-use sheaf_store::NewInvoice;
+use sheaf_store::{NewInvoice, Origin};
 use uuid::Uuid;
 
 const INVOICES: usize = 1_000;
@@ -31,9 +29,7 @@ fn invoices(lines_mean: f64) -> Vec<NewInvoice> {
         NewInvoice {
             invoice: input.into_invoice(&context).unwrap(),
             client_id: false,
-            actor: Arc::from("bench"),
-            request_id: Arc::from("bench"),
-            trace: Default::default(),
+            origin: Origin::new("bench", "bench"),
             idem: None,
         }
     };

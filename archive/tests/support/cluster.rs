@@ -18,7 +18,7 @@ use sheaf_model::{
     TenantId, id,
 };
 use sheaf_store::{
-    CreateOutcome, LineOutcome, ListFilter, NewInvoice, NewTenant, Store, StoreConfig,
+    CreateOutcome, LineOutcome, ListFilter, NewInvoice, NewTenant, Origin, Store, StoreConfig,
 };
 use uuid::Uuid;
 
@@ -183,9 +183,7 @@ impl World {
         let chunk = invoices.into_iter().map(|invoice| NewInvoice {
             invoice,
             client_id: false,
-            actor: "test".into(),
-            request_id: "req-1".into(),
-            trace: Default::default(),
+            origin: Origin::new("test", "req-1"),
             idem: None,
         });
         self.store.write_chunk(chunk.collect()).await.unwrap()

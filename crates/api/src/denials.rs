@@ -10,7 +10,7 @@ use axum::http::Method;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sheaf_model::TenantId;
-use sheaf_store::{NewEvent, Store};
+use sheaf_store::{NewEvent, Origin, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::TenantAuth;
@@ -202,8 +202,7 @@ fn event(tenant: TenantId, key: &Key, window: &Window) -> NewEvent {
     NewEvent::of_tenant(
         tenant,
         "access.denied",
-        Arc::clone(&key.actor),
-        Arc::clone(&window.request_id),
+        Origin::new(Arc::clone(&key.actor), Arc::clone(&window.request_id)),
         data.to_string(),
         window.first_at,
     )

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use futures_util::FutureExt as _;
 use metrics::{Counter, Gauge, Histogram};
-use sheaf_store::Trace;
+use sheaf_store::{Origin, Trace};
 use tower::{Layer, Service};
 use uuid::Uuid;
 
@@ -64,19 +64,36 @@ impl RequestId {
     }
 }
 
-/// `X-Correlation-Id` and `X-Causation-Id`, kept with the events that the request causes.
+/// Which request this is and what it belongs to (`X-Correlation-Id`, `X-Causation-Id`): kept with the events that it
+/// causes.
 #[derive(Clone, Debug)]
-pub(crate) struct Traced(pub(crate) Trace);
+pub(crate) struct Requested {
+    request_id: Arc<str>,
+    trace: Trace,
+}
 
-impl<S: Sync> FromRequestParts<S> for Traced {
+impl Requested {
+    /// The origin of what `actor` changes by it.
+    pub(crate) fn by(self, actor: Arc<str>) -> Origin {
+        Origin {
+            actor,
+            request_id: self.request_id,
+            trace: self.trace,
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Requested {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let RequestId(request_id) = RequestId::from_request_parts(parts, state).await?;
         let of = |name| usable(&parts.headers, name).map(Arc::from);
-        Ok(Self(Trace {
+        let trace = Trace {
             correlation_id: of(X_CORRELATION_ID),
             causation_id: of(X_CAUSATION_ID),
-        }))
+        };
+        Ok(Self { request_id, trace })
     }
 }
 

@@ -45,7 +45,7 @@ impl Store {
         };
         self.ensure_year_of(key.id).await?;
         // A reference table is locked on every node: a key can deadlock with events of its tenant on one of them.
-        self.retry_read(|| self.try_create_api_key(&key, &new.hash, cause, answer(&key)))
+        self.retry(|| self.try_create_api_key(&key, &new.hash, cause, answer(&key)))
             .await
     }
 
@@ -59,6 +59,11 @@ impl Store {
         let tenant = key.tenant_id;
         let mut conn = self.inner.cluster.coordinator().get().await?;
         let tx = conn.transaction().await?;
+        // The attempt before may have committed, and only its answer been lost.
+        let params: [&(dyn ToSql + Sync); 2] = [&tenant.0, &key.id];
+        if tx.query_opt(sql::API_KEY_GET, &params).await?.is_some() {
+            return Ok(CreateOutcome::Created(key.clone()));
+        }
         if let Some(stored) = replay(&tx, tenant, cause.idem.as_ref()).await? {
             return Ok(stored);
         }
@@ -121,8 +126,7 @@ impl Store {
             ..old.clone()
         };
         let data = json!({"successor_id": key.id, "expires_at": old.expires_at}).to_string();
-        let by = (&cause.actor, &cause.request_id);
-        NewEvent::of(id, "api_key.rotated", by, data, now)
+        NewEvent::of(id, "api_key.rotated", &cause.origin, data, now)
             .write_in(&tx, tenant)
             .await?;
         insert(&tx, &key, &rotation.hash, cause).await?;
@@ -173,8 +177,7 @@ impl Store {
         let key = api_key(&row)?;
         // Somebody else may have come first; that one has written the event.
         if key.revoked_at == Some(now) {
-            let by = (&cause.actor, &cause.request_id);
-            NewEvent::of(id, "api_key.revoked", by, "{}".to_owned(), now)
+            NewEvent::of(id, "api_key.revoked", &cause.origin, "{}".to_owned(), now)
                 .write_in(&tx, tenant)
                 .await?;
         }
@@ -237,11 +240,10 @@ async fn insert(
         "expires_at": key.expires_at,
         "rotated_from": key.rotated_from,
     });
-    let by = (&cause.actor, &cause.request_id);
     NewEvent::of(
         key.id,
         "api_key.created",
-        by,
+        &cause.origin,
         data.to_string(),
         key.created_at,
     )

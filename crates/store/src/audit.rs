@@ -1,7 +1,6 @@
-//! Events that are not a document's: of API keys, and of what was refused.
+//! Events that are not a document's: of customers, API keys and settings, and of what was refused.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
@@ -9,6 +8,7 @@ use sheaf_model::{TenantId, id};
 use uuid::Uuid;
 
 use crate::error::{Failure, classify};
+use crate::types::Origin;
 use crate::{Store, StoreError, sql};
 
 /// Attempts to write where partitions come and go.
@@ -21,8 +21,7 @@ pub struct NewEvent {
     id: Uuid,
     year: i16,
     event_type: &'static str,
-    actor: Arc<str>,
-    request_id: Arc<str>,
+    origin: Origin,
     /// A JSON document.
     pub data: String,
     at: DateTime<Utc>,
@@ -34,8 +33,7 @@ impl NewEvent {
     pub fn of_tenant(
         tenant: TenantId,
         event_type: &'static str,
-        actor: Arc<str>,
-        request_id: Arc<str>,
+        origin: Origin,
         data: String,
         at: DateTime<Utc>,
     ) -> Self {
@@ -45,8 +43,7 @@ impl NewEvent {
             id,
             year: id::year_of(id),
             event_type,
-            actor,
-            request_id,
+            origin,
             data,
             at,
         }
@@ -61,7 +58,7 @@ impl NewEvent {
     pub(crate) fn of(
         subject: Uuid,
         event_type: &'static str,
-        (actor, request_id): (&Arc<str>, &Arc<str>),
+        origin: &Origin,
         data: String,
         at: DateTime<Utc>,
     ) -> Self {
@@ -70,8 +67,7 @@ impl NewEvent {
             id: id::precise_id(at),
             year: id::year_of(subject),
             event_type,
-            actor: Arc::clone(actor),
-            request_id: Arc::clone(request_id),
+            origin: origin.clone(),
             data,
             at,
         }
@@ -84,16 +80,18 @@ impl NewEvent {
         tenant: TenantId,
     ) -> Result<(), tokio_postgres::Error> {
         let record = tx.prepare_cached(sql::EVENT_RECORD).await?;
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 9] = [
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 11] = [
             &tenant.0,
             &self.subject,
             &self.id,
             &self.year,
             &self.event_type,
-            &&*self.actor,
-            &&*self.request_id,
+            &&*self.origin.actor,
+            &&*self.origin.request_id,
             &self.data,
             &self.at,
+            &self.origin.trace.correlation_id.as_deref(),
+            &self.origin.trace.causation_id.as_deref(),
         ];
         tx.execute(&record, &params).await.map(|_| ())
     }

@@ -13,12 +13,11 @@ use std::sync::{Arc, Weak};
 
 use futures_util::future::try_join_all;
 use sheaf_model::{Invalid, TenantId, id, lifecycle};
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::error::{Failure, classify};
 use crate::flush::Abort;
-use crate::queue::{Queue, Refused};
+use crate::queue::{self, Queue};
 use crate::types::{ColdInvoice, Replay};
 use crate::{Inner, Store, StoreError};
 
@@ -88,10 +87,7 @@ pub enum ChangeError {
 type Outcome = Result<Changed, ChangeError>;
 
 /// A change and where its answer goes.
-pub(crate) struct Job {
-    change: NewChange,
-    reply: oneshot::Sender<Outcome>,
-}
+pub(crate) type Job = queue::Job<NewChange, Changed, ChangeError>;
 
 impl Store {
     /// Changes one invoice. It shares its transaction with the other changes of its node that arrive meanwhile; the
@@ -102,27 +98,9 @@ impl Store {
     /// # Errors
     /// [`ChangeError`].
     pub async fn change_invoice(&self, change: NewChange) -> Outcome {
-        let tenant = change.tenant_id;
-        let (reply, answer) = oneshot::channel();
-        let addr = &self.inner.cluster.shard_of(tenant).node;
-        self.inner.cluster.node(addr).check()?;
-        let inner = Arc::downgrade(&self.inner);
-        self.inner
-            .changes
-            .submit(addr, tenant, Job { change, reply }, |queue| {
-                serve(inner.clone(), queue)
-            })
-            .map_err(|e| match e {
-                Refused::Full => ChangeError::Busy,
-                Refused::Closed => ChangeError::Store(closing()),
-            })?;
-        answer.await.unwrap_or_else(|_| Err(closing().into()))
-    }
-}
-
-fn closing() -> StoreError {
-    StoreError::Unavailable {
-        detail: "the store is closing".into(),
+        let work = (change.tenant_id, change);
+        self.submit(&self.inner.changes, work, serve, ChangeError::Busy)
+            .await
     }
 }
 
@@ -139,26 +117,18 @@ async fn serve(inner: Weak<Inner>, queue: Arc<Queue<Job>>) {
 
 async fn run(store: &Store, mut jobs: Vec<Job>) {
     // A stable sort: changes of one invoice keep the order in which they came.
-    jobs.sort_by_cached_key(|job| store.inner.cluster.shard_of(job.change.tenant_id).id);
+    jobs.sort_by_cached_key(|job| store.inner.cluster.shard_of(job.work.tenant_id).id);
     let (changes, replies): (Vec<_>, Vec<_>) =
-        jobs.into_iter().map(|job| (job.change, job.reply)).unzip();
+        jobs.into_iter().map(|job| (job.work, job.reply)).unzip();
     match store.change_batch(&changes).await {
         Ok(outcomes) => {
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                // A caller that has gone away does not undo its change.
                 let _gone = reply.send(outcome);
             }
         }
         Err(error) => {
             tracing::warn!(%error, "a batch of changes failed");
-            let detail = error.to_string();
-            let mut first = Some(error);
-            for reply in replies {
-                let error = first.take().unwrap_or_else(|| StoreError::Unavailable {
-                    detail: detail.clone(),
-                });
-                let _gone = reply.send(Err(error.into()));
-            }
+            queue::fail(replies, error);
         }
     }
 }

@@ -95,7 +95,7 @@ impl Store {
         inserted.map_err(|e| taken(e, c.external_id.as_deref()))?;
         let data = created(&record.fields)?;
         cause
-            .append(&tx, tenant, record.id, "customer.created", &data)
+            .tell(&tx, tenant, record.id, "customer.created", &data)
             .await?;
         tx.commit().await?;
         Ok(CreateOutcome::Created(record.clone()))
@@ -110,7 +110,7 @@ impl Store {
         tenant: TenantId,
         id: Uuid,
     ) -> Result<Option<CustomerRecord>, StoreError> {
-        self.retry_read(|| async move {
+        self.retry(|| async move {
             let conn = self.inner.cluster.owner(tenant).get().await?;
             let get = conn.prepare_cached(sql::CUSTOMER_GET).await?;
             let row = conn.query_opt(&get, &[&tenant.0, &id]).await?;
@@ -130,7 +130,7 @@ impl Store {
         before: Option<Uuid>,
         limit: usize,
     ) -> Result<Page<CustomerRecord>, StoreError> {
-        self.retry_read(|| self.try_list_customers(tenant, filter, before, limit))
+        self.retry(|| self.try_list_customers(tenant, filter, before, limit))
             .await
     }
 
@@ -228,7 +228,7 @@ impl Store {
         }
         let data = changed(&old.fields, &fields, old.version + 1)?;
         cause
-            .append(&tx, tenant, id, "customer.updated", &data)
+            .tell(&tx, tenant, id, "customer.updated", &data)
             .await?;
         tx.commit().await?;
         self.forget_customer(tenant, &old);
@@ -296,7 +296,7 @@ impl Store {
         }
         let data = deleted(&old.fields, old.version)?;
         cause
-            .append(&tx, tenant, id, "customer.deleted", &data)
+            .tell(&tx, tenant, id, "customer.deleted", &data)
             .await?;
         tx.commit().await?;
         self.forget_customer(tenant, &old);
@@ -312,7 +312,7 @@ impl Store {
         tenant: TenantId,
         id: Uuid,
     ) -> Result<Vec<Uuid>, StoreError> {
-        self.retry_read(|| async move {
+        self.retry(|| async move {
             let conn = self.inner.cluster.owner(tenant).get().await?;
             let find = conn.prepare_cached(sql::CUSTOMER_MERGED).await?;
             let rows = conn.query(&find, &[&tenant.0, &id, &MAX_MERGED]).await?;

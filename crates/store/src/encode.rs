@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::copy::CopyBuffer;
 use crate::shard::Table;
-use crate::types::{IdemKey, NewInvoice, Trace};
+use crate::types::{IdemKey, NewInvoice, Origin};
 
 /// Rows of every table that a batch of creates touches.
 pub(crate) struct Batch {
@@ -25,23 +25,27 @@ pub(crate) struct NewCustomer<'a> {
     pub(crate) by: &'a NewInvoice,
 }
 
-/// Who changes something of whom, and in which request.
-pub(crate) struct Origin<'a> {
-    pub(crate) tenant: TenantId,
-    pub(crate) actor: &'a str,
-    pub(crate) request_id: &'a str,
-    pub(crate) trace: &'a Trace,
-}
-
-impl<'a> Origin<'a> {
-    pub(crate) fn of(new: &'a NewInvoice) -> Self {
-        Self {
-            tenant: new.invoice.tenant_id,
-            actor: &new.actor,
-            request_id: &new.request_id,
-            trace: &new.trace,
-        }
-    }
+/// One row of `event/copy`: what happened to `subject`, told with who did it to whom.
+pub(crate) fn event_row(
+    rows: &mut CopyBuffer,
+    (tenant, origin): (TenantId, &Origin),
+    subject: Uuid,
+    event_type: &str,
+    data: &str,
+    at: DateTime<Utc>,
+) {
+    rows.row(11)
+        .uuid(tenant.0)
+        .uuid(subject)
+        .uuid(id::precise_id(at))
+        .i16(id::year_of(subject))
+        .text(event_type)
+        .text(&origin.actor)
+        .text(&origin.request_id)
+        .jsonb(data)
+        .timestamp(at)
+        .opt_text(origin.trace.correlation_id.as_deref())
+        .opt_text(origin.trace.causation_id.as_deref());
 }
 
 impl Batch {
@@ -70,10 +74,10 @@ impl Batch {
     pub(crate) fn push(&mut self, new: &NewInvoice) {
         let invoice = &new.invoice;
         self.push_document(invoice);
-        let origin = Origin::of(new);
         let at = invoice.created_at;
         let data = invoice.created_event();
-        self.push_event(&origin, invoice.id, "invoice.created", &data, at);
+        let by = (invoice.tenant_id, &new.origin);
+        self.push_event(by, invoice.id, "invoice.created", &data, at);
         if let Some(idem) = &new.idem {
             let location = format!("/v1/invoices/{}", invoice.id);
             let body = invoice.render();
@@ -149,9 +153,9 @@ impl Batch {
     }
 
     pub(crate) fn push_customer(&mut self, new: &NewCustomer<'_>) {
-        let (origin, invoice) = (Origin::of(new.by), &new.by.invoice);
+        let invoice = &new.by.invoice;
         self.push_customer_of(
-            &origin,
+            (invoice.tenant_id, &new.by.origin),
             new.id,
             new.customer,
             invoice.id,
@@ -162,7 +166,7 @@ impl Batch {
     /// A customer that an invoice brings along.
     pub(crate) fn push_customer_of(
         &mut self,
-        origin: &Origin<'_>,
+        by: (TenantId, &Origin),
         id: Uuid,
         customer: &Customer,
         invoice_id: Uuid,
@@ -170,7 +174,7 @@ impl Batch {
     ) {
         self.customers
             .row(9)
-            .uuid(origin.tenant.0)
+            .uuid(by.0.0)
             .uuid(id)
             .opt_text(customer.external_id.as_deref())
             .text(&customer.name)
@@ -180,30 +184,18 @@ impl Batch {
             .opt_text(customer.country.as_deref())
             .timestamp(created_at);
         let data = format!("{{\"invoice_id\": \"{invoice_id}\"}}");
-        self.push_event(origin, id, "customer.created", &data, created_at);
+        self.push_event(by, id, "customer.created", &data, created_at);
     }
 
     pub(crate) fn push_event(
         &mut self,
-        origin: &Origin<'_>,
+        by: (TenantId, &Origin),
         subject: Uuid,
         event_type: &str,
         data: &str,
         at: DateTime<Utc>,
     ) {
-        self.events
-            .row(11)
-            .uuid(origin.tenant.0)
-            .uuid(subject)
-            .uuid(id::precise_id(at))
-            .i16(id::year_of(subject))
-            .text(event_type)
-            .text(origin.actor)
-            .text(origin.request_id)
-            .jsonb(data)
-            .timestamp(at)
-            .opt_text(origin.trace.correlation_id.as_deref())
-            .opt_text(origin.trace.causation_id.as_deref());
+        event_row(&mut self.events, by, subject, event_type, data, at);
     }
 
     fn push_header(&mut self, i: &Invoice) {

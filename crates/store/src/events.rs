@@ -52,7 +52,7 @@ impl Store {
             let rows = conn.query(&page, &params).await?;
             Ok(rows.iter().map(rows::event).collect::<Vec<_>>())
         };
-        let mut items = self.retry_read(read).await?;
+        let mut items = self.retry(read).await?;
         let has_more = items.len() > limit;
         items.truncate(limit);
         Ok(Page { items, has_more })
@@ -88,7 +88,7 @@ impl Store {
             let params: [&(dyn ToSql + Sync); 5] = [&tenant.0, &since, &after.id, &until, &limit];
             Ok(conn.query(&feed, &params).await?)
         };
-        let rows = self.retry_read(read).await?;
+        let rows = self.retry(read).await?;
         let mut items: Vec<FeedEvent> = rows
             .iter()
             .map(|row| {

@@ -25,7 +25,7 @@ impl Store {
         before: Option<Uuid>,
         limit: usize,
     ) -> Result<Page<Invoice>, StoreError> {
-        self.retry_read(|| self.try_list(tenant, filter, before, limit))
+        self.retry(|| self.try_list(tenant, filter, before, limit))
             .await
     }
 

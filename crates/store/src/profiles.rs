@@ -1,7 +1,6 @@
 //! The seller of a tenant's documents: one row a tenant, with its version, and an event for every change.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -9,7 +8,7 @@ use sheaf_model::TenantId;
 use tokio_postgres::Row;
 
 use crate::tenants::now;
-use crate::{NewEvent, Store, StoreError, sql};
+use crate::{NewEvent, Origin, Store, StoreError, sql};
 
 /// Attempts when two requests write the first profile at once.
 const ATTEMPTS: u32 = 3;
@@ -34,10 +33,8 @@ pub struct NewProfile {
     pub profile: Value,
     /// The versions that the client has seen; any, where it does not say.
     pub expected: Option<Vec<i64>>,
-    /// Who, for the audit trail.
-    pub actor: Arc<str>,
-    /// The request, for the audit trail.
-    pub request_id: Arc<str>,
+    /// Who, and in which request.
+    pub origin: Origin,
 }
 
 /// What became of a profile that was to be written.
@@ -78,15 +75,8 @@ impl Store {
     /// One attempt; `None` where somebody else wrote the first profile meanwhile.
     async fn try_put_profile(&self, new: &NewProfile) -> Result<Option<PutProfile>, StoreError> {
         let (tenant, at) = (new.tenant, now());
-        let (actor, request_id) = (Arc::clone(&new.actor), Arc::clone(&new.request_id));
-        let mut event = NewEvent::of_tenant(
-            tenant,
-            "profile.updated",
-            actor,
-            request_id,
-            String::new(),
-            at,
-        );
+        let origin = new.origin.clone();
+        let mut event = NewEvent::of_tenant(tenant, "profile.updated", origin, String::new(), at);
         self.ensure_years(&BTreeSet::from([event.year()])).await?;
         let mut conn = self.inner.cluster.owner(tenant).get().await?;
         let tx = conn.transaction().await?;

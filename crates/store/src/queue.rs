@@ -7,16 +7,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sheaf_model::TenantId;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::node::NodeAddr;
+use crate::{Inner, Store, StoreError};
 
 /// Why a job was not taken.
-pub(crate) enum Refused {
+enum Refused {
     /// The queue, or the tenant's share of it, is full.
     Full,
     /// The store is closing.
@@ -51,7 +52,7 @@ impl<J: Send + 'static> Queues<J> {
     }
 
     /// Puts a job into the node's queue; `serve` is a task that takes batches from it, started with the queue.
-    pub(crate) fn submit<F, T>(
+    fn submit<F, T>(
         &self,
         node: &NodeAddr,
         tenant: TenantId,
@@ -92,6 +93,67 @@ impl<J: Send + 'static> Queues<J> {
         }
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// Work that waits, and where its answer goes.
+pub(crate) struct Job<W, T, E> {
+    pub(crate) work: W,
+    pub(crate) reply: Reply<T, E>,
+}
+
+/// Takes batches from a node's queue until it is closed.
+type Serve<W, T, E, F> = fn(Weak<Inner>, Arc<Queue<Job<W, T, E>>>) -> F;
+
+/// A caller that has gone away does not undo what was done for it.
+pub(crate) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
+
+impl Store {
+    /// Queues work for the tenant's node, and waits for the answer; `busy` where the queue is full.
+    pub(crate) async fn submit<W, T, E, F>(
+        &self,
+        queues: &Queues<Job<W, T, E>>,
+        (tenant, work): (TenantId, W),
+        serve: Serve<W, T, E, F>,
+        busy: E,
+    ) -> Result<T, E>
+    where
+        W: Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let closing = || StoreError::Unavailable {
+            detail: "the store is closing".into(),
+        };
+        let addr = &self.inner.cluster.shard_of(tenant).node;
+        self.inner.cluster.node(addr).check()?;
+        let (reply, answer) = oneshot::channel();
+        let inner = Arc::downgrade(&self.inner);
+        queues
+            .submit(addr, tenant, Job { work, reply }, |queue| {
+                serve(inner.clone(), queue)
+            })
+            .map_err(|refused| match refused {
+                Refused::Full => busy,
+                Refused::Closed => closing().into(),
+            })?;
+        answer.await.unwrap_or_else(|_| Err(closing().into()))
+    }
+}
+
+/// Tells all that wait for a batch why it failed.
+pub(crate) fn fail<T, E: From<StoreError>>(
+    replies: impl IntoIterator<Item = Reply<T, E>>,
+    error: StoreError,
+) {
+    let detail = error.to_string();
+    let mut first = Some(error);
+    for reply in replies {
+        let error = first.take().unwrap_or_else(|| StoreError::Unavailable {
+            detail: detail.clone(),
+        });
+        let _gone = reply.send(Err(error.into()));
     }
 }
 

@@ -8,12 +8,11 @@ use std::time::Duration;
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
 use sheaf_model::{Invoice, TenantId, id};
-use tokio::sync::oneshot;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::node::{Node, NodeAddr};
-use crate::queue::{Queue, Refused};
+use crate::queue::{self, Queue};
 use crate::rows::{self, Key};
 use crate::session::{BEGIN_READ, Session, in_order};
 use crate::{Inner, Store, StoreError, sql};
@@ -25,10 +24,7 @@ const MAX_STATEMENTS: usize = 32;
 const ATTEMPTS: u32 = 4;
 
 /// A read and where its answer goes.
-pub(crate) struct Job {
-    key: Key,
-    reply: oneshot::Sender<Result<Option<Invoice>, StoreError>>,
-}
+pub(crate) type Job = queue::Job<Key, Option<Invoice>, StoreError>;
 
 impl Store {
     /// Reads one invoice from the hot tier. `None`: not there; it may be cold.
@@ -40,27 +36,11 @@ impl Store {
         tenant: TenantId,
         id: Uuid,
     ) -> Result<Option<Invoice>, StoreError> {
-        let addr = &self.inner.cluster.shard_of(tenant).node;
-        self.inner.cluster.node(addr).check()?;
-        let (reply, answer) = oneshot::channel();
-        let inner = Arc::downgrade(&self.inner);
-        let job = Job {
-            key: (tenant, id),
-            reply,
+        let busy = StoreError::Unavailable {
+            detail: "the read queue is full".into(),
         };
-        let unavailable = |detail: &str| StoreError::Unavailable {
-            detail: detail.into(),
-        };
-        self.inner
-            .readers
-            .submit(addr, tenant, job, |queue| serve(inner.clone(), queue))
-            .map_err(|e| match e {
-                Refused::Full => unavailable("the read queue is full"),
-                Refused::Closed => unavailable("the store is closing"),
-            })?;
-        answer
-            .await
-            .unwrap_or_else(|_| Err(unavailable("the store is closing")))
+        let work = (tenant, (tenant, id));
+        self.submit(&self.inner.readers, work, serve, busy).await
     }
 }
 
@@ -71,8 +51,8 @@ async fn serve(inner: Weak<Inner>, queue: Arc<Queue<Job>>) {
         };
         metrics::histogram!("sheaf_read_batch")
             .record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-        let keys: BTreeSet<Key> = jobs.iter().map(|j| j.key).collect();
-        respond(jobs, store.retry_read(|| read(&store, &keys)).await);
+        let keys: BTreeSet<Key> = jobs.iter().map(|j| j.work).collect();
+        respond(jobs, store.retry(|| read(&store, &keys)).await);
     }
 }
 
@@ -80,19 +60,10 @@ fn respond(jobs: Vec<Job>, found: Result<HashMap<Key, Invoice>, StoreError>) {
     match found {
         Ok(found) => {
             for job in jobs {
-                let _gone = job.reply.send(Ok(found.get(&job.key).cloned()));
+                let _gone = job.reply.send(Ok(found.get(&job.work).cloned()));
             }
         }
-        Err(error) => {
-            let detail = error.to_string();
-            let mut first = Some(error);
-            for job in jobs {
-                let error = first.take().unwrap_or_else(|| StoreError::Unavailable {
-                    detail: detail.clone(),
-                });
-                let _gone = job.reply.send(Err(error));
-            }
-        }
+        Err(error) => queue::fail(jobs.into_iter().map(|job| job.reply), error),
     }
 }
 
@@ -110,17 +81,17 @@ async fn read(store: &Store, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invoic
 }
 
 impl Store {
-    /// Runs a read again while its node is away or it lost a deadlock against partition DDL.
-    pub(crate) async fn retry_read<T, F>(&self, read: impl Fn() -> F) -> Result<T, StoreError>
+    /// Runs something that may run twice again, while its node is away or it lost a deadlock against partition DDL.
+    pub(crate) async fn retry<T, F>(&self, run: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match read().await {
+            match run().await {
                 Err(StoreError::Unavailable { detail }) if attempt < ATTEMPTS => {
-                    tracing::debug!(detail, attempt, "a read is tried again");
+                    tracing::debug!(detail, attempt, "tried again");
                     tokio::time::sleep(Duration::from_millis(10 << attempt)).await;
                     self.reroute().await;
                 }

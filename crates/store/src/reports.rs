@@ -162,10 +162,7 @@ impl Store {
             let detail = "too many reports run".to_owned();
             return Err(StoreError::Unavailable { detail });
         };
-        let summary = Arc::new(
-            self.retry_read(|| self.read_summary(tenant, filter))
-                .await?,
-        );
+        let summary = Arc::new(self.retry(|| self.read_summary(tenant, filter)).await?);
         // Fails only where the entry was taken out meanwhile; the next caller reads again.
         let _kept = guard.insert((Instant::now(), Arc::clone(&summary)));
         Ok(summary)
@@ -210,7 +207,7 @@ impl Store {
         tenant: TenantId,
         as_of: NaiveDate,
     ) -> Result<Vec<Aging>, StoreError> {
-        self.retry_read(|| async move {
+        self.retry(|| async move {
             let mut conn = self.inner.cluster.owner(tenant).get().await?;
             let tx = begin(&mut conn).await?;
             let rows = tx.query(sql::REPORT_AGING, &[&tenant.0, &as_of]).await?;
@@ -231,7 +228,7 @@ impl Store {
         after: Option<&AgingCursor>,
         limit: usize,
     ) -> Result<Page<Aging>, StoreError> {
-        self.retry_read(|| self.try_aging(tenant, as_of, after, limit))
+        self.retry(|| self.try_aging(tenant, as_of, after, limit))
             .await
     }
 
@@ -287,7 +284,7 @@ impl Store {
         customers: &[Uuid],
         today: NaiveDate,
     ) -> Result<Vec<Balance>, StoreError> {
-        self.retry_read(|| async move {
+        self.retry(|| async move {
             let mut conn = self.inner.cluster.owner(tenant).get().await?;
             let tx = begin(&mut conn).await?;
             let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &customers, &today];

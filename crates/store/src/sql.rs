@@ -79,8 +79,6 @@ query!(
 query!(CUSTOMER_ANY_INVOICE, "sql/queries/customer/any_invoice.sql");
 query!(CUSTOMER_SET_MERGED, "sql/queries/customer/set_merged.sql");
 query!(CUSTOMER_UPDATE, "sql/queries/customer/update.sql");
-query!(EVENT_APPEND, "sql/queries/event/append.sql");
-query!(EVENT_APPEND_COPY, "sql/queries/event/append_copy.sql");
 query!(
     ARCHIVE_FILE_ANY_PUBLISHED,
     "sql/queries/archive_file/any_published.sql"

@@ -122,13 +122,11 @@ pub struct Rotation {
     pub overlap: Duration,
 }
 
-/// Who caused a change, and by which request: what its event says.
+/// What a change of API keys comes with.
 #[derive(Clone, Debug)]
 pub struct KeyCause {
-    /// `api_key:<id>`, `jwt:<iss>/<sub>` or `admin`.
-    pub actor: Arc<str>,
-    /// The request.
-    pub request_id: Arc<str>,
+    /// Who changes it, and in which request.
+    pub origin: Origin,
     /// The client's idempotency key, if it sent one.
     pub idem: Option<IdemKey>,
     /// Path of the collection that the answer's `Location` is in.
@@ -189,17 +187,35 @@ pub struct NewInvoice {
     pub invoice: Invoice,
     /// Whether the client chose the id (then it may exist in either tier).
     pub client_id: bool,
-    /// Who: `api_key:<id>` or `admin`.
-    pub actor: Arc<str>,
-    /// The request that caused it.
-    pub request_id: Arc<str>,
-    /// What it belongs to.
-    pub trace: Trace,
+    /// Who sends it, and in which request.
+    pub origin: Origin,
     /// For single creates.
     pub idem: Option<IdemKey>,
 }
 
-/// What a change belongs to, beyond its request: kept with its events.
+/// Who changes something, and in which request: kept with the events of the change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `api_key:<id>`, `jwt:<iss>/<sub>` or `admin`.
+    pub actor: Arc<str>,
+    /// The request's id.
+    pub request_id: Arc<str>,
+    /// What the request belongs to.
+    pub trace: Trace,
+}
+
+impl Origin {
+    /// A change that belongs to nothing beyond its request.
+    pub fn new(actor: impl Into<Arc<str>>, request_id: impl Into<Arc<str>>) -> Self {
+        Self {
+            actor: actor.into(),
+            request_id: request_id.into(),
+            trace: Trace::default(),
+        }
+    }
+}
+
+/// What a request belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     /// The business process, over all its requests.

@@ -7,7 +7,7 @@ mod support;
 use serde_json::json;
 use sheaf_local::{CitusMode, Throwaway};
 use sheaf_model::TenantId;
-use sheaf_store::{Created, NewEvent, Store, StoreConfig};
+use sheaf_store::{Created, NewEvent, Origin, Store, StoreConfig};
 use support::{now, simple, tenant};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
@@ -114,8 +114,7 @@ async fn work(store: &Store, tenant: TenantId, year: &str) {
     let event = NewEvent::of_tenant(
         tenant,
         "access.denied",
-        "test".into(),
-        "test".into(),
+        Origin::new("test", "test"),
         json!({"year": year}).to_string(),
         now(),
     );

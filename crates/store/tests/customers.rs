@@ -6,12 +6,12 @@ mod support;
 use serde_json::{Value, json};
 use sheaf_model::TenantId;
 use sheaf_model::input::{CustomerPatch, new_customer};
-use sheaf_store::{Cause, CreateOutcome, CustomerError, CustomerRecord, Store};
+use sheaf_store::{Cause, CreateOutcome, CustomerError, CustomerRecord, Origin, Store};
 use support::{now, raw, simple, store, tenant};
 use uuid::Uuid;
 
 fn cause() -> Cause {
-    Cause::new("api_key:k".into(), "request-1".into(), now())
+    Cause::new(Origin::new("api_key:k", "request-1"), now())
 }
 
 async fn made(store: &Store, tenant: TenantId, document: Value) -> CustomerRecord {

@@ -13,15 +13,13 @@ mod stream;
 mod summary;
 mod tenants;
 
-use std::sync::Arc;
-
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use sheaf_model::TenantId;
-use sheaf_store::Trace;
+use sheaf_store::Origin;
 use uuid::Uuid;
 
 use crate::app::Shared;
@@ -49,9 +47,7 @@ pub(crate) enum Owner {
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) owner: Owner,
-    pub(crate) actor: Arc<str>,
-    pub(crate) request_id: Arc<str>,
-    pub(crate) trace: Trace,
+    pub(crate) origin: Origin,
 }
 
 impl Caller {

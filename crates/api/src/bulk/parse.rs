@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sheaf_model::input::{Context, ParseError};
 use sheaf_model::{FieldError, InvoiceInput, TenantId};
-use sheaf_store::{NewInvoice, Trace};
+use sheaf_store::{NewInvoice, Origin};
 
 use super::lines::Numbered;
 use super::tenants::{Known, Resolved, Tenants, Unresolved};
@@ -52,18 +52,14 @@ pub(super) struct Parser {
 /// What all lines of an upload have in common.
 struct Common {
     now: DateTime<Utc>,
-    actor: Arc<str>,
-    request_id: Arc<str>,
-    trace: Trace,
+    origin: Origin,
 }
 
 impl Parser {
     pub(super) fn new(tenants: Tenants, now: DateTime<Utc>, caller: &Caller) -> Self {
         let common = Common {
             now,
-            actor: Arc::clone(&caller.actor),
-            request_id: Arc::clone(&caller.request_id),
-            trace: caller.trace.clone(),
+            origin: caller.origin.clone(),
         };
         Self {
             tenants,
@@ -208,13 +204,10 @@ impl Common {
             now: self.now,
         }) {
             Ok(invoice) => {
-                let (actor, request_id) = (Arc::clone(&self.actor), Arc::clone(&self.request_id));
                 let new = NewInvoice {
-                    trace: self.trace.clone(),
                     invoice,
                     client_id,
-                    actor,
-                    request_id,
+                    origin: self.origin.clone(),
                     idem: None,
                 };
                 parsed.ready.push(Ready { line, bytes, new });

@@ -1,13 +1,11 @@
 //! `/v1/api-keys`, a tenant's own credentials, and `/v1/tenants/{id}/api-keys`, the same by the admin key.
 
-use std::sync::Arc;
-
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use sheaf_model::TenantId;
-use sheaf_store::{ApiKey, CreateOutcome, KeyCause};
+use sheaf_store::{ApiKey, CreateOutcome, KeyCause, Origin};
 use uuid::Uuid;
 
 use super::{id_in, json, parse_id, to_bytes};
@@ -15,7 +13,7 @@ use crate::app::Shared;
 use crate::auth::{AdminAuth, Keys};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
-use crate::observe::RequestId;
+use crate::observe::Requested;
 use crate::schemas::{ApiKeyCreated, ApiKeyIn, ApiKeyList, ApiKeyOut, ApiKeyRotationIn};
 use crate::{idempotency, keys, query};
 
@@ -44,8 +42,7 @@ impl From<ApiKey> for ApiKeyOut {
 struct Call {
     app: Shared,
     tenant: TenantId,
-    actor: Arc<str>,
-    request_id: Arc<str>,
+    origin: Origin,
     /// Path of the list.
     collection: String,
 }
@@ -61,12 +58,12 @@ struct Call {
 pub(super) async fn create(
     _: AdminAuth,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     id: OneId,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let tenant = existing_tenant(&app, id).await?;
-    platform(app, tenant, request_id).create(body).await
+    platform(app, tenant, requested).create(body).await
 }
 
 /// The tenant's API keys, at most 1,000, revoked and expired ones included.
@@ -76,13 +73,13 @@ pub(super) async fn create(
 pub(super) async fn list(
     _: AdminAuth,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     uri: Uri,
     id: OneId,
 ) -> Result<Response, ApiError> {
     query::none(&uri)?;
     let tenant = existing_tenant(&app, id).await?;
-    platform(app, tenant, request_id).list().await
+    platform(app, tenant, requested).list().await
 }
 
 /// Revoke an API key. At once in this process, within 5 seconds in others. Revoking it again changes nothing.
@@ -93,13 +90,13 @@ pub(super) async fn list(
 pub(super) async fn revoke(
     _: AdminAuth,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     uri: Uri,
     path: TwoIds,
 ) -> Result<Response, ApiError> {
     query::none(&uri)?;
     let (tenant, key) = tenant_and_key(path)?;
-    platform(app, tenant, request_id).revoke(key).await
+    platform(app, tenant, requested).revoke(key).await
 }
 
 /// Replace an API key by a new one with the same name and role. The old one goes on for `overlap_seconds`, so that
@@ -113,12 +110,12 @@ pub(super) async fn revoke(
 pub(super) async fn rotate(
     _: AdminAuth,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     path: TwoIds,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let (tenant, key) = tenant_and_key(path)?;
-    platform(app, tenant, request_id).rotate(key, body).await
+    platform(app, tenant, requested).rotate(key, body).await
 }
 
 /// Make an API key of the caller's tenant. The answer holds the key itself, this once. An idempotent replay answers
@@ -131,10 +128,10 @@ pub(super) async fn rotate(
 pub(super) async fn create_own(
     auth: Keys,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    own(app, auth, request_id).create(body).await
+    own(app, auth, requested).create(body).await
 }
 
 /// The API keys of the caller's tenant, at most 1,000, revoked and expired ones included.
@@ -143,11 +140,11 @@ pub(super) async fn create_own(
 pub(super) async fn list_own(
     auth: Keys,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     query::none(&uri)?;
-    own(app, auth, request_id).list().await
+    own(app, auth, requested).list().await
 }
 
 /// Revoke an API key of the caller's tenant. At once in this process, within 5 seconds in others.
@@ -157,13 +154,13 @@ pub(super) async fn list_own(
 pub(super) async fn revoke_own(
     auth: Keys,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     uri: Uri,
     id: OneId,
 ) -> Result<Response, ApiError> {
     query::none(&uri)?;
     let key = id_in(id, Noun::ApiKey)?;
-    own(app, auth, request_id).revoke(key).await
+    own(app, auth, requested).revoke(key).await
 }
 
 /// Replace an API key of the caller's tenant by a new one with the same name and role; the old one goes on for
@@ -177,30 +174,28 @@ pub(super) async fn revoke_own(
 pub(super) async fn rotate_own(
     auth: Keys,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     id: OneId,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let key = id_in(id, Noun::ApiKey)?;
-    own(app, auth, request_id).rotate(key, body).await
+    own(app, auth, requested).rotate(key, body).await
 }
 
-fn platform(app: Shared, tenant: TenantId, request_id: Arc<str>) -> Call {
+fn platform(app: Shared, tenant: TenantId, requested: Requested) -> Call {
     Call {
         app,
         tenant,
-        actor: "admin".into(),
-        request_id,
+        origin: requested.by("admin".into()),
         collection: format!("/v1/tenants/{tenant}/api-keys"),
     }
 }
 
-fn own(app: Shared, Keys(auth): Keys, request_id: Arc<str>) -> Call {
+fn own(app: Shared, Keys(auth): Keys, requested: Requested) -> Call {
     Call {
         app,
         tenant: auth.tenant_id,
-        actor: auth.actor,
-        request_id,
+        origin: requested.by(auth.actor),
         collection: "/v1/api-keys".to_owned(),
     }
 }
@@ -208,8 +203,7 @@ fn own(app: Shared, Keys(auth): Keys, request_id: Arc<str>) -> Call {
 impl Call {
     fn cause(&self, body: Option<&JsonBody>) -> KeyCause {
         KeyCause {
-            actor: Arc::clone(&self.actor),
-            request_id: Arc::clone(&self.request_id),
+            origin: self.origin.clone(),
             idem: body.and_then(|body| body.idem.clone()),
             collection: self.collection.clone(),
         }

@@ -7,7 +7,7 @@ use crate::app::Shared;
 use crate::auth::{AdminAuth, Writer};
 use crate::bulk::{self, Caller, Owner, Summary};
 use crate::error::ApiError;
-use crate::observe::{RequestId, Traced};
+use crate::observe::Requested;
 use crate::schemas::{InvoiceIn, InvoiceLineIn};
 
 /// Upload invoices of one tenant as NDJSON, one invoice a line, streamed. Good lines land, bad ones are named by
@@ -24,15 +24,12 @@ use crate::schemas::{InvoiceIn, InvoiceLineIn};
 pub(super) async fn upload(
     Writer(auth): Writer,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
-    Traced(trace): Traced,
+    requested: Requested,
     request: Request,
 ) -> Result<Response, ApiError> {
     let caller = Caller {
         owner: Owner::Tenant(auth.tenant_id),
-        actor: auth.actor,
-        request_id,
-        trace,
+        origin: requested.by(auth.actor),
     };
     Box::pin(bulk::run(&app, caller, request)).await
 }
@@ -49,15 +46,12 @@ pub(super) async fn upload(
 pub(super) async fn platform_upload(
     _: AdminAuth,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
-    Traced(trace): Traced,
+    requested: Requested,
     request: Request,
 ) -> Result<Response, ApiError> {
     let caller = Caller {
         owner: Owner::Platform,
-        actor: "admin".into(),
-        request_id,
-        trace,
+        origin: requested.by("admin".into()),
     };
     Box::pin(bulk::run(&app, caller, request)).await
 }

@@ -1,8 +1,6 @@
 //! The steps of an invoice's life: one handler each, all of the same form. The rules are the model's
 //! (`sheaf_model::lifecycle`).
 
-use std::sync::Arc;
-
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::header::LOCATION;
@@ -15,7 +13,7 @@ use sheaf_model::input::{
     SendInput,
 };
 use sheaf_model::lifecycle::Patch;
-use sheaf_store::{Changed, Command, NewChange, Trace};
+use sheaf_store::{Changed, Command, NewChange};
 use uuid::Uuid;
 
 use super::{id_in, json_bytes, parse_id};
@@ -25,7 +23,7 @@ use crate::body::{JsonBody, OptionalBody, PatchBody};
 use crate::error::{ApiError, Noun};
 use crate::etag::{self, IfMatch};
 use crate::idempotency;
-use crate::observe::{RequestId, Traced};
+use crate::observe::Requested;
 use crate::schemas::{
     ApplyIn, CancelIn, CreditNoteIn, InvoiceOut, InvoicePatch, IssueIn, NewPaymentIn,
     PaymentRecorded, ReversalIn, SendIn,
@@ -33,8 +31,7 @@ use crate::schemas::{
 
 /// What every change has besides its body.
 pub(super) struct About {
-    request_id: Arc<str>,
-    trace: Trace,
+    requested: Requested,
     if_match: IfMatch,
 }
 
@@ -42,12 +39,10 @@ impl FromRequestParts<Shared> for About {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
-        let Ok(RequestId(request_id)) = RequestId::from_request_parts(parts, app).await;
+        let Ok(requested) = Requested::from_request_parts(parts, app).await;
         let Ok(if_match) = IfMatch::from_request_parts(parts, app).await;
-        let Ok(Traced(trace)) = Traced::from_request_parts(parts, app).await;
         Ok(Self {
-            request_id,
-            trace,
+            requested,
             if_match,
         })
     }
@@ -69,9 +64,7 @@ async fn change(
         invoice_id: id,
         command,
         expected: about.if_match.versions().map(<[i64]>::to_vec),
-        actor: auth.actor,
-        request_id: about.request_id,
-        trace: about.trace,
+        origin: about.requested.by(auth.actor),
         idem: body.idem,
         now: app.clock.now(),
     };

@@ -24,7 +24,7 @@ use crate::cursor::Scope;
 use crate::error::{ApiError, Noun};
 use crate::etag::{self, IfMatch};
 use crate::idempotency;
-use crate::observe::RequestId;
+use crate::observe::Requested;
 use crate::query::{self, Params};
 use crate::schemas::{
     BalanceOut, CustomerBalance, CustomerNew, CustomerPage, CustomerParams, CustomerPatchIn,
@@ -74,12 +74,12 @@ impl From<&Merged> for MergeOut {
 pub(super) async fn create(
     Customers(auth): Customers,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let fields = new_customer(&body.bytes)?;
     let tenant = auth.tenant_id;
-    let cause = Cause::new(auth.actor, request_id, app.clock.now());
+    let cause = Cause::new(requested.by(auth.actor), app.clock.now());
     let made = app
         .store
         .create_customer(tenant, &fields, &cause, body.idem.as_ref(), rendered)
@@ -181,14 +181,14 @@ pub(super) async fn get(
 pub(super) async fn update(
     Customers(auth): Customers,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     if_match: IfMatch,
     id: Result<Path<String>, PathRejection>,
     PatchBody(body): PatchBody,
 ) -> Result<Response, ApiError> {
     let id = id_in(id, Noun::Customer)?;
     let patch = CustomerPatch::parse(&body.bytes)?;
-    let cause = Cause::new(auth.actor, request_id, app.clock.now());
+    let cause = Cause::new(requested.by(auth.actor), app.clock.now());
     let change = |fields: &_| patch.clone().apply(fields);
     let record = app
         .store
@@ -208,14 +208,14 @@ pub(super) async fn update(
 pub(super) async fn delete(
     Customers(auth): Customers,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     if_match: IfMatch,
     uri: Uri,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     query::none(&uri)?;
     let id = id_in(id, Noun::Customer)?;
-    let cause = Cause::new(auth.actor, request_id, app.clock.now());
+    let cause = Cause::new(requested.by(auth.actor), app.clock.now());
     app.store
         .delete_customer(auth.tenant_id, id, if_match.versions(), &cause)
         .await?;
@@ -234,13 +234,13 @@ pub(super) async fn delete(
 pub(super) async fn merge(
     Customers(auth): Customers,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     id: Result<Path<String>, PathRejection>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let id = id_in(id, Noun::Customer)?;
     let MergeIn { into } = body.parse()?;
-    let cause = Cause::new(auth.actor, request_id, app.clock.now());
+    let cause = Cause::new(requested.by(auth.actor), app.clock.now());
     let rendered = |merged: &Merged| to_bytes(&MergeOut::from(merged));
     let merged = app
         .store

@@ -20,7 +20,7 @@ use crate::body::JsonBody;
 use crate::cursor::Scope;
 use crate::error::{ApiError, Noun};
 use crate::idempotency;
-use crate::observe::{RequestId, Traced};
+use crate::observe::Requested;
 use crate::query::{self, Params};
 use crate::schemas::{InvoiceIn, InvoiceOut, InvoicePage, InvoiceParams};
 
@@ -39,8 +39,7 @@ const MAX_METADATA_FILTERS: usize = 8;
 pub(super) async fn create(
     Writer(auth): Writer,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
-    Traced(trace): Traced,
+    requested: Requested,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let input = InvoiceInput::parse(&body.bytes)?;
@@ -54,9 +53,7 @@ pub(super) async fn create(
     let new = NewInvoice {
         invoice,
         client_id,
-        actor: auth.actor,
-        request_id,
-        trace,
+        origin: requested.by(auth.actor),
         idem: body.idem,
     };
     match app.store.create_invoice(new).await? {

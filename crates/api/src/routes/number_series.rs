@@ -14,7 +14,7 @@ use crate::app::Shared;
 use crate::auth::{Reader, Settings, TenantAuth};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
-use crate::observe::RequestId;
+use crate::observe::Requested;
 use crate::query;
 use crate::schemas::{NumberSeriesIn, NumberSeriesList, NumberSeriesOut};
 
@@ -106,7 +106,7 @@ async fn read(app: &Shared, auth: &TenantAuth) -> Result<Vec<SeriesOut>, ApiErro
 pub(super) async fn set(
     Settings(auth): Settings,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     series: Result<Path<String>, PathRejection>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
@@ -154,8 +154,7 @@ pub(super) async fn set(
     let event = NewEvent::of_tenant(
         auth.tenant_id,
         "number_series.updated",
-        auth.actor.clone(),
-        request_id,
+        requested.by(auth.actor.clone()),
         data.to_string(),
         now,
     );

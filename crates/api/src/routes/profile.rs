@@ -13,7 +13,7 @@ use crate::auth::{Reader, Settings};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
 use crate::etag::{self, IfMatch};
-use crate::observe::RequestId;
+use crate::observe::Requested;
 use crate::query;
 use crate::schemas::ProfileDoc;
 
@@ -45,7 +45,7 @@ pub(super) async fn get(
 pub(super) async fn put(
     Settings(auth): Settings,
     State(app): State<Shared>,
-    RequestId(request_id): RequestId,
+    requested: Requested,
     if_match: IfMatch,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
@@ -55,8 +55,7 @@ pub(super) async fn put(
         profile: serde_json::to_value(&profile)
             .map_err(|error| ApiError::Internal(error.to_string()))?,
         expected: if_match.versions().map(<[i64]>::to_vec),
-        actor: auth.actor,
-        request_id,
+        origin: requested.by(auth.actor),
     };
     match app.store.put_profile(&new).await? {
         PutProfile::Stored(stored) => answer(stored),

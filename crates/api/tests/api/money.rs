@@ -579,6 +579,36 @@ async fn a_change_says_what_it_belongs_to() {
         ),
         (&json!("req-9"), &json!("order-1"), &json!("msg-7"))
     );
+    // So do the changes of everything else.
+    let key = &desk.tenant.key;
+    let others = [
+        (Method::POST, "/v1/customers", json!({"name": "Acme"}), 201),
+        (Method::POST, "/v1/api-keys", json!({"name": "k"}), 201),
+        (
+            Method::PUT,
+            "/v1/number-series/invoice",
+            json!({"prefix": "R"}),
+            200,
+        ),
+    ];
+    for (method, path, body, status) in others {
+        let request = desk.app.request(method, path).bearer_auth(key).json(&body);
+        let answer = send(request.header("x-correlation-id", "order-2")).await;
+        answer.is(status);
+    }
+    let feed = desk.app.read("/v1/events?limit=100", key).await.is(200);
+    let told: BTreeSet<&str> = (feed["data"].as_array().unwrap().iter())
+        .filter(|event| event["correlation_id"] == "order-2")
+        .map(|event| event["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        told,
+        BTreeSet::from([
+            "api_key.created",
+            "customer.created",
+            "number_series.updated"
+        ])
+    );
 }
 
 #[tokio::test]

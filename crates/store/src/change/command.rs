@@ -1,15 +1,12 @@
 //! What is asked for, and what is answered.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, NaiveDate, Utc};
 use sheaf_model::input::CreditNoteRequest;
 use sheaf_model::lifecycle::{NewPayment, Patch, Reversal};
 use sheaf_model::{Decimal, TenantId};
 use uuid::Uuid;
 
-use crate::encode::Origin;
-use crate::types::{IdemKey, Trace};
+use crate::types::{IdemKey, Origin};
 
 /// One step of an invoice's life.
 #[derive(Clone, Debug)]
@@ -70,12 +67,8 @@ pub struct NewChange {
     pub command: Command,
     /// Versions of which the invoice must have one (`If-Match`).
     pub expected: Option<Vec<i64>>,
-    /// Who: `api_key:<id>` or `admin`.
-    pub actor: Arc<str>,
-    /// The request that caused it.
-    pub request_id: Arc<str>,
-    /// What it belongs to.
-    pub trace: Trace,
+    /// Who, and in which request.
+    pub origin: Origin,
     /// So that a retry is answered, not done again.
     pub idem: Option<IdemKey>,
     /// The clock.
@@ -95,15 +88,6 @@ impl NewChange {
             _ => None,
         };
         std::iter::once(self.invoice_id).chain(other)
-    }
-
-    pub(super) fn origin(&self) -> Origin<'_> {
-        Origin {
-            tenant: self.tenant_id,
-            actor: &self.actor,
-            request_id: &self.request_id,
-            trace: &self.trace,
-        }
     }
 }
 

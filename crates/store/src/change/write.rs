@@ -208,7 +208,13 @@ fn encode(
         {
             let (id, at) = (*customer_id, change.now);
             on(shard, &mut |batch| {
-                batch.push_customer_of(&change.origin(), id, customer, doc.new.id, at);
+                batch.push_customer_of(
+                    (change.tenant_id, &change.origin),
+                    id,
+                    customer,
+                    doc.new.id,
+                    at,
+                );
             });
         }
     }
@@ -218,7 +224,7 @@ fn encode(
             let data = format!("{{\"object_key\": \"{}\"}}", cold.file.object_key);
             on(&doc.shard, &mut |batch| {
                 batch.push_event(
-                    &change.origin(),
+                    (change.tenant_id, &change.origin),
                     doc.new.id,
                     "invoice.recalled",
                     &data,
@@ -247,7 +253,7 @@ fn encode(
         let at = event.at;
         on(&place.shards[event.by], &mut |batch| {
             batch.push_event(
-                &change.origin(),
+                (change.tenant_id, &change.origin),
                 event.subject,
                 event.event_type,
                 &event.data,

@@ -6,12 +6,12 @@ use deadpool_postgres::Transaction;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use sheaf_model::input::CustomerFields;
-use sheaf_model::{Metadata, TenantId, id};
-use tokio_postgres::types::{Json, ToSql};
+use sheaf_model::{Metadata, TenantId};
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::Cause;
-use crate::{StoreError, sql};
+use super::{Cause, Failed};
+use crate::{NewEvent, StoreError};
 
 /// Values by field. Raw, so that no number of the metadata is read and rounded.
 type Values = BTreeMap<&'static str, Box<RawValue>>;
@@ -118,25 +118,16 @@ impl Change {
 
 impl Cause {
     /// Adds the event of a change to its transaction.
-    pub(super) async fn append(
+    pub(super) async fn tell(
         &self,
         tx: &Transaction<'_>,
         tenant: TenantId,
         subject: Uuid,
-        event_type: &str,
-        data: &(impl Serialize + Sync + std::fmt::Debug),
-    ) -> Result<(), tokio_postgres::Error> {
-        let params: [&(dyn ToSql + Sync); 9] = [
-            &tenant.0,
-            &subject,
-            &id::precise_id(self.at),
-            &id::year_of(subject),
-            &event_type,
-            &&*self.actor,
-            &&*self.request_id,
-            &Json(data),
-            &self.at,
-        ];
-        tx.execute(sql::EVENT_APPEND, &params).await.map(|_| ())
+        event_type: &'static str,
+        data: &(impl Serialize + Sync),
+    ) -> Result<(), Failed> {
+        let data = value(data)?.get().to_owned();
+        let event = NewEvent::of(subject, event_type, &self.origin, data, self.at);
+        Ok(event.write_in(tx, tenant).await?)
     }
 }

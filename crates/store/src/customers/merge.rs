@@ -17,6 +17,7 @@ use super::change::replaced;
 use super::{Answered, Failed, answered, keep_answer, record};
 use super::{Cause, CustomerError, CustomerRecord};
 use crate::copy::CopyBuffer;
+use crate::encode::event_row;
 use crate::types::{CreateOutcome, IdemKey};
 use crate::{Store, StoreError, sql};
 
@@ -213,10 +214,10 @@ impl Merge<'_> {
         let from = serde_json::json!({"merged_from": self.duplicate});
         let (cause, tenant) = (self.cause, self.tenant);
         cause
-            .append(tx, tenant, self.duplicate, "customer.merged", &data)
+            .tell(tx, tenant, self.duplicate, "customer.merged", &data)
             .await?;
         cause
-            .append(tx, tenant, self.survivor, "customer.merged", &from)
+            .tell(tx, tenant, self.survivor, "customer.merged", &from)
             .await?;
         let mut marked = CustomerRecord {
             merged_into: Some(self.survivor),
@@ -278,19 +279,11 @@ impl Merge<'_> {
         let mut events = CopyBuffer::with_capacity(invoices.len() * 320);
         for (invoice, version) in invoices {
             let data = replaced("customer_id", &self.duplicate, &self.survivor, version + 1)?;
-            events
-                .row(9)
-                .uuid(self.tenant.0)
-                .uuid(*invoice)
-                .uuid(id::precise_id(at))
-                .i16(id::year_of(*invoice))
-                .text("invoice.updated")
-                .text(&self.cause.actor)
-                .text(&self.cause.request_id)
-                .jsonb(&serde_json::json!(data).to_string())
-                .timestamp(at);
+            let data = serde_json::json!(data).to_string();
+            let by = (self.tenant, &self.cause.origin);
+            event_row(&mut events, by, *invoice, "invoice.updated", &data, at);
         }
-        let sink = tx.copy_in::<_, Bytes>(sql::EVENT_APPEND_COPY).await?;
+        let sink = tx.copy_in::<_, Bytes>(sql::EVENT_COPY).await?;
         let mut sink = std::pin::pin!(sink);
         sink.send(events.stream()).await?;
         let stored = sink.finish().await?;

@@ -1,13 +1,11 @@
 //! What callers hand in and get back.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, SubsecRound, Utc};
 use sheaf_model::input::CustomerFields;
 use sheaf_model::{Invalid, TenantId};
 use uuid::Uuid;
 
-use crate::StoreError;
+use crate::{Origin, StoreError};
 
 /// A customer as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +39,11 @@ pub struct CustomerFilter {
     pub active: Option<bool>,
 }
 
-/// Who changes something, by which request, and when.
+/// Who changes something, in which request, and when.
 #[derive(Clone, Debug)]
 pub struct Cause {
-    /// `api_key:<id>`.
-    pub actor: Arc<str>,
-    /// The request's id.
-    pub request_id: Arc<str>,
+    /// Who, and in which request.
+    pub origin: Origin,
     /// Microseconds, as PostgreSQL keeps them.
     pub at: DateTime<Utc>,
 }
@@ -55,10 +51,9 @@ pub struct Cause {
 impl Cause {
     /// At `now`, cut to microseconds.
     #[must_use]
-    pub fn new(actor: Arc<str>, request_id: Arc<str>, now: DateTime<Utc>) -> Self {
+    pub fn new(origin: Origin, now: DateTime<Utc>) -> Self {
         Self {
-            actor,
-            request_id,
+            origin,
             at: now.trunc_subsecs(6),
         }
     }

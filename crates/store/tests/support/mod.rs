@@ -7,12 +7,10 @@
     clippy::panic
 )]
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use sheaf_model::input::Context;
 use sheaf_model::{InvoiceInput, TenantId};
-use sheaf_store::{CreateOutcome, NewInvoice, NewTenant, Store, StoreConfig};
+use sheaf_store::{CreateOutcome, NewInvoice, NewTenant, Origin, Store, StoreConfig};
 
 /// Migrates (idempotent, serialised by the store's own lock) and connects.
 pub async fn store() -> Store {
@@ -65,9 +63,7 @@ pub fn invoice(tenant: TenantId, json: &serde_json::Value) -> NewInvoice {
     NewInvoice {
         invoice,
         client_id,
-        actor: Arc::from("test"),
-        request_id: Arc::from("test"),
-        trace: Default::default(),
+        origin: Origin::new("test", "test"),
         idem: None,
     }
 }
