@@ -1,6 +1,7 @@
 //! Everything that can go wrong at the front door, in types, and the one match that turns it into a problem.
 
 mod denied;
+mod from;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -138,112 +139,6 @@ pub(crate) enum BodyError {
     TruncatedGzip,
     /// Not a gzip stream.
     InvalidGzip,
-}
-
-impl From<BodyError> for ApiError {
-    fn from(error: BodyError) -> Self {
-        Self::Body(error)
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<ArchiveError> for ApiError {
-    fn from(error: ArchiveError) -> Self {
-        match error {
-            ArchiveError::Store(error) => Self::Store(error),
-            other => Self::Archive(other),
-        }
-    }
-}
-
-impl From<CreateError> for ApiError {
-    fn from(error: CreateError) -> Self {
-        match error {
-            CreateError::Store(error) => Self::Store(error),
-            CreateError::IdemMismatch => Self::IdempotencyReused,
-            CreateError::IdemInProgress => Self::IdempotencyInProgress,
-            other => Self::Create(other),
-        }
-    }
-}
-
-impl From<ChangeError> for ApiError {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Store(error) => Self::Store(error),
-            ChangeError::NotFound(_) => Self::NotFound(Noun::Invoice),
-            ChangeError::Invalid(invalid) => Self::Invalid(invalid),
-            ChangeError::IdemMismatch => Self::IdempotencyReused,
-            ChangeError::IdemInProgress => Self::IdempotencyInProgress,
-            ChangeError::DuplicateExternalId { existing } => {
-                Self::Create(CreateError::DuplicateExternalId { existing })
-            }
-            ChangeError::DuplicateNumber { existing } => {
-                Self::Create(CreateError::DuplicateNumber { existing })
-            }
-            ChangeError::CustomerNotFound => Self::Create(CreateError::CustomerNotFound),
-            ChangeError::Busy => Self::Create(CreateError::Busy),
-            ChangeError::VersionMismatch { current } => Self::VersionMismatch { current },
-            ChangeError::Refused(refusal) => Self::Refused(refusal),
-        }
-    }
-}
-
-impl From<CustomerError> for ApiError {
-    fn from(error: CustomerError) -> Self {
-        match error {
-            CustomerError::NotFound => Self::NotFound(Noun::Customer),
-            CustomerError::SurvivorNotFound => {
-                let detail = "there is no such customer";
-                Self::Invalid(FieldError::new("into", "customer_not_found", detail).into())
-            }
-            CustomerError::VersionMismatch { current } => Self::VersionMismatch { current },
-            CustomerError::Invalid(invalid) => Self::Invalid(invalid),
-            CustomerError::Conflict { code, detail } => {
-                Self::Store(StoreError::Conflict { code, detail })
-            }
-            CustomerError::IdemInProgress => Self::IdempotencyInProgress,
-            CustomerError::Store(error) => Self::Store(error),
-        }
-    }
-}
-
-impl From<DocumentError> for ApiError {
-    fn from(error: DocumentError) -> Self {
-        Self::Document(error)
-    }
-}
-
-impl From<ParseError> for ApiError {
-    fn from(error: ParseError) -> Self {
-        match error {
-            ParseError::Syntax(detail) => Self::InvalidJson(detail),
-            ParseError::Invalid(invalid) => Self::Invalid(invalid),
-        }
-    }
-}
-
-impl From<Invalid> for ApiError {
-    fn from(invalid: Invalid) -> Self {
-        Self::Invalid(invalid)
-    }
-}
-
-impl From<tokio::task::JoinError> for ApiError {
-    fn from(error: tokio::task::JoinError) -> Self {
-        Self::Internal(error.to_string())
-    }
-}
-
-impl From<std::io::Error> for ApiError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Internal(error.to_string())
-    }
 }
 
 impl ApiError {
