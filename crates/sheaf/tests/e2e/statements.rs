@@ -14,7 +14,7 @@ use crate::under_load::{connect, forget_statements};
 
 const TENANTS: usize = 12;
 const CREATES: u32 = 600;
-/// Requests in flight.
+/// Requests in flight. Payments of a hundredth each come to the whole.
 const AT_ONCE: usize = 100;
 
 /// Calls of each statement in the product's database, over all workers.
@@ -56,6 +56,19 @@ async fn read(http: &Client, url: &str, tenant: &Tenant, id: &str) {
     let request = http.get(format!("{url}/v1/invoices/{id}"));
     let answer = request.bearer_auth(&tenant.key).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
+}
+
+/// A hundredth part of what [`create`] made.
+async fn pay(http: &Client, url: &str, tenant: &Tenant, id: &str, n: usize) {
+    let request = http.post(format!("{url}/v1/invoices/{id}/payments"));
+    let body = json!({"reference": format!("p-{n}"), "amount": "0.02", "paid_on": "2026-01-01", "method": "card"});
+    let answer = request
+        .bearer_auth(&tenant.key)
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 201);
 }
 
 #[test]
@@ -139,6 +152,43 @@ fn citus_operations_take_no_more_statements_than_they_did() {
     let (selects, snapshots) = (sum(&ran, "select tenant_id"), sum(&ran, "commit"));
     eprintln!("{AT_ONCE} reads: {selects} selects, {snapshots} snapshots");
     assert!(selects < 3 * u32::try_from(AT_ONCE).unwrap(), "{ran:?}");
+
+    // One payment with nobody to share with: invoice, lines and payments are read behind one lock; one update, and one
+    // insert each for payment and event.
+    runtime.block_on(pay(&http, &url, &tenant(ids[0].0), &ids[0].1, 0));
+    forget(&rig);
+    runtime.block_on(pay(&http, &url, &tenant(ids[1].0), &ids[1].1, 0));
+    let ran = calls(&rig);
+    let of = |part: &str| sum(&ran, part);
+    assert_eq!((of("for update"), of("commit")), (1, 1), "{ran:?}");
+    assert_eq!(
+        (
+            of("select tenant_id"),
+            of("update invoices"),
+            of("insert into")
+        ),
+        (3, 1, 2),
+        "{ran:?}"
+    );
+
+    // Many payments on one invoice are few updates of it.
+    forget(&rig);
+    runtime.block_on(async {
+        let mut payments = tokio::task::JoinSet::new();
+        for n in 1..=AT_ONCE {
+            let (http, url, (owner, id)) = (http.clone(), url.clone(), ids[2].clone());
+            let tenant = tenant(owner);
+            payments.spawn(async move { pay(&http, &url, &tenant, &id, n).await });
+        }
+        payments.join_all().await;
+    });
+    let ran = calls(&rig);
+    let (updates, commits) = (sum(&ran, "update invoices"), sum(&ran, "commit"));
+    eprintln!("{AT_ONCE} payments: {updates} updates, {commits} transactions");
+    assert!(
+        updates > 0 && updates * 5 <= u32::try_from(AT_ONCE).unwrap(),
+        "{ran:?}"
+    );
     assert_eq!(serving.end(Signal::TERM).code(), Some(0));
     rig.runtime.block_on(rig.local.stop()).unwrap();
 }
