@@ -22,7 +22,7 @@ use crate::{Currency, FieldError, Invalid, Kind, Metadata, Status, TenantId};
 pub use customer::{CustomerFields, CustomerPatch, new_customer};
 pub use money::{
     ApplyInput, Body, CancelInput, CreditNoteInput, CreditNoteRequest, IssueInput, PaymentBody,
-    ReversalInput, SendInput,
+    RecallInput, ReversalInput, SendInput,
 };
 use read::{Field, Object};
 

@@ -106,7 +106,6 @@ fn class(name: &str) -> Option<Class> {
             "{tenant}, {year}, {ids}, {customer}, 'e', 'n', null, null, null, null, now()",
             "id",
         ),
-        "event/append" => Range("{tenant}, {uuid}, {uuid}, {year}, 't', 'a', null, '{}', now()"),
         "report/aging" => Range("{tenant}, '2025-06-01'"),
         "report/aging_customers" => Range("{tenant}, '2025-06-01', {customer}, 'EUR', 10"),
         "report/aging_nobody" => Range("{tenant}, '2025-06-01', 'EUR', 10"),
@@ -117,9 +116,9 @@ fn class(name: &str) -> Option<Class> {
         "report/summary" => Range("{tenant}, '2025-06-01', '2025-05-01', null, null"),
         "customer/find_external_ids" => Point("{tenant}, {customer_keys}", "external_id"),
         "customer/find_ids" => Point("{tenant}, {customer_ids}", "id"),
-        "event/record" => {
-            Range("{tenant}, {uuid}, {uuid}, {year}::smallint, 't', 'a', 'r', '{}', now()")
-        }
+        "event/record" => Range(
+            "{tenant}, {uuid}, {uuid}, {year}::smallint, 't', 'a', 'r', '{}', now(), null, null",
+        ),
         "event/get" => Point("{tenant}, {year}, {ids}", "subject_id"),
         "idempotency/abandon" | "idempotency/get" => Point("{tenant}, 'key-7'", "key"),
         "idempotency/begin" => Range("{tenant}, 'new', now(), now()"),
@@ -152,8 +151,8 @@ fn class(name: &str) -> Option<Class> {
         "tiering/next_settled" => Range("{tenant}, {uuid}, {uuid}"),
         "tiering/read_page" => Range("{tenant}, {year}, {uuid}, {uuid}, 10"),
 
-        "customer/copy" | "event/append_copy" | "event/copy" | "idempotency/copy"
-        | "invoice/copy" | "line/copy" | "payment/copy" => Apart(COPY),
+        "customer/copy" | "event/copy" | "idempotency/copy" | "invoice/copy" | "line/copy"
+        | "payment/copy" => Apart(COPY),
         "customer/insert"
         | "event/insert"
         | "idempotency/insert"

@@ -9,8 +9,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use sheaf_model::input::{
-    ApplyInput, Body, CancelInput, CreditNoteInput, IssueInput, PaymentBody, ReversalInput,
-    SendInput,
+    ApplyInput, Body, CancelInput, CreditNoteInput, IssueInput, PaymentBody, RecallInput,
+    ReversalInput, SendInput,
 };
 use sheaf_model::lifecycle::Patch;
 use sheaf_store::{Changed, Command, NewChange};
@@ -26,7 +26,7 @@ use crate::idempotency;
 use crate::observe::Requested;
 use crate::schemas::{
     ApplyIn, CancelIn, CreditNoteIn, InvoiceOut, InvoicePatch, IssueIn, NewPaymentIn,
-    PaymentRecorded, ReversalIn, SendIn,
+    PaymentRecorded, RecallIn, ReversalIn, SendIn,
 };
 
 /// What every change has besides its body.
@@ -319,6 +319,27 @@ pub(super) async fn apply(
     let id = id_in(id, Noun::Invoice)?;
     let (to, amount) = ApplyInput::parse(&body.bytes)?.check()?;
     change(&app, auth, about, id, Command::Apply { to, amount }, body).await
+}
+
+/// Bring an archived invoice back to the hot tier, as it is; of a hot one nothing changes. Every change does so by
+/// itself. Tiering takes it again with its next run once it is settled.
+#[utoipa::path(post, path = "/v1/invoices/{id}/recall", tag = "invoices", operation_id = "recallInvoice",
+    request_body = Option<RecallIn>, security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The invoice"),
+        ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
+    responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The version, quoted"))),
+        (status = 404, description = "`invoice_not_found`"), (status = 412, description = "`version_mismatch`"),
+        (status = 422, description = "`unknown_field`, `idempotency_key_reused`")))]
+pub(super) async fn recall(
+    Writer(auth): Writer,
+    State(app): State<Shared>,
+    about: About,
+    id: InvoicePath,
+    OptionalBody(body): OptionalBody,
+) -> Result<Response, ApiError> {
+    let id = id_in(id, Noun::Invoice)?;
+    RecallInput::parse(&body.bytes)?;
+    change(&app, auth, about, id, Command::Recall, body).await
 }
 
 #[cfg(test)]

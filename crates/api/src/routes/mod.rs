@@ -52,6 +52,7 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(changes::refund))
         .routes(routes!(changes::credit))
         .routes(routes!(changes::apply))
+        .routes(routes!(changes::recall))
         .routes(routes!(events::of_invoice))
         .routes(routes!(events::feed))
         .routes(routes!(number_series::list))

@@ -71,6 +71,10 @@ pub struct CancelIn {
     pub reason: Option<String>,
 }
 
+/// A recall needs nothing but the invoice.
+#[derive(Debug, ToSchema)]
+pub struct RecallIn {}
+
 /// A payment or refund.
 #[derive(Debug, ToSchema)]
 pub struct NewPaymentIn {

@@ -459,6 +459,55 @@ async fn a_change_of_an_archived_invoice_recalls_it() {
 }
 
 #[tokio::test]
+async fn a_recall_brings_an_invoice_back_as_it_is() {
+    let desk = Desk::open().await;
+    let (app, key) = (&desk.app, &desk.tenant.key);
+    let document = paid("back", "2022-04-05");
+    let made = app.create("/v1/invoices", key, &document).await.is(201);
+    assert_eq!(tier(app, &desk.tenant).await.invoices, 1);
+    let cold = desk.read(&made).await;
+    desk.step(&made, "recall", json!({"when": "now"}))
+        .await
+        .is_problem(422, "unknown_field");
+    // Another tenant does not see it, and does not move it.
+    let other = app.tenant().await;
+    let foreign = app.post(&format!("{}/recall", path(&made)), &other.key);
+    send(foreign).await.is_problem(404, "invoice_not_found");
+    assert_eq!(desk.read(&made).await.header("sheaf-tier"), "cold");
+
+    // Twice is once.
+    for _ in 0..2 {
+        let back = desk.step(&made, "recall", Value::Null).await;
+        assert_eq!((back.status.as_u16(), &back.body), (200, &cold.body));
+        let hot = desk.read(&made).await;
+        assert_eq!(
+            (hot.header("sheaf-tier"), &hot.body),
+            ("hot", &cold.body),
+            "byte for byte"
+        );
+    }
+    assert_eq!(
+        types(&desk.events(&made).await),
+        ["invoice.created", "invoice.recalled"]
+    );
+    // The archive's copy is masked, until the next run takes the invoice again.
+    let listed = async || {
+        let list = app.read("/v1/invoices?tier=cold", key).await.is(200);
+        list["data"].as_array().unwrap().len()
+    };
+    assert_eq!(
+        (listed().await, app.all_invoices(&desk.tenant).await.len()),
+        (0, 1)
+    );
+    assert_eq!(tier(app, &desk.tenant).await.invoices, 1);
+    assert_eq!(
+        (listed().await, app.all_invoices(&desk.tenant).await.len()),
+        (1, 1)
+    );
+    assert_eq!(desk.read(&made).await.body, cold.body);
+}
+
+#[tokio::test]
 async fn overdue_follows_from_the_day() {
     let desk = Desk::open().await;
     let due = |day: &str| json!({"issue_date": "2026-11-01", "due_date": day});

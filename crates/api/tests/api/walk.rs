@@ -94,6 +94,7 @@ const CASES: &[(&str, &str, Access)] = &[
     ("PATCH", "/v1/invoices/{id}", INVOICE_WRITE),
     ("POST", "/v1/invoices/{id}/issue", INVOICE_WRITE),
     ("POST", "/v1/invoices/{id}/send", INVOICE_WRITE),
+    ("POST", "/v1/invoices/{id}/recall", INVOICE_WRITE),
     ("POST", "/v1/invoices/{id}/cancel", MONEY),
     ("POST", "/v1/invoices/{id}/payments", MONEY),
     (

@@ -45,6 +45,7 @@ body!(
     IssueInput,
     SendInput,
     CancelInput,
+    RecallInput,
     PaymentBody,
     ReversalInput,
     ApplyInput,
@@ -120,6 +121,11 @@ impl CancelInput {
         mistakes.into_result(Some(reason))
     }
 }
+
+/// A recall needs nothing but the invoice.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecallInput {}
 
 /// A payment or a refund.
 #[derive(Clone, Debug, Deserialize)]

@@ -44,7 +44,7 @@ fn forget(rig: &Rig) {
 }
 
 async fn create(http: &Client, url: &str, tenant: &Tenant) -> String {
-    let body = json!({"currency": "EUR", "lines": [{"description": "d", "quantity": "1", "unit_price": "2"}]});
+    let body = json!({"currency": "EUR", "status": "issued", "lines": [{"description": "d", "quantity": "1", "unit_price": "2"}]});
     let request = http.post(format!("{url}/v1/invoices")).json(&body);
     let answer = request.bearer_auth(&tenant.key).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 201);
