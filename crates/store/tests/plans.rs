@@ -214,7 +214,7 @@ impl Sample {
                     "issue_date": format!("{}-{:02}-{:02}", 2024 + n % 2, 1 + n % 12, 1 + n % 28),
                     "external_id": format!("e-{n}"),
                     "number": format!("n-{n}"),
-                    "customer": {"external_id": format!("c-{}", n % 300), "name": "C",
+                    "customer": {"external_id": format!("plans-{}", n % 300), "name": "C",
                                  "email": format!("c{}@example.com", n % 300), "tax_id": format!("t-{}", n % 300)},
                     "payments": [{"reference": "p", "amount": "10", "paid_on": "2025-03-02", "method": "card"}],
                 }),
@@ -276,7 +276,7 @@ impl Sample {
             .replace("{year}", &self.year.to_string())
             .replace("{customer_ids}", &array(&self.customers))
             .replace("{customer}", &format!("'{}'", self.customers[0]))
-            .replace("{customer_keys}", "'{c-1,c-2}'")
+            .replace("{customer_keys}", "'{plans-1,plans-2}'")
             .replace("{external_ids}", "'{e-1,e-3}'")
             .replace("{numbers}", "'{n-1,n-3}'")
     }
@@ -305,7 +305,7 @@ fn statements() -> Vec<(String, String, Class)> {
         ("", "{tenant}, {uuid}, 10", "id"),
         (
             "  and external_id = ($4::text)\n",
-            "{tenant}, null, 10, 'c-7'",
+            "{tenant}, null, 10, 'plans-7'",
             "external_id",
         ),
         (
