@@ -1,16 +1,43 @@
-//! Load for Sheaf: invoices to send, and a driver that sends them. Speaks HTTP only.
+//! Load for Sheaf: invoices to send, drivers that send them, and what follows from the answers. Speaks HTTP only.
 //!
 //! | module | job |
 //! |---|---|
 //! | [`generate`] | realistic invoices as JSON, the same ones for the same seed |
-//! | [`http`] | one HTTP/1.1 connection, as cheap as it gets |
+//! | [`http`] | one HTTP/1.1 connection, comfortable |
 //! | [`closed`] | the closed loop: a fixed number of connections, each sends when its last answer is in |
-//! | [`setup`] | tenants and API keys to send for |
+//! | [`setup`], [`material`] | tenants and API keys to send for, invoices to work on |
+//! | [`open`] | the open loop: requests are due when they are due, whatever the server does |
+//! | [`arrivals`], [`mix`], [`workload`] | when, what, and the requests themselves |
+//! | [`wire`], [`timer`] | as cheap and as precise as it gets |
+//! | [`record`], [`run`] | latencies, and what a run found |
+//! | [`objective`], [`baseline`] | conditions for an exit code; two runs compared |
+//! | [`report`], [`plot`] | Markdown and HTML |
+//! | [`sweep`] | the highest rate that meets an objective |
+//! | [`measure`] | what operations cost, from rounds of load and counters |
+//! | [`capacity`] | from measured costs and prices to machines and money over the years |
+//! | [`stub`] | a server with known delays, to check all of this against |
 //!
-//! A closed loop finds the highest rate that a server takes. It hides latency under overload, because a slow server
-//! slows its clients: latency under load needs a paced run ([`closed::Plan::rate`]) below that rate.
+//! A closed loop finds the highest rate that a server takes, and hides latency under overload, because a slow server
+//! slows its clients. Latency is for the open loop to tell.
 
+pub mod arrivals;
+pub mod baseline;
+pub mod capacity;
 pub mod closed;
 pub mod generate;
 pub mod http;
+pub mod material;
+pub mod measure;
+pub mod mix;
+pub mod objective;
+pub mod open;
+pub mod plot;
+pub mod record;
+pub mod report;
+pub mod run;
 pub mod setup;
+pub mod stub;
+pub mod sweep;
+pub mod timer;
+pub mod wire;
+pub mod workload;

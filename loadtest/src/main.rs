@@ -1,4 +1,6 @@
-//! `sheaf-loadtest`: generates invoices, and finds the highest rate that a server takes.
+//! `sheaf-loadtest`: generates invoices and load, and tells what a server takes.
+
+mod cli;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -13,7 +15,7 @@ use sheaf_loadtest::generate::{Form, Generator, Shape, Skew};
 use sheaf_loadtest::http::Server;
 use sheaf_loadtest::setup;
 
-type Failure = Box<dyn std::error::Error>;
+use cli::{Exit, Failure, seconds};
 
 /// Requests prepared for one run; they are sent in turns.
 const PREPARED: usize = 5_000;
@@ -32,6 +34,18 @@ enum Command {
     Generate(Generate),
     /// Sends single requests over a fixed number of connections, as fast as they are answered; prints JSON.
     Saturate(Saturate),
+    /// Sends requests at a rate that no answer slows down, and reports the latency that users would see.
+    Run(Box<cli::run::RunArguments>),
+    /// Finds the highest rate that meets an objective.
+    Sweep(Box<cli::sweep::SweepArguments>),
+    /// Measures what operations cost, for `plan`.
+    Measure(Box<cli::measure::MeasureArguments>),
+    /// Machines, disks, objects and money for the years to come, from measured costs and your prices.
+    Plan(Box<cli::plan::PlanArguments>),
+    /// Puts together the runs of several workers over the same time.
+    Merge(cli::run::MergeArguments),
+    /// A server with known delays and stalls, to check this tool or another against.
+    Stub(cli::stub::StubArguments),
 }
 
 #[derive(Args)]
@@ -89,11 +103,17 @@ struct Saturate {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Generate(arguments) => generate(&arguments),
-        Command::Saturate(arguments) => saturate(&arguments),
+        Command::Generate(arguments) => generate(&arguments).map(|()| Exit::Good),
+        Command::Saturate(arguments) => saturate(&arguments).map(|()| Exit::Good),
+        Command::Run(arguments) => cli::run::run(&arguments),
+        Command::Sweep(arguments) => cli::sweep::sweep(&arguments),
+        Command::Measure(arguments) => cli::measure::measure(&arguments),
+        Command::Plan(arguments) => cli::plan::plan(&arguments),
+        Command::Merge(arguments) => cli::run::merge(&arguments),
+        Command::Stub(arguments) => cli::stub::serve(&arguments).map(|()| Exit::Good),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("sheaf-loadtest: {error}");
             ExitCode::FAILURE
@@ -188,26 +208,4 @@ async fn saturate(arguments: &Saturate) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &report)?;
     Ok(writeln!(out)?)
-}
-
-/// A time such as `500ms`, `10s` or `2m`, at most a day.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (count, unit) = text.split_at(digits);
-    let millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("a time is a whole number and one of ms, s, m, h".to_owned()),
-    };
-    let count: u64 = count
-        .parse()
-        .map_err(|_| "a time starts with a whole number".to_owned())?;
-    let millis = count
-        .checked_mul(millis)
-        .filter(|millis| (1..=86_400_000).contains(millis));
-    millis
-        .map(Duration::from_millis)
-        .ok_or_else(|| "a time is at least 1ms and at most 24h".to_owned())
 }

@@ -1,0 +1,385 @@
+//! The open loop against a server whose delays, stalls and capacity are known.
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chrono::Utc;
+use sheaf_loadtest::arrivals::Arrivals;
+use sheaf_loadtest::baseline::{self, Change};
+use sheaf_loadtest::closed::{self, Prepared};
+use sheaf_loadtest::http::Server;
+use sheaf_loadtest::material::Material;
+use sheaf_loadtest::mix::Mix;
+use sheaf_loadtest::open::{self, Plan, Progress};
+use sheaf_loadtest::record::Latencies;
+use sheaf_loadtest::report::{self, Extras};
+use sheaf_loadtest::run::{Bounds, Run};
+use sheaf_loadtest::setup;
+use sheaf_loadtest::stub::{self, Behaviour, Stall};
+use tokio::net::TcpListener;
+use tokio::task::LocalSet;
+
+/// A stub server on a thread of its own, for the rest of the test.
+fn start(behaviour: Behaviour) -> Server {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            stub::serve(listener, behaviour).await.unwrap();
+        });
+    });
+    Server::parse(&format!("http://{}", told.recv().unwrap())).unwrap()
+}
+
+fn plan(server: &Server, rate: f64, seconds: u64, mix: &str) -> Plan {
+    Plan {
+        server: server.clone(),
+        rate,
+        arrivals: Arrivals::Constant,
+        warmup: Duration::from_millis(500),
+        duration: Duration::from_secs(seconds),
+        connections: 64,
+        threads: 1,
+        timeout: Duration::from_secs(5),
+        mix: Mix::parse(mix).unwrap(),
+        seed: 1,
+    }
+}
+
+fn run(plan: &Plan, tenants: u32) -> Run {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let material = runtime.block_on(async {
+        let made = setup::tenants(&plan.server, "admin", tenants, "t-").await;
+        Material::gather(&plan.server, made.unwrap(), &plan.mix).await
+    });
+    let material = Arc::new(material.unwrap());
+    let recording = open::run(plan, &material, &Arc::default()).unwrap();
+    let count = material.tenants.len();
+    Run::new(plan, count, Utc::now(), recording, Bounds::default())
+}
+
+/// Latencies in ms of a server with `connections` places, each of which takes `delay`, that does nothing during the
+/// first `stall` of every `every`: what must be reported, computed without any of the code under test.
+fn expected(
+    rate: f64,
+    seconds: f64,
+    connections: usize,
+    delay: f64,
+    stall: f64,
+    every: f64,
+) -> Vec<f64> {
+    let mut free = vec![0.0_f64; connections];
+    let mut found = Vec::new();
+    for n in 0..(rate * seconds) as usize {
+        // The measured time begins half a period in, where no stall is near.
+        let due = every / 2.0 + n as f64 / rate;
+        let (place, at) = free
+            .iter()
+            .copied()
+            .enumerate()
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .unwrap();
+        let mut begin = due.max(at);
+        if begin % every < stall {
+            begin = begin - begin % every + stall;
+        }
+        free[place] = begin + delay;
+        found.push((begin + delay - due) * 1_000.0);
+    }
+    found.sort_by(f64::total_cmp);
+    found
+}
+
+/// One measurement at a time: tests run beside one another, in one process or in several, and would measure one
+/// another's load.
+fn alone() -> std::fs::File {
+    let path = std::env::temp_dir().join("sheaf-loadtest-open.lock");
+    let file = std::fs::File::create(path).unwrap();
+    file.lock().unwrap();
+    file
+}
+
+/// The run of at most five on the quietest machine, and what that excuses, in ms: nothing up to 1 ms. Builds beside a
+/// test make generator and server late; how late is told by the generator, and by a thread of its own that only sleeps.
+fn best(plan: impl Fn() -> Plan) -> (Run, f64) {
+    let mut runs = Vec::new();
+    while runs.len() < 5 {
+        let over = AtomicBool::new(false);
+        let (tried, asleep) = std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| oversleeps(&over));
+            let tried = run(&plan(), 0);
+            over.store(true, Ordering::Relaxed);
+            (tried, sleeper.join().unwrap())
+        });
+        let late = tried.recording.own.lag.ms(0.99).max(asleep);
+        if late < 1.0 {
+            return (tried, 0.0);
+        }
+        runs.push((tried, 3.0 * late));
+    }
+    let least = runs.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+    least.unwrap()
+}
+
+/// How much longer than asked for the machine lets a thread sleep, 99th percentile in ms.
+fn oversleeps(over: &AtomicBool) -> f64 {
+    let nap = Duration::from_millis(2);
+    let mut naps = Latencies::default();
+    while !over.load(Ordering::Relaxed) {
+        let begun = std::time::Instant::now();
+        std::thread::sleep(nap);
+        naps.record(begun.elapsed().saturating_sub(nap));
+    }
+    naps.ms(0.99)
+}
+
+#[test]
+fn percentiles_are_right_within_two_percent_where_a_closed_loop_is_wrong() {
+    let _alone = alone();
+    let (delay, stall, every) = (0.025, 0.8, 4.0);
+    let stalls = || {
+        start(Behaviour {
+            delay: Duration::from_secs_f64(delay),
+            stall: Some(Stall {
+                every: Duration::from_secs_f64(every),
+                lasting: Duration::from_secs_f64(stall),
+            }),
+            ..Behaviour::default()
+        })
+    };
+    // Two whole periods.
+    let (run, excused) = best(|| Plan {
+        warmup: Duration::from_secs(2),
+        ..plan(&stalls(), 200.0, 8, "ping=1")
+    });
+    let right = expected(200.0, 8.0, 64, delay, stall, every);
+    let truth = |quantile: f64| right[(quantile * right.len() as f64) as usize];
+    let latency = &run.recording.all.latency;
+    assert_eq!(latency.count(), 1_600);
+    let compared = [0.25, 0.5, 0.75, 0.85, 0.9, 0.95, 0.99, 0.999]
+        .map(|quantile| (quantile, truth(quantile), latency.ms(quantile)));
+    let close =
+        |(_, wanted, found): &(f64, f64, f64)| (found - wanted).abs() < wanted * 0.02 + excused;
+    assert!(compared.iter().all(close), "{excused} {compared:?}");
+    // The service time shows what counting from the sending would: the stall concerns the requests in flight alone.
+    assert!(run.recording.all.service.ms(0.9) < 40.0 + excused);
+    assert!(latency.ms(0.9) > 300.0, "{}", latency.ms(0.9));
+    // And a closed loop with as many connections does not see it at all.
+    let closed = closed_loop(&stalls());
+    assert!(closed.p50_ms < 60.0 && closed.p99_ms < 300.0, "{closed:?}");
+    assert!(truth(0.99) > 700.0 && closed.max_ms > 700.0);
+}
+
+/// What a tool with 64 connections reports that sends when the last answer is in, over two periods.
+fn closed_loop(server: &Server) -> closed::Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let tenants = setup::tenants(server, "admin", 1, "t-").await.unwrap();
+        let invoice = (0, uuid::Uuid::new_v4());
+        let requests = Prepared::reads(&[invoice], &tenants).unwrap();
+        let plan = closed::Plan {
+            server: server.clone(),
+            connections: 64,
+            warmup: Duration::from_secs(2),
+            duration: Duration::from_secs(8),
+            rate: None,
+            requests,
+        };
+        closed::run(plan).await.unwrap()
+    })
+}
+
+#[test]
+fn every_operation_gets_its_right_answer_and_is_counted_once() {
+    let _alone = alone();
+    let server = start(Behaviour::default());
+    let mix = "create=40,retry=5,bulk=2,pay=20,get_hot=25,list=8";
+    let plan = Plan {
+        arrivals: Arrivals::Poisson,
+        threads: 2,
+        ..plan(&server, 1_000.0, 2, mix)
+    };
+    let run = run(&plan, 150);
+    let recording = &run.recording;
+    assert_eq!(recording.all.failed(), 0, "{:?}", recording.all.errors);
+    assert_eq!(recording.operations.len(), 6);
+    let sum: u64 = recording.operations.values().map(|series| series.ok).sum();
+    let classes: u64 = recording.classes.values().map(|series| series.ok).sum();
+    let due: u64 = recording
+        .intervals
+        .iter()
+        .map(|interval| interval.due)
+        .sum();
+    let blocks: u64 = recording
+        .blocks
+        .values()
+        .flatten()
+        .map(|block| block.count())
+        .sum();
+    assert_eq!(
+        (sum, classes, due, blocks),
+        (
+            recording.all.ok,
+            recording.all.ok,
+            recording.all.ok,
+            recording.all.ok
+        )
+    );
+    // 2,000 in the mean, with a deviation of 45.
+    assert!((1_800..2_200).contains(&sum), "{sum}");
+    let ok = |name: &str| recording.operations[name].ok;
+    assert_eq!(recording.invoices, ok("create") + 100 * ok("bulk"));
+    // Zipf: the first two of 150 tenants, the largest 1%, have 1/H(150) = 18% of the requests.
+    assert!(recording.classes["largest 1%"].ok * 10 > sum);
+}
+
+#[test]
+fn refusals_are_errors_by_name_and_no_latencies() {
+    let _alone = alone();
+    let server = start(Behaviour {
+        refuse_every: 10,
+        ..Behaviour::default()
+    });
+    let run = run(&plan(&server, 400.0, 2, "ping=1"), 0);
+    let all = &run.recording.all;
+    assert_eq!((all.ok + all.failed(), all.latency.count()), (800, all.ok));
+    assert!(all.failed().abs_diff(80) <= 1);
+    assert_eq!(all.errors["503 overloaded"], all.failed());
+}
+
+#[test]
+fn an_overloaded_server_is_charged_for_what_it_kept_waiting() {
+    let _alone = alone();
+    // 4 at a time, 20 ms each: 200 a second. Asked for 400, it is a second behind after two.
+    let slow = Behaviour {
+        delay: Duration::from_millis(20),
+        parallel: 4,
+        ..Behaviour::default()
+    };
+    let (run, _) = best(|| Plan {
+        warmup: Duration::ZERO,
+        ..plan(&start(slow), 400.0, 2, "ping=1")
+    });
+    assert!(
+        (120.0..=205.0).contains(&run.accepted_rate()),
+        "{}",
+        run.accepted_rate()
+    );
+    assert!(
+        (120.0..=205.0).contains(&run.drained_rate()),
+        "{}",
+        run.drained_rate()
+    );
+    assert!(run.recording.all.latency.max_ms() > 2_000.0);
+    assert!(run.recording.drain_s > 1.5, "{}", run.recording.drain_s);
+    assert_eq!(run.recording.all.ok, 800);
+}
+
+#[test]
+fn a_server_that_does_not_answer_makes_timeouts_that_count_and_an_invalid_run() {
+    let _alone = alone();
+    let server = start(Behaviour {
+        delay: Duration::from_secs(60),
+        ..Behaviour::default()
+    });
+    let plan = Plan {
+        timeout: Duration::from_millis(300),
+        connections: 10,
+        warmup: Duration::ZERO,
+        ..plan(&server, 200.0, 1, "ping=1")
+    };
+    let run = run(&plan, 0);
+    let all = &run.recording.all;
+    assert_eq!((all.ok, all.failed(), all.latency.count()), (0, 200, 200));
+    assert_eq!(all.errors["timeout"] + all.errors["dropped"], 200);
+    assert!(run.recording.own.dropped > 100 && !run.is_valid());
+    assert!(all.latency.ms(0.01) >= 300.0 && run.invalid[0].contains("never sent"));
+}
+
+#[test]
+fn workers_merge_and_a_file_keeps_everything() {
+    let _alone = alone();
+    let server = start(Behaviour {
+        delay: Duration::from_millis(5),
+        ..Behaviour::default()
+    });
+    let one = run(&plan(&server, 200.0, 2, "create=1,get_hot=1"), 3);
+    let two = run(&plan(&server, 300.0, 2, "create=1,get_hot=1"), 3);
+    let path = std::env::temp_dir().join(format!("run-{}.json", uuid::Uuid::new_v4()));
+    one.save(&path).unwrap();
+    let mut both = Run::load(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(both.recording.all, one.recording.all);
+    assert_eq!(both.recording.blocks, one.recording.blocks);
+    assert_eq!(both.recording.intervals, one.recording.intervals);
+    both.merge(&two).unwrap();
+    assert_eq!(both.recording.all.ok, 1_000);
+    assert_eq!(both.recording.all.latency.count(), 1_000);
+    assert_eq!((both.workers, both.settings.rate), (2, 500.0));
+    let short = run(&plan(&server, 100.0, 1, "ping=1"), 0);
+    assert!(both.merge(&short).unwrap_err().contains("cannot be merged"));
+    let html = report::html(&both, &Extras::default());
+    assert!(html.starts_with("<!doctype html>") && html.matches("<svg").count() == 5);
+    assert!(!html.contains("http://") && !html.contains("<script"));
+}
+
+#[test]
+fn a_slower_server_is_worse_than_the_baseline_and_the_same_one_is_not() {
+    let _alone = alone();
+    let server = |micros| {
+        start(Behaviour {
+            delay: Duration::from_micros(micros),
+            ..Behaviour::default()
+        })
+    };
+    let of = |server: &Server| run(&plan(server, 500.0, 3, "ping=1"), 0);
+    let usual = server(10_000);
+    let (before, again, slower) = (of(&usual), of(&usual), of(&server(12_000)));
+    let change = |now: &Run| {
+        let found = baseline::compare(&before, now, 0.05);
+        let p50 = found
+            .into_iter()
+            .find(|comparison| comparison.figure == "ping.p50");
+        p50.unwrap().change
+    };
+    assert_eq!(
+        (change(&again), change(&slower)),
+        (Change::Same, Change::Worse)
+    );
+}
+
+#[test]
+fn a_run_that_is_stopped_ends_at_once() {
+    let _alone = alone();
+    let server = start(Behaviour::default());
+    let progress = Arc::new(Progress::default());
+    let stop = Arc::clone(&progress);
+    let stopper = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(800));
+        stop.stop.store(true, Ordering::Relaxed);
+    });
+    let begun = std::time::Instant::now();
+    let plan = plan(&server, 100.0, 60, "ping=1");
+    open::run(&plan, &Arc::new(Material::default()), &progress).unwrap();
+    stopper.join().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
