@@ -10,6 +10,7 @@ mod discount;
 mod money;
 mod payments;
 mod read;
+mod restore;
 mod validate;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -18,7 +19,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
-use crate::{Currency, FieldError, Invalid, Kind, Metadata, Status, TenantId};
+use crate::{Currency, FieldError, Invalid, Kind, Metadata, PaymentKind, Status, TenantId};
 pub use customer::{CustomerFields, CustomerPatch, new_customer};
 pub use money::{
     ApplyInput, Body, CancelInput, CreditNoteInput, CreditNoteRequest, IssueInput, PaymentBody,
@@ -48,6 +49,18 @@ pub struct InvoiceInput {
     status: Option<Field<Status>>,
     metadata: Option<Field<Metadata>>,
     total: Option<Field<Decimal>>,
+    // Of an exported document only, see `restore`.
+    version: Option<i64>,
+    created_at: Option<Field<DateTime<Utc>>>,
+    modified_at: Option<Field<DateTime<Utc>>>,
+    credits: Option<Field<Uuid>>,
+    amount_credited: Option<Field<Decimal>>,
+    taxes: Option<IgnoredAny>,
+    subtotal: Option<IgnoredAny>,
+    discount_total: Option<IgnoredAny>,
+    tax_total: Option<IgnoredAny>,
+    amount_paid: Option<IgnoredAny>,
+    amount_due: Option<IgnoredAny>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -71,6 +84,10 @@ struct LineInput {
     discount: Option<Field<Decimal>>,
     discount_percent: Option<Field<Decimal>>,
     tax_rate: Option<Field<Decimal>>,
+    // Of an exported document only.
+    document_discount: Option<IgnoredAny>,
+    net: Option<IgnoredAny>,
+    tax: Option<IgnoredAny>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -80,6 +97,10 @@ struct PaymentInput {
     amount: Option<Field<Decimal>>,
     paid_on: Option<Field<NaiveDate>>,
     method: Option<String>,
+    // Of an exported document only.
+    id: Option<Field<Uuid>>,
+    kind: Option<Field<PaymentKind>>,
+    reverses: Option<Field<Uuid>>,
 }
 
 /// Why bytes are no invoice.

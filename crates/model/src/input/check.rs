@@ -70,6 +70,14 @@ impl Mistakes {
         }
     }
 
+    /// Members that only an exported document has, and whether they were sent.
+    pub(super) fn refuse_stored(&mut self, at: At, members: &[(&str, bool)]) {
+        for (name, _) in members.iter().filter(|(_, sent)| *sent) {
+            let detail = "only an exported document, which has a version, has this field";
+            self.note(at, name, "unknown_field", detail);
+        }
+    }
+
     pub(super) fn missing(&mut self, at: At, name: &str) {
         self.note(at, name, "missing_field", "is required");
     }

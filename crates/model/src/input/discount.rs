@@ -56,7 +56,12 @@ impl Discount {
             });
         };
         let share = base.max(Decimal::ZERO).checked_mul(percent)?;
-        let amount = round_half_up(share / Decimal::ONE_HUNDRED, exponent);
+        let rounded = round_half_up(share / Decimal::ONE_HUNDRED, exponent);
+        // Rounding up may not make it more than its base, which is rounded later.
+        let amount = match rounded > base && base > Decimal::ZERO {
+            true => base.trunc_with_scale(exponent),
+            false => rounded,
+        };
         if self.sent.is_some_and(|sent| sent != amount) {
             let detail = format!(
                 "discount_percent comes to {}",
@@ -79,15 +84,7 @@ impl Discount {
         exponent: u32,
         mistakes: &mut Mistakes,
     ) -> Option<Taken> {
-        // Rounding up may not make it more than the line itself, which is rounded later.
-        let taken = self.of(at, gross, exponent, mistakes)?;
-        Some(match taken.percent {
-            Some(_) if taken.amount > gross && gross > Decimal::ZERO => Taken {
-                amount: gross.trunc_with_scale(exponent),
-                ..taken
-            },
-            _ => taken,
-        })
+        self.of(at, gross, exponent, mistakes)
     }
 
     /// Off all lines: each gets its share, and with it another net and tax.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::check::{At, Mistakes, Rule};
 use super::discount::Discount;
 use super::read::{Field, Object};
+use super::restore::refuse_lines;
 use super::validate::{amount, check_lines};
 use super::{LineInput, ParseError, explain};
 use crate::lifecycle::{NewPayment, Reversal};
@@ -288,7 +289,9 @@ fn check_lines_of(
         currency,
         mistakes,
     );
-    let mut lines = check_lines(Some(input.lines?), currency, mistakes);
+    let lines = input.lines?;
+    refuse_lines(&lines, mistakes);
+    let mut lines = check_lines(Some(lines), currency, mistakes);
     if let Some(currency) = currency.filter(|_| mistakes.none()) {
         discount.spread(&mut lines, currency, mistakes)?;
     }

@@ -10,7 +10,7 @@ use super::check::{At, Mistakes, Rule};
 use super::read::Object;
 use super::validate::amount;
 use crate::decimal::{is_amount, render_amount};
-use crate::{Currency, Payment, PaymentKind, id, limits};
+use crate::{Currency, Payment, id, limits};
 
 const RECEIVED: Rule = (
     |value| value > Decimal::ZERO,
@@ -18,12 +18,30 @@ const RECEIVED: Rule = (
     "must be greater than 0",
 );
 
+const MOVED: Rule = (
+    |value| value != Decimal::ZERO,
+    "payment_zero",
+    "must not be 0",
+);
+
+/// Only a stored document has payments with ids and kinds.
+fn refuse_stored(input: &[Object<PaymentInput>], mistakes: &mut Mistakes) {
+    for (index, Object(payment)) in input.iter().enumerate() {
+        let members = [
+            ("id", payment.id.is_some()),
+            ("kind", payment.kind.is_some()),
+            ("reverses", payment.reverses.is_some()),
+        ];
+        mistakes.refuse_stored(At::Payment(index), &members);
+    }
+}
+
 /// The payments that are sound, in the order in which they were sent.
 pub(super) fn check_payments(
     input: Option<Vec<Object<PaymentInput>>>,
     currency: Option<Currency>,
     issued: bool,
-    now: DateTime<Utc>,
+    (now, is_stored): (DateTime<Utc>, bool),
     mistakes: &mut Mistakes,
 ) -> Vec<Payment> {
     let input = input.unwrap_or_default();
@@ -36,6 +54,9 @@ pub(super) fn check_payments(
         );
         return Vec::new();
     }
+    if !is_stored {
+        refuse_stored(&input, mistakes);
+    }
     if !input.is_empty() && !issued {
         mistakes.note(
             At::Root,
@@ -46,7 +67,8 @@ pub(super) fn check_payments(
     }
     let sent = input.len();
     let check = |(index, Object(payment))| {
-        check_payment(At::Payment(index), payment, currency, now, mistakes)
+        let at = At::Payment(index);
+        check_payment(at, payment, currency, (now, is_stored), mistakes)
     };
     let payments: Vec<Payment> = input.into_iter().enumerate().filter_map(check).collect();
     // With a mistaken payment dropped, the indexes would be wrong; the client comes back anyway.
@@ -75,21 +97,27 @@ fn check_payment(
     at: At,
     input: PaymentInput,
     currency: Option<Currency>,
-    now: DateTime<Utc>,
+    (now, is_stored): (DateTime<Utc>, bool),
     mistakes: &mut Mistakes,
 ) -> Option<Payment> {
     let reference = mistakes.required_text(at, "reference", input.reference, limits::MAX_REFERENCE);
-    let amount = mistakes.required_number(at, "amount", input.amount, amount(currency, RECEIVED));
+    let rule = if is_stored { MOVED } else { RECEIVED };
+    let amount = mistakes.required_number(at, "amount", input.amount, amount(currency, rule));
     if input.paid_on.is_none() {
         mistakes.missing(at, "paid_on");
     }
     let paid_on = mistakes.date(at, "paid_on", input.paid_on);
     let method = mistakes.required_text(at, "method", input.method, limits::MAX_METHOD);
-    Some(Payment {
+    let id = match is_stored {
+        true => mistakes.required(at, "id", input.id)?,
         // Ids of one millisecond ascend on a thread, so that the payments keep their order.
-        kind: PaymentKind::Payment,
-        reverses: None,
-        id: id::new_id(now),
+        false => id::new_id(now),
+    };
+    let kind = mistakes.optional(at, "kind", input.kind);
+    Some(Payment {
+        kind: kind.unwrap_or_default(),
+        reverses: mistakes.optional(at, "reverses", input.reverses),
+        id,
         reference: reference?,
         amount: amount?,
         paid_on: paid_on?,
@@ -108,7 +136,7 @@ pub(super) fn check_paid(
         sum.checked_add(payment.amount)
     });
     match paid.filter(|paid| is_amount(*paid)) {
-        Some(paid) if paid <= total => Some(paid),
+        Some(paid) if paid <= total && paid >= Decimal::ZERO => Some(paid),
         Some(paid) => {
             let exponent = currency.exponent();
             let (paid, total) = (

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -11,7 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::{Currency, FieldError, Kind, Metadata, Status, decimal};
+use crate::{Currency, FieldError, Kind, Metadata, PaymentKind, Status, decimal};
 
 /// A value, or what is wrong with it. Boxed: errors are rare, and lines are many.
 #[derive(Clone, Debug)]
@@ -53,6 +53,19 @@ impl FromText for Kind {
 impl FromText for Status {
     fn from_text(text: &str) -> Result<Self, FieldError> {
         text.parse()
+    }
+}
+
+impl FromText for PaymentKind {
+    fn from_text(text: &str) -> Result<Self, FieldError> {
+        text.parse()
+    }
+}
+
+impl FromText for DateTime<Utc> {
+    fn from_text(text: &str) -> Result<Self, FieldError> {
+        let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+        time.map_err(|_| FieldError::new("", "invalid_time", "must be an RFC 3339 time"))
     }
 }
 
@@ -103,7 +116,15 @@ macro_rules! read_from_text {
     )*};
 }
 
-read_from_text!(Uuid, NaiveDate, Kind, Status, Currency);
+read_from_text!(
+    Uuid,
+    NaiveDate,
+    DateTime<Utc>,
+    Kind,
+    PaymentKind,
+    Status,
+    Currency
+);
 
 impl<'de> Deserialize<'de> for Field<Decimal> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

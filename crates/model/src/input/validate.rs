@@ -87,23 +87,47 @@ impl InvoiceInput {
     /// All mistakes, at most 100, each with its code and field.
     pub fn into_invoice(self, context: &Context) -> Result<Invoice, Invalid> {
         let mut mistakes = Mistakes::default();
+        if self.is_stored() {
+            let detail = "only bulk ingestion takes an exported document";
+            mistakes.note(At::Root, "version", "unknown_field", detail);
+        }
         let invoice = self.build(context, &mut mistakes);
         mistakes.into_result(invoice)
     }
 
-    fn build(self, context: &Context, mistakes: &mut Mistakes) -> Option<Invoice> {
+    /// The one way from an input to an invoice; an exported document is not compared with itself yet.
+    pub(super) fn build(mut self, context: &Context, mistakes: &mut Mistakes) -> Option<Invoice> {
         let at = At::Root;
         let now = context.now.trunc_subsecs(6);
-        let client_id = check_id(self.id, now, mistakes);
-        let external_id =
-            mistakes.filled(at, "external_id", self.external_id, limits::MAX_EXTERNAL_ID);
-        let number = mistakes.filled(at, "number", self.number, limits::MAX_NUMBER);
+        let is_stored = self.is_stored();
+        if !is_stored {
+            self.refuse_stored(mistakes);
+        }
+        let sent_id = self.id.is_some();
+        let client_id = check_id(self.id.take(), now, mistakes);
+        let external_id = self.external_id.take();
+        let external_id = mistakes.filled(at, "external_id", external_id, limits::MAX_EXTERNAL_ID);
+        let number = mistakes.filled(at, "number", self.number.take(), limits::MAX_NUMBER);
         let kind = mistakes
-            .optional(at, "kind", self.kind)
+            .optional(at, "kind", self.kind.take())
             .unwrap_or(Kind::Invoice);
-        let currency = mistakes.required(at, "currency", self.currency);
-        let (customer_id, customer) = check_customers(self.customer_id, self.customer, mistakes);
-        let (issued, issue_date) = check_status(self.status, self.issue_date, now, mistakes);
+        let currency = mistakes.required(at, "currency", self.currency.take());
+        if is_stored && !sent_id {
+            mistakes.missing(at, "id");
+        }
+        let stored = self.stored(currency, now, mistakes);
+        let (customer_id, customer) = if is_stored {
+            (None, check_stored_customer(self.customer, mistakes))
+        } else {
+            check_customers(self.customer_id, self.customer, mistakes)
+        };
+        let (issued, issue_date) = if is_stored {
+            let status = mistakes.required(at, "status", self.status);
+            let date = mistakes.date(at, "issue_date", self.issue_date);
+            (status != Some(Status::Draft), date)
+        } else {
+            check_status(self.status, self.issue_date, now, mistakes)
+        };
         let due_date = mistakes.date(at, "due_date", self.due_date);
         if issue_date
             .zip(due_date)
@@ -119,7 +143,7 @@ impl InvoiceInput {
         let mut lines = check_lines(self.lines, currency, mistakes);
         let discount =
             Discount::check(at, self.discount, self.discount_percent, currency, mistakes);
-        let payments = check_payments(self.payments, currency, issued, now, mistakes);
+        let payments = check_payments(self.payments, currency, issued, (now, is_stored), mistakes);
         let metadata = mistakes
             .optional(at, "metadata", self.metadata)
             .unwrap_or_default();
@@ -133,7 +157,7 @@ impl InvoiceInput {
         let discount = discount.spread(&mut lines, currency, mistakes)?;
         let totals = check_totals(&lines, sent_total, currency, mistakes)?;
         let amount_paid = check_paid(&payments, totals.total, currency, mistakes)?;
-        Some(Invoice {
+        let invoice = Invoice {
             id: client_id.unwrap_or_else(|| choose_id(issue_date, now)),
             tenant_id: context.tenant_id,
             external_id,
@@ -161,6 +185,10 @@ impl InvoiceInput {
             version: 1,
             created_at: now,
             modified_at: now,
+        };
+        Some(match stored {
+            Some(stored) => stored.into(invoice),
+            None => invoice,
         })
     }
 }
@@ -242,21 +270,38 @@ fn check_customers(
     )
 }
 
-fn check_customer(input: CustomerInput, mistakes: &mut Mistakes) -> Option<Customer> {
+/// A stored document shows its customer, also one that never had a key.
+fn check_stored_customer(
+    customer: Option<Object<CustomerInput>>,
+    mistakes: &mut Mistakes,
+) -> Option<Customer> {
+    let Object(mut customer) = customer?;
+    let key = customer.external_id.take();
+    let external_id = mistakes.filled(At::Customer, "external_id", key, limits::MAX_EXTERNAL_ID);
+    check_shown(external_id, customer, mistakes)
+}
+
+fn check_customer(mut input: CustomerInput, mistakes: &mut Mistakes) -> Option<Customer> {
+    let key = input.external_id.take();
+    let external_id =
+        mistakes.required_text(At::Customer, "external_id", key, limits::MAX_EXTERNAL_ID);
+    let shown = check_shown(external_id, input, mistakes)?;
+    shown.external_id.is_some().then_some(shown)
+}
+
+fn check_shown(
+    external_id: Option<String>,
+    input: CustomerInput,
+    mistakes: &mut Mistakes,
+) -> Option<Customer> {
     let at = At::Customer;
-    let external_id = mistakes.required_text(
-        at,
-        "external_id",
-        input.external_id,
-        limits::MAX_EXTERNAL_ID,
-    );
     let name = mistakes.required_text(at, "name", input.name, limits::MAX_CUSTOMER_NAME);
     Some(Customer {
         email: mistakes.text(at, "email", input.email, limits::MAX_EMAIL),
         tax_id: mistakes.text(at, "tax_id", input.tax_id, limits::MAX_TAX_ID),
         address: mistakes.text(at, "address", input.address, limits::MAX_ADDRESS),
         country: mistakes.text(at, "country", input.country, limits::MAX_COUNTRY),
-        external_id: Some(external_id?),
+        external_id,
         name: name?,
     })
 }

@@ -1,0 +1,158 @@
+//! Documents that come back: an exported invoice, read as the API told it.
+//!
+//! A line with a `version` is a whole document and not a new one. It keeps what a new one is given (id, times, version,
+//! ids and kinds of payments), and everything that is derived must be what the rules make of the rest: the document
+//! that comes out, told again, is the document that came in.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::check::{At, Mistakes, Rule};
+use super::read::{Field, Object};
+use super::validate::amount;
+use super::{Context, InvoiceInput, LineInput};
+use crate::{Currency, FieldError, Invalid, Invoice, Status};
+
+/// What a document has that a new one has not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stored {
+    version: i64,
+    created_at: DateTime<Utc>,
+    modified_at: DateTime<Utc>,
+    cancelled: bool,
+    credits: Option<Uuid>,
+    amount_credited: Decimal,
+}
+
+impl InvoiceInput {
+    /// Whether it is a document that was exported, and not a new one.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// Reads an exported document back. `line` is its text; see [`InvoiceInput::into_invoice`] for the rest. Of its
+    /// customer, the snapshot is set as the document shows it, and `customer_id` is left open: records are the
+    /// tenant's, and the store finds or makes the one that the customer's `external_id` names.
+    ///
+    /// # Errors
+    /// As for a new one; `time_in_future`, `invalid_version`, and `inconsistent_document` with the first member that is
+    /// not what the others come to.
+    pub fn into_stored(self, line: &[u8], context: &Context) -> Result<Invoice, Invalid> {
+        let mut mistakes = Mistakes::default();
+        let invoice = self.build(context, &mut mistakes);
+        let invoice = mistakes.into_result(invoice)?;
+        let told = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap_or_default() };
+        let (sent, made) = (told(line), told(&invoice.render()));
+        let (Some(sent), Some(made)) = (sent.as_object(), made.as_object()) else {
+            return Err(FieldError::new("", "invalid_type", "must be an object").into());
+        };
+        // Whose it is and which record its customer has are the archive's matter, not the document's.
+        let other = made.iter().find(|(member, value)| {
+            !matches!(member.as_str(), "tenant_id" | "customer_id")
+                && sent.get(*member).unwrap_or(&Value::Null) != *value
+        });
+        match other {
+            None => Ok(invoice),
+            Some((member, value)) => {
+                let detail = format!("the document comes to {value}");
+                Err(FieldError::new(member.as_str(), "inconsistent_document", detail).into())
+            }
+        }
+    }
+
+    /// Only an exported document has them.
+    pub(super) fn refuse_stored(&self, mistakes: &mut Mistakes) {
+        let members = [
+            ("created_at", self.created_at.is_some()),
+            ("modified_at", self.modified_at.is_some()),
+            ("credits", self.credits.is_some()),
+            ("amount_credited", self.amount_credited.is_some()),
+            ("taxes", self.taxes.is_some()),
+            ("subtotal", self.subtotal.is_some()),
+            ("discount_total", self.discount_total.is_some()),
+            ("tax_total", self.tax_total.is_some()),
+            ("amount_paid", self.amount_paid.is_some()),
+            ("amount_due", self.amount_due.is_some()),
+        ];
+        mistakes.refuse_stored(At::Root, &members);
+        refuse_lines(self.lines.as_deref().unwrap_or_default(), mistakes);
+    }
+
+    pub(super) fn stored(
+        &mut self,
+        currency: Option<Currency>,
+        now: DateTime<Utc>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Stored> {
+        let at = At::Root;
+        let version = self.version?;
+        if version < 1 {
+            mistakes.note(at, "version", "invalid_version", "counts from 1");
+        }
+        let mut time = |name, field: Option<Field<DateTime<Utc>>>| {
+            let time = mistakes.required(at, name, field)?;
+            if time > now || time.timestamp() < 0 {
+                mistakes.note(at, name, "time_out_of_range", "from 1970 until now");
+            }
+            Some(time)
+        };
+        let created_at = time("created_at", self.created_at.take());
+        let modified_at = time("modified_at", self.modified_at.take());
+        let cancelled = matches!(self.status, Some(Field(Ok(Status::Cancelled))));
+        let amount_credited = mistakes.number_or_zero(
+            at,
+            "amount_credited",
+            self.amount_credited.take(),
+            amount(currency, NOT_NEGATIVE),
+        );
+        Some(Stored {
+            version,
+            created_at: created_at?,
+            modified_at: modified_at?,
+            cancelled,
+            credits: mistakes.optional(at, "credits", self.credits.take()),
+            amount_credited: amount_credited?,
+        })
+    }
+}
+
+/// Only lines of an exported document have them.
+pub(super) fn refuse_lines(lines: &[Object<LineInput>], mistakes: &mut Mistakes) {
+    for (index, Object(line)) in lines.iter().enumerate() {
+        let members = [
+            ("document_discount", line.document_discount.is_some()),
+            ("net", line.net.is_some()),
+            ("tax", line.tax.is_some()),
+        ];
+        mistakes.refuse_stored(At::Line(index), &members);
+    }
+}
+
+impl Stored {
+    /// The document with what it had.
+    pub(super) fn into(self, made: Invoice) -> Invoice {
+        let (status, amount_due) = match self.cancelled {
+            true => (Status::Cancelled, Decimal::ZERO),
+            false => (made.status, made.amount_due),
+        };
+        Invoice {
+            status,
+            amount_due,
+            credits: self.credits,
+            amount_credited: self.amount_credited,
+            version: self.version,
+            created_at: self.created_at,
+            modified_at: self.modified_at,
+            ..made
+        }
+    }
+}
+
+const NOT_NEGATIVE: Rule = (
+    |value| value >= Decimal::ZERO,
+    "amount_negative",
+    "must not be negative",
+);
