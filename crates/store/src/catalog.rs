@@ -14,7 +14,11 @@ const MAX_LIST: usize = 1_000;
 
 pub(crate) fn from_row(row: &Row) -> Result<ArchiveFile, StoreError> {
     let corrupt = |what: &str| StoreError::Corrupt(format!("archive file: {what}"));
-    let sha256: Option<Vec<u8>> = row.get(14);
+    let checksum = |at: usize| {
+        row.get::<_, Option<Vec<u8>>>(at)
+            .map(|b| b.try_into().map_err(|_| corrupt("checksum")))
+            .transpose()
+    };
     Ok(ArchiveFile {
         tenant_id: TenantId(row.get(0)),
         period: row
@@ -33,20 +37,19 @@ pub(crate) fn from_row(row: &Row) -> Result<ArchiveFile, StoreError> {
         events: row.get(11),
         bytes: row.get(12),
         tail_offset: row.get(13),
-        sha256: sha256
-            .map(|b| b.try_into().map_err(|_| corrupt("checksum")))
-            .transpose()?,
+        sha256: checksum(14)?,
         sums: row.get(15),
         schema_version: row.get(16),
         staged_at: row.get(17),
         published_at: row.get(18),
         superseded_at: row.get(19),
+        tail_sha256: checksum(20)?,
     })
 }
 
 impl Store {
-    /// Step 1 of tiering: records an attempt under a key that no other attempt has. `part`: that part's next
-    /// generation, or the period's next free part. `object_key` names the object of (part, generation).
+    /// Step 1 of tiering: records an attempt under a key that no other attempt has. `part`: a generation of
+    /// that part, or of the period's next free one. `object_key` names the object of (part, generation).
     ///
     /// # Errors
     /// When the database fails.
@@ -69,10 +72,7 @@ impl Store {
                 .get(0),
         };
         let generation: i32 = tx
-            .query_one(
-                sql::ARCHIVE_FILE_NEXT_GENERATION,
-                &[&tenant.0, &month, &part],
-            )
+            .query_one(sql::ARCHIVE_FILE_NEXT_GENERATION, &[&tenant.0, &month])
             .await?
             .get(0);
         let (key, staged_at) = (object_key(part, generation), now());
@@ -109,6 +109,7 @@ impl Store {
             staged_at,
             published_at: None,
             superseded_at: None,
+            tail_sha256: None,
         })
     }
 
@@ -124,14 +125,13 @@ impl Store {
             == 1)
     }
 
-    /// Deletes the row of a garbage file whose object is gone.
+    /// Deletes the row of a garbage file whose object is gone. False where it has to stay: a key that readers may remember
+    /// is never used again, and the last row of a period sees to that.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn forget_file(&self, file: &ArchiveFile) -> Result<(), StoreError> {
-        self.change_file(sql::ARCHIVE_FILE_FORGET, file)
-            .await
-            .map(|_| ())
+    pub async fn forget_file(&self, file: &ArchiveFile) -> Result<bool, StoreError> {
+        Ok(self.change_file(sql::ARCHIVE_FILE_FORGET, file).await? == 1)
     }
 
     async fn change_file(&self, statement: &str, file: &ArchiveFile) -> Result<u64, StoreError> {

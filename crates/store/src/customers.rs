@@ -4,7 +4,9 @@
 //! its event, and its idempotency key, in one transaction on the tenant's shard.
 
 mod change;
+mod erase;
 mod merge;
+pub(crate) mod scrub;
 mod types;
 
 use std::future::Future;
@@ -22,6 +24,7 @@ use crate::rows::JsonbText;
 use crate::types::{CreateOutcome, IdemKey, Page, Replay};
 use crate::{Store, StoreError, sql};
 use change::{changed, created, deleted, raw};
+pub use erase::{ErasureRecord, Held, Pass, Pending};
 pub use merge::{MAX_MERGED, Merged};
 pub use types::{Cause, CustomerError, CustomerFilter, CustomerRecord};
 

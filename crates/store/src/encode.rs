@@ -74,7 +74,8 @@ impl Batch {
     pub(crate) fn push(&mut self, new: &NewInvoice) {
         let invoice = &new.invoice;
         self.push_document(invoice);
-        let at = invoice.created_at;
+        // Readers of the feed have been at `created_at` long ago, where a document comes back.
+        let at = new.at;
         let data = invoice.created_event();
         let by = (invoice.tenant_id, &new.origin);
         self.push_event(by, invoice.id, "invoice.created", &data, at);
@@ -159,7 +160,7 @@ impl Batch {
             new.id,
             new.customer,
             invoice.id,
-            invoice.created_at,
+            new.by.at,
         );
     }
 

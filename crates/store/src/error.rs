@@ -160,6 +160,14 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
     }
 }
 
+/// What the server said, for the log: the driver's own text is "db error" for all of it.
+fn said(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(
+        || error.to_string(),
+        |db| format!("{}: {}", db.code().code(), db.message()),
+    )
+}
+
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         match classify(&error) {
@@ -168,7 +176,7 @@ impl From<tokio_postgres::Error> for StoreError {
             | Failure::Moved
             | Failure::Locked
             | Failure::MissingPartition => Self::Unavailable {
-                detail: error.to_string(),
+                detail: said(&error),
             },
             Failure::Timeout => Self::Timeout,
             Failure::Unique | Failure::Fatal => Self::Database(error),
@@ -184,6 +192,7 @@ impl From<deadpool_postgres::PoolError> for StoreError {
             {
                 Self::Database(e)
             }
+            deadpool_postgres::PoolError::Backend(e) => Self::Unavailable { detail: said(&e) },
             other => Self::Unavailable {
                 detail: other.to_string(),
             },

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use sheaf_model::{TenantId, id};
+use sheaf_model::{Period, TenantId, id};
 use uuid::Uuid;
 
 use crate::encode::{Batch, NewCustomer};
@@ -81,8 +81,7 @@ impl Store {
             if shards.windows(2).any(|two| two[0].node != two[1].node) {
                 return self.apart(items, |a, b| a.node == b.node).await;
             }
-            self.ensure_years(&items.iter().map(|n| id::year_of(n.invoice.id)).collect())
-                .await?;
+            self.ensure_years(&years_of(items)).await?;
             known.cold = self.cold_files(items).await?;
             let failure = match self.attempt(&shards, items, &known).await {
                 Ok(written) => return Ok(self.learn(written)),
@@ -360,6 +359,18 @@ impl Store {
                 .insert((tenant, year), Arc::new(of_year));
         }
     }
+}
+
+/// Years that a batch writes into: its invoices', and those of the customers that it may make.
+fn years_of(items: &[NewInvoice]) -> BTreeSet<i16> {
+    let years = items.iter().map(|n| id::year_of(n.invoice.id));
+    years
+        .chain(
+            items
+                .iter()
+                .map(|n| Period::of_date(n.at.date_naive()).year),
+        )
+        .collect()
 }
 
 /// Years in which the batch brings keys that must be unique, by tenant.

@@ -31,13 +31,16 @@ mod profiles;
 mod queue;
 mod reader;
 mod recall;
+mod replace;
 mod reports;
+mod retention;
 mod role;
 mod rows;
 mod send;
 mod series;
 mod session;
 mod shard;
+mod snapshot;
 mod sql;
 mod tenants;
 mod tiering;
@@ -62,16 +65,23 @@ pub use audit::NewEvent;
 pub use bulk::AtomicUpload;
 pub use change::{Answer, ChangeError, Changed, Command, NewChange};
 pub use config::{Route, StoreConfig};
-pub use customers::{Cause, CustomerError, CustomerFilter, CustomerRecord, MAX_MERGED, Merged};
+pub use customers::scrub::{ERASED_NAME, is_erased, scrub, scrub_events};
+pub use customers::{
+    Cause, CustomerError, CustomerFilter, CustomerRecord, ErasureRecord, Held, MAX_MERGED, Merged,
+    Pass, Pending,
+};
 pub use error::{CreateError, StoreError};
 pub use events::{FeedEvent, FeedPosition};
 pub use list::MAX_PAGE_LINES;
 pub use migrate::{Migrated, known_version, migrate};
 pub use profiles::{NewProfile, PutProfile, StoredProfile};
+pub use replace::Replaced;
 pub use reports::{Aging, AgingCursor, Balance, KindSum, StatusTotal, Sum, Summary, SummaryFilter};
+pub use retention::{NewRetention, PutRetention, Retention};
 pub use series::{
     INVOICE as INVOICE_SERIES, NOTE as NOTE_SERIES, NumberSeries, YEAR as SERIES_YEAR,
 };
+pub use snapshot::TenantSnapshot;
 pub use tiering::{SnapshotReader, TieringLock};
 pub use types::*;
 

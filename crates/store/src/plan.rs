@@ -36,6 +36,8 @@ impl CustomerRef {
         match (&new.invoice.customer, new.invoice.customer_id) {
             // A client's customer has an external id. One without has been filled in by an attempt that failed.
             (Some(c), Some(_)) if c.external_id.is_none() => Self::ById,
+            // An exported document shows a customer that no record is known of.
+            (Some(c), None) if c.external_id.is_none() => Self::None,
             (Some(_), _) => Self::ByExternalId,
             (None, Some(_)) => Self::ById,
             (None, None) => Self::None,
@@ -134,10 +136,10 @@ pub(crate) fn plan(
             }
             (CustomerRef::ByExternalId, Some(customer), _) => {
                 let key = customer.external_id.as_deref().unwrap_or_default();
+                let new_at = new.at;
                 let mut new = || {
                     let made = making.entry((tenant, key));
-                    made.or_insert_with(|| (id::new_id(invoice.created_at), index))
-                        .0
+                    made.or_insert_with(|| (id::new_id(new_at), index)).0
                 };
                 let id = match (&known[index], by_external_id.get(&(tenant, key))) {
                     (Some(KnownCustomer::ByExternalId(id)), _) => Some(*id),

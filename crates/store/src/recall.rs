@@ -9,6 +9,7 @@ use bytes::{BufMut, BytesMut};
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Object;
 use sheaf_model::{TenantId, id};
+use tokio_postgres::GenericClient;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
@@ -18,6 +19,9 @@ use crate::flush::Abort;
 use crate::shard::{Shard, Statement};
 use crate::types::{ArchiveFile, ColdInvoice, EventRow};
 use crate::{Store, StoreError, sql};
+
+/// Recalls of one page.
+const MASKED_PAGE: i64 = 10_000;
 
 /// `jsonb` from its text.
 #[derive(Debug)]
@@ -110,6 +114,35 @@ fn event_rows(tenant: TenantId, subject: Uuid, events: &[EventRow]) -> CopyBuffe
     rows
 }
 
+/// [`Store::recalled_from`], in the caller's transaction. Page by page: the recalls of a month have no bound of their own.
+pub(crate) async fn masked(
+    conn: &impl GenericClient,
+    file: &ArchiveFile,
+) -> Result<Vec<Uuid>, tokio_postgres::Error> {
+    let mut masked: Vec<Uuid> = Vec::new();
+    let Some(published) = file.published_at else {
+        return Ok(masked);
+    };
+    let mut from = file.min_id;
+    loop {
+        let params: [&(dyn ToSql + Sync); 6] = [
+            &file.tenant_id.0,
+            &file.period.year,
+            &from,
+            &file.max_id,
+            &published,
+            &MASKED_PAGE,
+        ];
+        let rows = conn.query(sql::ARCHIVE_RECALL_OF_FILE, &params).await?;
+        masked.extend(rows.iter().map(|row| row.get::<_, Uuid>(0)));
+        let full = i64::try_from(rows.len()).is_ok_and(|rows| rows >= MASKED_PAGE);
+        match masked.last() {
+            Some(last) if full => from = Uuid::from_u128(last.as_u128().saturating_add(1)),
+            _ => return Ok(masked),
+        }
+    }
+}
+
 impl Store {
     /// When the invoice was recalled last: its copies in files that were published up to then are out of date.
     pub(crate) async fn recalled_at(
@@ -125,30 +158,14 @@ impl Store {
         Ok(row.map(|row| row.get(0)))
     }
 
-    /// The invoices whose copy in the file is out of date, in the order of their ids: at most as many as a file has.
+    /// The invoices whose copy in the file is out of date, in the order of their ids. Among them may be invoices of other
+    /// files of the month, whose ids lie between this one's.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn recalled_from(&self, file: &ArchiveFile) -> Result<Vec<Uuid>, StoreError> {
-        let Some(published) = file.published_at else {
-            return Ok(Vec::new());
-        };
         let conn = self.inner.cluster.owner(file.tenant_id).get().await?;
-        let statement = conn.prepare_cached(sql::ARCHIVE_RECALL_OF_FILE).await?;
-        let rows = conn
-            .query(
-                &statement,
-                &[
-                    &file.tenant_id.0,
-                    &file.period.year,
-                    &file.min_id,
-                    &file.max_id,
-                    &published,
-                    &file.invoices,
-                ],
-            )
-            .await?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+        Ok(masked(&**conn, file).await?)
     }
 
     /// Remembers which files there are in the years of those that a transaction met.

@@ -6,6 +6,32 @@ macro_rules! query {
     };
 }
 
+query!(CUSTOMER_ERASE, "sql/queries/customer/erase.sql");
+query!(
+    CUSTOMER_ERASE_HISTORY,
+    "sql/queries/customer/erase_history.sql"
+);
+query!(
+    CUSTOMER_ERASE_INVOICES,
+    "sql/queries/customer/erase_invoices.sql"
+);
+query!(CUSTOMER_HELD_YEARS, "sql/queries/customer/held_years.sql");
+query!(
+    CUSTOMER_LOCK_PERSONAL,
+    "sql/queries/customer/lock_personal.sql"
+);
+query!(ERASURE_ADD_HOT, "sql/queries/erasure/add_hot.sql");
+query!(ERASURE_GET, "sql/queries/erasure/get.sql");
+query!(ERASURE_OPEN, "sql/queries/erasure/open.sql");
+query!(ERASURE_PASS, "sql/queries/erasure/pass.sql");
+query!(ERASURE_REQUEST, "sql/queries/erasure/request.sql");
+query!(EVENT_ERASE, "sql/queries/event/erase.sql");
+query!(EVENT_NAMING, "sql/queries/event/naming.sql");
+query!(INVOICE_LOCK_OWNERS, "sql/queries/invoice/lock_owners.sql");
+query!(INVOICE_TOUCH, "sql/queries/invoice/touch.sql");
+query!(RETENTION_LIST, "sql/queries/retention/list.sql");
+query!(RETENTION_LOCK, "sql/queries/retention/lock.sql");
+query!(RETENTION_PUT, "sql/queries/retention/put.sql");
 query!(API_KEY_COUNT, "sql/queries/api_key/count.sql");
 query!(API_KEY_CREATE, "sql/queries/api_key/create.sql");
 query!(API_KEY_FIND, "sql/queries/api_key/find.sql");
@@ -50,6 +76,10 @@ query!(CLUSTER_HOLD_SHARDS, "sql/queries/cluster/hold_shards.sql");
 query!(
     CLUSTER_SCHEMA_VERSION,
     "sql/queries/cluster/schema_version.sql"
+);
+query!(
+    CLUSTER_TRY_ADVISORY_LOCK_SHARED,
+    "sql/queries/cluster/try_advisory_lock_shared.sql"
 );
 query!(
     CLUSTER_TRY_ADVISORY_LOCK,
@@ -127,8 +157,25 @@ query!(
     ARCHIVE_RECALL_LATEST,
     "sql/queries/archive_recall/latest.sql"
 );
+query!(
+    ARCHIVE_RECALL_OF_TENANT,
+    "sql/queries/archive_recall/of_tenant.sql"
+);
 query!(ARCHIVE_RECALL_OF_ID, "sql/queries/archive_recall/of_id.sql");
 query!(ARCHIVE_FILE_HOLD, "sql/queries/archive_file/hold.sql");
+query!(
+    ARCHIVE_FILE_HOLD_ALL,
+    "sql/queries/archive_file/hold_all.sql"
+);
+query!(
+    ARCHIVE_FILE_SUPERSEDE,
+    "sql/queries/archive_file/supersede.sql"
+);
+query!(ARCHIVE_RECALL_ANY, "sql/queries/archive_recall/any.sql");
+query!(
+    ARCHIVE_RECALL_FORGET,
+    "sql/queries/archive_recall/forget.sql"
+);
 query!(EVENT_PAGE, "sql/queries/event/page.sql");
 query!(EVENT_FEED, "sql/queries/event/feed.sql");
 query!(EVENT_HORIZON, "sql/queries/event/horizon.sql");
@@ -141,6 +188,8 @@ query!(NUMBER_SERIES_LOCK, "sql/queries/number_series/lock.sql");
 query!(NUMBER_SERIES_NEXT, "sql/queries/number_series/next.sql");
 query!(NUMBER_SERIES_SET, "sql/queries/number_series/set.sql");
 query!(INVOICE_GET, "sql/queries/invoice/get.sql");
+query!(INVOICE_NEXT_ID, "sql/queries/invoice/next_id.sql");
+query!(INVOICE_READ_PERIOD, "sql/queries/invoice/read_period.sql");
 query!(INVOICE_LIST, "sql/queries/invoice/list.sql");
 query!(LINE_COPY, "sql/queries/line/copy.sql");
 query!(LINE_INSERT, "sql/queries/line/insert.sql");

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{Object, Transaction};
 use sheaf_model::{Period, TenantId, id};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
@@ -14,7 +14,7 @@ use crate::tenants::now;
 use crate::types::{ArchiveFile, ArchivedInvoice, EventRow, Publish};
 use crate::{MAX_PAGE_LINES, Store, StoreError, migrate, rows, sql};
 
-/// One tiering run at a time, over all processes.
+/// One run at a time over a tenant's archive, or over all of them, among all processes.
 const TIERING_LOCK: i64 = 0x5368_6561_6603;
 /// Ids of one DELETE: its transaction holds all of them, the statement need not.
 const DELETE_CHUNK: usize = 10_000;
@@ -44,14 +44,29 @@ pub struct SnapshotReader {
 }
 
 impl Store {
-    /// Takes the tiering lock; `None` while another process has it.
+    /// Takes the tiering lock of one tenant, or of all; `None` while another process has it. Work on different tenants
+    /// goes side by side; work on all of them goes alone.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn try_lock_tiering(&self) -> Result<Option<TieringLock>, StoreError> {
+    pub async fn try_lock_tiering(
+        &self,
+        only: Option<TenantId>,
+    ) -> Result<Option<TieringLock>, StoreError> {
         let client = migrate::connect(&self.inner.config.database_url).await?;
+        let of_all = match only {
+            None => sql::CLUSTER_TRY_ADVISORY_LOCK,
+            Some(_) => sql::CLUSTER_TRY_ADVISORY_LOCK_SHARED,
+        };
+        let held: bool = client.query_one(of_all, &[&TIERING_LOCK]).await?.get(0);
+        let (true, Some(tenant)) = (held, only) else {
+            return Ok(held.then_some(TieringLock { client }));
+        };
+        // The random half of its id. Two tenants with the same one would take turns.
+        let (_, own) = tenant.0.as_u64_pair();
+        let own = own.cast_signed();
         let held: bool = client
-            .query_one(sql::CLUSTER_TRY_ADVISORY_LOCK, &[&TIERING_LOCK])
+            .query_one(sql::CLUSTER_TRY_ADVISORY_LOCK, &[&own])
             .await?
             .get(0);
         Ok(held.then_some(TieringLock { client }))
@@ -141,41 +156,53 @@ impl Store {
             );
             return Ok(Publish::Changed);
         }
-        let sha256 = file.sha256.map(|s| s.to_vec());
-        // Later than every recall: the copies that are out of date are told by their file's time.
-        let recalled: Option<DateTime<Utc>> = tx
-            .query_one(
-                sql::ARCHIVE_RECALL_LATEST,
-                &[&file.tenant_id.0, &file.period.year],
-            )
-            .await?
-            .get(0);
-        let after = recalled.map(|at| at + TimeDelta::microseconds(1));
-        let published_at = after.map_or_else(now, |after| after.max(now()));
-        let month = file.period.to_string();
-        let params: [&(dyn ToSql + Sync); 15] = [
-            &file.tenant_id.0,
-            &month,
-            &file.part,
-            &file.generation,
-            &file.min_id,
-            &file.max_id,
-            &file.invoices,
-            &file.lines,
-            &file.payments,
-            &file.events,
-            &file.bytes,
-            &file.tail_offset,
-            &sha256,
-            &file.sums,
-            &published_at,
-        ];
-        if tx.execute(sql::ARCHIVE_FILE_PUBLISH, &params).await? != 1 {
+        if !publish_row(&tx, file).await? {
             return Ok(Publish::Changed);
         }
         tx.commit().await?;
         Ok(Publish::Done)
     }
+}
+
+/// Makes a staged file the tier of its invoices; false where it is not staged any more.
+pub(crate) async fn publish_row(
+    tx: &Transaction<'_>,
+    file: &ArchiveFile,
+) -> Result<bool, StoreError> {
+    let (sha256, tail_sha256) = (
+        file.sha256.map(|s| s.to_vec()),
+        file.tail_sha256.map(|s| s.to_vec()),
+    );
+    // Later than every recall: the copies that are out of date are told by their file's time.
+    let recalled: Option<DateTime<Utc>> = tx
+        .query_one(
+            sql::ARCHIVE_RECALL_LATEST,
+            &[&file.tenant_id.0, &file.period.year],
+        )
+        .await?
+        .get(0);
+    let after = recalled.map(|at| at + TimeDelta::microseconds(1));
+    let published_at = after.map_or_else(now, |after| after.max(now()));
+    let month = file.period.to_string();
+    let params: [&(dyn ToSql + Sync); 16] = [
+        &file.tenant_id.0,
+        &month,
+        &file.part,
+        &file.generation,
+        &file.min_id,
+        &file.max_id,
+        &file.invoices,
+        &file.lines,
+        &file.payments,
+        &file.events,
+        &file.bytes,
+        &file.tail_offset,
+        &sha256,
+        &file.sums,
+        &published_at,
+        &tail_sha256,
+    ];
+    Ok(tx.execute(sql::ARCHIVE_FILE_PUBLISH, &params).await? == 1)
 }
 
 /// Locks and deletes the rows; `None` where one of them has changed. Returns the rows deleted by table.
@@ -222,50 +249,18 @@ impl SnapshotReader {
         &mut self,
         max_invoices: usize,
     ) -> Result<Vec<ArchivedInvoice>, StoreError> {
-        let limit = i64::try_from(max_invoices).unwrap_or(i64::MAX);
-        let conn = self.conn.conn()?;
-        let page = conn.prepare_cached(sql::TIERING_READ_PAGE).await?;
-        let mut headers = conn
-            .query(
-                &page,
-                &[&self.tenant.0, &self.year, &self.last, &self.before, &limit],
-            )
-            .await?;
-        rows::cut(&mut headers, max_invoices, MAX_PAGE_LINES);
-        let Some(last) = headers.last() else {
-            return Ok(Vec::new());
+        let span = Span {
+            tenant: self.tenant,
+            year: self.year,
+            after: self.last,
+            before: self.before,
         };
-        self.last = rows::key(last).1;
-        let ids: Vec<Uuid> = headers.iter().map(|r| rows::key(r).1).collect();
-        let (lines, payments, events) = tokio::try_join!(
-            self.children(sql::LINE_GET, &ids),
-            self.children(sql::PAYMENT_GET, &ids),
-            self.children(sql::EVENT_GET, &ids),
-        )?;
-        let mut by_invoice: HashMap<Uuid, Vec<EventRow>> = HashMap::with_capacity(ids.len());
-        for row in &events {
-            by_invoice
-                .entry(rows::key(row).1)
-                .or_default()
-                .push(rows::event(row));
-        }
-        let invoices = rows::assemble(&headers, &lines, &payments)?;
-        Ok(invoices
-            .into_iter()
-            .map(|invoice| {
-                let events = by_invoice.remove(&invoice.id).unwrap_or_default();
-                debug_assert_eq!(id::year_of(invoice.id), self.year);
-                ArchivedInvoice { invoice, events }
-            })
-            .collect())
-    }
-
-    async fn children(&self, query: &str, ids: &[Uuid]) -> Result<Vec<Row>, StoreError> {
         let conn = self.conn.conn()?;
-        let statement = conn.prepare_cached(query).await?;
-        Ok(conn
-            .query(&statement, &[&self.tenant.0, &self.year, &ids])
-            .await?)
+        let page = read_page(conn, sql::TIERING_READ_PAGE, &span, max_invoices).await?;
+        if let Some(last) = page.last() {
+            self.last = last.invoice.id;
+        }
+        Ok(page)
     }
 
     /// Ends the snapshot. Dropping the reader ends it by closing its connection.
@@ -277,4 +272,69 @@ impl SnapshotReader {
         self.conn.release();
         Ok(())
     }
+}
+
+/// Ids of one tenant's year, both ends excluded.
+pub(crate) struct Span {
+    pub(crate) tenant: TenantId,
+    pub(crate) year: i16,
+    pub(crate) after: Uuid,
+    pub(crate) before: Uuid,
+}
+
+/// The first invoices of the span that `query` names, whole and with their events.
+pub(crate) async fn read_page(
+    conn: &Object,
+    query: &str,
+    span: &Span,
+    max_invoices: usize,
+) -> Result<Vec<ArchivedInvoice>, StoreError> {
+    let limit = i64::try_from(max_invoices).unwrap_or(i64::MAX);
+    let page = conn.prepare_cached(query).await?;
+    let params: [&(dyn ToSql + Sync); 5] = [
+        &span.tenant.0,
+        &span.year,
+        &span.after,
+        &span.before,
+        &limit,
+    ];
+    let mut headers = conn.query(&page, &params).await?;
+    rows::cut(&mut headers, max_invoices, MAX_PAGE_LINES);
+    if headers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = headers.iter().map(|r| rows::key(r).1).collect();
+    let (lines, payments, events) = tokio::try_join!(
+        children(conn, sql::LINE_GET, span, &ids),
+        children(conn, sql::PAYMENT_GET, span, &ids),
+        children(conn, sql::EVENT_GET, span, &ids),
+    )?;
+    let mut by_invoice: HashMap<Uuid, Vec<EventRow>> = HashMap::with_capacity(ids.len());
+    for row in &events {
+        by_invoice
+            .entry(rows::key(row).1)
+            .or_default()
+            .push(rows::event(row));
+    }
+    let invoices = rows::assemble(&headers, &lines, &payments)?;
+    Ok(invoices
+        .into_iter()
+        .map(|invoice| {
+            let events = by_invoice.remove(&invoice.id).unwrap_or_default();
+            debug_assert_eq!(id::year_of(invoice.id), span.year);
+            ArchivedInvoice { invoice, events }
+        })
+        .collect())
+}
+
+async fn children(
+    conn: &Object,
+    query: &str,
+    span: &Span,
+    ids: &[Uuid],
+) -> Result<Vec<Row>, StoreError> {
+    let statement = conn.prepare_cached(query).await?;
+    Ok(conn
+        .query(&statement, &[&span.tenant.0, &span.year, &ids])
+        .await?)
 }

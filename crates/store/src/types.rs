@@ -187,6 +187,8 @@ pub struct NewInvoice {
     pub invoice: Invoice,
     /// Whether the client chose the id (then it may exist in either tier).
     pub client_id: bool,
+    /// When it comes in: the time of its event. That of `created_at`, but where an exported document is read back.
+    pub at: DateTime<Utc>,
     /// Who sends it, and in which request.
     pub origin: Origin,
     /// For single creates.
@@ -397,6 +399,8 @@ pub struct ArchiveFile {
     pub published_at: Option<DateTime<Utc>>,
     /// When a later generation replaced it.
     pub superseded_at: Option<DateTime<Utc>>,
+    /// SHA-256 from `tail_offset` on; none while staged, and of files that were written before this was kept.
+    pub tail_sha256: Option<[u8; 32]>,
 }
 
 /// What a file of the cold tier holds, for uniqueness across the tiers.

@@ -65,17 +65,21 @@ fn class(name: &str) -> Option<Class> {
             "{tenant}, '{published,staged}', '1980-05', 0, 1, 10",
             "period",
         ),
-        "archive_file/next_generation" => Point("{tenant}, '1980-05', 0", "part"),
+        "archive_file/next_generation" => Point("{tenant}, '1980-05'", "period"),
         "archive_file/next_part" => Point("{tenant}, '1980-05'", "period"),
         // A tenant has twelve files a year or some more: no index by year pays for itself.
         "archive_file/of_years" => Range("{tenant}, '{1980,1981}'"),
         "archive_file/publish" => Point(
-            "{tenant}, '1980-05', 0, 1, {uuid}, {uuid}, 1, 1, 1, 1, 1, 1, '\\x00', '{}', now()",
+            "{tenant}, '1980-05', 0, 1, {uuid}, {uuid}, 1, 1, 1, 1, 1, 1, '\\x00', '{}', now(), '\\x00'",
             "period",
         ),
         "archive_file/stage" => Range("{tenant}, '1980-05', 7, 1, 1980, 'k', 1, now()"),
 
         "archive_file/hold" => Point("{tenant}, '1980-05', 0, 1", "period"),
+        "archive_file/hold_all" => Point("{tenant}, '1980-05', '{0,1}', '{1}'", "period"),
+        "archive_file/supersede" => Point("{tenant}, '1980-05', 0, 1, now()", "period"),
+        "archive_recall/any" => Range("{tenant}"),
+        "archive_recall/forget" => Range("{tenant}"),
         "archive_recall/latest" => Range("{tenant}, {year}"),
         "archive_recall/of_file" => {
             Point("{tenant}, {year}, {uuid}, {uuid}, now(), 10", "invoice_id")
@@ -136,7 +140,28 @@ fn class(name: &str) -> Option<Class> {
             "{tenant}, {uuid}, 10, null, null, null, null, null, null, null",
             "id",
         ),
+        "invoice/next_id" => Range("{tenant}, {uuid}"),
+        "invoice/read_period" => Range("{tenant}, {year}, {uuid}, {uuid}, 10"),
+        "archive_recall/of_tenant" => Range("{tenant}, {uuid}, 10"),
         "line/get" | "payment/get" => Point("{tenant}, {year}, {ids}", "invoice_id"),
+
+        "customer/erase" => Point("{tenant}, {uuid}, 'n', now()", "id"),
+        "customer/erase_history" => Point("{tenant}, {year}, {uuid}", "subject_id"),
+        "customer/erase_invoices" => Point("{tenant}, {year}, {ids}, 'n', now()", "id"),
+        "customer/held_years" => Range("{tenant}, {uuid}, '{1980}'"),
+        "customer/lock_personal" => Range("{tenant}, {uuid}, '{}', 'n', 10"),
+        "erasure/add_hot" => Point("{tenant}, {uuid}, 1, 1", "customer_id"),
+        "erasure/get" => Point("{tenant}, {uuid}", "customer_id"),
+        "erasure/open" => Range("{tenant}, {uuid}, 10"),
+        "erasure/pass" => Range("{tenant}, {uuid}, now(), 1, 1, 1, '[]', '[]', now(), true"),
+        "erasure/request" => Range("{tenant}, {uuid}, now(), 'a'"),
+        "event/erase" => Point("{tenant}, {year}, {uuid}, {uuid}, '{}'", "subject_id"),
+        "event/naming" => Range("{tenant}, '{}', {uuid}, '{}', 10"),
+        "invoice/lock_owners" => Point("{tenant}, {year}, {ids}", "id"),
+        "invoice/touch" => Point("{tenant}, {year}, {ids}, now()", "id"),
+        "retention/list" => Range("{tenant}"),
+        "retention/lock" => Point("{tenant}, 2020::smallint", "year"),
+        "retention/put" => Range("{tenant}, 2020::smallint, false, null, 0, now()"),
 
         "profile/create" => Range("{tenant}, '{}', now()"),
         "profile/get" | "profile/lock" => Point("{tenant}", "tenant_id"),
@@ -169,7 +194,8 @@ fn class(name: &str) -> Option<Class> {
         "cluster/advisory_lock"
         | "cluster/advisory_xact_lock"
         | "cluster/hold_shards"
-        | "cluster/try_advisory_lock" => Apart(LOCK),
+        | "cluster/try_advisory_lock"
+        | "cluster/try_advisory_lock_shared" => Apart(LOCK),
         "cluster/has_citus"
         | "cluster/database_size"
         | "cluster/has_history"

@@ -312,23 +312,29 @@ async fn a_dropped_year_comes_back_when_it_is_written_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_runner_at_a_time() {
+async fn one_runner_at_a_time_over_a_tenant_or_over_all() {
     let (one, two) = (store().await, store().await);
-    // Other tests of the suite may run tiering at this moment.
-    let lock = loop {
-        if let Some(lock) = one.try_lock_tiering().await.unwrap() {
-            break lock;
+    let (ours, theirs) = (tenant(&one).await, tenant(&one).await);
+    let eventually = async |store: &Store, only| {
+        // Other tests of the suite may run tiering at this moment.
+        for _ in 0..600 {
+            if let Some(lock) = store.try_lock_tiering(only).await.unwrap() {
+                return lock;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        panic!("the lock of {only:?} stays taken");
     };
-    assert!(lock.still_held().await);
-    assert!(two.try_lock_tiering().await.unwrap().is_none());
-    lock.release();
-    for _ in 0..100 {
-        if two.try_lock_tiering().await.unwrap().is_some() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("a released lock stays taken");
+    let all = eventually(&one, None).await;
+    assert!(all.still_held().await);
+    assert!(two.try_lock_tiering(None).await.unwrap().is_none());
+    assert!(two.try_lock_tiering(Some(ours)).await.unwrap().is_none());
+    all.release();
+    let mine = eventually(&two, Some(ours)).await;
+    assert!(one.try_lock_tiering(Some(ours)).await.unwrap().is_none());
+    assert!(one.try_lock_tiering(None).await.unwrap().is_none());
+    eventually(&one, Some(theirs)).await.release();
+    mine.release();
+    eventually(&one, Some(ours)).await.release();
+    eventually(&two, None).await.release();
 }

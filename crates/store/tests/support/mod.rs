@@ -61,6 +61,7 @@ pub fn invoice(tenant: TenantId, json: &serde_json::Value) -> NewInvoice {
         })
         .expect("a valid invoice");
     NewInvoice {
+        at: invoice.created_at,
         invoice,
         client_id,
         origin: Origin::new("test", "test"),
