@@ -266,14 +266,52 @@ fn element_range(list: &ListArray, row: usize) -> Result<std::ops::Range<usize>>
     Ok(bound(row)?..bound(row + 1)?)
 }
 
+/// The columns of the customer.
+pub(crate) struct Customers<'a> {
+    id: Text<'a>,
+    shown: [Text<'a>; 6],
+}
+
+impl<'a> Customers<'a> {
+    pub(crate) fn of_batch(batch: &'a RecordBatch) -> Result<Self> {
+        let text = |name| Text::new(batch, name);
+        Ok(Self {
+            id: text("customer_id")?,
+            shown: [
+                text("customer_external_id")?,
+                text("customer_name")?,
+                text("customer_email")?,
+                text("customer_tax_id")?,
+                text("customer_address")?,
+                text("customer_country")?,
+            ],
+        })
+    }
+
+    pub(crate) fn id(&self, row: usize) -> Result<Option<Uuid>> {
+        self.id.optional_id(row)
+    }
+
+    pub(crate) fn get(&self, row: usize) -> Option<Customer> {
+        let [external_id, name, email, tax_id, address, country] = &self.shown;
+        Some(Customer {
+            name: name.owned(row)?,
+            external_id: external_id.owned(row),
+            email: email.owned(row),
+            tax_id: tax_id.owned(row),
+            address: address.owned(row),
+            country: country.owned(row),
+        })
+    }
+}
+
 /// The columns of a batch, ready to give rows.
 pub struct Rows<'a> {
     tenant: TenantId,
     count: usize,
     id: Text<'a>,
     header: [Text<'a>; 5],
-    customer_id: Text<'a>,
-    customer: [Text<'a>; 6],
+    customer: Customers<'a>,
     dates: [Dates<'a>; 2],
     amounts: [Amounts<'a>; 6],
     metadata: Text<'a>,
@@ -307,15 +345,7 @@ impl<'a> Rows<'a> {
                 text("status")?,
                 text("currency")?,
             ],
-            customer_id: text("customer_id")?,
-            customer: [
-                text("customer_external_id")?,
-                text("customer_name")?,
-                text("customer_email")?,
-                text("customer_tax_id")?,
-                text("customer_address")?,
-                text("customer_country")?,
-            ],
+            customer: Customers::of_batch(batch)?,
             dates: [
                 Dates::of_batch(batch, "issue_date")?,
                 Dates::of_batch(batch, "due_date")?,
@@ -380,8 +410,8 @@ impl<'a> Rows<'a> {
             status: status.parsed(row)?,
             currency: Currency::parse(code)
                 .map_err(|_| DecodeError::new(format!("currency {code:?}")))?,
-            customer_id: self.customer_id.optional_id(row)?,
-            customer: self.customer(row),
+            customer_id: self.customer.id(row)?,
+            customer: self.customer.get(row),
             issue_date: issue_date.get(row)?,
             due_date: due_date.get(row)?,
             lines: self.lines.get(row)?,
@@ -403,18 +433,6 @@ impl<'a> Rows<'a> {
         })
     }
 
-    fn customer(&self, row: usize) -> Option<Customer> {
-        let [external_id, name, email, tax_id, address, country] = &self.customer;
-        Some(Customer {
-            name: name.owned(row)?,
-            external_id: external_id.owned(row),
-            email: email.owned(row),
-            tax_id: tax_id.owned(row),
-            address: address.owned(row),
-            country: country.owned(row),
-        })
-    }
-
     /// The invoice of a row with its history.
     ///
     /// # Errors
@@ -427,12 +445,14 @@ impl<'a> Rows<'a> {
     }
 
     fn events(&self, row: usize) -> Result<Vec<EventRow>> {
-        let Some(text) = self.events.get(row) else {
-            return Ok(Vec::new());
-        };
-        let events: Vec<EventJson> = serde_json::from_str(text).map_err(DecodeError::new)?;
-        Ok(events.into_iter().map(EventRow::from).collect())
+        self.events.get(row).map_or_else(|| Ok(Vec::new()), events)
     }
+}
+
+/// Reads the text of the `events` column.
+pub(crate) fn events(text: &str) -> Result<Vec<EventRow>> {
+    let events: Vec<EventJson> = serde_json::from_str(text).map_err(DecodeError::new)?;
+    Ok(events.into_iter().map(EventRow::from).collect())
 }
 
 /// An event as the `events` column writes it.

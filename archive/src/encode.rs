@@ -11,11 +11,12 @@ use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterPr
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 use sheaf_model::{Period, TenantId};
-use sheaf_store::ArchivedInvoice;
+use sheaf_store::{ArchiveFile, ArchivedInvoice};
 use tempfile::{NamedTempFile, TempPath};
 use uuid::Uuid;
 
 use crate::ArchiveError;
+use crate::checks::{self, GroupChecks};
 use crate::columns::{Columns, encode};
 use crate::schema::{self, meta};
 use crate::totals::Totals;
@@ -45,17 +46,27 @@ pub mod bounds {
     pub const BYTES: u64 = 256 * 1024 * 1024;
 }
 
-/// Hashes and counts what it writes.
+/// Hashes and counts what it writes, and remembers the end of it.
 struct HashingFile {
     file: BufWriter<File>,
     hash: Sha256,
     bytes: u64,
+    /// What came since the last row group was complete: never more than one of them, or the tail.
+    recent: Vec<u8>,
+}
+
+impl HashingFile {
+    /// Where `recent` begins.
+    fn recent_at(&self) -> u64 {
+        self.bytes - self.recent.len() as u64
+    }
 }
 
 impl Write for HashingFile {
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
         let written = self.file.write(buf)?;
         self.hash.update(&buf[..written]);
+        self.recent.extend_from_slice(&buf[..written]);
         self.bytes += written as u64;
         Ok(written)
     }
@@ -74,12 +85,33 @@ pub struct EncodedPart {
     pub bytes: u64,
     /// Of the whole file.
     pub sha256: [u8; 32],
-    /// First byte after the Bloom filters: page indexes and footer follow.
+    /// First byte after the last row group: page indexes and footer follow.
     pub tail_offset: u64,
+    /// Of the file from there on.
+    pub tail_sha256: [u8; 32],
     /// What it holds.
     pub totals: Totals,
     /// Id and version of each row, in the order of the rows, which is ascending.
     pub ids: Vec<(Uuid, i64)>,
+}
+
+impl EncodedPart {
+    /// Enters its figures into the catalog's row.
+    pub(crate) fn describe(&self, file: &mut ArchiveFile) {
+        let figure = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let id = |end: Option<&(Uuid, i64)>| end.map_or(Uuid::nil(), |(id, _)| *id);
+        (file.min_id, file.max_id) = (id(self.ids.first()), id(self.ids.last()));
+        file.invoices = figure(self.totals.invoices);
+        file.lines = figure(self.totals.lines);
+        file.payments = figure(self.totals.payments);
+        file.events = figure(self.totals.events);
+        file.bytes = figure(self.bytes);
+        file.tail_offset = figure(self.tail_offset);
+        file.sha256 = Some(self.sha256);
+        file.tail_sha256 = Some(self.tail_sha256);
+        file.sums = self.totals.sums_json();
+        file.schema_version = schema::SCHEMA_VERSION;
+    }
 }
 
 /// Writes one part, page by page. All of it blocks: run it off the runtime's threads.
@@ -91,6 +123,7 @@ pub struct PartWriter {
     period: Period,
     totals: Totals,
     ids: Vec<(Uuid, i64)>,
+    checks: Vec<GroupChecks>,
 }
 
 impl PartWriter {
@@ -104,6 +137,7 @@ impl PartWriter {
             file: BufWriter::new(file),
             hash: Sha256::new(),
             bytes: 0,
+            recent: Vec::new(),
         };
         let options = ArrowWriterOptions::new()
             .with_properties(properties())
@@ -119,6 +153,7 @@ impl PartWriter {
             period,
             totals,
             ids,
+            checks: Vec::new(),
         })
     }
 
@@ -161,9 +196,28 @@ impl PartWriter {
         self.writer.write(&batch).map_err(encode)?;
         let full = self.writer.in_progress_rows() + BATCH_ROWS > MAX_GROUP_ROWS;
         if full || self.writer.in_progress_size() >= GROUP_BYTES {
-            self.writer.flush().map_err(encode)?;
+            self.end_group()?;
         }
         Ok(())
+    }
+
+    /// Ends the row group, if one is under way, and takes its checksums.
+    fn end_group(&mut self) -> Result<(), ArchiveError> {
+        self.writer.flush().map_err(encode)?;
+        // Out of the writer's own buffer.
+        self.writer.sync()?;
+        if let Some(group) = self.writer.flushed_row_groups().get(self.checks.len()) {
+            let sink = self.writer.inner();
+            let checks = GroupChecks::take(group, &sink.recent, sink.recent_at());
+            self.checks
+                .push(checks.ok_or_else(|| encode("a row group lies elsewhere than it says"))?);
+            self.writer.inner_mut().recent.clear();
+        }
+        if self.writer.flushed_row_groups().len() == self.checks.len() {
+            Ok(())
+        } else {
+            Err(encode("a row group was ended without its checksums"))
+        }
     }
 
     /// Rows so far.
@@ -192,6 +246,7 @@ impl PartWriter {
         if self.columns.rows() > 0 {
             self.write_batch()?;
         }
+        self.end_group()?;
         let entries = [
             (meta::SCHEMA_VERSION, schema::SCHEMA_VERSION.to_string()),
             (meta::TENANT_ID, self.tenant.to_string()),
@@ -203,6 +258,7 @@ impl PartWriter {
             (meta::SUMS, self.totals.sums_json().to_string()),
             (meta::MIN_ID, min_id.to_string()),
             (meta::MAX_ID, max_id.to_string()),
+            (meta::CHECKS, checks::render(&self.checks)),
         ];
         for (key, value) in entries {
             self.writer
@@ -213,12 +269,19 @@ impl PartWriter {
             tail_offset(&metadata).ok_or_else(|| encode("the file has no page index"))?;
         let sink = self.writer.inner_mut();
         sink.flush()?;
+        let tail = tail_offset
+            .checked_sub(sink.recent_at())
+            .and_then(|at| usize::try_from(at).ok())
+            .and_then(|at| sink.recent.get(at..))
+            .ok_or_else(|| encode("the page index lies before a row group"))?;
+        let tail_sha256 = Sha256::digest(tail).into();
         let (bytes, sha256) = (sink.bytes, sink.hash.finalize_reset().into());
         Ok(EncodedPart {
             path: self.path,
             bytes,
             sha256,
             tail_offset,
+            tail_sha256,
             totals: self.totals,
             ids: self.ids,
         })
@@ -231,8 +294,9 @@ fn tail_offset(metadata: &ParquetMetaData) -> Option<u64> {
         .row_groups()
         .iter()
         .flat_map(|group| group.columns());
-    let starts = columns.flat_map(|c| [c.column_index_range(), c.offset_index_range()]);
-    starts.flatten().map(|range| range.start).min()
+    let starts = columns.flat_map(|c| [c.column_index_offset(), c.offset_index_offset()]);
+    let starts = starts.flatten().map(|start| u64::try_from(start).ok());
+    starts.min().flatten()
 }
 
 fn properties() -> WriterProperties {
@@ -240,15 +304,17 @@ fn properties() -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_created_by("sheaf".to_owned())
         .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(MAX_GROUP_ROWS))
+        // Groups are ended by hand, for their checksums: see `write_batch`.
+        .set_max_row_group_row_count(None)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::Page)
         // An id has 36 bytes and must not be cut: pages and row groups are found by it.
         .set_column_index_truncate_length(Some(64))
         .set_statistics_truncate_length(Some(64))
-        // Behind the last row group, so that a row group's columns are one range of bytes.
-        .set_bloom_filter_position(BloomFilterPosition::End)
+        // Behind the columns of their row group, which stay one range of bytes. Before the footer, which has their
+        // checksums.
+        .set_bloom_filter_position(BloomFilterPosition::AfterRowGroup)
         .set_sorting_columns(Some(vec![SortingColumn {
             column_idx: 0,
             descending: false,

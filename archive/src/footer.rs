@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
@@ -13,6 +14,7 @@ use sheaf_store::ArchiveFile;
 use uuid::Uuid;
 
 use crate::ArchiveError;
+use crate::checks::{self, GroupChecks};
 use crate::schema::{self, meta};
 
 /// One row group, as far as looking for it goes.
@@ -37,6 +39,8 @@ pub(crate) struct Footer {
     pub(crate) tenant: TenantId,
     pub(crate) arrow: ArrowReaderMetadata,
     pub(crate) groups: Vec<Group>,
+    /// Checksums of the row groups; none in files of older binaries.
+    checks: Option<Vec<GroupChecks>>,
     weight: u64,
 }
 
@@ -45,7 +49,7 @@ impl Footer {
     ///
     /// # Errors
     /// They are no footer, or another file's.
-    pub(crate) fn parse(file: &ArchiveFile, tail: &bytes::Bytes) -> Result<Self, ArchiveError> {
+    pub(crate) fn parse(file: &ArchiveFile, tail: &Bytes) -> Result<Self, ArchiveError> {
         let size = u64::try_from(file.bytes).unwrap_or(0);
         let corrupt = |e: parquet::errors::ParquetError| ArchiveError::corrupt(&file.object_key, e);
         let mut reader =
@@ -88,6 +92,13 @@ impl Footer {
         let groups = groups.ok_or_else(|| {
             ArchiveError::corrupt(object_key, "a row group without statistics of ids")
         })?;
+        let checks = entry(&metadata, meta::CHECKS).map(|text| checks::parse(text, &metadata));
+        if checks.as_ref().is_some_and(Option::is_none) {
+            return Err(ArchiveError::corrupt(
+                object_key,
+                "checksums that do not fit",
+            ));
+        }
         let arrow = ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
             .map_err(|e| ArchiveError::corrupt(object_key, e))?;
         Ok(Self {
@@ -95,8 +106,49 @@ impl Footer {
             tenant,
             arrow,
             groups,
+            checks: checks.flatten(),
             weight,
         })
+    }
+
+    /// Whether `bytes`, which begin at offset `base`, are column chunks of a row group as they were written. True where
+    /// the file has no checksums.
+    pub(crate) fn holds(&self, group: usize, bytes: &Bytes, base: u64) -> bool {
+        let meta = self.arrow.metadata().row_group(group);
+        self.checks
+            .as_ref()
+            .is_none_or(|checks| checks[group].holds(meta, bytes, base))
+    }
+
+    /// Whether every column chunk and Bloom filter that lies wholly in `bytes`, which begin at offset `base`, is what
+    /// was written. True where the file has no checksums.
+    pub(crate) fn intact(&self, bytes: &Bytes, base: u64) -> bool {
+        let groups = self.arrow.metadata().row_groups();
+        self.checks.as_ref().is_none_or(|checks| {
+            let mut each = groups.iter().zip(checks);
+            each.all(|(meta, checks)| checks.intact(meta, bytes, base))
+        })
+    }
+
+    /// `range`, widened to whole column chunks: what has a checksum.
+    pub(crate) fn whole_chunks(&self, range: &Range<u64>) -> Range<u64> {
+        let groups = self.arrow.metadata().row_groups().iter();
+        let chunks = groups.flat_map(|group| group.columns()).map(|chunk| {
+            let (start, length) = chunk.byte_range();
+            start..start.saturating_add(length)
+        });
+        chunks
+            .filter(|chunk| chunk.start < range.end && range.start < chunk.end)
+            .fold(range.clone(), |all, chunk| {
+                all.start.min(chunk.start)..all.end.max(chunk.end)
+            })
+    }
+
+    /// Whether these are the bytes of the Bloom filter of a column. True where the file has no checksums.
+    pub(crate) fn bloom_holds(&self, group: usize, column: &str, bytes: &Bytes) -> bool {
+        self.checks
+            .as_ref()
+            .is_none_or(|checks| checks[group].bloom_holds(column, bytes))
     }
 
     /// Bytes of memory, roughly.
@@ -113,14 +165,18 @@ impl Footer {
 
     /// The rows among which `id` would be in `group`, from the page index; none when no page covers it.
     pub(crate) fn page_of(&self, group: usize, id: Uuid) -> Option<Range<usize>> {
-        let index = self.arrow.metadata().page_index_for_row_group(group);
+        let metadata = self.arrow.metadata();
         let column = self.column(group, "id")?;
         let rows = self.groups[group].rows;
-        let (Some(ColumnIndexMetaData::BYTE_ARRAY(pages)), Some(locations)) =
-            (index.column_index(column), index.page_locations(column))
-        else {
+        let columns = metadata.column_index().and_then(|index| index.get(group));
+        let offsets = metadata.offset_index().and_then(|index| index.get(group));
+        let (Some(ColumnIndexMetaData::BYTE_ARRAY(pages)), Some(offsets)) = (
+            columns.and_then(|columns| columns.get(column)),
+            offsets.and_then(|offsets| offsets.get(column)),
+        ) else {
             return Some(0..rows);
         };
+        let locations = offsets.page_locations();
         let mut buffer = Uuid::encode_buffer();
         let wanted = id.hyphenated().encode_lower(&mut buffer).as_bytes();
         let covers = |at: &usize| {
@@ -134,6 +190,26 @@ impl Footer {
                 .and_then(|l| usize::try_from(l.first_row_index).ok())
         };
         Some(first(page)?..first(page + 1).unwrap_or(rows))
+    }
+
+    /// Where the named columns of a row group lie, which are side by side.
+    pub(crate) fn column_range(
+        &self,
+        group: usize,
+        names: &[&str],
+    ) -> Result<Range<u64>, ArchiveError> {
+        let meta = self.arrow.metadata().row_group(group);
+        let chunks = names
+            .iter()
+            .filter_map(|name| self.column(group, name))
+            .map(|at| meta.column(at).byte_range());
+        let range = chunks.fold(None, |range: Option<(u64, u64)>, (start, length)| {
+            let (from, to) = range.unwrap_or((start, start));
+            Some((from.min(start), to.max(start.saturating_add(length))))
+        });
+        range
+            .map(|(from, to)| from..to)
+            .ok_or_else(|| ArchiveError::corrupt(&self.object_key, "columns are missing"))
     }
 
     /// Position of a top-level column among the column chunks of a row group.

@@ -1,6 +1,6 @@
 //! Collects what killed runs and replaced generations leave behind, once nobody can be using it any more.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use sheaf_model::TenantId;
 use sheaf_store::{ArchiveFile, FileState, Store};
 
 use crate::ArchiveError;
-use crate::layout;
 use crate::progress::{Checkpoint, Step};
 use crate::storage::{ColdStorage, ObjectInfo};
-use crate::verify::{ANY_STATE, files_of, objects_below, tenants};
+use crate::verify::tenants;
+use crate::walk::Walk;
 
 /// The grace unless asked otherwise: longer than any read that still uses a superseded file.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,6 +29,10 @@ pub struct GcReport {
     pub garbage: u64,
     /// Objects that no catalog row named.
     pub orphans: u64,
+    /// Files that would be collected, but that a legal hold keeps.
+    pub held: u64,
+    /// Recalls forgotten, because no file holds a copy of the invoice any more.
+    pub recalls: u64,
     /// Whether this only counted.
     pub dry_run: bool,
 }
@@ -46,7 +50,7 @@ impl Gc<'_> {
     pub(crate) async fn run(&self, only: Option<TenantId>) -> Result<GcReport, ArchiveError> {
         let lock = self
             .store
-            .try_lock_tiering()
+            .try_lock_tiering(only)
             .await?
             .ok_or(ArchiveError::AlreadyRunning)?;
         let outcome = self.run_locked(only).await;
@@ -65,20 +69,40 @@ impl Gc<'_> {
             ..GcReport::default()
         };
         for tenant in tenants(self.store, only).await? {
-            let objects =
-                objects_below(self.storage.as_ref(), &layout::tenant_prefix(tenant)).await?;
-            let files = files_of(self.store, tenant, &ANY_STATE).await?;
-            let known: HashSet<&str> = files.iter().map(|file| file.object_key.as_str()).collect();
-            for object in &objects {
-                if !known.contains(object.key.as_str()) && is_old(object, limit) {
-                    self.collect_orphan(object, &mut report).await?;
-                }
-            }
-            for file in &files {
-                self.collect_file(file, limit, &mut report).await?;
-            }
+            self.tenant(tenant, limit, &mut report).await?;
         }
         Ok(report)
+    }
+
+    async fn tenant(
+        &self,
+        tenant: TenantId,
+        limit: DateTime<Utc>,
+        report: &mut GcReport,
+    ) -> Result<(), ArchiveError> {
+        let settings = self.store.retention(tenant).await?;
+        let held = settings.iter().filter(|setting| setting.legal_hold);
+        let held: BTreeSet<i16> = held.map(|setting| setting.year).collect();
+        let mut walk = Walk::new(self.store, self.storage.as_ref(), tenant);
+        while let Some(month) = walk.next().await? {
+            for object in month.orphans() {
+                if is_old(object, limit) && walk.is_orphan(&object.key).await? {
+                    self.collect_orphan(object, report).await?;
+                }
+            }
+            for file in &month.files {
+                if held.contains(&file.period.year) && file.state == FileState::Superseded {
+                    report.held += 1;
+                    continue;
+                }
+                self.collect_file(file, limit, report).await?;
+            }
+        }
+        // What no file is left to mask, now that its superseded files are gone.
+        if !self.dry_run && self.store.has_recalls(tenant).await? {
+            report.recalls += self.store.forget_recalls(tenant).await?;
+        }
+        Ok(())
     }
 
     async fn collect_orphan(
@@ -118,11 +142,14 @@ impl Gc<'_> {
         if file.state != FileState::Garbage && !self.store.mark_garbage(file).await? {
             return Ok(());
         }
-        *count += 1;
         self.checkpoint.reached(Step::GcMarked).await;
         self.storage.delete(&file.object_key).await?;
         self.checkpoint.reached(Step::GcObjectDeleted).await;
-        self.store.forget_file(file).await?;
+        let is_gone = self.store.forget_file(file).await?;
+        // A row that stays was counted when it became garbage.
+        if is_gone || file.state != FileState::Garbage {
+            *count += 1;
+        }
         Ok(())
     }
 }

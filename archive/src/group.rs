@@ -6,14 +6,18 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::{
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
+};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
-use sheaf_store::ListFilter;
+use sheaf_model::{Customer, Invoice};
+use sheaf_store::{EventRow, ListFilter};
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::decode::{Dates, DecodeError, Rows, Text};
+use crate::decode::{Customers, Dates, DecodeError, Rows, Text};
+use crate::erase::CUSTOMER_COLUMNS;
 use crate::footer::Footer;
 
 /// A part of an object, read as if it were the whole.
@@ -131,6 +135,23 @@ impl GroupData {
         Ok(self.rows(&[page.start + at], take)?.pop())
     }
 
+    /// Numbers of the rows that have one of `ids`, which ascend. Only the column of ids is looked at.
+    pub(crate) fn positions(&self, ids: &[Uuid]) -> Result<Vec<usize>, ArchiveError> {
+        let (mut found, mut row) = (Vec::new(), 0);
+        let all = std::iter::once(0..self.footer.groups[self.group].rows);
+        self.read(&["id"], all, |batch| {
+            let text = Text::of_batch(batch, "id")?;
+            for at in 0..batch.num_rows() {
+                if ids.binary_search(&text.parsed(at)?).is_ok() {
+                    found.push(row + at);
+                }
+            }
+            row += batch.num_rows();
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     /// The rows at `numbers`, which ascend.
     pub(crate) fn rows<T>(
         &self,
@@ -176,6 +197,58 @@ impl GroupData {
         Ok(out)
     }
 
+    /// The invoices of all rows, so many at a time, without their histories.
+    pub(crate) fn batches(&self, rows: usize) -> Result<Batches, ArchiveError> {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+            self.slice.clone(),
+            self.footer.arrow.clone(),
+        );
+        let schema = builder.parquet_schema();
+        let roots = schema.root_schema().get_fields().iter().enumerate();
+        let wanted = roots.filter(|(_, field)| field.name() != "events");
+        let mask = ProjectionMask::roots(schema, wanted.map(|(at, _)| at));
+        let reader = builder
+            .with_projection(mask)
+            .with_row_groups(vec![self.group])
+            .with_batch_size(rows)
+            .build()
+            .map_err(|e| self.corrupt(e))?;
+        let footer = Arc::clone(&self.footer);
+        Ok(Batches { footer, reader })
+    }
+
+    /// The customers of all rows.
+    pub(crate) fn customers(
+        &self,
+        mut each: impl FnMut(Option<Uuid>, Option<Customer>),
+    ) -> Result<(), ArchiveError> {
+        let all = std::iter::once(0..self.footer.groups[self.group].rows);
+        self.read(&CUSTOMER_COLUMNS, all, |batch| {
+            let customers = Customers::of_batch(batch)?;
+            for row in 0..batch.num_rows() {
+                each(customers.id(row)?, customers.get(row));
+            }
+            Ok(())
+        })
+    }
+
+    /// The histories of the rows whose text has `needle`.
+    pub(crate) fn histories(
+        &self,
+        needle: &str,
+        mut each: impl FnMut(Vec<EventRow>),
+    ) -> Result<(), ArchiveError> {
+        let all = std::iter::once(0..self.footer.groups[self.group].rows);
+        self.read(&["events"], all, |batch| {
+            let texts = Text::of_batch(batch, "events")?;
+            let found = (0..batch.num_rows()).filter_map(|row| texts.get(row));
+            for text in found.filter(|text| text.contains(needle)) {
+                each(crate::decode::events(text)?);
+            }
+            Ok(())
+        })
+    }
+
     /// The key columns of all rows.
     pub(crate) fn keys(
         &self,
@@ -191,6 +264,27 @@ impl GroupData {
                 Ok(())
             })
         })
+    }
+}
+
+/// Rows of one row group on their way.
+pub(crate) struct Batches {
+    footer: Arc<Footer>,
+    reader: ParquetRecordBatchReader,
+}
+
+impl Batches {
+    /// The next invoices, by id; none at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<Invoice>>, ArchiveError> {
+        let corrupt = |error: String| ArchiveError::corrupt(&self.footer.object_key, error);
+        let Some(batch) = self.reader.next() else {
+            return Ok(None);
+        };
+        let batch = batch.map_err(|e| corrupt(e.to_string()))?;
+        let rows = Rows::new(&batch, self.footer.tenant).map_err(|e| corrupt(e.to_string()))?;
+        let invoices = (0..rows.len()).map(|row| rows.invoice(row));
+        let invoices = invoices.collect::<Result<_, _>>();
+        invoices.map(Some).map_err(|e| corrupt(e.to_string()))
     }
 }
 

@@ -10,8 +10,8 @@ use sheaf_store::{ArchiveFile, ColdInvoice, ColdKeys, FileKeys, Store, StoreErro
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::footer::Footer;
 use crate::group::GroupData;
+use crate::kind::ReadKind;
 use crate::objects::{ByteCache, Objects, Sized64, byte_cache};
 use crate::read::ColdReader;
 use crate::schema::KEY_COLUMNS;
@@ -57,9 +57,10 @@ impl ArchivedKeys {
         };
         let mut text = 0;
         for group in 0..footer.groups.len() {
-            let range = key_range(&footer, group)?;
+            // They come first, and nothing is between them.
+            let range = footer.column_range(group, &KEY_COLUMNS)?;
             let base = range.start;
-            let bytes = self.objects.range(&footer.object_key, range).await?;
+            let bytes = self.objects.chunks(&footer, group, range).await?;
             let data = GroupData::new(footer.clone(), group, bytes, base);
             (keys, text) = tokio::task::spawn_blocking(move || {
                 data.keys(|id, external_id, number| {
@@ -89,22 +90,6 @@ impl ArchivedKeys {
     }
 }
 
-/// Where the key columns of a row group lie: they come first, and nothing is between them.
-fn key_range(footer: &Footer, group: usize) -> Result<std::ops::Range<u64>, ArchiveError> {
-    let meta = footer.arrow.metadata().row_group(group);
-    let chunks = KEY_COLUMNS
-        .iter()
-        .filter_map(|name| footer.column(group, name))
-        .map(|at| meta.column(at).byte_range());
-    let range = chunks.fold(None, |range: Option<(u64, u64)>, (start, length)| {
-        let (from, to) = range.unwrap_or((start, start));
-        Some((from.min(start), to.max(start.saturating_add(length))))
-    });
-    range
-        .map(|(from, to)| from..to)
-        .ok_or_else(|| ArchiveError::corrupt(&footer.object_key, "no key columns"))
-}
-
 impl ColdKeys for ArchivedKeys {
     fn load<'a>(
         &'a self,
@@ -114,7 +99,7 @@ impl ColdKeys for ArchivedKeys {
             let key: Arc<str> = Arc::from(file.object_key.as_str());
             let entry = self
                 .cache
-                .get_or_insert_async(&key, Box::pin(self.read(file)))
+                .get_or_insert_async(&key, Box::pin(ReadKind::Keys.scope(self.read(file))))
                 .await?;
             Ok(entry.keys.clone())
         }

@@ -26,6 +26,20 @@ pub fn tenant_of_key(key: &str) -> Option<TenantId> {
     rest.split('/').next()?.parse().ok()
 }
 
+/// What a key of the layout's form names: tenant, period, part and generation.
+pub fn place_of_key(key: &str) -> Option<(TenantId, Period, i32, i32)> {
+    let tenant = tenant_of_key(key)?;
+    let rest = key.strip_prefix(&tenant_prefix(tenant))?;
+    let (year, rest) = rest.strip_prefix("year=")?.split_once("/month=")?;
+    let (month, name) = rest.split_once("/p")?;
+    let (part, generation) = name.strip_suffix(".parquet")?.split_once("-g")?;
+    let period: Period = format!("{year}-{month}").parse().ok()?;
+    let (part, generation) = (part.parse().ok()?, generation.parse().ok()?);
+    // Only the one way to write it: "p+1" and "p01" are no keys.
+    (part >= 0 && generation > 0 && object_key(tenant, period, part, generation) == key)
+        .then_some((tenant, period, part, generation))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -50,5 +64,20 @@ mod tests {
         assert_eq!(tenant_of_key(&key), Some(tenant));
         assert_eq!(tenant_of_key("v1/invoices/tenant_id=nobody/x"), None);
         assert_eq!(tenant_of_key("other/x"), None);
+        let period = Period {
+            year: 2024,
+            month: 3,
+        };
+        assert_eq!(place_of_key(&key), Some((tenant, period, 2, 7)));
+        for (from, to) in [
+            ("p2", "p02"),
+            ("g7", "g+7"),
+            ("=03", "=3"),
+            ("=03", "=13"),
+            (".parquet", ""),
+            ("tenant_id=", "tenant="),
+        ] {
+            assert_eq!(place_of_key(&key.replace(from, to)), None, "{from} {to}");
+        }
     }
 }

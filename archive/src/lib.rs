@@ -8,7 +8,10 @@
 //! | [`tiering`] | runs of the tiering protocol |
 //! | [`read`], [`list`], [`merge`] | reads from the cold tier, and from both tiers as one |
 //! | [`keys`] | uniqueness of keys across the tiers |
-//! | [`verify`], [`gc`] | the archive by hand |
+//! | [`query`] | SQL over the archive |
+//! | [`export`] | years of a tenant as NDJSON, CSV, or a manifest of the objects |
+//! | [`verify`], [`gc`], [`compact`], [`erase`] | the archive by hand |
+//! | [`resilient`] | retries, hedged reads and deadlines |
 //!
 //! The one crate that knows Parquet and S3. Catalog and hot rows are the store's: there is no SQL here.
 
@@ -19,20 +22,30 @@ use sheaf_model::TenantId;
 use sheaf_store::{ArchiveFile, FileState, Store};
 
 mod check;
+mod checks;
 mod columns;
+pub mod compact;
 pub mod decode;
 pub mod encode;
+pub mod erase;
+mod erasures;
 mod error;
+pub mod export;
 mod footer;
 pub mod gc;
 mod group;
 pub mod keys;
+pub mod kind;
 pub mod layout;
 pub mod list;
 pub mod merge;
 pub mod objects;
+mod places;
 pub mod progress;
+pub mod query;
 pub mod read;
+pub mod resilient;
+mod rewrite;
 pub mod s3;
 pub mod schema;
 pub mod storage;
@@ -40,17 +53,32 @@ pub mod tiering;
 pub mod totals;
 mod unit;
 pub mod verify;
+mod walk;
 
+pub use compact::{CompactOptions, CompactSummary};
+pub use erase::{Erasure, ErasureReceipt};
+pub use erasures::{ErasureOptions, ErasureSummary};
 pub use error::ArchiveError;
+pub use export::{
+    Export, ExportError, ExportFormat, ExportLimits, ExportOptions, ExportTiers, Manifest,
+    ManifestFile,
+};
 pub use gc::{DEFAULT_GRACE, GcReport};
+pub use kind::ReadKind;
 pub use list::ColdPage;
 pub use merge::{InvoiceReader, MergedPage, Tier};
 pub use progress::{Checkpoint, Pass, Progress, Silent, Step};
+pub use query::{
+    Answer, Format, QueryError, QueryLimits, QueryOptions, QueryRun, QueryStats, Tiers,
+};
 pub use read::ColdReader;
-pub use s3::S3Config;
+pub use resilient::{Policy, Resilient};
+pub use s3::{Keeping, ObjectLock, S3Config};
 pub use tiering::{RunOptions, RunSummary, Tiering};
-pub use verify::{Problem, VerifyReport};
+pub use verify::{Problem, VerifyOptions, VerifyReport};
 
+use export::Exports;
+use query::Engine;
 use storage::ColdStorage;
 
 /// The cold tier of one store. Cheap to clone.
@@ -58,8 +86,11 @@ use storage::ColdStorage;
 pub struct Archive {
     store: Store,
     storage: Arc<dyn ColdStorage>,
+    objects: Arc<objects::Objects>,
     reader: InvoiceReader,
     checkpoint: Arc<dyn Checkpoint>,
+    queries: Arc<Engine>,
+    exports: Arc<Exports>,
 }
 
 impl Archive {
@@ -70,22 +101,31 @@ impl Archive {
     pub async fn connect(store: Store, config: S3Config) -> Result<Self, ArchiveError> {
         let storage = s3::S3Storage::connect(&config).await;
         storage.check_bucket().await?;
+        let storage = Resilient::new(Arc::new(storage), Policy::default());
         Ok(Self::with_storage(store, Arc::new(storage)))
     }
 
-    /// The archive over any storage.
+    /// The archive over any storage, which is taken as it is: see [`Resilient`].
     pub fn with_storage(store: Store, storage: Arc<dyn ColdStorage>) -> Self {
         let objects = Arc::new(objects::Objects::new(
             storage.clone(),
             objects::FOOTER_CACHE_BYTES,
         ));
         store.set_cold_keys(Arc::new(keys::ArchivedKeys::new(&store, objects.clone())));
-        let reader = InvoiceReader::new(store.clone(), ColdReader::new(store.clone(), objects));
+        let limits = QueryLimits::default();
+        let queries = Arc::new(Engine::new(store.clone(), objects.clone(), limits));
+        let reader = InvoiceReader::new(
+            store.clone(),
+            ColdReader::new(store.clone(), objects.clone()),
+        );
         Self {
             store,
             storage,
+            objects,
             reader,
             checkpoint: Arc::new(Pass),
+            queries,
+            exports: Arc::new(Exports::new(ExportLimits::default())),
         }
     }
 
@@ -94,6 +134,58 @@ impl Archive {
     pub fn with_checkpoint(mut self, checkpoint: Arc<dyn Checkpoint>) -> Self {
         self.checkpoint = checkpoint;
         self
+    }
+
+    /// Bounds queries by `limits`.
+    #[must_use]
+    pub fn with_query_limits(mut self, limits: QueryLimits) -> Self {
+        let (store, objects) = (self.store.clone(), self.queries.objects.clone());
+        self.queries = Arc::new(Engine::new(store, objects, limits));
+        self
+    }
+
+    /// Plans a query over the tenant's archive and begins to run it. Its answer is read from the run; dropping that
+    /// ends it.
+    ///
+    /// # Errors
+    /// Those of [`QueryError`] that are known before the first row.
+    pub async fn query(
+        &self,
+        tenant: TenantId,
+        sql: &str,
+        options: QueryOptions,
+    ) -> Result<QueryRun, QueryError> {
+        self.queries.run(tenant, sql, options).await
+    }
+
+    /// Bounds exports by `limits`.
+    #[must_use]
+    pub fn with_export_limits(mut self, limits: ExportLimits) -> Self {
+        self.exports = Arc::new(Exports::new(limits));
+        self
+    }
+
+    /// Begins an export of some years of a tenant, ascending by id, each invoice once. It is read from what is answered;
+    /// dropping that ends it.
+    ///
+    /// # Errors
+    /// There is no place for it.
+    pub fn export(&self, tenant: TenantId, options: ExportOptions) -> Result<Export, ExportError> {
+        self.exports
+            .begin(&self.store, &self.objects, tenant, options)
+    }
+
+    /// The archived files of some years of a tenant as one snapshot has them, each with a URL that works for `expires`.
+    ///
+    /// # Errors
+    /// There are too many files or copies out of date; the store or the storage fails.
+    pub async fn manifest(
+        &self,
+        tenant: TenantId,
+        years: std::ops::RangeInclusive<i16>,
+        expires: Duration,
+    ) -> Result<Manifest, ExportError> {
+        export::manifest(&self.store, &*self.storage, tenant, years, expires).await
     }
 
     /// Reads invoices wherever they are.
@@ -124,7 +216,80 @@ impl Archive {
         tenant: Option<TenantId>,
         progress: &dyn Progress,
     ) -> Result<VerifyReport, ArchiveError> {
-        verify::verify(&self.store, &self.storage, tenant, progress).await
+        let options = VerifyOptions {
+            tenant,
+            ..VerifyOptions::default()
+        };
+        self.verify_with(options, progress).await
+    }
+
+    /// Goes on with every erasure that is not complete: both tiers, then the receipt.
+    ///
+    /// # Errors
+    /// As [`Archive::erase_customer`]. Receipts that were written until then stay.
+    pub async fn run_erasures(
+        &self,
+        options: ErasureOptions,
+        progress: &dyn Progress,
+    ) -> Result<ErasureSummary, ArchiveError> {
+        erasures::run(self, &self.store, options, progress).await
+    }
+
+    /// As [`Archive::verify`], held down to a rate, or from a tenant on.
+    ///
+    /// # Errors
+    /// As [`Archive::verify`].
+    pub async fn verify_with(
+        &self,
+        options: VerifyOptions,
+        progress: &dyn Progress,
+    ) -> Result<VerifyReport, ArchiveError> {
+        verify::verify(&self.store, &self.storage, options, progress).await
+    }
+
+    /// Makes one file of the small files of each month, without the copies that recalls have put out of date. At any
+    /// failure every invoice is where it was, or in the new file.
+    ///
+    /// # Errors
+    /// [`ArchiveError::AlreadyRunning`] while tiering runs, [`ArchiveError::Corrupt`] at the first damaged file; else what
+    /// the store or the storage answers.
+    pub async fn compact(
+        &self,
+        options: CompactOptions,
+        progress: &dyn Progress,
+    ) -> Result<CompactSummary, ArchiveError> {
+        let compaction = compact::Compaction {
+            store: &self.store,
+            storage: &self.storage,
+            checkpoint: self.checkpoint.as_ref(),
+            progress,
+            options,
+        };
+        compaction.run().await
+    }
+
+    /// Takes a customer's personal data (name, email, tax id, address, external id) out of all archived invoices and their
+    /// histories, and writes the files that hold any anew. Country, figures and the customer's id stay. What is hot is not
+    /// touched: erase there before (a hot copy must not be archived with the data in it) and again after (a recall may have
+    /// brought an archived copy back meanwhile). Doing it again changes nothing, and finishes what was broken off.
+    ///
+    /// # Errors
+    /// [`ArchiveError::AlreadyRunning`] while tiering runs, [`ArchiveError::Corrupt`] at the first damaged file; else what
+    /// the store or the storage answers. What was written anew until then stays so.
+    pub async fn erase_customer(
+        &self,
+        erasure: Erasure,
+        progress: &dyn Progress,
+    ) -> Result<ErasureReceipt, ArchiveError> {
+        let eraser = erase::Eraser {
+            store: &self.store,
+            storage: &self.storage,
+            objects: &self.objects,
+            checkpoint: self.checkpoint.as_ref(),
+            progress,
+            erasure,
+        };
+        eraser.run().await
     }
 
     /// Deletes what is older than `grace` and nobody's: stale attempts, replaced generations, orphaned objects.

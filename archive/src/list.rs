@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::ArchiveError;
 use crate::footer::Footer;
 use crate::group::GroupData;
+use crate::kind::ReadKind;
 use crate::read::ColdReader;
 
 /// Invoices of a page, at most.
@@ -144,6 +145,8 @@ struct Listing<'a> {
     tenant: TenantId,
     filter: Arc<ListFilter>,
     before: Option<Uuid>,
+    /// What is opened from here on gives ids below this only.
+    ceiling: Option<Uuid>,
     heap: BinaryHeap<Entry>,
     known: HashSet<String>,
     catalog_limit: usize,
@@ -173,14 +176,18 @@ impl ColdReader {
             tenant,
             filter: Arc::new(filter.clone()),
             before,
+            ceiling: before,
             heap: BinaryHeap::new(),
             known: HashSet::new(),
             catalog_limit: CATALOG_PAGE.0,
             groups: 0,
             bytes: 0,
         };
-        listing.more_files(before).await?;
-        listing.page(limit.clamp(1, MAX_LIMIT)).await
+        let page = async {
+            listing.more_files(before).await?;
+            listing.page(limit.clamp(1, MAX_LIMIT)).await
+        };
+        ReadKind::List.scope(page).await
     }
 }
 
@@ -203,7 +210,12 @@ impl Listing<'_> {
                 What::Group(footer, group, recalled) => {
                     self.open_group(footer, group, recalled).await?;
                 }
-                What::Catalog => self.more_files(Some(self.below(bound))).await?,
+                What::Catalog => {
+                    // A file that took the place of others meanwhile has their ids as well, down from any.
+                    let below = self.below(bound);
+                    self.ceiling = Some(below);
+                    self.more_files(Some(below)).await?;
+                }
                 What::Rows(mut cursor) => {
                     let Some(invoice) = cursor.ready.pop() else {
                         continue;
@@ -250,6 +262,15 @@ impl Listing<'_> {
         self.before.map_or(next, |before| before.min(next))
     }
 
+    /// Puts something under the largest id that it can give.
+    fn push(&mut self, bound: Uuid, what: What) {
+        let most = self
+            .ceiling
+            .map(|ceiling| Uuid::from_u128(ceiling.as_u128().saturating_sub(1)));
+        let bound = most.map_or(bound, |most| bound.min(most));
+        self.heap.push(Entry { bound, what });
+    }
+
     /// Puts a cursor back under its next invoice.
     async fn advance(&mut self, mut cursor: Box<Cursor>) -> Result<(), ArchiveError> {
         if cursor.ready.is_empty() && !cursor.candidates.is_empty() {
@@ -280,10 +301,7 @@ impl Listing<'_> {
             for file in files {
                 if self.known.insert(file.object_key.clone()) {
                     new += 1;
-                    self.heap.push(Entry {
-                        bound: file.max_id,
-                        what: What::File(Box::new(file)),
-                    });
+                    self.push(file.max_id, What::File(Box::new(file)));
                 }
             }
             let Some(last) = last.filter(|_| full) else {
@@ -311,11 +329,9 @@ impl Listing<'_> {
         let recalled = self.reader.store.recalled_from(file).await?;
         let recalled = Arc::new(HashSet::from_iter(recalled));
         for (at, group) in footer.groups.iter().enumerate() {
-            if self.before.is_none_or(|before| group.min_id < before) {
-                self.heap.push(Entry {
-                    bound: group.max_id,
-                    what: What::Group(footer.clone(), at, Arc::clone(&recalled)),
-                });
+            if self.ceiling.is_none_or(|ceiling| group.min_id < ceiling) {
+                let what = What::Group(footer.clone(), at, Arc::clone(&recalled));
+                self.push(group.max_id, what);
             }
         }
         Ok(())
@@ -335,7 +351,7 @@ impl Listing<'_> {
         self.bytes += range.end - range.start;
         let bytes = self.reader.objects.group(&footer, group).await?;
         let data = GroupData::new(footer, group, bytes, range.start);
-        let (before, filter) = (self.before, self.filter.clone());
+        let (before, filter) = (self.ceiling, self.filter.clone());
         let cursor =
             tokio::task::spawn_blocking(move || Cursor::open(data, recalled, before, &filter))
                 .await??;

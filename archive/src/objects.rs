@@ -4,20 +4,25 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use metrics::counter;
 use parquet::bloom_filter::Sbbf;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use sha2::{Digest, Sha256};
 use sheaf_store::ArchiveFile;
 
 use crate::ArchiveError;
+use crate::checks::bloom_range;
 use crate::footer::Footer;
+use crate::kind::{count, count_read};
 use crate::storage::ColdStorage;
 
 /// Memory for footers unless the archive is told otherwise, in bytes.
 pub const FOOTER_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Memory for Bloom filters, in bytes.
 const BLOOM_CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Reads of a range that come out wrong, before it counts as damaged.
+const CHECKED_ATTEMPTS: usize = 3;
 
 /// A cached value that knows its size.
 pub(crate) trait Sized64 {
@@ -102,18 +107,74 @@ impl Objects {
     }
 
     /// Reads a range, counted.
-    pub(crate) async fn range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
+    async fn range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
         let bytes = self.storage.get_range(key, range).await?;
-        counter!("sheaf_cold_gets_total").increment(1);
-        counter!("sheaf_cold_bytes_total").increment(bytes.len() as u64);
+        count_read(bytes.len() as u64);
         Ok(bytes)
+    }
+
+    /// Reads a range until it is what was written: a storage or a proxy that lied once may not do so again.
+    async fn checked(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        is_right: impl Fn(&Bytes) -> bool,
+    ) -> Result<Bytes, ArchiveError> {
+        for _ in 0..CHECKED_ATTEMPTS {
+            let bytes = self.range(key, range.clone()).await?;
+            if is_right(&bytes) {
+                return Ok(bytes);
+            }
+            count("sheaf_cold_damaged_total");
+        }
+        let detail = format!(
+            "bytes {}..{} differ from their checksum, read {CHECKED_ATTEMPTS} times",
+            range.start, range.end
+        );
+        Err(ArchiveError::corrupt(key, detail))
+    }
+
+    /// Column chunks of a row group that lie side by side at `range`: one ranged GET.
+    pub(crate) async fn chunks(
+        &self,
+        footer: &Footer,
+        group: usize,
+        range: Range<u64>,
+    ) -> Result<Bytes, ArchiveError> {
+        let base = range.start;
+        self.checked(&footer.object_key, range, |bytes| {
+            footer.holds(group, bytes, base)
+        })
+        .await
+    }
+
+    /// A range of whatever parts of an object, one GET: the column chunks and Bloom filters in it are what was written.
+    pub(crate) async fn parts(
+        &self,
+        footer: &Footer,
+        range: Range<u64>,
+    ) -> Result<Bytes, ArchiveError> {
+        let base = range.start;
+        self.checked(&footer.object_key, range, |bytes| {
+            footer.intact(bytes, base)
+        })
+        .await
     }
 
     /// The footer of a published file: cached, else one ranged GET whose bounds the catalog knows.
     pub(crate) async fn footer(&self, file: &ArchiveFile) -> Result<Arc<Footer>, ArchiveError> {
+        self.footer_counted(file, |_| ()).await
+    }
+
+    /// The same; `read` is told the bytes when they had to be read.
+    pub(crate) async fn footer_counted(
+        &self,
+        file: &ArchiveFile,
+        read: impl FnOnce(u64) + Send,
+    ) -> Result<Arc<Footer>, ArchiveError> {
         let key: Arc<str> = Arc::from(file.object_key.as_str());
         if let Some(footer) = self.footers.get(&key) {
-            counter!("sheaf_cold_footer_hits_total").increment(1);
+            count("sheaf_cold_footer_hits_total");
             // A key names its tenant, but a cache is no place to rely on that.
             if footer.tenant != file.tenant_id {
                 return Err(ArchiveError::corrupt(
@@ -124,14 +185,19 @@ impl Objects {
             return Ok(footer);
         }
         let load = async {
-            counter!("sheaf_cold_footer_misses_total").increment(1);
+            count("sheaf_cold_footer_misses_total");
             let figures = u64::try_from(file.tail_offset)
                 .ok()
                 .zip(u64::try_from(file.bytes).ok());
             let (start, end) = figures.filter(|(start, end)| start < end).ok_or_else(|| {
                 ArchiveError::corrupt(&file.object_key, "the catalog has no figures of it")
             })?;
-            let tail = self.range(&file.object_key, start..end).await?;
+            let is_right = |tail: &Bytes| {
+                file.tail_sha256
+                    .is_none_or(|hash| <[u8; 32]>::from(Sha256::digest(tail)) == hash)
+            };
+            let tail = self.checked(&file.object_key, start..end, is_right).await?;
+            read(tail.len() as u64);
             Footer::parse(file, &tail).map(Arc::new)
         };
         // Boxed: the future of a miss is large, and hits should not carry it.
@@ -140,8 +206,8 @@ impl Objects {
 
     /// All column chunks of a row group: one ranged GET.
     pub(crate) async fn group(&self, footer: &Footer, group: usize) -> Result<Bytes, ArchiveError> {
-        self.range(&footer.object_key, footer.groups[group].bytes.clone())
-            .await
+        let range = footer.groups[group].bytes.clone();
+        self.chunks(footer, group, range).await
     }
 
     /// Whether the column chunk may hold `value`, by its Bloom filter (cached, else one small GET). True when there
@@ -156,16 +222,13 @@ impl Objects {
         let chunk = footer
             .column(group, column)
             .map(|at| footer.arrow.metadata().row_group(group).column(at));
-        let position = chunk.and_then(|c| c.bloom_filter_offset().zip(c.bloom_filter_length()));
-        let position =
-            position.and_then(|(at, n)| u64::try_from(at).ok().zip(u64::try_from(n).ok()));
-        let Some((start, length)) = position else {
+        let Some((start, length)) = chunk.and_then(bloom_range) else {
             return Ok(true);
         };
         let load = async {
-            let bytes = self
-                .range(&footer.object_key, start..start.saturating_add(length))
-                .await?;
+            let is_right = |bytes: &Bytes| footer.bloom_holds(group, column, bytes);
+            let range = start..start.saturating_add(length);
+            let bytes = self.checked(&footer.object_key, range, is_right).await?;
             let filter = Sbbf::from_bytes(&bytes)
                 .map_err(|e| ArchiveError::corrupt(&footer.object_key, e))?;
             Ok::<_, ArchiveError>(Arc::new(Bloom {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::ArchiveError;
 use crate::decode::{DecodeError, Rows};
 use crate::group::GroupData;
+use crate::kind::ReadKind;
 use crate::objects::Objects;
 use crate::storage::StorageError;
 
@@ -89,11 +90,10 @@ impl ColdReader {
         id: Uuid,
         take: Take<T>,
     ) -> Result<Option<(T, ArchiveFile)>, ArchiveError> {
-        match self.find_once(tenant, id, take).await {
+        let find = || ReadKind::Point.scope(self.find_once(tenant, id, take));
+        match find().await {
             // The file was superseded and collected since the catalog was read: it names the successor by now.
-            Err(ArchiveError::Storage(StorageError::NotFound { .. })) => {
-                self.find_once(tenant, id, take).await
-            }
+            Err(ArchiveError::Storage(StorageError::NotFound { .. })) => find().await,
             answer => answer,
         }
     }

@@ -12,23 +12,22 @@ use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ObjectLockMode, RestoreRequest};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder as HttpClientBuilder, tls};
 use base64::Engine;
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
-use crate::storage::{ColdStorage, Fetched, MAX_RANGE, ObjectInfo, ObjectPage, StorageError};
-
-/// Attempts of one request, the first included; the SDK waits between them with jitter.
-const MAX_ATTEMPTS: u32 = 4;
-/// Attempts of a download whose body broke off, which the SDK does not retry.
-const BODY_ATTEMPTS: usize = 3;
+use crate::storage::{
+    ColdStorage, Fetched, MAX_RANGE, MAX_URL_AGE, ObjectInfo, ObjectPage, StorageError,
+};
 
 /// Where the cold tier is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +40,32 @@ pub struct S3Config {
     pub region: String,
     /// A key of its own; without one the standard chain is asked (environment first).
     pub credentials: Option<Credentials>,
+    /// How objects are kept.
+    pub keeping: Keeping,
 }
+
+/// How objects are kept, where the bucket's own settings do not say it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// Storage class of new objects, `STANDARD_IA` for example; the bucket's own without one.
+    pub storage_class: Option<String>,
+    /// S3 Object Lock of new objects; the bucket must have it switched on.
+    pub lock: Option<ObjectLock>,
+    /// Days for which a copy that is restored from a slow storage class stays readable.
+    pub restore_days: Option<i32>,
+}
+
+/// S3 Object Lock: until then nobody deletes or replaces the object, whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectLock {
+    /// Whether even the account's root is bound; else those with a special permission are not.
+    pub compliance: bool,
+    /// From the upload on.
+    pub days: u32,
+}
+
+/// Days for which a restored copy stays readable, unless settings say otherwise.
+const RESTORE_DAYS: i32 = 7;
 
 impl S3Config {
     /// Uses this key instead of what the standard chain finds.
@@ -54,11 +78,12 @@ impl S3Config {
     }
 }
 
-/// A bucket.
+/// A bucket. Nothing is tried twice here: [`crate::resilient::Resilient`] does.
 #[derive(Debug, Clone)]
 pub struct S3Storage {
     client: Client,
     bucket: String,
+    keeping: Keeping,
 }
 
 impl S3Storage {
@@ -70,8 +95,6 @@ impl S3Storage {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(30))
-            .operation_attempt_timeout(Duration::from_secs(120))
-            .operation_timeout(Duration::from_secs(300))
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest());
         if let Some(credentials) = &config.credentials {
@@ -80,7 +103,7 @@ impl S3Storage {
         let shared = loader
             .http_client(http)
             .region(Region::new(config.region.clone()))
-            .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+            .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .load()
             .await;
@@ -94,6 +117,7 @@ impl S3Storage {
         Self {
             client: Client::from_conf(builder.build()),
             bucket: config.bucket.clone(),
+            keeping: config.keeping.clone(),
         }
     }
 
@@ -106,6 +130,27 @@ impl S3Storage {
         answer.map(drop).map_err(|e| classify(&self.bucket, e))
     }
 
+    /// What is to be done about a failed read: an object of a slow storage class is asked for, and can be read later.
+    async fn restoring(&self, error: StorageError) -> StorageError {
+        let StorageError::Restoring { key } = &error else {
+            return error;
+        };
+        let days = self.keeping.restore_days.unwrap_or(RESTORE_DAYS);
+        let asked = self
+            .client
+            .restore_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .restore_request(RestoreRequest::builder().days(days).build())
+            .send()
+            .await;
+        // 409: somebody has asked before.
+        match asked.map_err(|e| classify(key, e)) {
+            Ok(_) | Err(StorageError::Unavailable { .. }) => error,
+            Err(refused) => refused,
+        }
+    }
+
     async fn get_range_once(&self, key: &str, range: Range<u64>) -> Result<Bytes, StorageError> {
         let header = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
         let request = self
@@ -114,7 +159,10 @@ impl S3Storage {
             .bucket(&self.bucket)
             .key(key)
             .range(header);
-        let answer = request.send().await.map_err(|e| classify(key, e))?;
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.restoring(classify(key, error)).await),
+        };
         let wanted = range.end - range.start;
         // Checked before the body is read: a server that ignores the range must not fill the memory.
         let length = answer.content_length().and_then(|n| u64::try_from(n).ok());
@@ -123,10 +171,15 @@ impl S3Storage {
                 "asked for {wanted} bytes, was offered {}",
                 length.unwrap_or(0)
             );
-            return Err(StorageError::Other {
-                key: key.to_owned(),
-                detail,
-            });
+            return Err(lie(key, detail));
+        }
+        // Another range of the same length, from a cache in between for instance.
+        let from = format!("bytes {}-{}/", range.start, range.end.saturating_sub(1));
+        if let Some(offered) = answer.content_range()
+            && !offered.starts_with(&from)
+        {
+            let detail = format!("asked for {from}, was offered {offered}");
+            return Err(lie(key, detail));
         }
         let body = answer
             .body
@@ -145,7 +198,10 @@ impl S3Storage {
 
     async fn get_to_file_once(&self, key: &str, path: &Path) -> Result<Fetched, StorageError> {
         let request = self.client.get_object().bucket(&self.bucket).key(key);
-        let answer = request.send().await.map_err(|e| classify(key, e))?;
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.restoring(classify(key, error)).await),
+        };
         let wanted = answer.content_length().and_then(|n| u64::try_from(n).ok());
         let mut body = answer.body;
         let mut file = tokio::fs::File::create(path)
@@ -183,6 +239,7 @@ impl ColdStorage for S3Storage {
             let body = ByteStream::from_path(path)
                 .await
                 .map_err(|e| local(key, &e))?;
+            let lock = self.keeping.lock.map(locked);
             self.client
                 .put_object()
                 .bucket(&self.bucket)
@@ -190,6 +247,9 @@ impl ColdStorage for S3Storage {
                 .if_none_match("*")
                 .checksum_sha256(base64::engine::general_purpose::STANDARD.encode(sha256))
                 .content_type("application/vnd.apache.parquet")
+                .set_storage_class(self.keeping.storage_class.as_deref().map(Into::into))
+                .set_object_lock_mode(lock.as_ref().map(|lock| lock.0.clone()))
+                .set_object_lock_retain_until_date(lock.map(|lock| lock.1))
                 .body(body)
                 .send()
                 .await
@@ -212,15 +272,7 @@ impl ColdStorage for S3Storage {
                     detail,
                 });
             }
-            let mut attempt = 1;
-            loop {
-                match self.get_range_once(key, range.clone()).await {
-                    Err(StorageError::Unavailable { .. }) if attempt < BODY_ATTEMPTS => {
-                        attempt += 1
-                    }
-                    answer => return answer,
-                }
-            }
+            self.get_range_once(key, range).await
         }
         .boxed()
     }
@@ -230,18 +282,7 @@ impl ColdStorage for S3Storage {
         key: &'a str,
         path: &'a Path,
     ) -> BoxFuture<'a, Result<Fetched, StorageError>> {
-        async move {
-            let mut attempt = 1;
-            loop {
-                match self.get_to_file_once(key, path).await {
-                    Err(StorageError::Unavailable { .. }) if attempt < BODY_ATTEMPTS => {
-                        attempt += 1
-                    }
-                    answer => return answer,
-                }
-            }
-        }
-        .boxed()
+        async move { self.get_to_file_once(key, path).await }.boxed()
     }
 
     fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectInfo, StorageError>> {
@@ -314,9 +355,45 @@ impl ColdStorage for S3Storage {
         }
         .boxed()
     }
+
+    fn presign<'a>(
+        &'a self,
+        key: &'a str,
+        expires: Duration,
+    ) -> BoxFuture<'a, Result<Option<String>, StorageError>> {
+        async move {
+            let refused = |detail: String| StorageError::Other {
+                key: key.to_owned(),
+                detail,
+            };
+            if expires.is_zero() || expires > MAX_URL_AGE {
+                let seconds = expires.as_secs();
+                return Err(refused(format!("a URL of {seconds} seconds is refused")));
+            }
+            let config = PresigningConfig::expires_in(expires);
+            let config = config.map_err(|e| refused(e.to_string()))?;
+            let request = self.client.get_object().bucket(&self.bucket).key(key);
+            let signed = request.presigned(config).await;
+            let signed = signed.map_err(|e| refused(DisplayErrorContext(e).to_string()))?;
+            Ok(Some(signed.uri().to_owned()))
+        }
+        .boxed()
+    }
 }
 
-fn to_chrono(time: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<chrono::Utc>> {
+/// The mode of a lock that begins now, and its end.
+fn locked(lock: ObjectLock) -> (ObjectLockMode, aws_sdk_s3::primitives::DateTime) {
+    let mode = if lock.compliance {
+        ObjectLockMode::Compliance
+    } else {
+        ObjectLockMode::Governance
+    };
+    let until = Utc::now() + TimeDelta::days(i64::from(lock.days));
+    let until = aws_sdk_s3::primitives::DateTime::from_secs(until.timestamp());
+    (mode, until)
+}
+
+fn to_chrono(time: &aws_sdk_s3::primitives::DateTime) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.secs(), time.subsec_nanos())
 }
 
@@ -324,6 +401,14 @@ fn broken_off(key: &str, error: &dyn std::fmt::Display) -> StorageError {
     StorageError::Unavailable {
         key: key.to_owned(),
         detail: format!("the body broke off: {error}"),
+    }
+}
+
+/// An answer that is not to the question; the next one may be.
+fn lie(key: &str, detail: String) -> StorageError {
+    StorageError::Unavailable {
+        key: key.to_owned(),
+        detail,
     }
 }
 
@@ -356,6 +441,7 @@ where
     match (status, code.as_str()) {
         // A missing bucket is a wrong setting, not a missing object.
         (_, "NoSuchBucket") => StorageError::Other { key, detail },
+        (_, "InvalidObjectState") => StorageError::Restoring { key },
         (Some(404), _) | (_, "NoSuchKey") => StorageError::NotFound { key },
         (Some(412), _) => StorageError::AlreadyExists { key },
         (Some(429), _) | (_, "SlowDown" | "Throttling" | "RequestLimitExceeded") => {

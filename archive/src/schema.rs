@@ -40,6 +40,8 @@ pub mod meta {
     pub const MIN_ID: &str = "sheaf.min_id";
     /// Largest id.
     pub const MAX_ID: &str = "sheaf.max_id";
+    /// Checksums of column chunks and Bloom filters, base64. Files of older binaries have none.
+    pub const CHECKS: &str = "sheaf.checks";
 }
 
 /// The columns that the uniqueness of keys needs. They come first, so that one ranged read takes all three.

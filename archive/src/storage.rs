@@ -5,13 +5,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-/// A failure of the object storage. Retries are behind it already.
+/// A failure of the object storage.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StorageError {
     /// No such object.
@@ -33,6 +34,12 @@ pub enum StorageError {
         key: String,
         /// The storage's words.
         detail: String,
+    },
+    /// The object is in a storage class that takes hours to read from; it is being restored.
+    #[error("{key}: is being restored from its storage class")]
+    Restoring {
+        /// The object.
+        key: String,
     },
     /// The storage cannot be reached, answers with a 5xx, or broke off.
     #[error("{key}: unavailable: {detail}")]
@@ -117,7 +124,21 @@ pub trait ColdStorage: Send + Sync + Debug {
         prefix: &'a str,
         from: Option<&'a str>,
     ) -> BoxFuture<'a, Result<ObjectPage, StorageError>>;
+
+    /// A URL by which anybody who has it may read the object until `expires` from now, at most [`MAX_URL_AGE`]. It is
+    /// signed, not asked for: whether there is such an object is not looked at. None where the storage has no URLs.
+    fn presign<'a>(
+        &'a self,
+        key: &'a str,
+        expires: Duration,
+    ) -> BoxFuture<'a, Result<Option<String>, StorageError>> {
+        let _ = (key, expires);
+        std::future::ready(Ok(None)).boxed()
+    }
 }
+
+/// Longest life of a URL.
+pub const MAX_URL_AGE: Duration = Duration::from_hours(12);
 
 /// Largest ranged read, in bytes: a row group of one largest invoice fits.
 pub const MAX_RANGE: u64 = 128 * 1024 * 1024;
@@ -261,5 +282,13 @@ impl ColdStorage for Counting {
             self.inner.list(prefix, from).await
         }
         .boxed()
+    }
+
+    fn presign<'a>(
+        &'a self,
+        key: &'a str,
+        expires: Duration,
+    ) -> BoxFuture<'a, Result<Option<String>, StorageError>> {
+        self.inner.presign(key, expires)
     }
 }

@@ -21,7 +21,7 @@ use crate::unit::{PartOutcome, Protocol, Stretch};
 /// Tenants that are read at once.
 pub(crate) const TENANT_PAGE: usize = 500;
 /// Idempotency keys live so long.
-const IDEMPOTENCY_DAYS: i64 = 7;
+pub(crate) const IDEMPOTENCY_DAYS: i64 = 7;
 /// Largest horizon, in months.
 const MAX_MONTHS: u32 = 12 * 230;
 
@@ -139,7 +139,7 @@ impl Tiering {
         let horizon = horizon(&options)?;
         let lock = self
             .store
-            .try_lock_tiering()
+            .try_lock_tiering(options.tenant)
             .await?
             .ok_or(ArchiveError::AlreadyRunning)?;
         self.checkpoint.reached(Step::Locked).await;
@@ -197,7 +197,10 @@ impl Tiering {
         if !protocol.lock.still_held().await {
             return Err(ArchiveError::LockLost);
         }
-        summary.years_dropped = self.store.drop_empty_years(horizon.year).await?;
+        // Partitions are everybody's: runs of single tenants, which go side by side, leave them alone.
+        if options.tenant.is_none() {
+            summary.years_dropped = self.store.drop_empty_years(horizon.year).await?;
+        }
         self.checkpoint.reached(Step::YearsDropped).await;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sheaf_model::decimal::render_amount;
 use sheaf_model::{Currency, Decimal, Invoice, Kind};
-use sheaf_store::ArchivedInvoice;
+use sheaf_store::{ArchiveFile, ArchivedInvoice};
 
 /// Sums of `total` in one currency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,6 +74,24 @@ impl Totals {
             (code.clone(), kinds)
         });
         serde_json::Value::Object(sums.collect())
+    }
+
+    /// Says how these totals differ from the catalog's figures of a file; none when they are equal.
+    pub(crate) fn differs_from(&self, file: &ArchiveFile) -> Option<String> {
+        let counts = [
+            ("invoices", self.invoices, file.invoices),
+            ("lines", self.lines, file.lines),
+            ("payments", self.payments, file.payments),
+            ("events", self.events, file.events),
+        ];
+        let different = counts
+            .into_iter()
+            .find(|(_, found, wanted)| i64::try_from(*found) != Ok(*wanted));
+        if let Some((what, found, wanted)) = different {
+            return Some(format!("{found} {what}, the catalog says {wanted}"));
+        }
+        let sums = self.sums_json();
+        (sums != file.sums).then(|| format!("sums {sums}, the catalog says {}", file.sums))
     }
 
     /// Says how these totals differ from the expected ones; none when they are equal.

@@ -7,8 +7,9 @@ use sheaf_store::{ArchiveFile, ArchivedInvoice, Publish, Store, TieringLock};
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::check::{Expected, read_back};
+use crate::check::verify_written;
 use crate::encode::{EncodedPart, PartWriter, bounds};
+use crate::kind::ReadKind;
 use crate::layout;
 use crate::progress::{Checkpoint, Progress, Step};
 use crate::schema::SCHEMA_VERSION;
@@ -99,9 +100,7 @@ impl Protocol<'_> {
             return Ok(PartOutcome::Nothing);
         };
         self.checkpoint.reached(Step::Encoded).await;
-        let (Some((min_id, _)), Some((max_id, _))) =
-            (part.ids.first().copied(), part.ids.last().copied())
-        else {
+        let Some((max_id, _)) = part.ids.last().copied() else {
             return Ok(PartOutcome::Nothing);
         };
         // 3. Under a key that was never used.
@@ -116,20 +115,11 @@ impl Protocol<'_> {
         }
         self.checkpoint.reached(Step::Uploaded).await;
         // 4. Verified before deleted.
-        self.verify(stretch, file, &part).await?;
+        let check = verify_written(self.storage.as_ref(), file, &part);
+        ReadKind::Tiering.scope(check).await?;
         self.checkpoint.reached(Step::Verified).await;
         // 5. The handover.
-        let figures = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        (file.min_id, file.max_id) = (min_id, max_id);
-        file.invoices = figures(part.totals.invoices);
-        file.lines = figures(part.totals.lines);
-        file.payments = figures(part.totals.payments);
-        file.events = figures(part.totals.events);
-        file.bytes = figures(part.bytes);
-        file.tail_offset = figures(part.tail_offset);
-        file.sha256 = Some(part.sha256);
-        file.sums = part.totals.sums_json();
-        file.schema_version = SCHEMA_VERSION;
+        part.describe(file);
         self.checkpoint.reached(Step::BeforeHandover).await;
         if !self.lock.still_held().await {
             return Err(ArchiveError::LockLost);
@@ -178,32 +168,6 @@ impl Protocol<'_> {
         tokio::task::spawn_blocking(move || writer.finish())
             .await?
             .map(Some)
-    }
-
-    async fn verify(
-        &self,
-        stretch: Stretch,
-        file: &ArchiveFile,
-        part: &EncodedPart,
-    ) -> Result<(), ArchiveError> {
-        let expected = Expected {
-            object_key: file.object_key.clone(),
-            tenant: stretch.tenant,
-            period: stretch.period,
-            bytes: part.bytes,
-            sha256: part.sha256,
-        };
-        let contents = read_back(self.storage.as_ref(), expected).await?;
-        if let Some(difference) = contents.totals.difference(&part.totals) {
-            return Err(ArchiveError::corrupt(&file.object_key, difference));
-        }
-        if contents.ids != part.ids {
-            return Err(ArchiveError::corrupt(
-                &file.object_key,
-                "its ids and versions differ from those written",
-            ));
-        }
-        Ok(())
     }
 
     /// What a run would move of a stretch, in one part or several.

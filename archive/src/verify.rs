@@ -1,6 +1,7 @@
 //! Compares catalog and storage: every published object is read whole, and every object must be named by the catalog.
 
 use std::collections::HashSet;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -8,21 +9,21 @@ use sheaf_model::TenantId;
 use sheaf_store::{ArchiveFile, FileState, Store};
 
 use crate::ArchiveError;
-use crate::check::{Contents, Expected, read_back};
+use crate::check::{Contents, Expected, Pace, read_back};
+use crate::kind::ReadKind;
 use crate::layout;
 use crate::progress::Progress;
-use crate::storage::{ColdStorage, ObjectInfo, StorageError};
+use crate::storage::{ColdStorage, StorageError};
 use crate::tiering::TENANT_PAGE;
+use crate::walk::{Files, Walk};
 
 /// Problems that a report lists; further ones are counted.
 const MAX_PROBLEMS: usize = 1_000;
-/// Catalog rows that are read at once.
-pub(crate) const FILE_PAGE: usize = 500;
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// `missing`, `mismatch` or `orphan`.
+    /// `missing`, `truncated`, `mismatch` or `orphan`.
     pub kind: &'static str,
     /// The object.
     pub object_key: String,
@@ -41,6 +42,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Published files without an object.
     pub missing: u64,
+    /// Published files whose object has another size than the catalog says.
+    pub truncated: u64,
     /// Published files whose object does not hold what the catalog says.
     pub mismatches: u64,
     /// Objects that no catalog row names.
@@ -52,14 +55,15 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Whether nothing is missing, mismatched or orphaned.
+    /// Whether nothing is missing, truncated, mismatched or orphaned.
     pub fn is_clean(&self) -> bool {
-        self.missing == 0 && self.mismatches == 0 && self.orphans == 0
+        self.missing == 0 && self.truncated == 0 && self.mismatches == 0 && self.orphans == 0
     }
 
     fn note(&mut self, kind: &'static str, object_key: &str, detail: String) {
         match kind {
             "missing" => self.missing += 1,
+            "truncated" => self.truncated += 1,
             "mismatch" => self.mismatches += 1,
             _ => self.orphans += 1,
         }
@@ -73,33 +77,19 @@ impl VerifyReport {
     }
 }
 
-/// All states of a catalog row.
-pub(crate) const ANY_STATE: [FileState; 4] = [
-    FileState::Staged,
-    FileState::Published,
-    FileState::Superseded,
-    FileState::Garbage,
-];
-
 /// All catalog rows of a tenant in `states`.
 pub(crate) async fn files_of(
     store: &Store,
     tenant: TenantId,
     states: &[FileState],
 ) -> Result<Vec<ArchiveFile>, ArchiveError> {
-    let mut files: Vec<ArchiveFile> = Vec::new();
+    let (mut files, mut all) = (Files::new(store, tenant, states), Vec::new());
     loop {
-        let after = files
-            .last()
-            .map(|file| (file.period, file.part, file.generation));
-        let page = store
-            .archive_files(tenant, states, after, FILE_PAGE)
-            .await?;
-        let done = page.len() < FILE_PAGE;
-        files.extend(page);
-        if done {
-            return Ok(files);
+        let month = files.next_month().await?;
+        if month.is_empty() {
+            return Ok(all);
         }
+        all.extend(month);
     }
 }
 
@@ -123,56 +113,143 @@ pub(crate) async fn tenants(
     }
 }
 
-/// All objects below `prefix`. An object is listed before the catalog is asked, and its row
-/// is older than the object: what is under way is no orphan.
-pub(crate) async fn objects_below(
-    storage: &dyn ColdStorage,
-    prefix: &str,
-) -> Result<Vec<ObjectInfo>, ArchiveError> {
-    let (mut objects, mut from) = (Vec::new(), None);
-    loop {
-        let page = storage.list(prefix, from.as_deref()).await?;
-        objects.extend(page.objects);
-        from = page.next;
-        if from.is_none() {
-            return Ok(objects);
-        }
-    }
+/// What `verify` is asked to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VerifyOptions {
+    /// Only this tenant.
+    pub tenant: Option<TenantId>,
+    /// Only tenants after this one: tenants are read in the order of their ids, so this goes on where a run was stopped.
+    pub after: Option<TenantId>,
+    /// Bytes a second that are read from the storage, at most; as fast as can be without.
+    pub rate: Option<NonZeroU64>,
 }
 
 /// Runs `verify`.
 pub(crate) async fn verify(
     store: &Store,
     storage: &Arc<dyn ColdStorage>,
-    only: Option<TenantId>,
+    options: VerifyOptions,
     progress: &dyn Progress,
 ) -> Result<VerifyReport, ArchiveError> {
-    let mut report = VerifyReport::default();
-    let tenants = tenants(store, only).await?;
+    let mut run = Run {
+        store,
+        storage: storage.as_ref(),
+        progress,
+        pace: options.rate.map(Pace::new),
+        report: VerifyReport::default(),
+    };
+    let tenants = tenants(store, options.tenant).await?;
     for tenant in &tenants {
-        let objects = objects_below(storage.as_ref(), &layout::tenant_prefix(*tenant)).await?;
-        let files = files_of(store, *tenant, &ANY_STATE).await?;
-        let known: HashSet<&str> = files.iter().map(|file| file.object_key.as_str()).collect();
-        for orphan in objects
-            .iter()
-            .filter(|object| !known.contains(object.key.as_str()))
-        {
-            report.note("orphan", &orphan.key, "no catalog row names it".to_owned());
+        if options.after.is_none_or(|after| tenant.0 > after.0) {
+            run.tenant(*tenant).await?;
         }
-        for file in &files {
-            if file.state != FileState::Published {
-                report.unpublished += 1;
-                continue;
+    }
+    if options.tenant.is_none() {
+        foreign_objects(storage, &tenants, &mut run.report).await?;
+    }
+    Ok(run.report)
+}
+
+struct Run<'a> {
+    store: &'a Store,
+    storage: &'a dyn ColdStorage,
+    progress: &'a dyn Progress,
+    pace: Option<Pace>,
+    report: VerifyReport,
+}
+
+impl Run<'_> {
+    async fn tenant(&mut self, tenant: TenantId) -> Result<(), ArchiveError> {
+        let mut walk = Walk::new(self.store, self.storage, tenant);
+        while let Some(month) = walk.next().await? {
+            for object in month.orphans() {
+                if walk.is_orphan(&object.key).await? {
+                    let detail = "no catalog row names it".to_owned();
+                    self.report.note("orphan", &object.key, detail);
+                }
             }
-            progress.begin(&file.object_key);
-            verify_file(storage, file, &mut report).await?;
-            progress.advance(1);
+            for file in &month.files {
+                if file.state != FileState::Published {
+                    self.report.unpublished += 1;
+                    continue;
+                }
+                self.progress.begin(&file.object_key);
+                let object = month.objects.iter().find(|o| o.key == file.object_key);
+                self.file(file, object.map(|object| object.bytes)).await?;
+                self.progress.advance(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// `listed`: the object's size by the listing, if it is there.
+    async fn file(&mut self, file: &ArchiveFile, listed: Option<u64>) -> Result<(), ArchiveError> {
+        self.report.files += 1;
+        let Some((kind, detail)) = self.problem(file, listed).await? else {
+            return Ok(());
+        };
+        // A file that was replaced while it was read may be gone already, and is nobody's tier.
+        let now = self
+            .store
+            .archive_files(
+                file.tenant_id,
+                &[FileState::Published],
+                Some((file.period, file.part, file.generation - 1)),
+                1,
+            )
+            .await?;
+        if now
+            .first()
+            .is_some_and(|now| now.object_key == file.object_key)
+        {
+            self.report.note(kind, &file.object_key, detail);
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a file, by kind and detail.
+    async fn problem(
+        &mut self,
+        file: &ArchiveFile,
+        listed: Option<u64>,
+    ) -> Result<Option<(&'static str, String)>, ArchiveError> {
+        let Some(expected) = Expected::of(file) else {
+            let detail = "the catalog has no figures of it".to_owned();
+            return Ok(Some(("mismatch", detail)));
+        };
+        let bytes = expected.bytes;
+        // The listing may be older than the file.
+        let size = match listed {
+            Some(size) => Ok(size),
+            None => self.storage.head(&file.object_key).await.map(|o| o.bytes),
+        };
+        match size {
+            Ok(size) if size != bytes => {
+                let detail = format!("{size} bytes, the catalog says {bytes}");
+                return Ok(Some(("truncated", detail)));
+            }
+            Err(StorageError::NotFound { .. }) => {
+                return Ok(Some(("missing", "no such object".to_owned())));
+            }
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
+        }
+        let read = read_back(self.storage, expected, self.pace.as_mut());
+        match ReadKind::Verify.scope(read).await {
+            Ok(contents) => {
+                self.report.invoices += contents.totals.invoices;
+                self.report.bytes += bytes;
+                Ok(difference(&contents, file).map(|detail| ("mismatch", detail)))
+            }
+            Err(ArchiveError::Storage(StorageError::NotFound { .. })) => {
+                Ok(Some(("missing", "no such object".to_owned())))
+            }
+            Err(error @ (ArchiveError::Corrupt { .. } | ArchiveError::SchemaTooNew { .. })) => {
+                Ok(Some(("mismatch", error.to_string())))
+            }
+            Err(error) => Err(error),
         }
     }
-    if only.is_none() {
-        foreign_objects(storage, &tenants, &mut report).await?;
-    }
-    Ok(report)
 }
 
 /// Objects under the layout's root that belong to no tenant at all.
@@ -197,64 +274,10 @@ async fn foreign_objects(
     }
 }
 
-async fn verify_file(
-    storage: &Arc<dyn ColdStorage>,
-    file: &ArchiveFile,
-    report: &mut VerifyReport,
-) -> Result<(), ArchiveError> {
-    report.files += 1;
-    let (Some(sha256), Ok(bytes)) = (file.sha256, u64::try_from(file.bytes)) else {
-        report.note(
-            "mismatch",
-            &file.object_key,
-            "the catalog has no figures of it".to_owned(),
-        );
-        return Ok(());
-    };
-    let expected = Expected {
-        object_key: file.object_key.clone(),
-        tenant: file.tenant_id,
-        period: file.period,
-        bytes,
-        sha256,
-    };
-    match read_back(storage.as_ref(), expected).await {
-        Ok(contents) => {
-            report.invoices += contents.totals.invoices;
-            report.bytes += bytes;
-            if let Some(difference) = difference(&contents, file) {
-                report.note("mismatch", &file.object_key, difference);
-            }
-        }
-        Err(ArchiveError::Storage(StorageError::NotFound { .. })) => {
-            report.note("missing", &file.object_key, "no such object".to_owned());
-        }
-        Err(error @ (ArchiveError::Corrupt { .. } | ArchiveError::SchemaTooNew { .. })) => {
-            report.note("mismatch", &file.object_key, error.to_string());
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(())
-}
-
 /// How the contents differ from the catalog's figures.
 fn difference(contents: &Contents, file: &ArchiveFile) -> Option<String> {
-    let totals = &contents.totals;
-    let counts = [
-        ("invoices", totals.invoices, file.invoices),
-        ("lines", totals.lines, file.lines),
-        ("payments", totals.payments, file.payments),
-        ("events", totals.events, file.events),
-    ];
-    let different = counts
-        .into_iter()
-        .find(|(_, found, wanted)| i64::try_from(*found) != Ok(*wanted));
-    if let Some((what, found, wanted)) = different {
-        return Some(format!("{found} {what}, the catalog says {wanted}"));
-    }
-    let sums = totals.sums_json();
-    if sums != file.sums {
-        return Some(format!("sums {sums}, the catalog says {}", file.sums));
+    if let Some(difference) = contents.totals.differs_from(file) {
+        return Some(difference);
     }
     let ends = (
         contents.ids.first().map(|(id, _)| *id),

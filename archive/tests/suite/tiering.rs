@@ -1,17 +1,14 @@
 //! The tiering protocol and cold reads against a real database and a real S3.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::cluster::{self, Park, World, kill_at, world};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sheaf_archive::{ArchiveError, Checkpoint, RunOptions, Silent, Step, Tier};
 use sheaf_model::{Kind, Status};
 use sheaf_store::{LineOutcome, ListFilter};
-use support::cluster::{self, Park, World, kill_at, world};
 use uuid::Uuid;
 
 /// Settled and unsettled documents of three old months and a recent one: 24 settled old, 8 unsettled old, 8 recent.

@@ -7,10 +7,10 @@ use chrono::{NaiveDate, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sheaf_archive::s3::S3Storage;
-use sheaf_archive::storage::Counting;
+use sheaf_archive::storage::{ColdStorage, Counting};
 use sheaf_archive::{
-    Archive, ArchiveError, Checkpoint, GcReport, RunOptions, RunSummary, S3Config, Silent, Step,
-    Tier,
+    Archive, ArchiveError, Checkpoint, CompactOptions, CompactSummary, GcReport, RunOptions,
+    RunSummary, S3Config, Silent, Step, Tier,
 };
 use sheaf_local::test_env;
 use sheaf_model::{
@@ -18,7 +18,8 @@ use sheaf_model::{
     TenantId, id,
 };
 use sheaf_store::{
-    CreateOutcome, LineOutcome, ListFilter, NewInvoice, NewTenant, Origin, Store, StoreConfig,
+    Command, CreateOutcome, LineOutcome, ListFilter, NewChange, NewInvoice, NewTenant, Origin,
+    Store, StoreConfig, StoreError,
 };
 use uuid::Uuid;
 
@@ -31,11 +32,31 @@ pub struct World {
 
 /// A new tenant, and an archive of its own over the shared bucket.
 pub async fn world(name: &str) -> World {
+    world_over(name, Counting::new).await
+}
+
+/// The same, over the bucket as `storage` shows it.
+pub async fn world_over(
+    name: &str,
+    storage: impl FnOnce(Arc<dyn ColdStorage>) -> Counting,
+) -> World {
     let env = test_env();
     sheaf_store::migrate(&env.database_url, 32).await.unwrap();
     let mut config = StoreConfig::new(&env.database_url);
     config.max_connections_per_node = 6;
     let store = Store::connect(config).await.unwrap();
+    let tenant = new_tenant(&store, name).await;
+    let storage = Arc::new(storage(Arc::new(s3().await)));
+    let archive = Archive::with_storage(store.clone(), storage.clone());
+    World {
+        store,
+        archive,
+        storage,
+        tenant,
+    }
+}
+
+async fn new_tenant(store: &Store, name: &str) -> TenantId {
     let new = NewTenant {
         name: name.to_owned(),
         external_id: None,
@@ -47,14 +68,7 @@ pub async fn world(name: &str) -> World {
     else {
         panic!("the tenant was not created")
     };
-    let storage = Arc::new(Counting::new(Arc::new(s3().await)));
-    let archive = Archive::with_storage(store.clone(), storage.clone());
-    World {
-        store,
-        archive,
-        storage,
-        tenant: tenant.id,
-    }
+    tenant.id
 }
 
 pub async fn s3() -> S3Storage {
@@ -64,6 +78,7 @@ pub async fn s3() -> S3Storage {
         bucket: env.s3_bucket,
         region: env.s3_region,
         credentials: None,
+        keeping: sheaf_archive::Keeping::default(),
     };
     S3Storage::connect(&config).await
 }
@@ -175,18 +190,33 @@ pub fn invoice(
 }
 
 impl World {
+    /// Another tenant of the same store and archive.
+    pub async fn sibling(&self, name: &str) -> Self {
+        Self {
+            store: self.store.clone(),
+            archive: self.archive.clone(),
+            storage: self.storage.clone(),
+            tenant: new_tenant(&self.store, name).await,
+        }
+    }
+
     pub fn invoice(&self, date: &str, number: usize, status: Status) -> Invoice {
         invoice(self.tenant, day(date), number, status, 1 + number % 3)
     }
 
     pub async fn write(&self, invoices: Vec<Invoice>) -> Vec<LineOutcome> {
+        self.try_write(invoices).await.unwrap()
+    }
+
+    pub async fn try_write(&self, invoices: Vec<Invoice>) -> Result<Vec<LineOutcome>, StoreError> {
         let chunk = invoices.into_iter().map(|invoice| NewInvoice {
+            at: invoice.created_at,
             invoice,
             client_id: false,
             origin: Origin::new("test", "req-1"),
             idem: None,
         });
-        self.store.write_chunk(chunk.collect()).await.unwrap()
+        self.store.write_chunk(chunk.collect()).await
     }
 
     /// Writes documents that must be new.
@@ -196,6 +226,25 @@ impl World {
             outcomes.iter().all(|o| *o == LineOutcome::Created),
             "{outcomes:?}"
         );
+    }
+
+    /// Changes an invoice, which brings it back when it is archived.
+    pub async fn change(&self, invoice_id: Uuid, command: Command) {
+        let change = NewChange {
+            tenant_id: self.tenant,
+            invoice_id,
+            command,
+            expected: None,
+            origin: Origin::new("test", "req-2"),
+            idem: None,
+            now: chrono::SubsecRound::trunc_subsecs(Utc::now(), 6),
+        };
+        self.store.change_invoice(change).await.unwrap();
+    }
+
+    /// Brings an invoice back as it is.
+    pub async fn recall(&self, invoice_id: Uuid) {
+        self.change(invoice_id, Command::Recall).await;
     }
 
     pub fn options(&self) -> RunOptions {
@@ -230,6 +279,25 @@ impl World {
                     tokio::time::sleep(Duration::from_millis(50)).await
                 }
                 answer => return answer.unwrap(),
+            }
+        }
+    }
+
+    pub async fn compact(&self) -> CompactSummary {
+        self.try_compact(&self.archive).await.unwrap()
+    }
+
+    pub async fn try_compact(&self, archive: &Archive) -> Result<CompactSummary, ArchiveError> {
+        let options = CompactOptions {
+            tenant: Some(self.tenant),
+            dry_run: false,
+        };
+        loop {
+            match archive.compact(options, &Silent).await {
+                Err(ArchiveError::AlreadyRunning) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await
+                }
+                answer => return answer,
             }
         }
     }
@@ -351,6 +419,20 @@ pub async fn kill_at(world: &World, park: Arc<Park>) -> bool {
             world.try_tier(&archive).await.unwrap();
         }
     };
+    killed(&park, work).await
+}
+
+/// The same of a compaction.
+pub async fn kill_compaction_at(world: &World, park: Arc<Park>) -> bool {
+    let archive = world.archive.clone().with_checkpoint(park.clone());
+    let work = async {
+        world.try_compact(&archive).await.unwrap();
+    };
+    killed(&park, work).await
+}
+
+/// Lets `work` run until it parks, and drops it there.
+pub async fn killed(park: &Park, work: impl Future<Output = ()>) -> bool {
     tokio::select! {
         () = Box::pin(work) => false,
         () = park.reached.notified() => true,

@@ -1,11 +1,12 @@
 //! What every storage must do, asked of the S3 implementation.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::support::cluster::s3;
 use sha2::{Digest, Sha256};
-use sheaf_archive::storage::{ColdStorage, StorageError};
-use support::cluster::s3;
+use sheaf_archive::storage::{ColdStorage, MAX_URL_AGE, StorageError};
+use sheaf_archive::{Policy, Resilient};
 use uuid::Uuid;
 
 fn file(content: &[u8]) -> (tempfile::TempPath, [u8; 32]) {
@@ -108,4 +109,42 @@ async fn listings_come_in_pages_below_a_prefix() {
             .objects
             .is_empty()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_url_opens_its_object_for_its_time() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let s3 = s3().await;
+    let key = format!("storage-test/{}/a=b c/signed.bin", Uuid::new_v4());
+    let (path, sha256) = file(b"content");
+    s3.put_if_absent(&key, &path, sha256).await.unwrap();
+    let url = s3
+        .presign(&key, Duration::from_secs(1))
+        .await
+        .unwrap()
+        .unwrap();
+    let answer = reqwest::get(&url).await.unwrap();
+    assert_eq!(answer.bytes().await.unwrap(), "content");
+    // Through the decorator that production uses as well.
+    let resilient = Resilient::new(Arc::new(s3.clone()), Policy::default());
+    assert!(
+        resilient
+            .presign(&key, Duration::from_secs(9))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(
+        reqwest::get(&url).await.unwrap().status(),
+        403,
+        "it has expired"
+    );
+    for refused in [Duration::ZERO, MAX_URL_AGE + Duration::from_secs(1)] {
+        let answer = s3.presign(&key, refused).await;
+        assert!(
+            matches!(answer, Err(StorageError::Other { .. })),
+            "{answer:?}"
+        );
+    }
 }

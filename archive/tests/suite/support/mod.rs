@@ -19,6 +19,8 @@ use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
 
 pub mod cluster;
+pub mod faulty;
+pub mod query;
 
 /// A decimal below `bound` units with at most `scale` decimals.
 fn decimal(bound: i64, scale: u32) -> impl Strategy<Value = Decimal> {

@@ -1,0 +1,121 @@
+//! What can go wrong with a query, and how DataFusion's errors are told apart.
+
+use datafusion::error::DataFusionError;
+
+use crate::ArchiveError;
+
+/// Why a query has no answer, or no whole one.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// No SQL, or SQL over tables, columns or functions that there are not.
+    #[error("{0}")]
+    Invalid(String),
+    /// SQL, but no single query.
+    #[error("{0}")]
+    NotReadOnly(String),
+    /// The query met a value that it cannot compute with: a division by zero, a sum out of range.
+    #[error("{0}")]
+    Failed(String),
+    /// Joins, groups and sorts need more memory than a query may take.
+    #[error(
+        "the query needs more than {limit} bytes of memory; read fewer columns, rows or groups"
+    )]
+    Memory {
+        /// The bound in bytes.
+        limit: usize,
+    },
+    /// The answer has more rows than were asked for.
+    #[error("the answer has more than {limit} rows; add a LIMIT, or ask for more rows")]
+    TooManyRows {
+        /// The bound.
+        limit: usize,
+    },
+    /// The query reads more hot invoices than one query may.
+    #[error(
+        "the query reads more than {limit} hot invoices; name a year or month, or ask for the cold tier alone"
+    )]
+    TooManyHotRows {
+        /// The bound.
+        limit: usize,
+    },
+    /// The query took too long.
+    #[error("the query took longer than {seconds} seconds")]
+    Timeout {
+        /// The bound.
+        seconds: u64,
+    },
+    /// The tenant runs as many queries as it may.
+    #[error("the tenant runs {limit} queries already")]
+    TooManyQueries {
+        /// The bound.
+        limit: usize,
+    },
+    /// All tenants together run as many queries as may be.
+    #[error("too many queries are running")]
+    Busy,
+    /// The catalog, the hot tier or the object storage failed.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A bug, here or in the engine. The text is for the log.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl QueryError {
+    /// The stable code of the problem.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid_sql",
+            Self::NotReadOnly(_) => "not_read_only",
+            Self::Failed(_) => "query_failed",
+            Self::Memory { .. } => "query_memory_exceeded",
+            Self::TooManyRows { .. } => "too_many_rows",
+            Self::TooManyHotRows { .. } => "too_many_hot_rows",
+            Self::Timeout { .. } => "query_timeout",
+            Self::TooManyQueries { .. } => "too_many_queries",
+            Self::Busy => "busy",
+            Self::Archive(ArchiveError::Storage(_) | ArchiveError::Store(_)) => {
+                "archive_unavailable"
+            }
+            Self::Archive(_) | Self::Internal(_) => "internal_error",
+        }
+    }
+
+    /// What the client may read: nothing of the store, the storage or bugs.
+    #[must_use]
+    pub fn public_detail(&self) -> String {
+        match self {
+            Self::Archive(ArchiveError::Storage(_) | ArchiveError::Store(_)) => {
+                "the archive is unavailable".to_owned()
+            }
+            Self::Archive(_) | Self::Internal(_) => "something went wrong on our side".to_owned(),
+            told => told.to_string(),
+        }
+    }
+
+    /// An error of the engine. `memory` is the query's bound, in bytes.
+    pub(crate) fn of_engine(error: &DataFusionError, memory: usize) -> Self {
+        use DataFusionError as E;
+        let text = || {
+            let message = error.find_root().message().into_owned();
+            // The engine's own words end where its backtraces and calls for bug reports begin.
+            let end = message.find(DataFusionError::BACK_TRACE_SEP);
+            message[..end.unwrap_or(message.len())].trim().to_owned()
+        };
+        match error.find_root() {
+            E::ResourcesExhausted(_) => Self::Memory { limit: memory },
+            E::SQL(..)
+            | E::SchemaError(..)
+            | E::Plan(_)
+            | E::NotImplemented(_)
+            | E::Configuration(_) => Self::Invalid(text()),
+            E::Collection(all) => all.first().map_or_else(
+                || Self::Internal(error.to_string()),
+                |first| Self::of_engine(first, memory),
+            ),
+            E::ArrowError(..) | E::Execution(_) => Self::Failed(text()),
+            _ => Self::Internal(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Functions of our own: `json_text(json, key)`, since metadata and events are JSON text.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use arrow::array::{Array, StringBuilder, cast::AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use serde_json::value::RawValue;
+
+/// `json_text(json, key)`: the member of a JSON object as text, as PostgreSQL's `->>` gives it: a string without its quotes,
+/// anything else as it is written. Null where there is no such member, it is null, or the text is no object.
+pub(super) fn json_text() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(JsonText {
+        signature: Signature::exact(vec![DataType::Utf8, DataType::Utf8], Volatility::Immutable),
+    }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct JsonText {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for JsonText {
+    fn name(&self) -> &'static str {
+        "json_text"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let texts = |at: usize| cast(&arrays[at], &DataType::Utf8);
+        let (documents, keys) = (texts(0)?, texts(1)?);
+        let (documents, keys) = (documents.as_string::<i32>(), keys.as_string::<i32>());
+        let mut out = StringBuilder::with_capacity(documents.len(), documents.len() * 8);
+        for (document, key) in documents.iter().zip(keys.iter()) {
+            let found = document
+                .zip(key)
+                .and_then(|(document, key)| member(document, key));
+            out.append_option(found);
+        }
+        Ok(ColumnarValue::Array(Arc::new(out.finish())))
+    }
+}
+
+fn member<'a>(document: &'a str, key: &str) -> Option<Cow<'a, str>> {
+    // Raw values: no number is read and rounded.
+    let members: HashMap<Cow<'_, str>, &'a RawValue> = serde_json::from_str(document).ok()?;
+    let text = members.get(key)?.get();
+    if text.starts_with('"') {
+        return serde_json::from_str(text).ok().map(Cow::Owned);
+    }
+    (text != "null").then_some(Cow::Borrowed(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::member;
+
+    #[test]
+    fn members_are_texts_as_postgresql_gives_them() {
+        let document = r#"{"a": "x\"y", "n": 1.10, "o": {"b": [1]}, "z": null, "t": true}"#;
+        for (key, text) in [
+            ("a", Some("x\"y")),
+            ("n", Some("1.10")),
+            ("o", Some(r#"{"b": [1]}"#)),
+            ("t", Some("true")),
+            ("z", None),
+            ("b", None),
+        ] {
+            assert_eq!(member(document, key).as_deref(), text, "{key}");
+        }
+        for other in ["[1]", "7", "null", "{", ""] {
+            assert_eq!(member(other, "a"), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! SQL over the archive: read-only, one tenant's files of one snapshot, within bounds.
+//!
+//! | module | job |
+//! |---|---|
+//! | `guard`, `functions` | what SQL is allowed |
+//! | `schema`, `tables` | the tables, and the plans of their scans |
+//! | `files` | from the catalog to the files of a scan |
+//! | `reader` | the engine's way to the storage |
+//! | `hot` | hot rows as one more file |
+//! | `session`, `run` | one query: its session, its task, its bounds |
+//! | `format` | JSON, CSV and Arrow |
+//!
+//! A session knows the four tables and functions that compute. It has no object store, no file format, no table
+//! function and no disk, so there is nothing by which SQL could name a file.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sheaf_model::TenantId;
+use sheaf_store::Store;
+use tokio::runtime::Runtime;
+
+use crate::objects::Objects;
+use crate::places::{Full, Place, Places};
+
+mod error;
+mod events;
+mod files;
+mod format;
+mod functions;
+mod guard;
+mod hot;
+mod reader;
+mod run;
+mod schema;
+mod session;
+mod stats;
+mod tables;
+
+pub use error::QueryError;
+pub use format::{Answer, Format};
+pub use guard::MAX_SQL_BYTES;
+pub use run::QueryRun;
+pub use stats::QueryStats;
+
+/// Bounds of queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// Bytes that joins, groups and sorts of one query may hold. What is being decoded comes on top: some row groups.
+    pub memory: usize,
+    /// Time that a query may take, with the sending of its answer.
+    pub time: Duration,
+    /// Rows of an answer, at most, whatever is asked for.
+    pub rows: usize,
+    /// Hot invoices that one query may read.
+    pub hot_invoices: usize,
+    /// Queries of one tenant at a time.
+    pub per_tenant: usize,
+    /// Queries at a time.
+    pub total: usize,
+    /// Threads that compute.
+    pub threads: usize,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self {
+            memory: 256 * 1024 * 1024,
+            time: Duration::from_secs(50),
+            rows: 1_000_000,
+            hot_invoices: 250_000,
+            per_tenant: 2,
+            total: 8,
+            threads: std::thread::available_parallelism().map_or(2, usize::from),
+        }
+    }
+}
+
+/// Rows of an answer unless a query asks for more.
+pub const DEFAULT_ROWS: usize = 100_000;
+
+/// Which tiers a query reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tiers {
+    /// The archive alone.
+    #[default]
+    Cold,
+    /// The archive and the hot tier.
+    All,
+}
+
+/// How a query is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryOptions {
+    /// What is read.
+    pub tiers: Tiers,
+    /// More rows are an error; [`QueryLimits::rows`] at most.
+    pub max_rows: usize,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        Self {
+            tiers: Tiers::Cold,
+            max_rows: DEFAULT_ROWS,
+        }
+    }
+}
+
+/// Runs queries, on threads of their own: a long computation must not keep the API's from answering.
+pub(crate) struct Engine {
+    pub(crate) store: Store,
+    pub(crate) objects: Arc<Objects>,
+    pub(crate) limits: QueryLimits,
+    places: Arc<Places>,
+    runtime: OnceLock<Runtime>,
+}
+
+impl Engine {
+    pub(crate) fn new(store: Store, objects: Arc<Objects>, limits: QueryLimits) -> Self {
+        Self {
+            store,
+            objects,
+            limits,
+            places: Places::new(limits.per_tenant, limits.total),
+            runtime: OnceLock::new(),
+        }
+    }
+
+    /// The threads, which start with the first query.
+    fn runtime(&self) -> Result<&Runtime, QueryError> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(self.limits.threads.max(1))
+            .thread_name("sheaf-query")
+            .enable_all()
+            .build()
+            .map_err(|e| QueryError::Internal(format!("no threads: {e}")))?;
+        // Whoever lost a race lets its threads go.
+        if let Err(spare) = self.runtime.set(runtime) {
+            spare.shutdown_background();
+        }
+        self.runtime
+            .get()
+            .ok_or_else(|| QueryError::Internal("no threads".to_owned()))
+    }
+
+    /// A place among the running queries.
+    fn place(&self, tenant: TenantId) -> Result<Place, QueryError> {
+        self.places.take(tenant).map_err(|full| match full {
+            Full::Tenant => QueryError::TooManyQueries {
+                limit: self.limits.per_tenant,
+            },
+            Full::All => QueryError::Busy,
+        })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

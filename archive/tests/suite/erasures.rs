@@ -1,0 +1,301 @@
+//! The job of erasure over both tiers: receipts, retention, what is held, what is pending, and whose it is.
+
+use std::time::Duration;
+
+use crate::support::cluster::{World, world};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use sheaf_archive::{ArchiveError, ErasureOptions, ErasureSummary, Silent};
+use sheaf_model::{Customer, Status};
+use sheaf_store::{
+    Cause, CustomerError, ERASED_NAME, ErasureRecord, ListFilter, NewRetention, Origin,
+    PutRetention,
+};
+use uuid::Uuid;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const PERSONAL: [&str; 4] = ["Ada Vergessen", "ada@example.org", "Adaweg 1", "ada-key"];
+
+fn cause() -> Cause {
+    Cause::new(Origin::new("test", "req-1"), Utc::now())
+}
+
+fn ada() -> Customer {
+    let [name, email, address, external_id] = PERSONAL.map(str::to_owned);
+    Customer {
+        name,
+        external_id: Some(external_id),
+        email: Some(email),
+        address: Some(address),
+        country: Some("DE".into()),
+        ..Customer::default()
+    }
+}
+
+/// Ada's invoices of two archived years and of the hot one, among others'. Answers her id.
+async fn fill(world: &World) -> Uuid {
+    let mut invoices = Vec::new();
+    for (at, date) in ["2022-03-05", "2023-04-05", "2026-10-05"]
+        .into_iter()
+        .enumerate()
+    {
+        for n in 0..4 {
+            let status = if date.starts_with("2026") {
+                Status::Issued
+            } else {
+                Status::Paid
+            };
+            let mut invoice = world.invoice(date, at * 4 + n, status);
+            invoice.customer = Some(if n < 2 {
+                ada()
+            } else {
+                Customer {
+                    name: "Bea".into(),
+                    external_id: Some("bea".into()),
+                    ..Customer::default()
+                }
+            });
+            invoices.push(invoice);
+        }
+    }
+    let last = invoices[8].id;
+    world.create(invoices).await;
+    assert_eq!(world.tier().await.invoices, 8);
+    let (invoice, _) = world
+        .archive
+        .reader()
+        .get(world.tenant, last)
+        .await
+        .unwrap()
+        .unwrap();
+    invoice.customer_id.unwrap()
+}
+
+async fn run(world: &World, as_of: DateTime<Utc>) -> ErasureSummary {
+    let options = ErasureOptions {
+        tenant: Some(world.tenant),
+        grace: DAY,
+        as_of,
+    };
+    loop {
+        match world.archive.run_erasures(options, &Silent).await {
+            Err(ArchiveError::AlreadyRunning) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            summary => return summary.unwrap(),
+        }
+    }
+}
+
+async fn receipt(world: &World, customer: Uuid) -> ErasureRecord {
+    let receipt = world.store.erasure(world.tenant, customer).await.unwrap();
+    receipt.unwrap()
+}
+
+/// All documents and histories of both tiers, by year.
+async fn told(world: &World) -> Vec<(i32, String)> {
+    let mut all = Vec::new();
+    for (invoice, _) in world.walk(&ListFilter::default(), 100, None).await {
+        let year = chrono::Datelike::year(&invoice.issue_date.unwrap());
+        let events = world
+            .archive
+            .reader()
+            .events(world.tenant, invoice.id, None, 100)
+            .await;
+        all.push((year, format!("{invoice:?} {events:?}")));
+    }
+    all
+}
+
+fn personal(told: &[(i32, String)], year: i32) -> bool {
+    told.iter()
+        .filter(|(of, _)| *of == year)
+        .any(|(_, text)| PERSONAL.iter().any(|word| text.contains(word)))
+}
+
+async fn keep(world: &World, year: i16, legal_hold: bool, keep_until: Option<NaiveDate>) -> i64 {
+    let new = NewRetention {
+        tenant: world.tenant,
+        year,
+        legal_hold,
+        keep_until,
+        expected: None,
+        origin: Origin::new("test", "req-2"),
+    };
+    match world.store.put_retention(&new).await.unwrap() {
+        PutRetention::Stored(setting) => setting.version,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_tiers_are_erased_and_the_receipt_ends_when_the_last_copy_is_gone() {
+    let (world, theirs) = (world("erasures").await, world("others").await);
+    let customer = fill(&world).await;
+    let their_customer = fill(&theirs).await;
+    let sums = |told: &[(i32, String)]| told.len();
+    let (before, their_before) = (told(&world).await, told(&theirs).await);
+    assert!(
+        [2022, 2023, 2026]
+            .iter()
+            .all(|year| personal(&before, *year))
+    );
+
+    let asked = world
+        .store
+        .request_erasure(world.tenant, customer, &cause())
+        .await
+        .unwrap();
+    assert_eq!((asked.hot_invoices, asked.passed_at), (0, None));
+    let record = world.store.get_customer(world.tenant, customer).await;
+    let record = record.unwrap().unwrap();
+    assert_eq!(record.fields.customer.name, ERASED_NAME);
+    assert_eq!(record.fields.customer.external_id, None);
+    assert!(!record.fields.active);
+    let now = Utc::now();
+    let first = run(&world, now).await;
+    assert_eq!((first.erasures, first.completed, first.held), (1, 0, 0));
+    assert_eq!((first.files_rewritten, first.invoices), (2, 4));
+    let history = world
+        .store
+        .events_of(world.tenant, customer, None, 100)
+        .await;
+    let history = format!("{:?}", history.unwrap());
+    assert!(
+        PERSONAL.iter().all(|word| !history.contains(word)),
+        "{history}"
+    );
+    assert!(history.contains("customer.erased"));
+    let after = told(&world).await;
+    assert!(
+        [2022, 2023, 2026]
+            .iter()
+            .all(|year| !personal(&after, *year))
+    );
+    assert_eq!(sums(&after), sums(&before));
+    assert_eq!(
+        after
+            .iter()
+            .filter(|(_, text)| text.contains("customer_erased"))
+            .count(),
+        6
+    );
+    let open = receipt(&world, customer).await;
+    assert_eq!((open.hot_invoices, open.cold_invoices), (2, 4));
+    assert!(open.passed_at.is_some() && open.completed_at.is_none());
+    // Two objects, and the answers that are kept for requests that are sent again.
+    assert_eq!(open.pending.len(), 3, "{open:?}");
+
+    // A second pass changes nothing. When objects and answers are gone, that is all.
+    let again = run(&world, now).await;
+    assert_eq!((again.files_rewritten, again.invoices), (0, 0));
+    world.gc(&world.archive, Duration::ZERO, false).await;
+    let last = run(&world, now + TimeDelta::days(8)).await;
+    assert_eq!((last.erasures, last.completed), (1, 1));
+    let done = receipt(&world, customer).await;
+    assert_eq!(done.pending, []);
+    assert!(done.completed_at.is_some());
+    assert_eq!((done.hot_invoices, done.cold_invoices), (2, 4));
+    assert_eq!(run(&world, now).await.erasures, 0);
+
+    assert_eq!(told(&theirs).await, their_before);
+    let none = theirs.store.erasure(theirs.tenant, customer).await.unwrap();
+    assert!(none.is_none() || customer == their_customer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_holds_years_until_its_day_and_legal_hold_until_it_is_lifted() {
+    let world = world("held").await;
+    let customer = fill(&world).await;
+    let until = NaiveDate::from_ymd_opt(2031, 1, 1).unwrap();
+    keep(&world, 2022, true, None).await;
+    keep(&world, 2026, false, Some(until)).await;
+    // A year without any data of hers is not told of.
+    keep(&world, 2011, true, None).await;
+    world
+        .store
+        .request_erasure(world.tenant, customer, &cause())
+        .await
+        .unwrap();
+    let now = Utc::now();
+    assert_eq!(run(&world, now).await.held, 1);
+    let after = told(&world).await;
+    let shown = [2022, 2023, 2026].map(|year| personal(&after, year));
+    assert_eq!(shown, [true, false, true]);
+    let held = receipt(&world, customer).await.held;
+    let held: Vec<_> = held
+        .iter()
+        .map(|held| (held.year, held.legal_hold, held.keep_until))
+        .collect();
+    assert_eq!(held, [(2022, true, None), (2026, false, Some(until))]);
+
+    // Superseded copies of a year on legal hold stay, whatever the grace.
+    world.tier().await;
+    let later = now + TimeDelta::days(5 * 365);
+    run(&world, later).await;
+    let after = told(&world).await;
+    assert_eq!(
+        [2022, 2026].map(|year| personal(&after, year)),
+        [true, false]
+    );
+    keep(&world, 2022, false, None).await;
+    run(&world, later).await;
+    assert!(!personal(&told(&world).await, 2022));
+    keep(&world, 2022, true, None).await;
+    let kept = world.gc(&world.archive, Duration::ZERO, false).await;
+    assert_eq!((kept.held, kept.superseded), (1, 1));
+    assert_eq!(keep(&world, 2022, false, None).await, 4);
+    let gone = world.gc(&world.archive, Duration::ZERO, false).await;
+    assert_eq!((gone.held, gone.superseded), (0, 1));
+    run(&world, later).await;
+    assert!(receipt(&world, customer).await.completed_at.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merged_customers_go_with_the_survivor_and_not_by_themselves() {
+    let world = world("merged").await;
+    let survivor = fill(&world).await;
+    let mut invoice = world.invoice("2026-09-01", 99, Status::Issued);
+    invoice.customer = Some(Customer {
+        name: "Ada Vergessen (double)".into(),
+        external_id: Some("double".into()),
+        ..Customer::default()
+    });
+    let id = invoice.id;
+    world.create(vec![invoice]).await;
+    let reader = world.archive.reader();
+    let double = reader.get(world.tenant, id).await.unwrap().unwrap().0;
+    let double = double.customer_id.unwrap();
+    let cause = cause();
+    let merged = world
+        .store
+        .merge_customer(world.tenant, double, survivor, &cause, None, |_| Vec::new());
+    merged.await.unwrap();
+    let alone = world
+        .store
+        .request_erasure(world.tenant, double, &cause)
+        .await;
+    assert!(
+        matches!(&alone, Err(CustomerError::Conflict { code, .. }) if *code == "customer_merged"),
+        "{alone:?}"
+    );
+    let nobody = Uuid::now_v7();
+    let nobody = world
+        .store
+        .request_erasure(world.tenant, nobody, &cause)
+        .await;
+    assert!(matches!(nobody, Err(CustomerError::NotFound)));
+    world
+        .store
+        .request_erasure(world.tenant, survivor, &cause)
+        .await
+        .unwrap();
+    run(&world, Utc::now()).await;
+    let after = told(&world).await;
+    assert!(
+        [2022, 2023, 2026]
+            .iter()
+            .all(|year| !personal(&after, *year))
+    );
+    let record = world.store.get_customer(world.tenant, double).await;
+    assert_eq!(record.unwrap().unwrap().fields.customer.name, ERASED_NAME);
+}
