@@ -25,6 +25,7 @@ pub(crate) type Shared = Arc<App>;
 pub struct App {
     pub(crate) store: Store,
     pub(crate) reader: InvoiceReader,
+    pub(crate) archive: Archive,
     pub(crate) config: ApiConfig,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
@@ -49,6 +50,7 @@ impl App {
     ) -> Self {
         Self {
             reader: archive.reader().clone(),
+            archive: archive.clone(),
             keys: KeyCache::new(config.key_ttl),
             jwt: config.jwt.clone().map(Jwt::new),
             tenants: KnownTenants::new(),

@@ -76,6 +76,8 @@ extractors! {
     Customers => Customers,
     /// May change number series and the tenant's profile.
     Settings => Settings,
+    /// May erase customers' personal data and set retention.
+    Privacy => Privacy,
     /// May manage API keys.
     Keys => Keys,
     /// May read the audit trail.

@@ -125,6 +125,8 @@ impl JwtConfig {
 pub struct BulkConfig {
     /// Bytes of one NDJSON line; a longer one is rejected by number. Default 1 MiB.
     pub line_limit: usize,
+    /// The same with `restore=true`: what the API tells of an invoice is longer than what it was made of. Default 8 MiB.
+    pub restore_line_limit: usize,
     /// Lines parsed in one go. Default 256.
     pub batch_lines: usize,
     /// Bytes parsed in one go. Default 1 MiB.
@@ -177,6 +179,7 @@ impl Default for BulkConfig {
     fn default() -> Self {
         Self {
             line_limit: 1 << 20,
+            restore_line_limit: 8 << 20,
             batch_lines: 256,
             batch_bytes: 1 << 20,
             chunk_invoices: 2_000,

@@ -1,11 +1,14 @@
 //! Everything that can go wrong at the front door, in types, and the one match that turns it into a problem.
 
 mod denied;
+mod export;
 mod from;
+mod query;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use sheaf_archive::ArchiveError;
+use sheaf_archive::storage::StorageError;
+use sheaf_archive::{ArchiveError, ExportError, QueryError};
 use sheaf_documents::DocumentError;
 use sheaf_model::input::ParseError;
 use sheaf_model::lifecycle::Refusal;
@@ -18,6 +21,8 @@ use crate::problem::Problem;
 
 /// Seconds after which a client may try again when the store was busy or away.
 const RETRY_AFTER: u32 = 1;
+/// Seconds after which a restored object may be there: slow storage classes take from minutes to hours.
+const RESTORING_RETRY_AFTER: u32 = 900;
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -92,6 +97,10 @@ pub(crate) enum ApiError {
     Store(StoreError),
     /// The cold tier failed.
     Archive(ArchiveError),
+    /// A query over the archive has no answer.
+    Query(QueryError),
+    /// There is no export.
+    Export(ExportError),
     /// A bulk upload ended early.
     BulkStopped {
         /// Why.
@@ -118,6 +127,7 @@ pub(crate) enum Noun {
     Customer,
     NumberSeries,
     Profile,
+    Erasure,
 }
 
 /// Why a body could not be read.
@@ -232,6 +242,8 @@ impl ApiError {
             Self::DeskFull => unavailable("busy", "too many documents are being made"),
             Self::Store(error) => store_problem(error),
             Self::Archive(error) => archive_problem(&error),
+            Self::Query(error) => query::problem(error),
+            Self::Export(error) => export::problem(&error),
             Self::BulkStopped { cause, summary } => {
                 let mut problem = cause.into_problem();
                 problem.extensions = summary.members();
@@ -268,6 +280,10 @@ fn not_found(noun: Noun) -> Problem {
         ),
         Noun::Customer => ("customer_not_found", "there is no such customer"),
         Noun::Profile => ("profile_not_found", "no profile was set yet"),
+        Noun::Erasure => (
+            "erasure_not_found",
+            "no erasure of this customer was asked for",
+        ),
     };
     Problem::new(StatusCode::NOT_FOUND, code, detail)
 }
@@ -388,10 +404,21 @@ fn store_problem(error: StoreError) -> Problem {
     }
 }
 
+/// Not an error: what was asked for is on its way from a slow storage class.
+fn restoring() -> Problem {
+    let detail = "the archived object is being restored from its storage class; ask again later";
+    Problem::new(StatusCode::ACCEPTED, "archive_restoring", detail)
+        .with_retry_after(RESTORING_RETRY_AFTER)
+}
+
 fn archive_problem(error: &ArchiveError) -> Problem {
+    if matches!(error, ArchiveError::Storage(StorageError::Restoring { .. })) {
+        return restoring();
+    }
     tracing::error!(%error, "archive failed");
     match error {
-        ArchiveError::Storage(_) => {
+        // Damaged bytes as well: read again, they may be right, as of a storage that lies or of an object that is restored.
+        ArchiveError::Storage(_) | ArchiveError::Corrupt { .. } => {
             unavailable("archive_unavailable", "the archive is unavailable")
         }
         _ => internal(),
@@ -437,5 +464,27 @@ impl IntoResponse for ApiError {
             etag::set(response.headers_mut(), version);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_is_being_restored_is_no_failure() {
+        let restoring = || {
+            ArchiveError::Storage(StorageError::Restoring {
+                key: "v1/invoices/x".to_owned(),
+            })
+        };
+        for error in [
+            ApiError::Archive(restoring()),
+            ApiError::from(QueryError::Archive(restoring())),
+        ] {
+            let response = error.into_response();
+            assert_eq!(response.status(), StatusCode::ACCEPTED);
+            assert_eq!(response.headers()["retry-after"], "900");
+        }
     }
 }

@@ -8,14 +8,20 @@ use uuid::Uuid;
 
 mod changes;
 mod customer;
+pub(crate) mod export;
 mod invoice;
+mod privacy;
 mod profile;
+pub(crate) mod query;
 mod report;
 
 pub use changes::*;
 pub use customer::*;
+pub use export::*;
 pub use invoice::*;
+pub use privacy::*;
 pub use profile::*;
+pub use query::*;
 pub use report::*;
 
 /// A tenant to be made.

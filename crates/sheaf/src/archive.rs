@@ -3,14 +3,15 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use chrono::Utc;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
-use sheaf_archive::Archive;
+use sheaf_archive::{Archive, CompactOptions, ErasureOptions, VerifyOptions};
 use sheaf_model::TenantId;
 use sheaf_store::{ArchiveFile, Store};
 
 use crate::bar::{Bar, Unit};
-use crate::cli::{ArchiveArgs, GcArgs};
+use crate::cli::{ArchiveArgs, CompactArgs, EraseArgs, GcArgs, VerifyArgs};
 use crate::error::Result;
 use crate::{output, pause};
 
@@ -123,10 +124,15 @@ fn row(
 }
 
 /// Compares catalog and objects.
-pub(crate) async fn verify(args: &ArchiveArgs) -> Result<ExitCode> {
-    let (store, archive) = args.cold.connect().await?;
+pub(crate) async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
+    let (store, archive) = args.archive.cold.connect().await?;
     let bar = Bar::new(Unit::Objects, None);
-    let outcome = archive.verify(args.tenant, &bar).await;
+    let options = VerifyOptions {
+        tenant: args.archive.tenant,
+        after: args.after,
+        rate: args.rate,
+    };
+    let outcome = archive.verify_with(options, &bar).await;
     bar.finish();
     store.close().await;
     let report = outcome?;
@@ -135,10 +141,41 @@ pub(crate) async fn verify(args: &ArchiveArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     output::note(&format!(
-        "the archive has problems: {} missing, {} mismatched, {} orphaned",
-        report.missing, report.mismatches, report.orphans
+        "the archive has problems: {} missing, {} truncated, {} mismatched, {} orphaned",
+        report.missing, report.truncated, report.mismatches, report.orphans
     ));
     Ok(ExitCode::FAILURE)
+}
+
+/// Makes few files of many.
+pub(crate) async fn compact(args: &CompactArgs) -> Result<()> {
+    let (store, archive) = args.archive.cold.connect().await?;
+    let archive = pause::hooked(archive)?;
+    let bar = Bar::new(Unit::Invoices, None);
+    let options = CompactOptions {
+        tenant: args.archive.tenant,
+        dry_run: args.dry_run,
+    };
+    let outcome = archive.compact(options, &bar).await;
+    bar.finish();
+    store.close().await;
+    output::json(&outcome?)
+}
+
+/// Goes on with erasures.
+pub(crate) async fn erase(args: &EraseArgs) -> Result<()> {
+    let (store, archive) = args.archive.cold.connect().await?;
+    let archive = pause::hooked(archive)?;
+    let bar = Bar::new(Unit::Invoices, None);
+    let options = ErasureOptions {
+        tenant: args.archive.tenant,
+        grace: args.grace,
+        as_of: Utc::now(),
+    };
+    let outcome = archive.run_erasures(options, &bar).await;
+    bar.finish();
+    store.close().await;
+    output::json(&outcome?)
 }
 
 /// Collects garbage.

@@ -16,6 +16,8 @@ const TICK: Duration = Duration::from_millis(120);
 pub(crate) enum Unit {
     /// Bytes of an upload.
     Bytes,
+    /// Bytes of a download.
+    Received,
     /// Invoices of a tiering run.
     Invoices,
     /// Objects of a verification.
@@ -43,10 +45,10 @@ impl Bar {
             bar.set_length(total);
         }
         let template = match (unit, total) {
-            (Unit::Bytes, Some(_)) => {
+            (Unit::Bytes | Unit::Received, Some(_)) => {
                 "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left {msg}"
             }
-            (Unit::Bytes, None) => "{spinner} {bytes}, {bytes_per_sec} {msg}",
+            (Unit::Bytes | Unit::Received, None) => "{spinner} {bytes}, {bytes_per_sec} {msg}",
             (Unit::Invoices, _) => "{spinner} {human_pos} invoices, {per_sec} {msg}",
             (Unit::Objects, _) => "{spinner} {human_pos} objects {msg}",
         };
@@ -91,6 +93,10 @@ impl Bar {
                 format!("sent {} of {}", HumanBytes(done), HumanBytes(total))
             }
             (Unit::Bytes, None) => format!("sent {}", HumanBytes(done)),
+            (Unit::Received, Some(total)) => {
+                format!("received {} of {}", HumanBytes(done), HumanBytes(total))
+            }
+            (Unit::Received, None) => format!("received {}", HumanBytes(done)),
             (Unit::Invoices, _) => format!("{} invoices so far", HumanCount(done)),
             (Unit::Objects, _) => format!("{} objects so far", HumanCount(done)),
         }

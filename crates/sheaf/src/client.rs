@@ -108,6 +108,44 @@ impl Client {
             .map_err(|problem| Error::new(problem.to_string()))
     }
 
+    /// Posts a document; the answer as it comes, or the problem in a sentence.
+    pub(crate) async fn post_streamed(&self, path: &str, body: &Value) -> Result<Response> {
+        let request = self.post(path)?.timeout(REQUEST_TIMEOUT).json(body);
+        self.streamed(request).await
+    }
+
+    async fn streamed(&self, request: RequestBuilder) -> Result<Response> {
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        Err(match read(answer).await? {
+            Ok(_) => Error::new("the server's answer is neither one nor a problem"),
+            Err(problem) => Error::new(problem.to_string()),
+        })
+    }
+
+    /// GETs what may take long; the answer as it comes, or the problem in a sentence.
+    pub(crate) async fn get_streamed(&self, path: &str) -> Result<Response> {
+        let request = self.http.get(self.at(path)?).bearer_auth(&self.key);
+        self.streamed(request).await
+    }
+
+    /// GETs a URL that carries its own credential; none where it opens nothing (any more).
+    pub(crate) async fn fetch(&self, url: &str) -> Result<Option<Response>> {
+        let broken = |error: &reqwest::Error| {
+            Error::new(format!("cannot fetch an object: {}", reason(error)))
+        };
+        let answer = self.http.get(url).send().await.map_err(|e| broken(&e))?;
+        match answer.status().as_u16() {
+            403 | 404 => Ok(None),
+            _ => answer.error_for_status().map(Some).map_err(|e| broken(&e)),
+        }
+    }
+
     /// GETs a document; the answer, or the problem.
     pub(crate) async fn get(&self, path: &str) -> Result<std::result::Result<Value, Problem>> {
         let request = self.http.get(self.at(path)?).bearer_auth(&self.key);

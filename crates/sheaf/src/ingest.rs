@@ -82,6 +82,7 @@ fn path(args: &IngestArgs) -> String {
     let options = [
         ("create_tenants", args.create_tenants),
         ("atomic", args.atomic),
+        ("restore", args.restore),
     ];
     let options: Vec<_> = options
         .into_iter()

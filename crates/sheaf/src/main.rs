@@ -8,11 +8,13 @@ mod cluster;
 mod demo;
 mod envfile;
 mod error;
+mod export;
 mod ingest;
 mod log;
 mod migrate;
 mod output;
 mod pause;
+mod query;
 mod serve;
 mod settings;
 mod signals;
@@ -70,7 +72,19 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Tier(TierCommand::Run(args)) => Box::pin(tier::run(&args)).await.map(done),
         Command::Archive(ArchiveCommand::Ls(args)) => Box::pin(archive::ls(&args)).await.map(done),
         Command::Archive(ArchiveCommand::Verify(args)) => Box::pin(archive::verify(&args)).await,
+        Command::Archive(ArchiveCommand::Compact(args)) => {
+            Box::pin(archive::compact(&args)).await.map(done)
+        }
+        Command::Archive(ArchiveCommand::Erase(args)) => {
+            Box::pin(archive::erase(&args)).await.map(done)
+        }
         Command::Archive(ArchiveCommand::Gc(args)) => Box::pin(archive::gc(&args)).await.map(done),
+        Command::Archive(ArchiveCommand::Query(args)) => {
+            Box::pin(query::run(&args)).await.map(done)
+        }
+        Command::Archive(ArchiveCommand::Export(args)) => {
+            Box::pin(export::run(&args)).await.map(done)
+        }
         Command::Cluster(command) => Box::pin(cluster::run(command)).await,
     }
 }

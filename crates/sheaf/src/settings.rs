@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use sheaf_api::{ApiConfig, RateLimit};
-use sheaf_archive::{Archive, S3Config};
+use sheaf_archive::{Archive, Keeping, ObjectLock, S3Config};
 use sheaf_store::{Route, Store, StoreConfig};
 
 use crate::error::{Error, Result};
@@ -50,6 +50,16 @@ pub(crate) struct S3Settings {
         value_name = "NAME"
     )]
     pub(crate) s3_region: String,
+    /// Storage class of archived objects, STANDARD_IA or GLACIER_IR for example [default: the bucket's]
+    #[arg(long, env = "SHEAF_S3_STORAGE_CLASS", value_name = "CLASS")]
+    pub(crate) s3_storage_class: Option<String>,
+    /// S3 Object Lock of archived objects from their upload on: governance:90d, compliance:3650d [default: the bucket's]
+    #[arg(long, env = "SHEAF_S3_OBJECT_LOCK", value_name = "MODE:AGE", value_parser = units::object_lock)]
+    pub(crate) s3_object_lock: Option<ObjectLock>,
+    /// Days for which an object that is restored from a slow storage class can be read
+    #[arg(long, env = "SHEAF_S3_RESTORE_DAYS", value_name = "DAYS", default_value_t = 7,
+        value_parser = clap::value_parser!(i32).range(1..=365))]
+    pub(crate) s3_restore_days: i32,
 }
 
 impl S3Settings {
@@ -59,6 +69,11 @@ impl S3Settings {
             bucket: self.s3_bucket.clone(),
             region: self.s3_region.clone(),
             credentials: None,
+            keeping: Keeping {
+                storage_class: self.s3_storage_class.clone(),
+                lock: self.s3_object_lock,
+                restore_days: Some(self.s3_restore_days),
+            },
         }
     }
 }

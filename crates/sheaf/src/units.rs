@@ -1,6 +1,9 @@
 //! How durations and horizons are written on the command line.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
+
+use sheaf_archive::ObjectLock;
 
 /// Reads `30s`, `15m`, `24h` or `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -40,6 +43,42 @@ pub(crate) fn months(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "the horizon is too far back".to_owned())
 }
 
+/// Reads `50MiB`, `512KiB`, `1GiB` or `4096B`, and not zero.
+pub(crate) fn bytes(text: &str) -> Result<NonZeroU64, String> {
+    let (number, unit) = split(text)?;
+    let factor: u64 = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("write a number and B, KiB, MiB or GiB, such as 50MiB".to_owned()),
+    };
+    let bytes = number
+        .checked_mul(factor)
+        .ok_or_else(|| "so many bytes are out of range".to_owned())?;
+    NonZeroU64::new(bytes).ok_or_else(|| "must not be zero".to_owned())
+}
+
+/// Reads `governance:90d` or `compliance:3650d`.
+pub(crate) fn object_lock(text: &str) -> Result<ObjectLock, String> {
+    let wrong = || "write governance:90d or compliance:3650d".to_owned();
+    let (mode, age) = text.split_once(':').ok_or_else(wrong)?;
+    let compliance = match mode {
+        "governance" => false,
+        "compliance" => true,
+        _ => return Err(wrong()),
+    };
+    let days = duration(age)?.as_secs() / (24 * 60 * 60);
+    // A century, the longest that S3 takes.
+    let days = u32::try_from(days)
+        .ok()
+        .filter(|days| (1..=36_500).contains(days));
+    Ok(ObjectLock {
+        compliance,
+        days: days.ok_or_else(|| "from 1 day to 36500 days".to_owned())?,
+    })
+}
+
 fn split(text: &str) -> Result<(u64, &str), String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -73,6 +112,15 @@ mod tests {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert!(interval("0m").is_err());
+    }
+
+    #[test]
+    fn sizes_have_a_binary_unit() {
+        assert_eq!(bytes("50MiB").unwrap().get(), 50 * 1024 * 1024);
+        assert_eq!(bytes("1B").unwrap().get(), 1);
+        for wrong in ["50", "50MB", "0MiB", "MiB", "-1B", "99999999999999GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

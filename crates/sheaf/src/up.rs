@@ -78,6 +78,7 @@ async fn start(local: &LocalEnv, listener: TcpListener, admin_key: &str) -> Resu
             bucket: local.bucket().to_owned(),
             region: local.region().to_owned(),
             credentials: None,
+            keeping: sheaf_archive::Keeping::default(),
         }
         .with_key(local.access_key(), local.secret_key()),
         api: ApiConfig::new(admin_key),

@@ -15,6 +15,8 @@ pub(crate) enum Action {
     Customers,
     /// Number series, the tenant's profile.
     Settings,
+    /// Erases customers' personal data, sets retention.
+    Privacy,
     /// Lists, makes, rotates and revokes API keys.
     Keys,
     /// Reads the audit trail.
@@ -22,12 +24,13 @@ pub(crate) enum Action {
 }
 
 /// A role may do an action where its column says so: admin, finance, viewer.
-pub(crate) const TABLE: [(Action, [bool; 3]); 7] = [
+pub(crate) const TABLE: [(Action, [bool; 3]); 8] = [
     (Action::Read, [true, true, true]),
     (Action::Write, [true, true, false]),
     (Action::Money, [true, true, false]),
     (Action::Customers, [true, true, false]),
     (Action::Settings, [true, false, false]),
+    (Action::Privacy, [true, false, false]),
     (Action::Keys, [true, false, false]),
     (Action::Audit, [true, true, true]),
 ];
@@ -53,6 +56,7 @@ impl Action {
             Self::Money => "money",
             Self::Customers => "customers",
             Self::Settings => "settings",
+            Self::Privacy => "privacy",
             Self::Keys => "keys",
             Self::Audit => "audit",
         }

@@ -9,6 +9,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
 use bytes::Bytes;
+use sheaf_model::Period;
 use sheaf_model::id::year_of;
 use sheaf_store::AtomicUpload;
 
@@ -83,12 +84,11 @@ async fn check_all(
         for error in parsed.errors {
             summary.reject(error);
         }
-        years.extend(
-            parsed
-                .ready
-                .iter()
-                .map(|ready| year_of(ready.new.invoice.id)),
-        );
+        for ready in &parsed.ready {
+            // Those of the invoice, and of a customer that it may make.
+            years.insert(year_of(ready.new.invoice.id));
+            years.insert(Period::of_date(ready.new.at.date_naive()).year);
+        }
         match batch.end {
             End::Full => {}
             End::Done => return Ok(spool),

@@ -114,10 +114,10 @@ pub(super) struct LineReader {
 }
 
 impl LineReader {
-    pub(super) fn new(source: Source, config: &BulkConfig) -> Self {
+    pub(super) fn new(source: Source, config: &BulkConfig, line_limit: usize) -> Self {
         Self {
             source,
-            splitter: Splitter::new(config.line_limit),
+            splitter: Splitter::new(line_limit),
             batch_lines: config.batch_lines,
             batch_bytes: config.batch_bytes,
             bytes: 0,

@@ -64,6 +64,7 @@ impl Caller {
 struct Options {
     atomic: bool,
     create_tenants: bool,
+    restore: bool,
 }
 
 impl Options {
@@ -76,10 +77,12 @@ impl Options {
                 .unwrap_or(false),
             Owner::Tenant(_) => false,
         };
+        let restore = params.parse("restore", "true or false")?.unwrap_or(false);
         params.finish()?;
         Ok(Self {
             atomic,
             create_tenants,
+            restore,
         })
     }
 
@@ -148,8 +151,14 @@ async fn upload(
         options.create(),
         app.config.bulk.max_new_tenants,
     );
-    let parser = Parser::new(tenants, app.clock.now(), caller);
-    let reader = LineReader::new(source, &app.config.bulk);
+    let config = &app.config.bulk;
+    let line_limit = match options.restore {
+        true => config.restore_line_limit,
+        false => config.line_limit,
+    };
+    let now = app.clock.now();
+    let parser = Parser::new(tenants, now, caller, line_limit, options.restore);
+    let reader = LineReader::new(source, config, line_limit);
     if options.atomic {
         Box::pin(atomic::run(app, caller.owner, parser, reader)).await
     } else {

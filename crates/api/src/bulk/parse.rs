@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use bytes::Bytes;
+use chrono::{DateTime, SubsecRound, Utc};
 use sheaf_model::input::{Context, ParseError};
 use sheaf_model::{FieldError, InvoiceInput, TenantId};
 use sheaf_store::{NewInvoice, Origin};
 
 use super::lines::Numbered;
 use super::tenants::{Known, Resolved, Tenants, Unresolved};
-use super::{Caller, LineError};
+use super::{Caller, LineError, Owner};
 use crate::error::ApiError;
 
 /// Mistakes spelled out for one line.
@@ -28,8 +29,7 @@ pub(super) struct Ready {
 /// A line whose tenant has to be looked up first.
 struct Waiting {
     line: u64,
-    bytes: usize,
-    client_id: bool,
+    text: Bytes,
     tenant: Unresolved,
     input: InvoiceInput,
 }
@@ -53,13 +53,24 @@ pub(super) struct Parser {
 struct Common {
     now: DateTime<Utc>,
     origin: Origin,
+    line_limit: usize,
+    /// Exported documents are taken whoever's they were.
+    restore: bool,
 }
 
 impl Parser {
-    pub(super) fn new(tenants: Tenants, now: DateTime<Utc>, caller: &Caller) -> Self {
+    pub(super) fn new(
+        tenants: Tenants,
+        now: DateTime<Utc>,
+        caller: &Caller,
+        line_limit: usize,
+        restore: bool,
+    ) -> Self {
         let common = Common {
-            now,
+            now: now.trunc_subsecs(6),
             origin: caller.origin.clone(),
+            line_limit,
+            restore: restore && caller.owner != Owner::Platform,
         };
         Self {
             tenants,
@@ -97,7 +108,7 @@ impl Common {
         };
         for Numbered { number, text } in lines {
             let Some(text) = text else {
-                let detail = "the line is longer than 1 MiB".to_owned();
+                let detail = format!("the line is longer than {} MiB", self.line_limit >> 20);
                 parsed.errors.push(LineError {
                     line: number,
                     code: "line_too_long",
@@ -106,7 +117,7 @@ impl Common {
                 continue;
             };
             match InvoiceInput::parse(&text) {
-                Ok(input) => self.place(number, &text, input, known, &mut parsed),
+                Ok(input) => self.place(number, text, input, known, &mut parsed),
                 Err(ParseError::Syntax(detail)) => {
                     parsed.errors.push(LineError {
                         line: number,
@@ -126,20 +137,18 @@ impl Common {
     fn place(
         &self,
         line: u64,
-        text: &[u8],
+        text: Bytes,
         input: InvoiceInput,
         known: &Known,
         parsed: &mut Parsed,
     ) {
-        let (bytes, client_id) = (text.len(), input.names_its_id());
         let resolved = match input.tenant_ref() {
+            Ok(_) if self.restore && input.is_stored() => known.resolve(None),
             Ok(named) => known.resolve(named),
             Err(error) => return parsed.errors.push(line_error(line, &[error])),
         };
         match resolved {
-            Resolved::Tenant(tenant) => {
-                self.validate(line, bytes, client_id, tenant, input, parsed)
-            }
+            Resolved::Tenant(tenant) => self.validate(line, &text, tenant, input, parsed),
             Resolved::Rejected(code, detail) => {
                 parsed.errors.push(LineError {
                     line,
@@ -149,8 +158,7 @@ impl Common {
             }
             Resolved::Unknown(tenant) => parsed.waiting.push(Waiting {
                 line,
-                bytes,
-                client_id,
+                text,
                 tenant,
                 input,
             }),
@@ -160,17 +168,11 @@ impl Common {
     /// The same for a line that waited for its tenant to be looked up.
     fn settle(&self, waiting: Waiting, known: &Known, parsed: &mut Parsed) {
         let Waiting {
-            line,
-            bytes,
-            client_id,
-            input,
-            ..
+            line, text, input, ..
         } = waiting;
         let resolved = input.tenant_ref().map(|named| known.resolve(named));
         match resolved {
-            Ok(Resolved::Tenant(tenant)) => {
-                self.validate(line, bytes, client_id, tenant, input, parsed)
-            }
+            Ok(Resolved::Tenant(tenant)) => self.validate(line, &text, tenant, input, parsed),
             Ok(Resolved::Rejected(code, detail)) => {
                 parsed.errors.push(LineError {
                     line,
@@ -193,18 +195,24 @@ impl Common {
     fn validate(
         &self,
         line: u64,
-        bytes: usize,
-        client_id: bool,
+        text: &[u8],
         tenant_id: TenantId,
         input: InvoiceInput,
         parsed: &mut Parsed,
     ) {
-        match input.into_invoice(&Context {
+        let context = Context {
             tenant_id,
             now: self.now,
-        }) {
+        };
+        let (bytes, client_id) = (text.len(), input.names_its_id());
+        let invoice = match input.is_stored() {
+            true => input.into_stored(text, &context),
+            false => input.into_invoice(&context),
+        };
+        match invoice {
             Ok(invoice) => {
                 let new = NewInvoice {
+                    at: self.now,
                     invoice,
                     client_id,
                     origin: self.origin.clone(),

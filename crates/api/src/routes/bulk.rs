@@ -13,9 +13,14 @@ use crate::schemas::{InvoiceIn, InvoiceLineIn};
 /// Upload invoices of one tenant as NDJSON, one invoice a line, streamed. Good lines land, bad ones are named by
 /// number. With `atomic=true` all lines land or none. A broken upload leaves whole invoices; send it again to create
 /// the rest: lines with an `external_id` that exists are counted as duplicates.
+///
+/// A line with a `version` is a whole document, as an export has it: it keeps its id, number, version, times and
+/// payments, and what does not follow from the rest is refused (`inconsistent_document`). With `restore=true` lines may
+/// have 8 MiB instead of 1, and the `tenant_id` of such a document is not looked at: it becomes the caller's.
 #[utoipa::path(post, path = "/v1/invoices/bulk", tag = "invoices", operation_id = "uploadInvoices",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("atomic" = Option<bool>, Query, description = "All lines or none")),
+    params(("atomic" = Option<bool>, Query, description = "All lines or none"),
+        ("restore" = Option<bool>, Query, description = "The lines are an export, of whatever tenant")),
     request_body(content = InvoiceIn, content_type = "application/x-ndjson", description = "One invoice a line; `Content-Encoding: gzip` is taken"),
     responses((status = 200, body = Summary),
         (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
@@ -39,7 +44,8 @@ pub(super) async fn upload(
 #[utoipa::path(post, path = "/v1/platform/invoices/bulk", tag = "platform", operation_id = "uploadPlatformInvoices",
     security(("bearer" = []), ("apiKey" = [])),
     params(("atomic" = Option<bool>, Query, description = "All lines or none"),
-        ("create_tenants" = Option<bool>, Query, description = "Make tenants that do not exist")),
+        ("create_tenants" = Option<bool>, Query, description = "Make tenants that do not exist"),
+        ("restore" = Option<bool>, Query, description = "The lines are exports; each goes to the tenant that it names")),
     request_body(content = InvoiceLineIn, content_type = "application/x-ndjson", description = "One invoice a line; `Content-Encoding: gzip` is taken"),
     responses((status = 200, body = Summary), (status = 409, description = "`idempotency_in_progress`"),
         (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`")))]

@@ -51,6 +51,7 @@ pub(super) async fn create(
     let client_id = input.names_its_id();
     let invoice = input.into_invoice(&context)?;
     let new = NewInvoice {
+        at: invoice.created_at,
         invoice,
         client_id,
         origin: requested.by(auth.actor),

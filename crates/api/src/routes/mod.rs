@@ -2,6 +2,8 @@
 
 mod api_keys;
 mod archive;
+mod archive_export;
+mod archive_query;
 mod bulk;
 mod changes;
 mod customers;
@@ -10,6 +12,7 @@ mod events;
 mod invoices;
 mod number_series;
 mod ops;
+mod privacy;
 mod profile;
 mod reports;
 mod tenants;
@@ -66,12 +69,17 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(customers::merge))
         .routes(routes!(customers::list_invoices))
         .routes(routes!(customers::balance))
+        .routes(routes!(privacy::erase, privacy::receipt))
+        .routes(routes!(privacy::list_retention))
+        .routes(routes!(privacy::put_retention))
         .routes(routes!(reports::summary))
         .routes(routes!(reports::aging))
         .routes(routes!(profile::get, profile::put))
         .routes(routes!(bulk::upload))
         .routes(routes!(bulk::platform_upload))
         .routes(routes!(archive::list_files))
+        .routes(routes!(archive_query::query))
+        .routes(routes!(archive_export::export))
         .routes(routes!(ops::healthz))
         .routes(routes!(ops::readyz))
         .routes(routes!(ops::metrics))

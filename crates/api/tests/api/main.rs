@@ -3,6 +3,8 @@
 
 mod api_keys;
 mod archive;
+mod archive_export;
+mod archive_query;
 mod bad_input;
 mod bulk;
 mod bulk_atomic;
@@ -23,6 +25,7 @@ mod money_model;
 mod numbers;
 mod openapi;
 mod operations;
+mod privacy;
 mod rate_limit;
 mod reports;
 mod support;

@@ -132,6 +132,7 @@ impl TestApp {
             bucket: env.s3_bucket,
             region: env.s3_region,
             credentials: None,
+            keeping: sheaf_archive::Keeping::default(),
         };
         let archive = Archive::connect(store.clone(), s3.clone())
             .await

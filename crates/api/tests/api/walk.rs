@@ -85,12 +85,22 @@ const CASES: &[(&str, &str, Access)] = &[
     ),
     ("GET", "/v1/profile", Access::Own("read")),
     ("PUT", "/v1/profile", Access::Own("settings")),
+    (
+        "PUT",
+        "/v1/customers/{id}/erasure",
+        Access::Resource("privacy", "customer_not_found"),
+    ),
+    ("GET", "/v1/customers/{id}/erasure", CUSTOMER),
+    ("GET", "/v1/retention", Access::Own("read")),
+    ("PUT", "/v1/retention/{year}", Access::Own("privacy")),
     ("GET", "/v1/number-series", Access::Own("read")),
     ("PUT", "/v1/number-series/{series}", Access::Own("settings")),
     ("GET", "/v1/invoices", Access::Own("read")),
     ("POST", "/v1/invoices", Access::Own("write")),
     ("POST", "/v1/invoices/bulk", Access::Own("write")),
     ("GET", "/v1/archive/files", Access::Own("read")),
+    ("POST", "/v1/archive/query", Access::Own("read")),
+    ("GET", "/v1/archive/export", Access::Own("read")),
     ("PATCH", "/v1/invoices/{id}", INVOICE_WRITE),
     ("POST", "/v1/invoices/{id}/issue", INVOICE_WRITE),
     ("POST", "/v1/invoices/{id}/send", INVOICE_WRITE),
@@ -211,6 +221,7 @@ impl Walk {
             .replace("{id}", &id.to_string())
             .replace("{key_id}", &key_id.to_string())
             .replace("{series}", "invoice")
+            .replace("{year}", "2020")
             .replace("{payment_id}", &Uuid::now_v7().to_string());
         let request = self
             .app
@@ -224,6 +235,9 @@ impl Walk {
             ("POST", template) if template.ends_with("/rotate") => request.json(&json!({})),
             ("POST", template) if template.ends_with("/merge") => {
                 request.json(&json!({"into": self.invoice}))
+            }
+            ("POST", "/v1/archive/query") => {
+                request.json(&json!({"sql": "select count(*) from invoices"}))
             }
             ("PATCH", "/v1/customers/{id}") => request.json(&json!({"name": "changed"})),
             ("PATCH", _) => request.json(&json!({"metadata": {"stolen": true}})),
@@ -239,6 +253,8 @@ impl Walk {
             ("PUT", "/v1/number-series/{series}") => {
                 request.json(&json!({"prefix": "R{year}-", "padding": 4}))
             }
+            ("PUT", "/v1/retention/{year}") => request.json(&json!({"legal_hold": false})),
+            ("PUT", template) if template.ends_with("/erasure") => request,
             ("POST" | "PUT", _) => request.json(&json!({"name": "x"})),
             _ => request,
         }

@@ -12,6 +12,7 @@ mod api;
 mod cluster;
 mod commands;
 mod data;
+mod export;
 mod kills;
 mod load;
 mod main_job;

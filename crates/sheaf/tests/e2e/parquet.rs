@@ -36,7 +36,7 @@ print(json.dumps({
 /// Compares what pyarrow finds below `s3` with the documents that the API served. Skipped, with a line that says so,
 /// where Python or pyarrow cannot be had.
 pub fn assert_readable(s3: &Path, documents: &[Value]) {
-    let Some(python) = python() else {
+    let Some(python) = python("pyarrow", "pyarrow.dataset") else {
         println!("SKIPPED: no Python with pyarrow, and none could be installed");
         return;
     };
@@ -89,33 +89,33 @@ pub fn assert_readable(s3: &Path, documents: &[Value]) {
     println!("pyarrow: {found}");
 }
 
-/// A Python that has pyarrow: the system's, or one that is set up once below target/.
-fn python() -> Option<PathBuf> {
-    let has_pyarrow = |python: &Path| {
+/// A Python that has a package with a module: the system's, or one that is set up once below target/.
+pub fn python(package: &str, module: &str) -> Option<PathBuf> {
+    let has_it = |python: &Path| {
         Command::new(python)
-            .args(["-c", "import pyarrow.dataset"])
+            .args(["-c", &format!("import {module}")])
             .output()
             .is_ok_and(|o| o.status.success())
     };
     let system = PathBuf::from("python3");
-    if has_pyarrow(&system) {
+    if has_it(&system) {
         return Some(system);
     }
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pyarrow-venv");
+    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{package}-venv"));
     // Two tests may come here at once.
     let lock = std::fs::File::create(venv.with_extension("lock")).ok()?;
     lock.lock().ok()?;
     let python = venv.join("bin/python");
-    if !has_pyarrow(&python) {
+    if !has_it(&python) {
         Command::new(&system)
             .args(["-m", "venv"])
             .arg(&venv)
             .output()
             .ok()?;
         Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "pyarrow"])
+            .args(["-m", "pip", "install", "--quiet", package])
             .output()
             .ok()?;
     }
-    has_pyarrow(&python).then_some(python)
+    has_it(&python).then_some(python)
 }

@@ -1,0 +1,34 @@
+//! Exports that did not begin.
+
+use axum::http::StatusCode;
+use sheaf_archive::ExportError;
+
+use super::{ApiError, RETRY_AFTER, internal, unavailable};
+use crate::problem::Problem;
+
+impl From<ExportError> for ApiError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Archive(error) => error.into(),
+            other => Self::Export(other),
+        }
+    }
+}
+
+pub(super) fn problem(error: &ExportError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        ExportError::TooMany { .. } => {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            Problem::new(status, "too_many_exports", detail).with_retry_after(RETRY_AFTER)
+        }
+        ExportError::Busy => unavailable("busy", &detail),
+        ExportError::TooLarge { .. } => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export_too_large", detail)
+        }
+        ExportError::Idle { .. } | ExportError::Archive(_) | ExportError::Lost => {
+            tracing::error!(%error, "an export failed");
+            internal()
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Erasure of customers' personal data, and the retention that may forbid it.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use sheaf_model::{FieldError, Invalid};
+use sheaf_store::{Cause, NewRetention, PutRetention};
+use uuid::Uuid;
+
+use super::{PageOut, id_in, json};
+use crate::app::Shared;
+use crate::auth::{Privacy, Reader};
+use crate::body::JsonBody;
+use crate::error::{ApiError, Noun};
+use crate::etag::{self, IfMatch};
+use crate::observe::Requested;
+use crate::query;
+use crate::schemas::{ErasureOut, RetentionIn, RetentionList, RetentionOut};
+
+/// Erase a customer's personal data: name, email, tax id, address, external id and metadata. The record, and those merged
+/// into it, are erased at once and can be invoiced no more; documents and their histories follow in both tiers, and the
+/// receipt says how far that is. Figures, dates and the country stay. It cannot be undone. Asking again goes through
+/// everything again.
+#[utoipa::path(put, path = "/v1/customers/{id}/erasure", tag = "customers", operation_id = "eraseCustomer",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The customer")),
+    responses((status = 202, body = ErasureOut), (status = 404, description = "`customer_not_found`"),
+        (status = 409, description = "`customer_merged`: the survivor is the one to ask for")))]
+pub(super) async fn erase(
+    Privacy(auth): Privacy,
+    State(app): State<Shared>,
+    requested: Requested,
+    uri: Uri,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    query::none(&uri)?;
+    let id = id_in(id, Noun::Customer)?;
+    let cause = Cause::new(requested.by(auth.actor), app.clock.now());
+    let receipt = app
+        .store
+        .request_erasure(auth.tenant_id, id, &cause)
+        .await?;
+    Ok(json(StatusCode::ACCEPTED, &ErasureOut::from(receipt)))
+}
+
+/// The receipt of a customer's erasure.
+#[utoipa::path(get, path = "/v1/customers/{id}/erasure", tag = "customers", operation_id = "getErasure",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The customer")),
+    responses((status = 200, body = ErasureOut),
+        (status = 404, description = "`customer_not_found`, `erasure_not_found`: none was asked for")))]
+pub(super) async fn receipt(
+    Reader(auth): Reader,
+    State(app): State<Shared>,
+    uri: Uri,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    query::none(&uri)?;
+    let id: Uuid = id_in(id, Noun::Customer)?;
+    let tenant = auth.tenant_id;
+    let Some(receipt) = app.store.erasure(tenant, id).await? else {
+        let customer = app.store.get_customer(tenant, id).await?;
+        return Err(ApiError::NotFound(if customer.is_some() {
+            Noun::Erasure
+        } else {
+            Noun::Customer
+        }));
+    };
+    Ok(json(StatusCode::OK, &ErasureOut::from(receipt)))
+}
+
+/// How long documents must stay as they are, by year. A year that is not listed is not held.
+#[utoipa::path(get, path = "/v1/retention", tag = "archive", operation_id = "listRetention",
+    security(("bearer" = []), ("apiKey" = [])), responses((status = 200, body = RetentionList)))]
+pub(super) async fn list_retention(
+    Reader(auth): Reader,
+    State(app): State<Shared>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    query::none(&uri)?;
+    let settings = app.store.retention(auth.tenant_id).await?;
+    let page = PageOut {
+        data: settings.into_iter().map(RetentionOut::from).collect(),
+        has_more: false,
+        next_cursor: None,
+    };
+    Ok(json(StatusCode::OK, &page))
+}
+
+/// Set how long documents of a year must stay as they are. Erasure leaves a held year alone, says so in its receipt, and
+/// goes on when it is held no more. The same again changes nothing.
+#[utoipa::path(put, path = "/v1/retention/{year}", tag = "archive", operation_id = "putRetention",
+    request_body = RetentionIn, security(("bearer" = []), ("apiKey" = [])),
+    params(("year" = i16, Path, description = "1970-2199"),
+        ("If-Match" = Option<String>, Header,
+            description = "The version that the client has seen, quoted; `\"0\"` when there was none")),
+    responses((status = 200, body = RetentionOut, headers(("ETag" = String, description = "The version, quoted"))),
+        (status = 412, description = "`version_mismatch`"),
+        (status = 422, description = "`date_out_of_range`, `unknown_field`, `invalid_type`")))]
+pub(super) async fn put_retention(
+    Privacy(auth): Privacy,
+    State(app): State<Shared>,
+    requested: Requested,
+    if_match: IfMatch,
+    year: Result<Path<String>, PathRejection>,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let year = year.ok().and_then(|Path(text)| text.parse::<i16>().ok());
+    let year = year.filter(|year| (1970..=2199).contains(year));
+    let Some(year) = year else {
+        let mistake = FieldError::new("year", "date_out_of_range", "from 1970 to 2199");
+        return Err(Invalid::from(mistake).into());
+    };
+    let input: RetentionIn = body.parse()?;
+    let new = NewRetention {
+        tenant: auth.tenant_id,
+        year,
+        legal_hold: input.legal_hold,
+        keep_until: input.keep_until,
+        expected: if_match.versions().map(<[i64]>::to_vec),
+        origin: requested.by(auth.actor),
+    };
+    match app.store.put_retention(&new).await? {
+        PutRetention::Stored(setting) => {
+            let mut response = json(StatusCode::OK, &RetentionOut::from(setting));
+            etag::set(response.headers_mut(), setting.version);
+            Ok(response)
+        }
+        PutRetention::VersionMismatch(current) => Err(ApiError::VersionMismatch { current }),
+    }
+}

@@ -1,0 +1,120 @@
+//! SQL over the archive, over HTTP.
+
+use serde_json::{Value, json};
+
+use crate::archive::{paid, tier};
+use crate::support::{Tenant, TestApp, send};
+
+async fn query(app: &TestApp, key: &str, body: Value) -> crate::support::Answer {
+    let request = app.request(reqwest::Method::POST, "/v1/archive/query");
+    send(request.bearer_auth(key).json(&body)).await
+}
+
+/// Three archived invoices of 26.98 each, and a hot one.
+async fn archived(app: &TestApp) -> Tenant {
+    let tenant = app.tenant().await;
+    for (number, date) in [
+        ("Q-1", "2023-03-05"),
+        ("Q-2", "2023-04-06"),
+        ("Q-3", "2024-08-01"),
+        ("Q-4", "2026-11-01"),
+    ] {
+        app.create("/v1/invoices", &tenant.key, &paid(number, date))
+            .await
+            .is(201);
+    }
+    assert_eq!(tier(app, &tenant).await.invoices, 3);
+    tenant
+}
+
+#[tokio::test]
+async fn a_query_answers_in_three_formats() {
+    let app = TestApp::start().await;
+    let tenant = archived(&app).await;
+    let sql = "select year, count(*) as n, sum(total) as total from invoices group by 1 order by 1";
+    let json = query(&app, &tenant.key, json!({"sql": sql})).await;
+    let body = json.is(200);
+    assert_eq!(
+        body["rows"],
+        json!([[2023, 2, "53.9600"], [2024, 1, "26.9800"]])
+    );
+    assert_eq!(body["columns"][2]["name"], "total");
+    assert_eq!(body["tier"], "cold");
+    assert_eq!(body["stats"]["files_total"], 3);
+    assert_eq!(json.header("sheaf-tier"), "cold");
+    let freshness = json.header("sheaf-freshness").to_owned();
+    assert!(
+        freshness.parse::<chrono::DateTime<chrono::Utc>>().is_ok(),
+        "{freshness}"
+    );
+
+    let csv = query(&app, &tenant.key, json!({"sql": sql, "format": "csv"})).await;
+    assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
+    assert_eq!(
+        csv.body,
+        "year,n,total\n2023,2,53.9600\n2024,1,26.9800\n".as_bytes()
+    );
+    let request = app.request(reqwest::Method::POST, "/v1/archive/query");
+    let accepted = request
+        .bearer_auth(&tenant.key)
+        .header("accept", "application/vnd.apache.arrow.stream")
+        .json(&json!({"sql": sql}));
+    let arrow = send(accepted).await;
+    assert_eq!(
+        arrow.header("content-type"),
+        "application/vnd.apache.arrow.stream"
+    );
+    // A stream's first message is marked as such.
+    assert_eq!(arrow.body[..4], [0xff; 4]);
+
+    let both = json!({"sql": "select count(*), sum(total) from invoices", "tier": "all"});
+    let both = query(&app, &tenant.key, both).await;
+    assert_eq!(both.is(200)["rows"], json!([[4, "107.9200"]]));
+    assert_eq!(both.header("sheaf-tier"), "hot, cold");
+}
+
+#[tokio::test]
+async fn another_tenant_sees_nothing_and_a_bad_query_is_a_problem() {
+    let app = TestApp::start().await;
+    let tenant = archived(&app).await;
+    let other = app.tenant().await;
+    let (viewer, _) = app.api_key(tenant.id, "viewer").await;
+    let all = json!({"sql": "select id from invoices", "tier": "all"});
+    assert_eq!(
+        query(&app, &other.key, all.clone()).await.is(200)["rows"],
+        json!([])
+    );
+    let seen = query(&app, &viewer, all).await;
+    assert_eq!(seen.is(200)["rows"].as_array().unwrap().len(), 4);
+    for (body, status, code) in [
+        (json!({"sql": "selekt"}), 400, "invalid_sql"),
+        (json!({"sql": "select * from tenants"}), 400, "invalid_sql"),
+        (json!({"sql": "delete from invoices"}), 422, "not_read_only"),
+        (json!({"sql": "select 1; select 2"}), 422, "not_read_only"),
+        (json!({"sql": "select 1/0"}), 422, "query_failed"),
+        (
+            json!({"sql": "select id from invoices", "max_rows": 2}),
+            422,
+            "too_many_rows",
+        ),
+        (json!({}), 422, "missing_field"),
+        (
+            json!({"sql": "select 1", "tenant_id": tenant.id}),
+            422,
+            "unknown_field",
+        ),
+        (
+            json!({"sql": "select 1", "format": "xml"}),
+            422,
+            "invalid_type",
+        ),
+        (
+            json!({"sql": "select 1", "tier": "hot"}),
+            422,
+            "invalid_type",
+        ),
+    ] {
+        let answer = query(&app, &tenant.key, body.clone()).await;
+        answer.is_problem(status, code);
+    }
+}
