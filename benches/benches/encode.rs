@@ -30,6 +30,7 @@ fn invoices(lines_mean: f64) -> Vec<NewInvoice> {
             invoice: input.into_invoice(&context).unwrap(),
             client_id: false,
             origin: Origin::new("bench", "bench"),
+            at: context.now,
             idem: None,
         }
     };

@@ -12,6 +12,7 @@ mod reads;
 mod routes;
 mod server;
 mod skew;
+mod tiering;
 mod workers;
 
 use std::io::Write as _;
@@ -61,6 +62,7 @@ enum Part {
     Payments,
     Routes,
     Skew,
+    Tiering,
     Workers,
 }
 
@@ -168,6 +170,9 @@ async fn compare(
     }
     if wanted(Part::Skew) {
         pairs.extend(skew::compare(&bench).await?);
+    }
+    if wanted(Part::Tiering) {
+        pairs.extend(tiering::compare(&bench, tiering::Tier { sheaf, env }).await?);
     }
     bench.serve.stop().await?;
     if wanted(Part::Workers) {

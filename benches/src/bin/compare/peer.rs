@@ -92,6 +92,22 @@ impl Database {
         Ok(u64::try_from(row.try_get::<_, i64>(0)?)?)
     }
 
+    /// Bytes of tables, their partitions and shards, with all indexes, on every node.
+    pub(crate) async fn bytes(&self, tables: &[&str]) -> Result<u64, Failure> {
+        let mut bytes = 0;
+        for node in &self.nodes {
+            node.batch_execute("checkpoint").await?;
+            for table in tables {
+                // Shards are named after their table and partition: invoices_p2010_102008.
+                let sum = "select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint from pg_class \
+                           where relkind = 'r' and (relname = $1 or relname ~ ('^' || $1 || '_(y|p)?[0-9]'))";
+                let row = node.query_one(sum, &[table]).await?;
+                bytes += u64::try_from(row.try_get::<_, i64>(0)?)?;
+            }
+        }
+        Ok(bytes)
+    }
+
     /// How many of the created invoices (tenant, id) are not in the tables.
     pub(crate) async fn missing(&self, created: &[(Uuid, Uuid)]) -> Result<usize, Failure> {
         let mut by_tenant: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
