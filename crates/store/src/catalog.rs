@@ -126,12 +126,29 @@ impl Store {
     }
 
     /// Deletes the row of a garbage file whose object is gone. False where it has to stay: a key that readers may remember
-    /// is never used again, and the last row of a period sees to that.
+    /// is never used again, and the last row of a period sees to that. Takes the tenant's tiering lock: nobody else may forget
+    /// files of it meanwhile.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn forget_file(&self, file: &ArchiveFile) -> Result<bool, StoreError> {
-        Ok(self.change_file(sql::ARCHIVE_FILE_FORGET, file).await? == 1)
+        let conn = self.inner.cluster.owner(file.tenant_id).get().await?;
+        let (tenant, month) = (file.tenant_id.0, file.period.to_string());
+        let (part, generation) = (file.part, file.generation);
+        // Two statements of one table each: Citus does not plan a prepared one over both for one shard.
+        let later = conn
+            .query_opt(
+                sql::ARCHIVE_FILE_PUBLISHED_AFTER,
+                &[&tenant, &month, &generation],
+            )
+            .await?;
+        let gone = conn
+            .execute(
+                sql::ARCHIVE_FILE_FORGET,
+                &[&tenant, &month, &part, &generation, &later.is_some()],
+            )
+            .await?;
+        Ok(gone == 1)
     }
 
     async fn change_file(&self, statement: &str, file: &ArchiveFile) -> Result<u64, StoreError> {

@@ -42,6 +42,10 @@ query!(API_KEY_PURGE, "sql/queries/api_key/purge.sql");
 query!(API_KEY_REVOKE, "sql/queries/api_key/revoke.sql");
 query!(ARCHIVE_FILE_BEFORE, "sql/queries/archive_file/before.sql");
 query!(ARCHIVE_FILE_FOR_ID, "sql/queries/archive_file/for_id.sql");
+query!(
+    ARCHIVE_FILE_PUBLISHED_AFTER,
+    "sql/queries/archive_file/published_after.sql"
+);
 query!(ARCHIVE_FILE_FORGET, "sql/queries/archive_file/forget.sql");
 query!(ARCHIVE_FILE_LIST, "sql/queries/archive_file/list.sql");
 query!(

@@ -58,9 +58,9 @@ fn class(name: &str) -> Option<Class> {
 
         "archive_file/before" => Range("{tenant}, {uuid}, 10"),
         "archive_file/for_id" => Point("{tenant}, '1980-05', {file_id}", "period"),
-        "archive_file/forget" | "archive_file/mark_garbage" => {
-            Point("{tenant}, '1980-05', 0, 1", "period")
-        }
+        "archive_file/forget" => Point("{tenant}, '1980-05', 0, 1, true", "period"),
+        "archive_file/mark_garbage" => Point("{tenant}, '1980-05', 0, 1", "period"),
+        "archive_file/published_after" => Range("{tenant}, '1980-05', 1"),
         "archive_file/list" => Point(
             "{tenant}, '{published,staged}', '1980-05', 0, 1, 10",
             "period",

@@ -116,7 +116,6 @@ impl Home {
     pub fn on_shards(&self, sql: &str) -> String {
         let mut sql = sql.to_owned();
         for (table, shard) in &self.shards {
-            sql = sql.replace(&format!("from {table} as "), &format!("from {shard} as "));
             for (verb, alias) in [("from", " "), ("update", " "), ("insert into", " as ")] {
                 for end in [" ", "\n"] {
                     sql = sql.replace(
