@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use sheaf_archive::storage::{Counting, StorageError};
 use sheaf_archive::{ArchiveError, ErasureOptions, Silent, Step, Tier};
 use sheaf_model::lifecycle::NewPayment;
-use sheaf_model::{Invoice, Period, Status};
+use sheaf_model::{Invoice, Kind, Period, Status};
 use sheaf_store::{Cause, Command, ERASED_NAME, ListFilter, Origin};
 use uuid::Uuid;
 
@@ -165,7 +165,7 @@ impl History {
         let owed: Vec<&Invoice> = self
             .expected
             .values()
-            .filter(|i| i.status == Status::Issued && !i.total.is_zero())
+            .filter(|i| i.kind == Kind::Invoice && i.status == Status::Issued)
             .collect();
         let Some(invoice) = owed.get(nth % owed.len().max(1)) else {
             return Ok(());
