@@ -7,7 +7,7 @@ use arrow::array::{
     StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Fields};
+use arrow::datatypes::{DataType, Fields, SchemaRef};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -16,6 +16,7 @@ use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
 
 use crate::ArchiveError;
+use crate::metadata::{self, MetadataKeys};
 use crate::schema::{self, AMOUNT, FINE, PERCENT, RATE};
 
 /// Days of a date since 1970-01-01.
@@ -280,10 +281,14 @@ pub(crate) struct Columns {
     discount: Decimals,
     discount_percent: Decimals,
     amount_credited: Decimals,
+    keys: MetadataKeys,
+    /// Of `keys`.
+    declared: Vec<Texts>,
+    schema: SchemaRef,
 }
 
 impl Columns {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(keys: MetadataKeys) -> Self {
         let timestamps = || TimestampMicrosecondBuilder::new().with_timezone("UTC");
         Self {
             rows: 0,
@@ -302,6 +307,9 @@ impl Columns {
             discount: Decimals::new(AMOUNT),
             discount_percent: Decimals::new(PERCENT),
             amount_credited: Decimals::new(AMOUNT),
+            declared: keys.iter().map(|_| Texts::default()).collect(),
+            schema: schema::with_metadata(&keys),
+            keys,
         }
     }
 
@@ -336,6 +344,10 @@ impl Columns {
         self.discount_percent
             .push_option(invoice.discount_percent)?;
         self.amount_credited.push(invoice.amount_credited)?;
+        let values = metadata::select(invoice.metadata.as_str(), &self.keys);
+        for (column, value) in self.declared.iter_mut().zip(values) {
+            column.push_option(value.as_deref());
+        }
         self.rows += 1;
         Ok(())
     }
@@ -368,6 +380,11 @@ impl Columns {
         }
     }
 
+    /// Of the batches.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Rows so far.
     pub(crate) fn rows(&self) -> usize {
         self.rows
@@ -396,7 +413,8 @@ impl Columns {
         columns.push(self.discount.finish());
         columns.push(self.discount_percent.finish());
         columns.push(self.amount_credited.finish());
-        RecordBatch::try_new(schema::schema(), columns).map_err(encode)
+        columns.extend(self.declared.iter_mut().map(Texts::finish));
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(encode)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::sync::Arc;
 
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use crate::ArchiveError;
 use crate::checks::{self, GroupChecks};
 use crate::columns::{Columns, encode};
+use crate::metadata::{self, MetadataKeys};
 use crate::schema::{self, meta};
 use crate::totals::Totals;
 
@@ -127,11 +129,11 @@ pub struct PartWriter {
 }
 
 impl PartWriter {
-    /// Begins a part in a temporary file.
+    /// Begins a part in a temporary file, with a column for each declared key of `metadata`.
     ///
     /// # Errors
     /// No temporary file can be made.
-    pub fn new(tenant: TenantId, period: Period) -> Result<Self, ArchiveError> {
+    pub fn new(tenant: TenantId, period: Period, keys: MetadataKeys) -> Result<Self, ArchiveError> {
         let (file, path) = NamedTempFile::with_prefix("sheaf-part-")?.into_parts();
         let sink = HashingFile {
             file: BufWriter::new(file),
@@ -140,15 +142,16 @@ impl PartWriter {
             recent: Vec::new(),
         };
         let options = ArrowWriterOptions::new()
-            .with_properties(properties())
+            .with_properties(properties(&keys))
             .with_skip_arrow_metadata(true);
-        let writer =
-            ArrowWriter::try_new_with_options(sink, schema::schema(), options).map_err(encode)?;
+        let columns = Columns::new(keys);
+        let schema = Arc::clone(columns.schema());
+        let writer = ArrowWriter::try_new_with_options(sink, schema, options).map_err(encode)?;
         let (totals, ids) = (Totals::default(), Vec::new());
         Ok(Self {
             writer,
             path,
-            columns: Columns::new(),
+            columns,
             tenant,
             period,
             totals,
@@ -299,7 +302,7 @@ fn tail_offset(metadata: &ParquetMetaData) -> Option<u64> {
     starts.min().flatten()
 }
 
-fn properties() -> WriterProperties {
+fn properties(keys: &[String]) -> WriterProperties {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default();
     let mut builder = WriterProperties::builder()
         .set_created_by("sheaf".to_owned())
@@ -320,7 +323,12 @@ fn properties() -> WriterProperties {
             descending: false,
             nulls_first: false,
         }]));
-    for name in schema::BLOOM_COLUMNS {
+    let declared = keys.iter().map(|key| metadata::column(key));
+    for name in schema::BLOOM_COLUMNS
+        .map(str::to_owned)
+        .into_iter()
+        .chain(declared)
+    {
         let column = ColumnPath::from(name);
         builder = builder
             .set_column_bloom_filter_fpp(column.clone(), BLOOM_FPP)

@@ -8,7 +8,9 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 use sheaf_model::{Customer, TenantId};
-use sheaf_store::{ArchiveFile, Cause, FileState, Pending, Store, is_erased, scrub, scrub_events};
+use sheaf_store::{
+    ArchiveFile, Cause, CustomerError, FileState, Pending, Store, is_erased, scrub, scrub_events,
+};
 use uuid::Uuid;
 
 use crate::ArchiveError;
@@ -43,8 +45,13 @@ const MAX_PENDING: usize = 1_000;
 pub struct Erasure {
     /// Whose customer.
     pub tenant: TenantId,
-    /// The customer's record. Customers that were merged into it are erased by themselves.
+    /// The customer's record.
     pub customer_id: Uuid,
+    /// Those that were merged into it: the same person.
+    pub merged: Vec<Uuid>,
+    /// Whether the hot tier is gone through as well: before, lest a copy with the data in it is archived meanwhile, and
+    /// again after, as a recall may have brought one back. Takes the login of the tables' owner.
+    pub hot: bool,
     /// The grace that gc is run with, for the receipt.
     pub grace: Duration,
     /// Whether histories of other customers' invoices are searched as well: a draft that was this customer's once tells
@@ -71,7 +78,7 @@ pub struct ErasureReceipt {
     pub invoices: u64,
     /// Years of [`Erasure::held`] that hold the data.
     pub held: BTreeSet<i16>,
-    /// All objects of the tenant that are nobody's tier any more, and may hold the data until then.
+    /// Objects of the tenant that are nobody's tier any more, and may hold the data until then.
     pub pending: Vec<Pending>,
 }
 
@@ -87,8 +94,6 @@ pub(crate) struct Eraser<'a> {
 
 impl Eraser<'_> {
     pub(crate) async fn run(&self) -> Result<ErasureReceipt, ArchiveError> {
-        let grace = TimeDelta::from_std(self.erasure.grace)
-            .map_err(|_| ArchiveError::InvalidRun("the grace is out of range".to_owned()))?;
         let lock = self
             .store
             .try_lock_tiering(Some(self.erasure.tenant))
@@ -102,28 +107,65 @@ impl Eraser<'_> {
             checkpoint: self.checkpoint,
             progress: self.progress,
         };
-        let outcome = self.erase(&rewriter, grace).await;
+        let outcome = self.both_tiers(&rewriter).await;
         lock.release();
         outcome
     }
 
-    async fn erase(
-        &self,
-        rewriter: &Rewriter<'_>,
-        grace: TimeDelta,
-    ) -> Result<ErasureReceipt, ArchiveError> {
-        let (tenant, customer_id) = (self.erasure.tenant, self.erasure.customer_id);
+    async fn both_tiers(&self, rewriter: &Rewriter<'_>) -> Result<ErasureReceipt, ArchiveError> {
+        self.erase_hot().await?;
+        let mut receipt = self.erase(rewriter).await?;
+        receipt.held.extend(self.erase_hot().await?);
+        Ok(receipt)
+    }
+
+    /// Returns the held years in which the customer has hot invoices.
+    async fn erase_hot(&self) -> Result<BTreeSet<i16>, ArchiveError> {
+        let Erasure {
+            tenant,
+            customer_id,
+            ..
+        } = self.erasure;
+        let mut found = BTreeSet::new();
+        if !self.erasure.hot {
+            return Ok(found);
+        }
+        let held: Vec<i16> = self.erasure.held.iter().copied().collect();
+        let erased = self
+            .store
+            .erase_hot(tenant, customer_id, &held, &self.erasure.cause);
+        erased.await.map_err(|error| match error {
+            CustomerError::Store(error) => error.into(),
+            other => ArchiveError::InvalidRun(other.to_string()),
+        })?;
+        for person in self.persons() {
+            found.extend(self.store.hot_years_of(tenant, person, &held).await?);
+        }
+        Ok(found)
+    }
+
+    fn persons(&self) -> impl Iterator<Item = Uuid> {
+        let merged = self.erasure.merged.iter().copied();
+        merged.chain([self.erasure.customer_id])
+    }
+
+    async fn erase(&self, rewriter: &Rewriter<'_>) -> Result<ErasureReceipt, ArchiveError> {
+        let tenant = self.erasure.tenant;
         let mut receipt = ErasureReceipt {
             tenant_id: tenant,
-            customer_id,
+            customer_id: self.erasure.customer_id,
             files: 0,
             files_rewritten: 0,
             invoices: 0,
             held: BTreeSet::new(),
             pending: Vec::new(),
         };
-        let cause = self.erasure.cause.clone();
-        let transform: Transform = Arc::new(move |row| scrub(row, customer_id, &cause));
+        let (persons, cause): (Vec<Uuid>, _) =
+            (self.persons().collect(), self.erasure.cause.clone());
+        let transform: Transform = Arc::new(move |row| {
+            let scrubbed = persons.iter().map(|person| scrub(row, *person, &cause));
+            scrubbed.fold(false, |any, this| any | this)
+        });
         let mut files = Files::new(self.store, tenant, &[FileState::Published]);
         loop {
             let month = files.next_month().await?;
@@ -150,46 +192,16 @@ impl Eraser<'_> {
                 }
             }
         }
-        receipt.pending = self.pending(grace).await?;
+        receipt.pending =
+            pending_objects(self.store, &**self.storage, tenant, self.erasure.grace).await?;
         Ok(receipt)
-    }
-
-    /// The tenant's objects that are there, and nobody's tier.
-    async fn pending(&self, grace: TimeDelta) -> Result<Vec<Pending>, ArchiveError> {
-        let unpublished = [FileState::Staged, FileState::Superseded, FileState::Garbage];
-        let mut pending = Vec::new();
-        for file in files_of(self.store, self.erasure.tenant, &unpublished).await? {
-            let since = match file.state {
-                FileState::Superseded => file.superseded_at,
-                FileState::Garbage => None,
-                FileState::Staged | FileState::Published => Some(file.staged_at),
-            };
-            let until = since.and_then(|since| since.checked_add_signed(grace));
-            match self.storage.head(&file.object_key).await {
-                Ok(object) => pending.push(Pending {
-                    place: object.key,
-                    until: until.unwrap_or_else(Utc::now),
-                }),
-                Err(StorageError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // Those that stay the longest tell when the others are gone as well.
-        pending.sort_by_key(|object| std::cmp::Reverse(object.until));
-        pending.truncate(MAX_PENDING);
-        Ok(pending)
     }
 
     /// Whether a file holds personal data of the customer, be it in a copy that is out of date.
     async fn holds(&self, file: &ArchiveFile) -> Result<bool, ArchiveError> {
         let footer = self.objects.footer(file).await?;
-        let id = self.erasure.customer_id.to_string();
         for group in 0..footer.groups.len() {
-            let is_owner = self
-                .objects
-                .may_hold(&footer, group, "customer_id", &id)
-                .await?;
-            if is_owner && self.holds_customer(&footer, group).await? {
+            if self.holds_customer(&footer, group).await? {
                 return Ok(true);
             }
             if self.erasure.histories && self.holds_history(&footer, group).await? {
@@ -216,12 +228,23 @@ impl Eraser<'_> {
         footer: &Arc<Footer>,
         group: usize,
     ) -> Result<bool, ArchiveError> {
+        let mut persons = Vec::new();
+        for person in self.persons() {
+            let id = person.to_string();
+            let asked = self.objects.may_hold(footer, group, "customer_id", &id);
+            if asked.await? {
+                persons.push(person);
+            }
+        }
+        if persons.is_empty() {
+            return Ok(false);
+        }
         let data = self.columns(footer, group, &CUSTOMER_COLUMNS).await?;
-        let id = self.erasure.customer_id;
         let search = move || {
             let mut found = false;
             data.customers(|of: Option<Uuid>, customer: Option<Customer>| {
-                found |= of == Some(id) && customer.is_some_and(|c| !is_erased(&c));
+                let is_theirs = of.is_some_and(|of| persons.contains(&of));
+                found |= is_theirs && customer.is_some_and(|c| !is_erased(&c));
             })
             .map(|()| found)
         };
@@ -234,11 +257,14 @@ impl Eraser<'_> {
         group: usize,
     ) -> Result<bool, ArchiveError> {
         let data = self.columns(footer, group, &["events"]).await?;
-        let id = self.erasure.customer_id;
+        let persons: Vec<(Uuid, String)> = self.persons().map(|id| (id, id.to_string())).collect();
         let search = move || {
             let mut found = false;
-            data.histories(&id.to_string(), |mut events| {
-                found |= scrub_events(&mut events, None, id);
+            let names = |text: &str| persons.iter().any(|(_, name)| text.contains(name));
+            data.histories(names, |mut events| {
+                for (id, _) in &persons {
+                    found |= scrub_events(&mut events, None, *id);
+                }
             })
             .map(|()| found)
         };
@@ -266,4 +292,37 @@ async fn rewrite(
         file.object_key
     );
     Err(ArchiveError::InvalidRun(detail))
+}
+
+/// The tenant's objects that are there, and nobody's tier.
+pub(crate) async fn pending_objects(
+    store: &Store,
+    storage: &dyn ColdStorage,
+    tenant: TenantId,
+    grace: Duration,
+) -> Result<Vec<Pending>, ArchiveError> {
+    let grace = TimeDelta::from_std(grace)
+        .map_err(|_| ArchiveError::InvalidRun("the grace is out of range".to_owned()))?;
+    let unpublished = [FileState::Staged, FileState::Superseded, FileState::Garbage];
+    let mut pending = Vec::new();
+    for file in files_of(store, tenant, &unpublished).await? {
+        let since = match file.state {
+            FileState::Superseded => file.superseded_at,
+            FileState::Garbage => None,
+            FileState::Staged | FileState::Published => Some(file.staged_at),
+        };
+        let until = since.and_then(|since| since.checked_add_signed(grace));
+        match storage.head(&file.object_key).await {
+            Ok(object) => pending.push(Pending {
+                place: object.key,
+                until: until.unwrap_or_else(Utc::now),
+            }),
+            Err(StorageError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // Those that stay the longest tell when the others are gone as well.
+    pending.sort_by_key(|object| std::cmp::Reverse(object.until));
+    pending.truncate(MAX_PENDING);
+    Ok(pending)
 }

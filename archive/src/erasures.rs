@@ -6,9 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sheaf_model::TenantId;
-use sheaf_store::{
-    Cause, CustomerError, ErasureRecord, Held, Origin, Pass, Pending, Retention, Store,
-};
+use sheaf_store::{Cause, ErasureRecord, Held, Origin, Pass, Pending, Retention, Store};
 use uuid::Uuid;
 
 use crate::progress::Progress;
@@ -102,47 +100,73 @@ impl Job<'_> {
         settings: &[Retention],
         progress: &dyn Progress,
     ) -> Result<Pass, ArchiveError> {
-        let (tenant, customer) = (self.tenant, self.erasure.customer_id);
         let today = self.options.as_of.date_naive();
         let held: Vec<Held> = settings
             .iter()
             .filter(|setting| setting.holds(today))
             .map(Retention::held)
             .collect();
-        let years: Vec<i16> = held.iter().map(|held| held.year).collect();
-        let origin = Origin::new(self.erasure.requested_by.as_str(), "erasure");
-        let cause = Cause::new(origin, Utc::now());
-        // Hot first, lest a copy with the data in it is archived meanwhile, and again after: a recall may have brought one back.
-        let hot = || self.store.erase_hot(tenant, customer, &years, &cause);
-        hot().await.map_err(failed)?;
-        let mut persons = self.store.merged_customers(tenant, customer).await?;
-        persons.push(customer);
-        let (mut pass, mut found) = (Pass::default(), BTreeSet::new());
-        for customer_id in persons {
-            let erasure = Erasure {
-                tenant,
-                customer_id,
-                grace: self.options.grace,
-                histories: true,
-                held: years.iter().copied().collect(),
-                cause: cause.clone(),
-            };
-            let cold = self.archive.erase_customer(erasure, progress).await?;
-            pass.files = cold.files;
-            pass.files_rewritten += cold.files_rewritten;
-            pass.invoices += cold.invoices;
-            found.extend(cold.held);
-            found.extend(self.store.hot_years_of(tenant, customer_id, &years).await?);
-            // The last answer has the objects that the earlier ones left behind, too.
-            pass.pending = cold.pending;
-        }
-        hot().await.map_err(failed)?;
+        let years: BTreeSet<i16> = held.iter().map(|held| held.year).collect();
+        let is_still_held = |then: &Held| years.contains(&then.year);
+        let is_searched = self.erasure.passed_at.is_some();
+        // What was found to be held is held still: nothing has become free to be erased since the last pass.
+        let (mut pass, found) = if is_searched && self.erasure.held.iter().all(is_still_held) {
+            self.look().await?
+        } else {
+            self.search(years, progress).await?
+        };
         pass.held = held
             .into_iter()
             .filter(|held| found.contains(&held.year))
             .collect();
         pass.pending.extend(self.kept_answers().await?);
         Ok(pass)
+    }
+
+    /// Goes through both tiers. Also returns the years of `held` that hold data.
+    async fn search(
+        &self,
+        held: BTreeSet<i16>,
+        progress: &dyn Progress,
+    ) -> Result<(Pass, BTreeSet<i16>), ArchiveError> {
+        let customer_id = self.erasure.customer_id;
+        let origin = Origin::new(self.erasure.requested_by.as_str(), "erasure");
+        let erasure = Erasure {
+            tenant: self.tenant,
+            customer_id,
+            merged: self
+                .store
+                .merged_customers(self.tenant, customer_id)
+                .await?,
+            hot: true,
+            grace: self.options.grace,
+            histories: true,
+            held,
+            cause: Cause::new(origin, Utc::now()),
+        };
+        let receipt = self.archive.erase_customer(erasure, progress).await?;
+        let pass = Pass {
+            files: receipt.files,
+            files_rewritten: receipt.files_rewritten,
+            invoices: receipt.invoices,
+            pending: receipt.pending,
+            ..Pass::default()
+        };
+        Ok((pass, receipt.held))
+    }
+
+    /// Looks whether what goes by itself is gone.
+    async fn look(&self) -> Result<(Pass, BTreeSet<i16>), ArchiveError> {
+        let pass = Pass {
+            files: self.erasure.cold_files,
+            pending: self
+                .archive
+                .pending_objects(self.tenant, self.options.grace)
+                .await?,
+            ..Pass::default()
+        };
+        let held = self.erasure.held.iter().map(|held| held.year);
+        Ok((pass, held.collect()))
     }
 
     /// Answers that are kept for requests that are sent again show the customer as they did at first.
@@ -156,12 +180,5 @@ impl Job<'_> {
             place: "idempotency_keys".to_owned(),
             until,
         }))
-    }
-}
-
-fn failed(error: CustomerError) -> ArchiveError {
-    match error {
-        CustomerError::Store(error) => error.into(),
-        other => ArchiveError::InvalidRun(other.to_string()),
     }
 }

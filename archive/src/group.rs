@@ -232,17 +232,17 @@ impl GroupData {
         })
     }
 
-    /// The histories of the rows whose text has `needle`.
+    /// The histories of the rows whose text `is_wanted`.
     pub(crate) fn histories(
         &self,
-        needle: &str,
+        is_wanted: impl Fn(&str) -> bool,
         mut each: impl FnMut(Vec<EventRow>),
     ) -> Result<(), ArchiveError> {
         let all = std::iter::once(0..self.footer.groups[self.group].rows);
         self.read(&["events"], all, |batch| {
             let texts = Text::of_batch(batch, "events")?;
             let found = (0..batch.num_rows()).filter_map(|row| texts.get(row));
-            for text in found.filter(|text| text.contains(needle)) {
+            for text in found.filter(|text| is_wanted(text)) {
                 each(crate::decode::events(text)?);
             }
             Ok(())

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sheaf_model::TenantId;
-use sheaf_store::{ArchiveFile, FileState, Store};
+use sheaf_store::{ArchiveFile, FileState, Pending, Store};
 
 mod check;
 mod checks;
@@ -39,6 +39,7 @@ pub mod kind;
 pub mod layout;
 pub mod list;
 pub mod merge;
+pub mod metadata;
 pub mod objects;
 mod places;
 pub mod progress;
@@ -139,7 +140,7 @@ impl Archive {
     /// Bounds queries by `limits`.
     #[must_use]
     pub fn with_query_limits(mut self, limits: QueryLimits) -> Self {
-        let (store, objects) = (self.store.clone(), self.queries.objects.clone());
+        let (store, objects) = (self.store.clone(), self.objects.clone());
         self.queries = Arc::new(Engine::new(store, objects, limits));
         self
     }
@@ -269,9 +270,8 @@ impl Archive {
     }
 
     /// Takes a customer's personal data (name, email, tax id, address, external id) out of all archived invoices and their
-    /// histories, and writes the files that hold any anew. Country, figures and the customer's id stay. What is hot is not
-    /// touched: erase there before (a hot copy must not be archived with the data in it) and again after (a recall may have
-    /// brought an archived copy back meanwhile). Doing it again changes nothing, and finishes what was broken off.
+    /// histories, and writes the files that hold any anew; out of the hot tier as well where it is asked to. Country,
+    /// figures and the customer's id stay. Doing it again changes nothing, and finishes what was broken off.
     ///
     /// # Errors
     /// [`ArchiveError::AlreadyRunning`] while tiering runs, [`ArchiveError::Corrupt`] at the first damaged file; else what
@@ -290,6 +290,15 @@ impl Archive {
             erasure,
         };
         eraser.run().await
+    }
+
+    /// The tenant's objects that are nobody's tier any more, and when gc may delete each.
+    pub(crate) async fn pending_objects(
+        &self,
+        tenant: TenantId,
+        grace: Duration,
+    ) -> Result<Vec<Pending>, ArchiveError> {
+        erase::pending_objects(&self.store, &*self.storage, tenant, grace).await
     }
 
     /// Deletes what is older than `grace` and nobody's: stale attempts, replaced generations, orphaned objects.

@@ -110,8 +110,9 @@ impl Rewriter<'_> {
         let copies = self.fetch(replaced).await?;
         self.checkpoint.reached(Step::Read).await;
         let (sources, (tenant, period)) = (replaced.to_vec(), (target.tenant_id, target.period));
+        let keys = self.store.metadata_columns(tenant).await?.keys;
         let merged = tokio::task::spawn_blocking(move || {
-            let writer = PartWriter::new(tenant, period)?;
+            let writer = PartWriter::new(tenant, period, keys)?;
             merge(&sources, &copies, writer, transform.as_ref())
         })
         .await??;

@@ -5,6 +5,8 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
+use crate::metadata;
+
 /// The version that this build writes, and the newest that it reads.
 pub const SCHEMA_VERSION: i32 = 2;
 
@@ -132,6 +134,15 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("amount_credited", decimal(AMOUNT), true),
     ]))
 });
+
+/// [`schema`] with a nullable text column for each declared key of `metadata`, which come last.
+pub(crate) fn with_metadata(keys: &[String]) -> SchemaRef {
+    let declared = keys
+        .iter()
+        .map(|key| Arc::new(Field::new(metadata::column(key), DataType::Utf8, true)));
+    let fields = SCHEMA.fields().iter().cloned().chain(declared);
+    Arc::new(Schema::new(fields.collect::<Fields>()))
+}
 
 /// The schema of version [`SCHEMA_VERSION`]. Tenant, year and month are in the object's path, not in the rows.
 pub fn schema() -> SchemaRef {

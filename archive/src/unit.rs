@@ -142,8 +142,9 @@ impl Protocol<'_> {
 
     async fn encode(&self, stretch: Stretch) -> Result<Option<EncodedPart>, ArchiveError> {
         let Stretch { tenant, period, .. } = stretch;
-        let mut writer =
-            tokio::task::spawn_blocking(move || PartWriter::new(tenant, period)).await??;
+        let keys = self.store.metadata_columns(tenant).await?.keys;
+        let begin = move || PartWriter::new(tenant, period, keys);
+        let mut writer = tokio::task::spawn_blocking(begin).await??;
         let progress = self.progress;
         let mut snapshot = self
             .store

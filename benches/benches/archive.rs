@@ -59,7 +59,7 @@ fn invoices() -> Vec<ArchivedInvoice> {
 }
 
 fn encode(rows: &[ArchivedInvoice]) -> EncodedPart {
-    let mut writer = PartWriter::new(TENANT, MARCH).unwrap();
+    let mut writer = PartWriter::new(TENANT, MARCH, [].into()).unwrap();
     writer.push(rows).unwrap();
     writer.finish().unwrap()
 }

@@ -25,11 +25,14 @@ use super::reader::{Readers, Source};
 use super::schema::{MONTH, TENANT, YEAR};
 use crate::ArchiveError;
 use crate::group::GroupData;
+use crate::metadata::MetadataKeys;
 
 /// All that one query may read: the tenant's files and hot rows of one snapshot.
 #[derive(Debug)]
 pub(super) struct Scope {
     pub(super) tenant: TenantId,
+    /// Columns of `invoices` beside the usual ones.
+    pub(super) keys: MetadataKeys,
     /// By period and part.
     pub(super) files: Vec<Arc<ArchiveFile>>,
     /// When each recalled invoice was recalled last, by id.

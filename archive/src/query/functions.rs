@@ -1,10 +1,9 @@
 //! Functions of our own: `json_text(json, key)`, since metadata and events are JSON text.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use crate::metadata::member;
 use arrow::array::{Array, StringBuilder, cast::AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -12,7 +11,6 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use serde_json::value::RawValue;
 
 /// `json_text(json, key)`: the member of a JSON object as text, as PostgreSQL's `->>` gives it: a string without its quotes,
 /// anything else as it is written. Null where there is no such member, it is null, or the text is no object.
@@ -53,38 +51,5 @@ impl ScalarUDFImpl for JsonText {
             out.append_option(found);
         }
         Ok(ColumnarValue::Array(Arc::new(out.finish())))
-    }
-}
-
-fn member<'a>(document: &'a str, key: &str) -> Option<Cow<'a, str>> {
-    // Raw values: no number is read and rounded.
-    let members: HashMap<Cow<'_, str>, &'a RawValue> = serde_json::from_str(document).ok()?;
-    let text = members.get(key)?.get();
-    if text.starts_with('"') {
-        return serde_json::from_str(text).ok().map(Cow::Owned);
-    }
-    (text != "null").then_some(Cow::Borrowed(text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::member;
-
-    #[test]
-    fn members_are_texts_as_postgresql_gives_them() {
-        let document = r#"{"a": "x\"y", "n": 1.10, "o": {"b": [1]}, "z": null, "t": true}"#;
-        for (key, text) in [
-            ("a", Some("x\"y")),
-            ("n", Some("1.10")),
-            ("o", Some(r#"{"b": [1]}"#)),
-            ("t", Some("true")),
-            ("z", None),
-            ("b", None),
-        ] {
-            assert_eq!(member(document, key).as_deref(), text, "{key}");
-        }
-        for other in ["[1]", "7", "null", "{", ""] {
-            assert_eq!(member(other, "a"), None, "{other}");
-        }
     }
 }

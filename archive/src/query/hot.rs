@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use super::error::QueryError;
 use crate::ArchiveError;
 use crate::encode::{EncodedPart, PartWriter};
+use crate::metadata::MetadataKeys;
 
 /// Invoices that are read at once.
 const PAGE: usize = 512;
@@ -64,6 +65,7 @@ impl HotPart {
 /// The hot tier of one tenant at one snapshot, read as far as a query needs it.
 pub(super) struct HotTier {
     tenant: TenantId,
+    keys: MetadataKeys,
     /// Ascending.
     periods: Vec<Period>,
     /// Invoices that one query may read.
@@ -90,6 +92,7 @@ impl HotTier {
     pub(super) async fn open(
         snapshot: TenantSnapshot,
         tenant: TenantId,
+        keys: MetadataKeys,
         limit: usize,
     ) -> Result<Self, ArchiveError> {
         let mut periods = Vec::new();
@@ -103,6 +106,7 @@ impl HotTier {
         }
         Ok(Self {
             tenant,
+            keys,
             periods,
             limit,
             state: Mutex::new(State {
@@ -156,8 +160,9 @@ impl HotTier {
             }
             last = page.last().map(|row| row.invoice.id).or(last);
             let (tenant, number, ended) = (self.tenant, parts.len(), page.is_empty());
+            let keys = Arc::clone(&self.keys);
             let step = move || -> Result<_, ArchiveError> {
-                let writer = push(writer, tenant, period, &page)?;
+                let writer = push(writer, tenant, period, keys, &page)?;
                 match writer {
                     Some(full) if ended || full.is_full() => {
                         let part = HotPart::open(full.finish()?, period, number)?;
@@ -183,6 +188,7 @@ fn push(
     writer: Option<PartWriter>,
     tenant: TenantId,
     period: Period,
+    keys: MetadataKeys,
     page: &[ArchivedInvoice],
 ) -> Result<Option<PartWriter>, ArchiveError> {
     if page.is_empty() {
@@ -190,7 +196,7 @@ fn push(
     }
     let mut writer = match writer {
         Some(writer) => writer,
-        None => PartWriter::new(tenant, period)?,
+        None => PartWriter::new(tenant, period, keys)?,
     };
     writer.push(page)?;
     Ok(Some(writer))

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `guard`, `functions` | what SQL is allowed |
 //! | `schema`, `tables` | the tables, and the plans of their scans |
+//! | `declared` | declared keys of `metadata` in files that lack their columns |
 //! | `files` | from the catalog to the files of a scan |
 //! | `reader` | the engine's way to the storage |
 //! | `hot` | hot rows as one more file |
@@ -23,6 +24,7 @@ use tokio::runtime::Runtime;
 use crate::objects::Objects;
 use crate::places::{Full, Place, Places};
 
+mod declared;
 mod error;
 mod events;
 mod files;

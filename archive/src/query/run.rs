@@ -273,13 +273,16 @@ impl Job {
         let snapshot = self.store.tenant_snapshot(self.tenant);
         let snapshot = snapshot.await.map_err(failed)?;
         let as_of = snapshot.taken_at();
+        let declared = self.store.metadata_columns(self.tenant).await;
+        let keys = declared.map_err(failed)?.keys;
         let files = snapshot.files(MAX_FILES).await.map_err(failed)?;
         let files = files.ok_or(ArchiveError::TooManyFiles { limit: MAX_FILES })?;
         let recalls = snapshot.recalls(MAX_RECALLS).await.map_err(failed)?;
         let recalls = recalls.ok_or(ArchiveError::TooManyFiles { limit: MAX_RECALLS })?;
         let hot = match self.tiers {
             Tiers::All => {
-                Some(HotTier::open(snapshot, self.tenant, self.limits.hot_invoices).await?)
+                let (keys, limit) = (Arc::clone(&keys), self.limits.hot_invoices);
+                Some(HotTier::open(snapshot, self.tenant, keys, limit).await?)
             }
             Tiers::Cold => {
                 snapshot.finish().await.map_err(failed)?;
@@ -292,6 +295,7 @@ impl Job {
             .store(files.len() as u64, Ordering::Relaxed);
         let scope = Scope {
             tenant: self.tenant,
+            keys,
             files: files.into_iter().map(Arc::new).collect(),
             recalls,
             hot,

@@ -16,6 +16,8 @@ pub(super) const MONTH: &str = "month";
 pub(super) enum Origin {
     /// A column of the invoice with this name.
     Invoice(&'static str),
+    /// A declared key of `metadata`: the column of this name.
+    Declared,
     /// A field of the list's elements, by position in [`List::fields`].
     Element(usize),
     /// A column of the path.
@@ -68,9 +70,9 @@ fn as_read(field: &FieldRef) -> FieldRef {
     }
 }
 
-/// The invoice's columns as a scan declares them. Of the list at `list`, only the fields `of_list` are there.
-pub(super) fn file_schema(list: Option<(&'static str, Fields)>) -> SchemaRef {
-    let schema = schema::schema();
+/// The invoice's columns as a scan declares them. Of the list at `list`, only the fields that stand there.
+pub(super) fn file_schema(list: Option<(&'static str, Fields)>, keys: &[String]) -> SchemaRef {
+    let schema = schema::with_metadata(keys);
     let fields = schema.fields().iter().map(|field| match &list {
         Some((name, fields)) if field.name() == name => {
             let element = schema::element(fields.clone());
@@ -113,7 +115,7 @@ const CUSTOMER: [Named; 4] = [
 ];
 
 fn shape(name: &'static str, header: &[Named], list: Option<(List, &[&'static str])>) -> Shape {
-    let source = file_schema(None);
+    let source = file_schema(None, &[]);
     let mut fields: Vec<FieldRef> = Vec::new();
     let mut origins = Vec::new();
     for (column, from) in header {
@@ -174,8 +176,8 @@ const INVOICE: [&str; 29] = [
     "amount_credited",
 ];
 
-/// All tables.
-pub(super) fn shapes() -> Vec<Shape> {
+/// All tables; `invoices` has a column for each of `keys`.
+pub(super) fn shapes(keys: &[String]) -> Vec<Shape> {
     let invoices = INVOICE.map(|name| (name, name));
     let id = [("invoice_id", "id"), ("number", "number")];
     let renamed = [("invoice_kind", "kind"), ("invoice_status", "status")];
@@ -186,11 +188,21 @@ pub(super) fn shapes() -> Vec<Shape> {
     let payments = [&id[..], &renamed, &currency, &CUSTOMER, &dates].concat();
     let events = [&id[..], &renamed].concat();
     vec![
-        shape("invoices", &invoices, None),
+        with_declared(shape("invoices", &invoices, None), keys),
         shape("lines", &lines, Some((line_list(), &LINE))),
         shape("payments", &payments, Some((payment_list(), &PAYMENT))),
         shape("events", &events, Some((event_list(), &EVENT))),
     ]
+}
+
+/// The table with the columns of declared keys, which come last.
+fn with_declared(mut shape: Shape, keys: &[String]) -> Shape {
+    let all = file_schema(None, keys);
+    let declared = all.fields().iter().rev().take(keys.len()).rev();
+    let fields = shape.schema.fields().iter().chain(declared).cloned();
+    shape.schema = Arc::new(Schema::new(fields.collect::<Fields>()));
+    shape.origins.extend(keys.iter().map(|_| Origin::Declared));
+    shape
 }
 
 const LINE: [&str; 11] = [
@@ -260,7 +272,9 @@ mod tests {
 
     #[test]
     fn every_column_of_the_archive_is_in_a_table_under_one_name() {
-        let shapes = shapes();
+        let shapes = shapes(&["project".to_owned()]);
+        let invoices = shapes[0].schema.fields();
+        assert_eq!(invoices.last().unwrap().name(), "meta_project");
         let names: Vec<&str> = shapes.iter().map(|shape| shape.name).collect();
         assert_eq!(names, ["invoices", "lines", "payments", "events"]);
         for shape in &shapes {

@@ -23,6 +23,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::unnest::{ListUnnest, UnnestExec};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
+use super::declared::DeclaredKeys;
 use super::error::QueryError;
 use super::events::ParseEvents;
 use super::files::{Scope, Selection};
@@ -71,9 +72,16 @@ impl Table {
     }
 
     /// The name that a filter's column has in the scan: none for a field of the list.
-    fn scanned(&self, column: &Column) -> Option<&'static str> {
+    fn scanned(&self, column: &Column) -> Option<&str> {
         match self.origin(&column.name)? {
             Origin::Invoice(name) | Origin::Path(name) => Some(name),
+            // Under the same name in both.
+            Origin::Declared => self
+                .shape
+                .schema
+                .field_with_name(&column.name)
+                .ok()
+                .map(|f| f.name().as_str()),
             Origin::Element(_) => None,
         }
     }
@@ -116,7 +124,8 @@ impl Table {
         let Scan {
             columns, filters, ..
         } = scan;
-        let table = TableSchema::builder(file_schema(scan.narrow))
+        let keys = &self.scope.keys;
+        let table = TableSchema::builder(file_schema(scan.narrow, keys))
             .with_table_partition_cols(path_fields())
             .build();
         let schema = Arc::clone(table.table_schema());
@@ -151,6 +160,7 @@ impl Table {
             .with_statistics(statistics)
             .with_projection_indices(Some(projection))?
             .with_limit(scan.limit)
+            .with_expr_adapter(Some(Arc::new(DeclaredKeys(Arc::clone(keys)))))
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
@@ -169,6 +179,7 @@ impl Table {
         for at in wanted {
             match self.shape.origins[*at] {
                 Origin::Invoice(name) | Origin::Path(name) => parents.push((*at, name)),
+                Origin::Declared => parents.push((*at, fields[*at].name())),
                 Origin::Element(element) => elements.push((Some(*at), element)),
             }
         }
@@ -336,7 +347,7 @@ impl TableProvider for Table {
 
 /// All tables of a query, by name.
 pub(super) fn tables(scope: &Arc<Scope>) -> HashMap<&'static str, Arc<Table>> {
-    super::schema::shapes()
+    super::schema::shapes(&scope.keys)
         .into_iter()
         .map(|shape| (shape.name, Arc::new(Table::new(shape, Arc::clone(scope)))))
         .collect()

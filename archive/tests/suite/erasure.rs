@@ -97,6 +97,8 @@ async fn erase(
     let erasure = Erasure {
         tenant: world.tenant,
         customer_id,
+        merged: Vec::new(),
+        hot: false,
         grace: DAY,
         histories: true,
         held: BTreeSet::new(),

@@ -185,9 +185,11 @@ async fn both_tiers_are_erased_and_the_receipt_ends_when_the_last_copy_is_gone()
     // Two objects, and the answers that are kept for requests that are sent again.
     assert_eq!(open.pending.len(), 3, "{open:?}");
 
-    // A second pass changes nothing. When objects and answers are gone, that is all.
+    // A second pass changes nothing, and reads no file again. When objects and answers are gone, that is all.
+    let gets = world.storage.gets();
     let again = run(&world, now).await;
     assert_eq!((again.files_rewritten, again.invoices), (0, 0));
+    assert_eq!(world.storage.gets(), gets);
     world.gc(&world.archive, Duration::ZERO, false).await;
     let last = run(&world, now + TimeDelta::days(8)).await;
     assert_eq!((last.erasures, last.completed), (1, 1));

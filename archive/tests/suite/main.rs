@@ -6,6 +6,7 @@ mod erasure;
 mod erasures;
 mod export;
 mod faults;
+mod fixtures;
 mod histories;
 mod keeping;
 mod query;

@@ -23,6 +23,7 @@ mod hash;
 mod idempotency;
 mod list;
 mod lookup;
+mod metadata_columns;
 mod migrate;
 mod node;
 mod partition;
@@ -73,6 +74,9 @@ pub use customers::{
 pub use error::{CreateError, StoreError};
 pub use events::{FeedEvent, FeedPosition};
 pub use list::MAX_PAGE_LINES;
+pub use metadata_columns::{
+    MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns,
+};
 pub use migrate::{Migrated, known_version, migrate};
 pub use profiles::{NewProfile, PutProfile, StoredProfile};
 pub use replace::Replaced;

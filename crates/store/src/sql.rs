@@ -29,6 +29,12 @@ query!(EVENT_ERASE, "sql/queries/event/erase.sql");
 query!(EVENT_NAMING, "sql/queries/event/naming.sql");
 query!(INVOICE_LOCK_OWNERS, "sql/queries/invoice/lock_owners.sql");
 query!(INVOICE_TOUCH, "sql/queries/invoice/touch.sql");
+query!(METADATA_COLUMNS_GET, "sql/queries/metadata_columns/get.sql");
+query!(
+    METADATA_COLUMNS_LOCK,
+    "sql/queries/metadata_columns/lock.sql"
+);
+query!(METADATA_COLUMNS_PUT, "sql/queries/metadata_columns/put.sql");
 query!(RETENTION_LIST, "sql/queries/retention/list.sql");
 query!(RETENTION_LOCK, "sql/queries/retention/lock.sql");
 query!(RETENTION_PUT, "sql/queries/retention/put.sql");

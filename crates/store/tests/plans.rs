@@ -160,6 +160,8 @@ fn class(name: &str) -> Option<Class> {
         "event/naming" => Range("{tenant}, '{}', {uuid}, '{}', 10"),
         "invoice/lock_owners" => Point("{tenant}, {year}, {ids}", "id"),
         "invoice/touch" => Point("{tenant}, {year}, {ids}, now()", "id"),
+        "metadata_columns/get" | "metadata_columns/lock" => Point("{tenant}", "tenant_id"),
+        "metadata_columns/put" => Range("{tenant}, '{}', 0, now()"),
         "retention/list" => Range("{tenant}"),
         "retention/lock" => Point("{tenant}, 2020::smallint", "year"),
         "retention/put" => Range("{tenant}, 2020::smallint, false, null, 0, now()"),

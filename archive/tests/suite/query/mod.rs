@@ -2,6 +2,7 @@
 
 mod answers;
 mod bounds;
+mod declared;
 mod isolation;
 mod speed;
-mod versions;
+pub(crate) mod versions;

@@ -71,7 +71,7 @@ fn old(batch: &RecordBatch) -> RecordBatch {
 }
 
 /// Puts an object of version 1 in the place of `file`.
-async fn age(world: &World, file: &ArchiveFile) {
+pub(crate) async fn age(world: &World, file: &ArchiveFile) {
     let storage = s3().await;
     let copy = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     storage.get_to_file(&file.object_key, &copy).await.unwrap();

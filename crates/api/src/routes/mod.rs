@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod archive;
+mod archive_columns;
 mod archive_export;
 mod archive_query;
 mod bulk;
@@ -78,6 +79,7 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(bulk::upload))
         .routes(routes!(bulk::platform_upload))
         .routes(routes!(archive::list_files))
+        .routes(routes!(archive_columns::get, archive_columns::put))
         .routes(routes!(archive_query::query))
         .routes(routes!(archive_export::export))
         .routes(routes!(ops::healthz))

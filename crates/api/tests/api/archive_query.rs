@@ -118,3 +118,74 @@ async fn another_tenant_sees_nothing_and_a_bad_query_is_a_problem() {
         answer.is_problem(status, code);
     }
 }
+
+#[tokio::test]
+async fn declared_keys_of_metadata_are_columns_at_once() {
+    let app = TestApp::start().await;
+    let (tenant, other) = (archived(&app).await, app.tenant().await);
+    let path = "/v1/archive/columns";
+    let declare = async |key: &str, version: Option<&str>, body: &Value| {
+        let mut request = app.request(reqwest::Method::PUT, path);
+        if let Some(version) = version {
+            request = request.header("if-match", version);
+        }
+        send(request.bearer_auth(key).json(body)).await
+    };
+    let none = app.read(path, &tenant.key).await;
+    assert_eq!(
+        (&none.is(200)["metadata_keys"], &none.is(200)["version"]),
+        (&json!([]), &json!(0))
+    );
+
+    let keys = json!({"metadata_keys": ["project", "costCenter"]});
+    let set = declare(&tenant.key, Some("\"0\""), &keys).await;
+    assert_eq!(
+        set.is(200)["columns"],
+        json!(["meta_project", "meta_costCenter"])
+    );
+    assert_eq!(set.header("etag"), "\"1\"");
+    assert_eq!(
+        declare(&tenant.key, None, &keys).await.is(200)["version"],
+        1
+    );
+    declare(&tenant.key, Some("\"0\""), &keys)
+        .await
+        .is_problem(412, "version_mismatch");
+    assert_eq!(
+        app.read(path, &other.key).await.is(200)["metadata_keys"],
+        json!([])
+    );
+
+    let sql = "select count(meta_project), count(\"meta_costCenter\"), count(*) from invoices";
+    let answer = query(&app, &tenant.key, json!({"sql": sql})).await;
+    assert_eq!(answer.is(200)["rows"], json!([[0, 0, 3]]));
+    let refused = query(&app, &other.key, json!({"sql": sql})).await;
+    refused.is_problem(400, "invalid_sql");
+
+    let many: Vec<String> = (0..17).map(|n| format!("k{n}")).collect();
+    for (body, code) in [
+        (json!({"metadata_keys": ["a b"]}), "invalid_metadata_key"),
+        (json!({"metadata_keys": [""]}), "invalid_metadata_key"),
+        (
+            json!({"metadata_keys": ["x".repeat(51)]}),
+            "invalid_metadata_key",
+        ),
+        (
+            json!({"metadata_keys": ["A", "a"]}),
+            "duplicate_metadata_key",
+        ),
+        (json!({"metadata_keys": many}), "too_many_metadata_keys"),
+        (json!({"metadata_keys": "a"}), "invalid_type"),
+        (json!({"metadata_keys": [], "x": 1}), "unknown_field"),
+        (json!({}), "missing_field"),
+    ] {
+        declare(&tenant.key, None, &body)
+            .await
+            .is_problem(422, code);
+    }
+    let cleared = declare(&tenant.key, None, &json!({"metadata_keys": []})).await;
+    assert_eq!(
+        (&cleared.is(200)["columns"], &cleared.is(200)["version"]),
+        (&json!([]), &json!(2))
+    );
+}

@@ -91,6 +91,8 @@ const CASES: &[(&str, &str, Access)] = &[
         Access::Resource("privacy", "customer_not_found"),
     ),
     ("GET", "/v1/customers/{id}/erasure", CUSTOMER),
+    ("GET", "/v1/archive/columns", Access::Own("read")),
+    ("PUT", "/v1/archive/columns", Access::Own("settings")),
     ("GET", "/v1/retention", Access::Own("read")),
     ("PUT", "/v1/retention/{year}", Access::Own("privacy")),
     ("GET", "/v1/number-series", Access::Own("read")),
@@ -253,6 +255,7 @@ impl Walk {
             ("PUT", "/v1/number-series/{series}") => {
                 request.json(&json!({"prefix": "R{year}-", "padding": 4}))
             }
+            ("PUT", "/v1/archive/columns") => request.json(&json!({"metadata_keys": ["project"]})),
             ("PUT", "/v1/retention/{year}") => request.json(&json!({"legal_hold": false})),
             ("PUT", template) if template.ends_with("/erasure") => request,
             ("POST" | "PUT", _) => request.json(&json!({"name": "x"})),
