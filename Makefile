@@ -2,12 +2,13 @@
 # make test   the whole test suite, beside a throwaway cluster and S3; ARGS are for the test runner
 # make lint   formatting and lints
 # make fuzz   schemathesis against the running API's OpenAPI document, 3 minutes (FUZZ_SECONDS)
+# make duckdb the archive's SQL beside DuckDB over the same objects, on real invoices: equal to the penny
 # make bench  side-by-side comparisons; writes target/bench/compare.json
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: up test lint fuzz bench postgres
+.PHONY: up test lint fuzz duckdb bench postgres
 
 up: postgres
 	$(CARGO) build --release -p sheaf
@@ -32,6 +33,10 @@ lint:
 fuzz: postgres
 	$(CARGO) build --release --workspace --bins
 	crates/sheaf/tests/fuzz.sh $(ARGS)
+
+duckdb: postgres
+	$(CARGO) build --release -p sheaf -p sheaf-loadtest
+	archive/tests/duckdb.sh $(ARGS)
 
 bench: postgres
 	$(CARGO) run --release -p sheaf-benches --bin compare -- $(ARGS)
