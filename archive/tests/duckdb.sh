@@ -15,7 +15,7 @@ data=$(mktemp -d)
 chmod 755 "$data"
 "$SHEAF" up --data-dir "$data/sheaf" --port 0 >"$data/up.log" 2>&1 &
 up=$!
-trap 'kill $up 2>/dev/null; wait $up 2>/dev/null || true; rm -rf "$data"' EXIT
+trap 'kill $up 2>/dev/null || true; wait $up 2>/dev/null || true; rm -rf "$data"' EXIT
 trap 'exit 130' INT TERM
 for _ in $(seq 600); do
     [ -f "$data/sheaf/env" ] && break

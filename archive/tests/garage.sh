@@ -25,7 +25,7 @@ export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
 GARAGE_DEFAULT_ACCESS_KEY=$AWS_ACCESS_KEY_ID GARAGE_DEFAULT_SECRET_KEY=$AWS_SECRET_ACCESS_KEY GARAGE_DEFAULT_BUCKET=sheaf \
     garage -c "$data/garage.toml" server --single-node --default-bucket >"$data/log" 2>&1 &
 garage=$!
-trap 'kill $garage 2>/dev/null; wait $garage 2>/dev/null || true; rm -rf "$data"' EXIT
+trap 'kill $garage 2>/dev/null || true; wait $garage 2>/dev/null || true; rm -rf "$data"' EXIT
 trap 'exit 130' INT TERM
 for _ in $(seq 100); do
     kill -0 $garage 2>/dev/null || { cat "$data/log"; exit 1; }
