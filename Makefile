@@ -2,12 +2,14 @@
 # make test   the whole test suite, beside a throwaway cluster and S3; ARGS are for the test runner
 # make lint   formatting and lints
 # make fuzz   schemathesis against the running API's OpenAPI document, 3 minutes (FUZZ_SECONDS)
+# make duckdb the archive's SQL beside DuckDB over the same objects, on real invoices: equal to the penny
+# make garage the archive's tests on Garage, a real S3 server, instead of our own local one; needs `garage` on PATH
 # make bench  side-by-side comparisons; writes target/bench/compare.json
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: up test lint fuzz bench postgres
+.PHONY: up test lint fuzz duckdb garage bench postgres
 
 up: postgres
 	$(CARGO) build --release -p sheaf
@@ -32,6 +34,15 @@ lint:
 fuzz: postgres
 	$(CARGO) build --release --workspace --bins
 	crates/sheaf/tests/fuzz.sh $(ARGS)
+
+duckdb: postgres
+	$(CARGO) build --release -p sheaf -p sheaf-loadtest
+	archive/tests/duckdb.sh $(ARGS)
+
+garage: postgres
+	$(CARGO) test --release -p sheaf-local -p sheaf-archive --no-run
+	target/release/with-cluster -- archive/tests/garage.sh $(CARGO) test --release -p sheaf-archive --test suite -- \
+	    --test-threads 2 $(ARGS)
 
 bench: postgres
 	$(CARGO) run --release -p sheaf-benches --bin compare -- $(ARGS)

@@ -236,6 +236,13 @@ impl ColdStorage for S3Storage {
         sha256: [u8; 32],
     ) -> BoxFuture<'a, Result<(), StorageError>> {
         async move {
+            // Some S3s do not know If-None-Match and replace the object (Garage). Asking first leaves them a race of two
+            // uploads of one key, which one runner at a time and a key of its own for each attempt rule out.
+            if self.head(key).await.is_ok() {
+                return Err(StorageError::AlreadyExists {
+                    key: key.to_owned(),
+                });
+            }
             let body = ByteStream::from_path(path)
                 .await
                 .map_err(|e| local(key, &e))?;

@@ -16,7 +16,10 @@ type Seen = Arc<Mutex<Vec<String>>>;
 const SLOW_CLASS: &str = "HTTP/1.1 403 Forbidden\r\ncontent-type: application/xml\r\ncontent-length: 129\r\n\r\n\
     <Error><Code>InvalidObjectState</Code><Message>in GLACIER</Message><StorageClass>GLACIER</StorageClass>                  </Error>";
 
-/// Answers every GET as S3 answers for an object in a slow storage class, and everything else with `other`.
+const MISSING: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+
+/// Answers every GET as S3 answers for an object in a slow storage class, every HEAD as if there were none (and forgets
+/// it), and everything else with `other`.
 async fn server(other: &'static str) -> (String, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -51,12 +54,14 @@ async fn answer(mut stream: TcpStream, seen: Seen, other: &'static str) -> std::
             }
         }
         bytes.drain(..end + 4 + length);
-        let text = if head.starts_with("get ") {
-            SLOW_CLASS
-        } else {
-            other
+        let text = match head.split(' ').next() {
+            Some("get") => SLOW_CLASS,
+            Some("head") => MISSING,
+            _ => other,
         };
-        seen.lock().unwrap().push(head);
+        if text != MISSING {
+            seen.lock().unwrap().push(head);
+        }
         stream.write_all(text.as_bytes()).await?;
     }
 }

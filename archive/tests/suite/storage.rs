@@ -135,11 +135,9 @@ async fn a_signed_url_opens_its_object_for_its_time() {
             .is_some()
     );
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    assert_eq!(
-        reqwest::get(&url).await.unwrap().status(),
-        403,
-        "it has expired"
-    );
+    // 403 says AWS, 400 says Garage.
+    let expired = reqwest::get(&url).await.unwrap().status();
+    assert!(expired.is_client_error(), "{expired}");
     for refused in [Duration::ZERO, MAX_URL_AGE + Duration::from_secs(1)] {
         let answer = s3.presign(&key, refused).await;
         assert!(
