@@ -36,12 +36,12 @@ fuzz: postgres
 	crates/sheaf/tests/fuzz.sh $(ARGS)
 
 duckdb: postgres
-	$(CARGO) build --release -p sheaf -p sheaf-loadtest
+	$(CARGO) build --release --workspace --bins
 	archive/tests/duckdb.sh $(ARGS)
 
 garage: postgres
-	$(CARGO) test --release -p sheaf-local -p sheaf-archive --no-run
-	target/release/with-cluster -- archive/tests/garage.sh $(CARGO) test --release -p sheaf-archive --test suite -- \
+	$(CARGO) test --release --workspace --no-run
+	target/release/with-cluster -- archive/tests/garage.sh $(CARGO) test --release --workspace --test suite -- \
 	    --test-threads 2 $(ARGS)
 
 bench: postgres
