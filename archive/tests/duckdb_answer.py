@@ -13,7 +13,7 @@ directory, sql, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 connection = duckdb.connect()
 connection.execute(
     f"create view src as select * from read_parquet('{directory}/v1/invoices/*/*/*/*.parquet',"
-    " hive_partitioning = true)"
+    " hive_partitioning = true, hive_types = {'year': INT, 'month': INT})"
 )
 
 
