@@ -14,6 +14,7 @@
 //! | [`report`], [`plot`] | Markdown and HTML |
 //! | [`sweep`] | the highest rate that meets an objective |
 //! | [`measure`] | what operations cost, from rounds of load and counters |
+//! | [`command`] | commands of the user's, for what HTTP does not tell |
 //! | [`capacity`] | from measured costs and prices to machines and money over the years |
 //! | [`stub`] | a server with known delays, to check all of this against |
 //!
@@ -24,6 +25,7 @@ pub mod arrivals;
 pub mod baseline;
 pub mod capacity;
 pub mod closed;
+pub mod command;
 pub mod generate;
 pub mod http;
 pub mod material;
