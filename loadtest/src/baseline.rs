@@ -116,7 +116,7 @@ fn mean(values: &[f64]) -> (f64, f64) {
 }
 
 /// Student's t, two-sided 99%, for this many degrees of freedom, rounded down to the next one in the usual table.
-fn t99(freedom: f64) -> f64 {
+pub(crate) fn t99(freedom: f64) -> f64 {
     const TABLE: [(f64, f64); 12] = [
         (1.0, 63.657),
         (2.0, 9.925),

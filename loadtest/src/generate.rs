@@ -4,6 +4,8 @@
 //! most invoices are paid, and some are credit notes. Money is counted in minor units, as integers: floating point
 //! decides about counts and choices only.
 
+mod dated;
+
 use std::io::Write as _;
 
 use chrono::{Days, NaiveDate};
@@ -12,6 +14,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, LogNormal, Zipf};
 
+pub use dated::{Dated, minor};
 use sheaf_model::limits;
 
 /// A tenant's currency; all of them have two decimals.

@@ -14,6 +14,8 @@
 //! | [`report`], [`plot`] | Markdown and HTML |
 //! | [`sweep`] | the highest rate that meets an objective |
 //! | [`measure`] | what operations cost, from rounds of load and counters |
+//! | [`simulate`] | years of invoices in an hour: whether anything grows that should not |
+//! | [`command`] | commands of the user's, for what HTTP does not tell |
 //! | [`capacity`] | from measured costs and prices to machines and money over the years |
 //! | [`stub`] | a server with known delays, to check all of this against |
 //!
@@ -24,6 +26,7 @@ pub mod arrivals;
 pub mod baseline;
 pub mod capacity;
 pub mod closed;
+pub mod command;
 pub mod generate;
 pub mod http;
 pub mod material;
@@ -36,6 +39,7 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod setup;
+pub mod simulate;
 pub mod stub;
 pub mod sweep;
 pub mod timer;

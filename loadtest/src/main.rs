@@ -40,6 +40,8 @@ enum Command {
     Sweep(Box<cli::sweep::SweepArguments>),
     /// Measures what operations cost, for `plan`.
     Measure(Box<cli::measure::MeasureArguments>),
+    /// Years of invoices in an hour: whether latencies, the hot tier and tiering stay as they were.
+    Simulate(Box<cli::simulate::SimulateArguments>),
     /// Machines, disks, objects and money for the years to come, from measured costs and your prices.
     Plan(Box<cli::plan::PlanArguments>),
     /// Puts together the runs of several workers over the same time.
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => cli::run::run(&arguments),
         Command::Sweep(arguments) => cli::sweep::sweep(&arguments),
         Command::Measure(arguments) => cli::measure::measure(&arguments),
+        Command::Simulate(arguments) => cli::simulate::simulate(&arguments),
         Command::Plan(arguments) => cli::plan::plan(&arguments),
         Command::Merge(arguments) => cli::run::merge(&arguments),
         Command::Stub(arguments) => cli::stub::serve(&arguments).map(|()| Exit::Good),

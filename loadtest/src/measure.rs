@@ -6,7 +6,6 @@
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,13 +15,12 @@ use serde_json::Value;
 use crate::arrivals::Arrivals;
 use crate::capacity::costs::{Cost, FORMAT, Measurement, Resource, Work};
 use crate::capacity::regress::{self, RegressError, Round};
+use crate::command::{CommandError, MAX_TEXT, output};
 use crate::http::{AnyBody, Connection, HttpError, Server, whole};
 use crate::material::Material;
 use crate::mix::{Mix, Operation};
 use crate::open::{self, OpenError, Plan};
 
-/// Bytes of `/metrics` or of a command's output that are read at most.
-const MAX_TEXT: usize = 4 << 20;
 /// After the last answer: commits and caches settle before the counters are read.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -66,8 +64,8 @@ pub enum MeasureError {
     #[error(transparent)]
     Regress(#[from] RegressError),
     /// A command failed or printed something else.
-    #[error("`{0}`: {1}")]
-    Command(String, String),
+    #[error(transparent)]
+    Command(#[from] CommandError),
     /// A round went wrong.
     #[error("{0} of {1} requests of the round of {2} failed, first: {3}; lower --rate")]
     Failed(u64, u64, &'static str, String),
@@ -199,7 +197,7 @@ impl Settings {
         let round = self.between(|| {
             let text = output(command)?;
             summary = serde_json::from_str(&text)
-                .map_err(|error| MeasureError::Command(command.to_owned(), error.to_string()))?;
+                .map_err(|error| CommandError::new(command, error.to_string()))?;
             Ok(BTreeMap::new())
         })?;
         let number = |name: &str| {
@@ -210,7 +208,7 @@ impl Settings {
         };
         let (Some(invoices), Some(bytes)) = (number("invoices"), number("bytes")) else {
             let none = "it archived nothing: there must be settled invoices older than the horizon";
-            return Err(MeasureError::Command(command.to_owned(), none.to_owned()));
+            return Err(CommandError::new(command, none).into());
         };
         let cost = |work, resource, all: f64| Cost {
             work,
@@ -257,7 +255,7 @@ impl Settings {
             }
             if !readings.contains_key(&Resource::CpuS) {
                 let lacks = "it prints no line `cpu_s NUMBER`";
-                return Err(MeasureError::Command(probe.clone(), lacks.to_owned()));
+                return Err(CommandError::new(probe, lacks).into());
             }
         }
         Ok(readings)
@@ -351,23 +349,6 @@ fn sum(text: &str, name: &str) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum())
 }
 
-/// What a command of the user's prints.
-fn output(command: &str) -> Result<String, MeasureError> {
-    let failed = |why: String| MeasureError::Command(command.to_owned(), why);
-    let done = Command::new("sh")
-        .args(["-c", command])
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if !done.status.success() {
-        return Err(failed(done.status.to_string()));
-    }
-    if done.stdout.len() > MAX_TEXT {
-        return Err(failed("it prints too much".to_owned()));
-    }
-    String::from_utf8(done.stdout).map_err(|error| failed(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,11 +359,5 @@ mod tests {
         assert_eq!(sum(text, "cpu_s"), Some(3.5));
         assert_eq!(sum(text, "wal_bytes"), Some(12.0));
         assert_eq!(sum(text, "hot_bytes"), None);
-    }
-
-    #[test]
-    fn a_command_that_fails_is_named() {
-        let error = output("echo 1; exit 3").map_err(|error| error.to_string());
-        assert!(error.is_err_and(|error| error.contains("exit 3") && error.contains("status: 3")));
     }
 }

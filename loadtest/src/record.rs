@@ -159,7 +159,8 @@ impl Series {
         self.failed() as f64 / self.all().max(1) as f64
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: &Self) {
         self.ok += other.ok;
         for (name, count) in &other.errors {
             *self.errors.entry(name.clone()).or_default() += count;

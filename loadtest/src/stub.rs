@@ -177,7 +177,7 @@ impl Answer {
             ("POST", _) => Self::Made {
                 location: "/v1/payments/",
             },
-            ("GET", "/v1/invoices") => Self::List,
+            ("GET", "/v1/invoices" | "/v1/archive/files") => Self::List,
             _ => Self::Found,
         }
     }

@@ -228,3 +228,46 @@ fn a_probe_without_readings_and_a_server_that_is_not_there_are_named() {
         "{text}"
     );
 }
+
+#[test]
+fn a_simulation_that_finds_other_invoices_than_it_sent_fails() {
+    let stub = Stub::start(&[]);
+    let simulate = |more: &[&str]| {
+        let usual = [
+            "simulate",
+            "--url",
+            &stub.1,
+            "--admin-key",
+            "admin",
+            "--years",
+            "1",
+        ];
+        let size = ["--invoices", "240", "--tenants", "2", "--reads", "0"];
+        code(&tool(&[&usual[..], &size, more].concat()))
+    };
+    // The stub forgets everything at once, and lists invoices of its own.
+    let (failed, text) = simulate(&[
+        "--tier",
+        "echo '{\"invoices\": 0}'",
+        "--probe",
+        "echo rows 7",
+    ]);
+    assert_eq!(failed, 1, "{text}");
+    assert!(text.contains("NOT CONSISTENT") && text.contains("hot, but never sent"));
+    assert!(
+        text.contains("rows |\n") && text.contains("lost, doubled"),
+        "{text}"
+    );
+    let (failed, text) = simulate(&["--tier", "echo done on {date}"]);
+    assert!(failed == 1 && text.contains("`echo done on 20"), "{text}");
+    let (failed, text) = simulate(&["--probe", "echo nothing"]);
+    assert!(
+        failed == 1 && text.contains("no line `name NUMBER`"),
+        "{text}"
+    );
+    let (failed, text) = simulate(&["--first-year", "2199"]);
+    assert!(
+        failed == 1 && text.contains("the last simulated year"),
+        "{text}"
+    );
+}

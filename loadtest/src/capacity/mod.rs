@@ -14,7 +14,7 @@
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 
 pub mod costs;
-mod linear;
+pub(crate) mod linear;
 pub mod plan;
 pub mod prices;
 pub mod regress;

@@ -7,6 +7,7 @@ use std::time::Duration;
 pub(crate) mod measure;
 pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod simulate;
 pub(crate) mod stub;
 pub(crate) mod sweep;
 
