@@ -145,6 +145,7 @@ struct Listing<'a> {
     tenant: TenantId,
     filter: Arc<ListFilter>,
     before: Option<Uuid>,
+    floor: Option<Uuid>,
     /// What is opened from here on gives ids below this only.
     ceiling: Option<Uuid>,
     heap: BinaryHeap<Entry>,
@@ -160,7 +161,8 @@ fn successor(id: Uuid) -> Uuid {
 }
 
 impl ColdReader {
-    /// Archived invoices below `before` that satisfy the filter. `limit` is at most [`MAX_LIMIT`].
+    /// Archived invoices below `before` that satisfy the filter. `limit` is at most [`MAX_LIMIT`]. Nothing below `floor` is
+    /// wanted: where the hot tier has filled a page, no file is opened for what comes behind it.
     ///
     /// # Errors
     /// The catalog or the storage fails, or an object is damaged.
@@ -169,6 +171,7 @@ impl ColdReader {
         tenant: TenantId,
         filter: &ListFilter,
         before: Option<Uuid>,
+        floor: Option<Uuid>,
         limit: usize,
     ) -> Result<ColdPage, ArchiveError> {
         let mut listing = Listing {
@@ -176,6 +179,7 @@ impl ColdReader {
             tenant,
             filter: Arc::new(filter.clone()),
             before,
+            floor,
             ceiling: before,
             heap: BinaryHeap::new(),
             known: HashSet::new(),
@@ -197,6 +201,13 @@ impl Listing<'_> {
         let mut lines = 0;
         while let Some(entry) = self.heap.pop() {
             let bound = entry.bound;
+            if let Some(floor) = self.floor.filter(|floor| bound < *floor) {
+                return Ok(ColdPage {
+                    items,
+                    has_more: true,
+                    resume_before: Some(floor),
+                });
+            }
             if !matches!(entry.what, What::Rows(_)) && self.is_exhausted(bound)? {
                 // Whatever was not read has ids up to `bound`.
                 return Ok(ColdPage {

@@ -118,7 +118,7 @@ impl InvoiceReader {
         limit: usize,
         tier: Option<Tier>,
     ) -> Result<MergedPage, ArchiveError> {
-        let mut pages = Vec::with_capacity(2);
+        let (mut pages, mut hot_floor) = (Vec::with_capacity(2), None);
         // Hot first: an invoice that moves in between is then seen at least once.
         if tier != Some(Tier::Cold) {
             let page = self
@@ -130,6 +130,7 @@ impl InvoiceReader {
                 .last()
                 .map(|last| last.id)
                 .filter(|_| page.has_more);
+            hot_floor = floor;
             pages.push(Part {
                 tier: Tier::Hot,
                 items: page.items,
@@ -137,7 +138,10 @@ impl InvoiceReader {
             });
         }
         if tier != Some(Tier::Hot) {
-            let page = self.cold.list(tenant, filter, before, limit).await?;
+            let page = self
+                .cold
+                .list(tenant, filter, before, hot_floor, limit)
+                .await?;
             pages.push(Part {
                 tier: Tier::Cold,
                 items: page.items,

@@ -273,11 +273,13 @@ impl Job {
         let snapshot = self.store.tenant_snapshot(self.tenant);
         let snapshot = snapshot.await.map_err(failed)?;
         let as_of = snapshot.taken_at();
-        let declared = self.store.metadata_columns(self.tenant).await;
-        let keys = declared.map_err(failed)?.keys;
-        let files = snapshot.files(MAX_FILES).await.map_err(failed)?;
+        // Sent at once: for a small question, these round trips are a good part of its time.
+        let declared = self.store.metadata_columns(self.tenant);
+        let (files, recalls) = (snapshot.files(MAX_FILES), snapshot.recalls(MAX_RECALLS));
+        let asked = futures_util::future::try_join3(files, recalls, declared).await;
+        let (files, recalls, declared) = asked.map_err(failed)?;
+        let keys = declared.keys;
         let files = files.ok_or(ArchiveError::TooManyFiles { limit: MAX_FILES })?;
-        let recalls = snapshot.recalls(MAX_RECALLS).await.map_err(failed)?;
         let recalls = recalls.ok_or(ArchiveError::TooManyFiles { limit: MAX_RECALLS })?;
         let hot = match self.tiers {
             Tiers::All => {

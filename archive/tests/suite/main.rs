@@ -9,6 +9,7 @@ mod faults;
 mod fixtures;
 mod histories;
 mod keeping;
+mod lists;
 mod query;
 mod resilience;
 mod roundtrip;

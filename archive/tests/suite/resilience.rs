@@ -197,10 +197,10 @@ async fn a_flipped_byte_is_never_an_answer() {
         let point = cold.get(world.tenant, invoices[11].id).await;
         tally.note(point, &Some(invoices[11].clone()));
         let page = cold
-            .list(world.tenant, &ListFilter::default(), None, 100)
+            .list(world.tenant, &ListFilter::default(), None, None, 100)
             .await;
         tally.note(page.map(|page| page.items), &newest);
-        let page = cold.list(world.tenant, &number, None, 100).await;
+        let page = cold.list(world.tenant, &number, None, None, 100).await;
         tally.note(page.map(|page| page.items), &wanted);
     }
     assert_eq!(tally.wrong, 0, "{tally:?}");
@@ -251,7 +251,7 @@ async fn a_storage_that_is_away_is_said_to_be_and_nothing_is_missed() {
     let point = cold.get(world.tenant, invoices[0].id).await;
     assert!(throttled(point.unwrap_err()));
     let list = cold
-        .list(world.tenant, &ListFilter::default(), None, 10)
+        .list(world.tenant, &ListFilter::default(), None, None, 10)
         .await;
     assert!(throttled(list.unwrap_err()));
     let world = World {

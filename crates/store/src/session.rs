@@ -10,10 +10,14 @@ use crate::StoreError;
 use crate::node::Node;
 
 /// Begins a transaction of statements whose plan does not depend on their parameters. Left to choose, PostgreSQL
-/// compares estimates of an array's length, and plans an insert of few rows anew each time.
-pub(crate) const BEGIN: &str = "begin; set local plan_cache_mode = force_generic_plan";
+/// compares estimates of an array's length, and plans an insert of few rows anew each time. A generic plan over several
+/// years' partitions looks dear enough for parallel workers, whose start takes ten times as long as the few rows.
+pub(crate) const BEGIN: &str = "begin; set local plan_cache_mode = force_generic_plan; \
+                                set local max_parallel_workers_per_gather = 0";
 /// The same for a read at one snapshot.
-pub(crate) const BEGIN_READ: &str = "begin isolation level repeatable read read only; set local plan_cache_mode = force_generic_plan";
+pub(crate) const BEGIN_READ: &str = "begin isolation level repeatable read read only; \
+                                     set local plan_cache_mode = force_generic_plan; \
+                                     set local max_parallel_workers_per_gather = 0";
 
 /// A connection inside a transaction. One that is dropped half way is closed: it must not reach the pool, where
 /// somebody else would go on in that transaction.

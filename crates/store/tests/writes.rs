@@ -350,6 +350,8 @@ async fn closing_drains_what_was_taken() {
 /// sees them for the first time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_connection_is_left_without_a_transaction() {
+    // Migrates, should no other test have done so.
+    drop(store().await);
     for keyed in [false, true] {
         let mut config = sheaf_store::StoreConfig::new(sheaf_local::test_env().database_url);
         config.max_connections_per_node = 1;

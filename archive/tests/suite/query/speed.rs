@@ -281,13 +281,16 @@ async fn beside_duckdb() {
         }
     }
     let ids = some_ids(&archive, &world, 300).await;
-    for id in &ids[..5] {
+    let mut lookups = Vec::new();
+    for id in &ids[..9] {
         let sql = |from| format!("select number, currency, total from {from} where id = '{id}'");
         let (ours, theirs) = (sql("invoices"), sql("src"));
         let ratio = ratio(&archive, world.tenant, root, ("one by id", &ours, &theirs)).await;
-        if ratio > 0.2 {
-            missed.push(format!("one by id: {ratio:.2}"));
-        }
+        lookups.push(ratio);
+    }
+    lookups.sort_by(f64::total_cmp);
+    if lookups[4] > 0.2 {
+        missed.push(format!("one by id: {:.2}", lookups[4]));
     }
     let slow = Arc::new(Counting::new(Arc::new(storage(Duration::from_millis(20)))));
     let archive = Archive::with_storage(world.store.clone(), slow.clone());
