@@ -8,6 +8,9 @@
 
 CARGO ?= cargo
 ARGS ?=
+# With the tests, as `make test` builds: their features of the libraries are more than those of the programs alone, which would
+# have everything built twice.
+BUILD = $(CARGO) build --release --workspace --bins --tests
 
 .PHONY: up test lint fuzz duckdb garage bench postgres
 
@@ -29,14 +32,14 @@ test: postgres
 
 lint:
 	$(CARGO) fmt --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
 fuzz: postgres
-	$(CARGO) build --release --workspace --bins
+	$(BUILD)
 	crates/sheaf/tests/fuzz.sh $(ARGS)
 
 duckdb: postgres
-	$(CARGO) build --release --workspace --bins
+	$(BUILD)
 	archive/tests/duckdb.sh $(ARGS)
 
 garage: postgres
@@ -45,7 +48,8 @@ garage: postgres
 	    --test-threads 2 $(ARGS)
 
 bench: postgres
-	$(CARGO) run --release -p sheaf-benches --bin compare -- $(ARGS)
+	$(BUILD)
+	target/release/compare $(ARGS)
 
 postgres:
 	@sh deploy/install-postgres.sh

@@ -65,8 +65,8 @@ targets() {
     up 2
     archived 100000
     sheaf tier run >tier.json
-    echo "== 100 tenants, 60,000 requests a minute"
-    sheaf-loadtest run --rate "${RATE:-1000}" --duration 120s --tenants 100 --json mixed.json --html mixed.html \
+    echo "== 100 tenants, 30,000 requests a minute"
+    sheaf-loadtest run --rate "${RATE:-500}" --duration 120s --tenants 100 --json mixed.json --html mixed.html \
         --fail-if 'p99<100ms,errors<0.1%' || echo "exit code $?"
     echo "== beside cold reads"
     sheaf-loadtest run --rate 200 --duration 60s --keys keys --mix create=20,get_hot=40,get_cold=30,list=10 --json cold.json \
@@ -88,16 +88,16 @@ costs() {
     for workers in 1 2 4; do
         echo "== costs with $workers workers"
         up "$workers"
-        sheaf-loadtest measure --workers "$workers" --probe 'sh probe.sh' --rate "${MEASURE_RATE:-400}" --json "costs-$workers.json"
+        sheaf-loadtest measure --workers "$workers" --rounds 4 --round 6s --probe 'sh probe.sh' --rate "${MEASURE_RATE:-400}" --json "costs-$workers.json"
         archived 50000
-        sheaf-loadtest measure --workers "$workers" --probe 'sh probe.sh' --operations get_cold --keys keys --rate 400 \
+        sheaf-loadtest measure --workers "$workers" --rounds 4 --round 6s --probe 'sh probe.sh' --operations get_cold --keys keys --rate 400 \
             --tier 'sheaf tier run' --json "cold-$workers.json"
     done
 }
 
 years() {
     up 2
-    sheaf-loadtest simulate --years 5 --invoices "${INVOICES:-1000000}" --tenants 20 --tier 'sheaf tier run --as-of {date}' \
+    sheaf-loadtest simulate --years 5 --invoices "${INVOICES:-1000000}" --tenants 20 --reads 500 --tier 'sheaf tier run --as-of {date}' \
         --probe 'sh probe.sh' --flat 1.5 --json years.json --html years.html || echo "exit code $?"
 }
 

@@ -1,6 +1,8 @@
 //! What a run works on: tenants, some invoices that exist, archived ones.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::{Method, StatusCode};
 use serde_json::Value;
@@ -40,6 +42,8 @@ pub struct Material {
     pub known: Vec<Known>,
     /// Archived invoices: tenant, id.
     pub cold: Vec<(u32, Uuid)>,
+    /// Threads that were given theirs to pay, a bit each: the next run of the same material finds them paid.
+    pub(crate) given: Arc<AtomicU64>,
 }
 
 impl Material {
@@ -71,8 +75,12 @@ impl Material {
         Ok(material)
     }
 
-    /// The part of the known invoices that this thread may pay.
+    /// The part of the known invoices that this thread may pay: none from the second run on.
     pub(crate) fn payable(&self, thread: u64) -> VecDeque<Known> {
+        let bit = 1_u64 << (thread % 64);
+        if self.given.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+            return VecDeque::new();
+        }
         let mine = |(index, known): (usize, &Known)| {
             let owner = (index % MAX_THREADS) as u64;
             (owner == thread && !known.amount_due.is_empty()).then(|| known.clone())

@@ -56,6 +56,8 @@ pub struct Workload {
     material: Arc<Material>,
     mix: Mix,
     rng: ChaCha8Rng,
+    /// Of this run: the same seed draws the same requests, but no run may be answered with what another one did.
+    salt: u128,
     /// Sums of the weights up to each operation.
     sums: Vec<(f64, Operation)>,
     zipf: Option<Zipf<f64>>,
@@ -94,6 +96,7 @@ impl Workload {
             .transpose()?;
         let mut made = Self {
             rng,
+            salt: Uuid::new_v4().as_u128(),
             sums,
             zipf,
             bodies: Vec::new(),
@@ -114,6 +117,12 @@ impl Workload {
             made.prepare(seed.wrapping_add(thread), tenants)?;
         }
         Ok(made)
+    }
+
+    /// An idempotency key that nobody has used.
+    fn new_key(&mut self) -> u128 {
+        let drawn = (u128::from(self.rng.next_u64()) << 64) | u128::from(self.rng.next_u64());
+        drawn ^ self.salt
     }
 
     fn prepare(&mut self, seed: u64, tenants: u32) -> Result<(), ShapeError> {
@@ -195,7 +204,7 @@ impl Workload {
             Operation::Create => {
                 sent.body = self.next_body % self.bodies.len().max(1);
                 self.next_body += 1;
-                sent.key = key(&mut self.rng);
+                sent.key = self.new_key();
                 sent.invoices = 1;
                 let (tenant, body) = self.bodies.get(sent.body)?;
                 sent.tenant = *tenant;
@@ -208,15 +217,15 @@ impl Workload {
             }
             Operation::Duplicate => {
                 let pick = self.rng.random_range(0..self.material.known.len().max(1));
+                sent.key = self.new_key();
                 let known = self.material.known.get(pick)?;
                 sent.tenant = known.tenant;
-                sent.key = key(&mut self.rng);
                 self.post(&sent, "/v1/invoices", JSON, &known.body, out);
             }
             Operation::Bulk => {
                 sent.tenant = self.pick_tenant();
                 sent.invoices = self.mix.bulk_lines;
-                sent.key = key(&mut self.rng);
+                sent.key = self.new_key();
                 let upload = self.uploads.get(self.next_body % UPLOADS)?;
                 self.next_body += 1;
                 self.post(&sent, "/v1/invoices/bulk", NDJSON, upload, out);
@@ -224,7 +233,7 @@ impl Workload {
             Operation::Pay => {
                 let known = self.payable.pop_front()?;
                 sent.tenant = known.tenant;
-                sent.key = key(&mut self.rng);
+                sent.key = self.new_key();
                 let reference = Uuid::from_u128(sent.key);
                 let today = Utc::now().date_naive();
                 let amount = &known.amount_due;
@@ -334,10 +343,6 @@ impl Workload {
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 
-fn key(rng: &mut ChaCha8Rng) -> u128 {
-    (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64())
-}
-
 fn bounded<T>(queue: &mut VecDeque<T>, item: T) {
     if queue.len() >= REMEMBERED {
         queue.pop_front();
@@ -351,4 +356,60 @@ pub(crate) fn member<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
     let start = text.find(&format!("\"{name}\":\""))? + name.len() + 4;
     let rest = &text[start..];
     rest.split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::setup::Tenant;
+
+    /// A sweep runs the same material again and again: a create that is answered by an earlier step's costs nothing, and an
+    /// invoice is paid once.
+    #[test]
+    fn runs_of_one_seed_draw_the_same_and_share_no_key_and_no_payment() {
+        let tenants = vec![Tenant {
+            id: Uuid::nil(),
+            api_key: "sheaf_key".into(),
+        }];
+        let known = (0..40).map(|n| Known {
+            tenant: 0,
+            id: Uuid::from_u128(n),
+            amount_due: "1.00".into(),
+            body: b"{}".to_vec(),
+        });
+        let material = Arc::new(Material {
+            tenants,
+            known: known.collect(),
+            ..Material::default()
+        });
+        let mix = Mix::parse("create=50,pay=10,duplicate=20,get_hot=20").unwrap();
+        let run = || {
+            let mut workload = Workload::new(Arc::clone(&material), &mix, "h:1", (7, 0)).unwrap();
+            let mut out = Vec::new();
+            let sent: Vec<Sent> = (0..200).map(|_| workload.next(&mut out)).collect();
+            sent
+        };
+        let (first, second) = (run(), run());
+        let keys = |sent: &[Sent]| -> Vec<u128> {
+            let keys = sent.iter().map(|sent| sent.key);
+            keys.filter(|key| *key != 0).collect()
+        };
+        let (ours, theirs) = (keys(&first), keys(&second));
+        assert!(ours.len() > 100 && theirs.iter().all(|key| !ours.contains(key)));
+        let paid = |sent: &[Sent]| {
+            sent.iter()
+                .filter(|s| s.operation == Operation::Pay)
+                .count()
+        };
+        // Of the forty, the first thread's one; the second run finds none, and makes invoices instead.
+        assert_eq!((paid(&first), paid(&second)), (1, 0));
+        let bodies = |sent: &[Sent]| -> Vec<usize> {
+            let creates = sent
+                .iter()
+                .filter(|s| s.operation == Operation::Create && !s.instead);
+            creates.map(|sent| sent.body).collect()
+        };
+        assert_eq!(bodies(&first).len(), bodies(&second).len());
+    }
 }

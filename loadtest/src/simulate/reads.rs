@@ -99,5 +99,6 @@ fn material(timeline: &Timeline, tenants: &[Tenant], month: u32, seed: u64) -> M
         tenants: tenants.to_vec(),
         known,
         cold: cold.map(|entry| (entry.tenant, entry.id)).collect(),
+        ..Material::default()
     }
 }

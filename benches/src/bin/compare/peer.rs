@@ -96,7 +96,9 @@ impl Database {
     pub(crate) async fn bytes(&self, tables: &[&str]) -> Result<u64, Failure> {
         let mut bytes = 0;
         for node in &self.nodes {
-            node.batch_execute("checkpoint").await?;
+            // Citus hides shards from whoever reads pg_class. Without it the setting is nobody's, and does nothing.
+            node.batch_execute("checkpoint; set citus.override_table_visibility = off")
+                .await?;
             for table in tables {
                 // Shards are named after their table and partition: invoices_p2010_102008.
                 let sum = "select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint from pg_class \
