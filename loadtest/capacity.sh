@@ -52,21 +52,24 @@ up() {
 # member NAME: of the JSON in $made.
 member() { echo "$made" | sed "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/"; }
 
-# archived INVOICES: ten tenants with so many invoices of 2023 and 2024, and the file `keys`.
+# archived INVOICES: ten tenants with so many invoices of 2023 and 2024, most of them settled and archived, and the file `keys`.
+# As many more wait in `more.ndjson`.
 archived() {
     : >keys
     for n in $(seq 0 9); do
         made=$(sheaf tenant create --name "t$n" --external-id "tenant-0000$n")
         echo "$(member tenant_id) $(member api_key)" >>keys
     done
-    sheaf-loadtest generate --invoices "$1" --tenants 10 --years 2 --last-day 2024-12-31 --out old.ndjson
+    sheaf-loadtest generate --invoices "$((2 * $1))" --tenants 10 --years 2 --last-day 2024-12-31 --out both.ndjson
+    head -n "$1" both.ndjson >old.ndjson
+    tail -n "+$(($1 + 1))" both.ndjson >more.ndjson
     sheaf ingest --platform old.ndjson >/dev/null
+    sheaf tier run >tier.json
 }
 
 targets() {
     up 2
     archived 100000
-    sheaf tier run >tier.json
     echo "== 100 tenants, 30,000 requests a minute"
     sheaf-loadtest run --rate "${RATE:-500}" --duration 60s --max-lag "$lag" --tenants 100 --json mixed.json --html mixed.html \
         --fail-if 'p99<100ms,errors<0.1%' || echo "exit code $?"
@@ -87,15 +90,13 @@ knee() {
 }
 
 costs() {
-    for workers in 1 2 4; do
+    for workers in ${WORKERS:-1 2 4}; do
         echo "== costs with $workers workers"
         up "$workers"
-        sheaf-loadtest measure --workers "$workers" --rounds 4 --round 6s --probe 'sh probe.sh' --rate "${MEASURE_RATE:-400}" --json "costs-$workers.json"
+        sheaf-loadtest measure --workers "$workers" --rounds "${ROUNDS:-4}" --round 6s --probe 'sh probe.sh' --rate "${MEASURE_RATE:-400}" --json "costs-$workers.json"
         archived 40000
-        sheaf tier run >tier.json
-        sheaf-loadtest generate --invoices 40000 --tenants 10 --years 2 --last-day 2024-12-31 --seed 2 --out old.ndjson
-        sheaf ingest --platform old.ndjson >/dev/null
-        sheaf-loadtest measure --workers "$workers" --rounds 4 --round 6s --probe 'sh probe.sh' --operations get_cold --keys keys --rate 400 \
+        sheaf ingest --platform more.ndjson >/dev/null
+        sheaf-loadtest measure --workers "$workers" --rounds "${ROUNDS:-4}" --round 6s --probe 'sh probe.sh' --operations get_cold --keys keys --rate 400 \
             --tier 'sheaf tier run' --json "cold-$workers.json"
     done
 }
