@@ -115,33 +115,38 @@ impl Eraser<'_> {
     async fn both_tiers(&self, rewriter: &Rewriter<'_>) -> Result<ErasureReceipt, ArchiveError> {
         self.erase_hot().await?;
         let mut receipt = self.erase(rewriter).await?;
-        receipt.held.extend(self.erase_hot().await?);
+        self.erase_hot().await?;
+        if self.erasure.hot {
+            let (tenant, held) = (self.erasure.tenant, self.held());
+            for person in self.persons() {
+                let years = self.store.hot_years_of(tenant, person, &held).await?;
+                receipt.held.extend(years);
+            }
+        }
         Ok(receipt)
     }
 
-    /// Returns the held years in which the customer has hot invoices.
-    async fn erase_hot(&self) -> Result<BTreeSet<i16>, ArchiveError> {
+    fn held(&self) -> Vec<i16> {
+        self.erasure.held.iter().copied().collect()
+    }
+
+    async fn erase_hot(&self) -> Result<(), ArchiveError> {
         let Erasure {
             tenant,
             customer_id,
             ..
         } = self.erasure;
-        let mut found = BTreeSet::new();
         if !self.erasure.hot {
-            return Ok(found);
+            return Ok(());
         }
-        let held: Vec<i16> = self.erasure.held.iter().copied().collect();
+        let held = self.held();
         let erased = self
             .store
             .erase_hot(tenant, customer_id, &held, &self.erasure.cause);
         erased.await.map_err(|error| match error {
             CustomerError::Store(error) => error.into(),
             other => ArchiveError::InvalidRun(other.to_string()),
-        })?;
-        for person in self.persons() {
-            found.extend(self.store.hot_years_of(tenant, person, &held).await?);
-        }
-        Ok(found)
+        })
     }
 
     fn persons(&self) -> impl Iterator<Item = Uuid> {

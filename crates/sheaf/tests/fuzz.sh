@@ -9,7 +9,7 @@ data=$(mktemp -d)
 chmod 755 "$data"
 target/release/sheaf up --data-dir "$data/sheaf" --port 0 >"$data/up.log" 2>&1 &
 up=$!
-trap 'kill $up 2>/dev/null; wait $up 2>/dev/null || true; rm -rf "$data"' EXIT INT TERM
+trap 'kill $up 2>/dev/null || true; wait $up 2>/dev/null || true; rm -rf "$data"' EXIT INT TERM
 for _ in $(seq 600); do
     [ -f "$data/sheaf/env" ] && break
     kill -0 $up 2>/dev/null || { cat "$data/up.log"; exit 1; }
