@@ -278,6 +278,7 @@ query!(ADMIN_CREATE_EXTENSION, "citus/admin/create_extension.sql");
 query!(ADMIN_ISOLATE_TENANT, "citus/admin/isolate_tenant.sql");
 query!(ADMIN_LOCAL_SIZES, "citus/admin/local_sizes.sql");
 query!(ADMIN_MOVE_SHARD, "citus/admin/move_shard.sql");
+query!(ADMIN_LEFTOVERS, "citus/admin/leftovers.sql");
 query!(ADMIN_MOVES, "citus/admin/moves.sql");
 query!(ADMIN_NEWCOMER, "citus/admin/newcomer.sql");
 query!(ADMIN_NODE_FACTS, "citus/admin/node_facts.sql");

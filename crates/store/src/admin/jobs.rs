@@ -1,6 +1,7 @@
 //! Shards move: one by one, or as a background job of Citus.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,6 +10,9 @@ use tokio_postgres::Row;
 
 use super::{AdminError, ClusterAdmin, NodeAddress, Result, distributed, failed, one_line};
 use crate::sql;
+
+/// How long a move waits for what earlier ones left behind to be dropped.
+const LEFTOVERS: Duration = Duration::from_secs(60);
 
 /// A shard group that a rebalance would move.
 #[derive(Clone, Debug, Serialize)]
@@ -264,6 +268,7 @@ impl ClusterAdmin {
         from: &NodeAddress,
         to: &NodeAddress,
     ) -> Result<()> {
+        self.drop_leftovers(shard_id).await?;
         self.client
             .execute(
                 sql::ADMIN_MOVE_SHARD,
@@ -278,6 +283,34 @@ impl ClusterAdmin {
             .await
             .map_err(failed("move the shards"))?;
         Ok(())
+    }
+
+    /// Citus drops the copies that moves leave behind later, in the background, and one at a time with us; what somebody still
+    /// reads has to wait for that.
+    async fn drop_leftovers(&self, shard_id: i64) -> Result<()> {
+        let ends = Instant::now() + LEFTOVERS;
+        loop {
+            let row = self
+                .client
+                .query_one(sql::ADMIN_LEFTOVERS, &[&shard_id])
+                .await
+                .map_err(failed("look for what moves left behind"))?;
+            if row.get::<_, i64>(0) == 0 {
+                return Ok(());
+            }
+            if Instant::now() > ends {
+                return Err(AdminError::Refused(format!(
+                    "an earlier move left a copy of shard group {shard_id} behind, which could not be dropped within {} s: \
+                     a long transaction may still read it",
+                    LEFTOVERS.as_secs()
+                )));
+            }
+            self.client
+                .batch_execute(sql::ADMIN_CLEANUP)
+                .await
+                .map_err(failed("drop what moves left behind"))?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Splits a tenant's shard group so that the tenant has one of its own, on the same node; returns its `invoices`
