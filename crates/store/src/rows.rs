@@ -31,7 +31,7 @@ pub(crate) type Key = (TenantId, Uuid);
 
 /// Puts headers, lines and payments of a snapshot together, in the order of the headers.
 ///
-/// Lines must come ordered by invoice and position, payments by invoice and id.
+/// Lines must come ordered by invoice and position, payments by invoice and id. Those of other invoices are left.
 pub(crate) fn assemble<'a>(
     headers: &[Row],
     lines: impl IntoIterator<Item = &'a Row>,
@@ -69,6 +69,11 @@ pub(crate) fn key(row: &Row) -> Key {
     (TenantId(row.get(0)), row.get(1))
 }
 
+/// The status of a header, as it is stored.
+pub(crate) fn status(header: &Row) -> &str {
+    header.get(5)
+}
+
 fn header(row: &Row, lines: Vec<Line>, payments: Vec<Payment>) -> Result<Invoice, StoreError> {
     let (tenant_id, id) = key(row);
     let corrupt = |what: &str| StoreError::Corrupt(format!("invoice {id}: {what}"));
@@ -89,8 +94,7 @@ fn header(row: &Row, lines: Vec<Line>, payments: Vec<Payment>) -> Result<Invoice
             .get::<_, &str>(4)
             .parse::<Kind>()
             .map_err(|_| corrupt("kind"))?,
-        status: row
-            .get::<_, &str>(5)
+        status: status(row)
             .parse::<Status>()
             .map_err(|_| corrupt("status"))?,
         currency: row

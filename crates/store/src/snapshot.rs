@@ -197,8 +197,8 @@ impl TenantSnapshot {
             after: after.unwrap_or(first),
             before,
         };
-        let conn = self.conn.conn()?;
-        read_page(conn, sql::INVOICE_READ_PERIOD, &span, max_invoices).await
+        let page = read_page(self.conn.conn()?, &span, max_invoices, |_| true).await?;
+        Ok(page.invoices)
     }
 
     /// Ends the snapshot; its connection goes back to the pool.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::{Object, Transaction};
-use sheaf_model::{Period, TenantId, id};
+use sheaf_model::{Invoice, Period, TenantId, id, rules};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
@@ -241,7 +241,7 @@ async fn delete_rows(
 
 impl SnapshotReader {
     /// The next settled invoices by ascending id, whole and with their events; empty at the end. At most
-    /// `max_invoices`, fewer where they have many lines: one page is all that is in memory.
+    /// `max_invoices`, fewer where they have many lines or others lie between: one page is all that is in memory.
     ///
     /// # Errors
     /// When the database fails; the snapshot is lost then.
@@ -249,18 +249,22 @@ impl SnapshotReader {
         &mut self,
         max_invoices: usize,
     ) -> Result<Vec<ArchivedInvoice>, StoreError> {
-        let span = Span {
-            tenant: self.tenant,
-            year: self.year,
-            after: self.last,
-            before: self.before,
-        };
-        let conn = self.conn.conn()?;
-        let page = read_page(conn, sql::TIERING_READ_PAGE, &span, max_invoices).await?;
-        if let Some(last) = page.last() {
-            self.last = last.invoice.id;
+        loop {
+            let span = Span {
+                tenant: self.tenant,
+                year: self.year,
+                after: self.last,
+                before: self.before,
+            };
+            let page = read_page(self.conn.conn()?, &span, max_invoices, settled).await?;
+            match page.last {
+                Some(last) => self.last = last,
+                None => return Ok(Vec::new()),
+            }
+            if !page.invoices.is_empty() {
+                return Ok(page.invoices);
+            }
         }
-        Ok(page)
     }
 
     /// Ends the snapshot. Dropping the reader ends it by closing its connection.
@@ -282,15 +286,28 @@ pub(crate) struct Span {
     pub(crate) before: Uuid,
 }
 
-/// The first invoices of the span that `query` names, whole and with their events.
+fn settled(header: &Row) -> bool {
+    rows::status(header).parse().is_ok_and(rules::is_settled)
+}
+
+/// Neighbours by id.
+pub(crate) struct Page {
+    /// Those that were wanted, whole and with their events.
+    pub(crate) invoices: Vec<ArchivedInvoice>,
+    /// The last that was looked at; none at the end of the span.
+    pub(crate) last: Option<Uuid>,
+}
+
+/// The first invoices of the span: up to `max_invoices`, of which those are given whose header `is_wanted`. What belongs to
+/// the others is read with them and left, so wanted ones should be the rule.
 pub(crate) async fn read_page(
     conn: &Object,
-    query: &str,
     span: &Span,
     max_invoices: usize,
-) -> Result<Vec<ArchivedInvoice>, StoreError> {
+    is_wanted: impl Fn(&Row) -> bool,
+) -> Result<Page, StoreError> {
     let limit = i64::try_from(max_invoices).unwrap_or(i64::MAX);
-    let page = conn.prepare_cached(query).await?;
+    let page = conn.prepare_cached(sql::INVOICE_READ_PERIOD).await?;
     let params: [&(dyn ToSql + Sync); 5] = [
         &span.tenant.0,
         &span.year,
@@ -300,41 +317,48 @@ pub(crate) async fn read_page(
     ];
     let mut headers = conn.query(&page, &params).await?;
     rows::cut(&mut headers, max_invoices, MAX_PAGE_LINES);
-    if headers.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids: Vec<Uuid> = headers.iter().map(|r| rows::key(r).1).collect();
+    let last = headers.last().map(|header| rows::key(header).1);
+    headers.retain(is_wanted);
+    let (Some(last), false) = (last, headers.is_empty()) else {
+        let invoices = Vec::new();
+        return Ok(Page { invoices, last });
+    };
     let (lines, payments, events) = tokio::try_join!(
-        children(conn, sql::LINE_GET, span, &ids),
-        children(conn, sql::PAYMENT_GET, span, &ids),
-        children(conn, sql::EVENT_GET, span, &ids),
+        children(conn, sql::LINE_BETWEEN, span, last),
+        children(conn, sql::PAYMENT_BETWEEN, span, last),
+        children(conn, sql::EVENT_BETWEEN, span, last),
     )?;
-    let mut by_invoice: HashMap<Uuid, Vec<EventRow>> = HashMap::with_capacity(ids.len());
+    let mut by_invoice: HashMap<Uuid, Vec<EventRow>> = HashMap::with_capacity(headers.len());
     for row in &events {
         by_invoice
             .entry(rows::key(row).1)
             .or_default()
             .push(rows::event(row));
     }
+    let with_events = |invoice: Invoice| {
+        let events = by_invoice.remove(&invoice.id).unwrap_or_default();
+        debug_assert_eq!(id::year_of(invoice.id), span.year);
+        ArchivedInvoice { invoice, events }
+    };
     let invoices = rows::assemble(&headers, &lines, &payments)?;
-    Ok(invoices
-        .into_iter()
-        .map(|invoice| {
-            let events = by_invoice.remove(&invoice.id).unwrap_or_default();
-            debug_assert_eq!(id::year_of(invoice.id), span.year);
-            ArchivedInvoice { invoice, events }
-        })
-        .collect())
+    Ok(Page {
+        invoices: invoices.into_iter().map(with_events).collect(),
+        last: Some(last),
+    })
 }
 
+/// What belongs to the invoices of the span up to `last`.
 async fn children(
     conn: &Object,
     query: &str,
     span: &Span,
-    ids: &[Uuid],
+    last: Uuid,
 ) -> Result<Vec<Row>, StoreError> {
     let statement = conn.prepare_cached(query).await?;
     Ok(conn
-        .query(&statement, &[&span.tenant.0, &span.year, &ids])
+        .query(
+            &statement,
+            &[&span.tenant.0, &span.year, &span.after, &last],
+        )
         .await?)
 }

@@ -124,6 +124,8 @@ fn class(name: &str) -> Option<Class> {
         "event/record" => Range(
             "{tenant}, {uuid}, {uuid}, {year}::smallint, 't', 'a', 'r', '{}', now(), null, null",
         ),
+        "event/between" => Range("{tenant}, {year}, {uuid}, {uuid}"),
+        "line/between" | "payment/between" => Range("{tenant}, {year}, {uuid}, {uuid}"),
         "event/get" => Point("{tenant}, {year}, {ids}", "subject_id"),
         "idempotency/abandon" | "idempotency/get" => Point("{tenant}, 'key-7'", "key"),
         "idempotency/begin" => Range("{tenant}, 'new', now(), now()"),
@@ -177,7 +179,6 @@ fn class(name: &str) -> Option<Class> {
         }
         "tiering/delete_invoices" | "tiering/lock_rows" => Point("{tenant}, {year}, {ids}", "id"),
         "tiering/next_settled" => Range("{tenant}, {uuid}, {uuid}"),
-        "tiering/read_page" => Range("{tenant}, {year}, {uuid}, {uuid}, 10"),
 
         "customer/copy" | "event/copy" | "idempotency/copy" | "invoice/copy" | "line/copy"
         | "payment/copy" => Apart(COPY),
