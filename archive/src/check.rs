@@ -233,7 +233,7 @@ impl RowReader {
         let row = self.ready.pop_front();
         if let Some(row) = &row {
             let id = row.invoice.id;
-            if Period::of(id) != self.expected.period {
+            if !self.expected.period.covers(id) {
                 return Err(self
                     .expected
                     .corrupt(format!("invoice {id} is of another period")));

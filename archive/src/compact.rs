@@ -1,12 +1,13 @@
-//! Compaction: the small files of a month become one, and copies that a recall has put out of date are left behind. Which
-//! files are worth it, the catalog alone says: a run that finds nothing reads no object.
+//! Compaction: small files of a year become one, so do the files of a month, and copies that a recall has put out of date are
+//! left behind. Which files are worth it, the catalog alone says: a run that finds nothing reads no object.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::counter;
 use serde::Serialize;
-use sheaf_model::TenantId;
+use sheaf_model::{Period, TenantId};
 use sheaf_store::{ArchiveFile, FileState, Store};
 
 use crate::ArchiveError;
@@ -17,6 +18,9 @@ use crate::storage::ColdStorage;
 use crate::verify::tenants;
 use crate::walk::Files;
 
+/// A smaller file is put together with those of other months. Some 8 kB of a file are footer, indexes and filters, whatever
+/// it holds: more than a twentieth of it.
+const SMALL_FILE: i64 = 128 * 1024;
 /// A file of more than so many times what the others hold together stays as it is, lest few late invoices have it
 /// written again and again.
 const OUTWEIGHS: i64 = 4;
@@ -68,8 +72,22 @@ struct Candidate {
     masked: i64,
 }
 
-/// Which files of a month are to become one: sets of two or more, or one that is worth it alone.
-fn choose(mut files: Vec<Candidate>) -> Vec<Vec<ArchiveFile>> {
+/// Which files of a year are to become one: sets of two or more, or one that is worth it alone. Small ones go together
+/// whatever their month; larger ones stay by month, which readers of the path can leave out.
+fn choose(year: Vec<Candidate>) -> Vec<Vec<ArchiveFile>> {
+    let mut pools: BTreeMap<Period, Vec<Candidate>> = BTreeMap::new();
+    for candidate in year {
+        let period = match candidate.file.period {
+            month if candidate.file.bytes < SMALL_FILE => month.year(),
+            period => period,
+        };
+        pools.entry(period).or_default().push(candidate);
+    }
+    pools.into_values().flat_map(sets_of).collect()
+}
+
+/// The sets of one pool.
+fn sets_of(mut files: Vec<Candidate>) -> Vec<Vec<ArchiveFile>> {
     // By invoices, which add up exactly: what was left alone once is left alone again.
     files.sort_by_key(|c| (c.file.invoices, c.file.part));
     let (mut chosen, mut set) = (Vec::new(), Vec::new());
@@ -164,12 +182,12 @@ impl Compaction<'_> {
             let recalls = self.store.has_recalls(tenant).await?;
             let mut files = Files::new(self.store, tenant, &[FileState::Published]);
             loop {
-                let month = files.next_month().await?;
-                if month.is_empty() {
+                let year = files.next_year().await?;
+                if year.is_empty() {
                     break;
                 }
-                summary.files += month.len() as u64;
-                for set in choose(self.candidates(month, recalls).await?) {
+                summary.files += year.len() as u64;
+                for set in choose(self.candidates(year, recalls).await?) {
                     self.progress.begin(&format!("{tenant} {}", set[0].period));
                     self.compact(rewriter, set, summary).await?;
                 }
@@ -180,11 +198,11 @@ impl Compaction<'_> {
 
     async fn candidates(
         &self,
-        month: Vec<ArchiveFile>,
+        year: Vec<ArchiveFile>,
         recalls: bool,
     ) -> Result<Vec<Candidate>, ArchiveError> {
-        let mut candidates = Vec::with_capacity(month.len());
-        for file in month {
+        let mut candidates = Vec::with_capacity(year.len());
+        for file in year {
             let masked = if recalls {
                 self.store.recalled_from(&file).await?.len()
             } else {

@@ -185,7 +185,7 @@ impl PartWriter {
         if row.invoice.tenant_id != self.tenant {
             return Err(encode(format!("invoice {id} is another tenant's")));
         }
-        if Period::of(id) != self.period {
+        if !self.period.covers(id) {
             return Err(encode(format!("invoice {id} is not of {}", self.period)));
         }
         if self.ids.last().is_some_and(|(last, _)| *last >= id) {
@@ -348,10 +348,27 @@ fn properties(keys: &[String]) -> WriterProperties {
             .collect::<Vec<_>>();
         builder = builder.set_column_dictionary_enabled(ColumnPath::new(parts), false);
     }
-    // Statistics of documents are long and never asked for.
-    for name in ["events", "metadata"] {
-        builder =
-            builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);
+    // Nobody asks for statistics of documents, which are long, nor for those inside of lists, by which no engine leaves rows out.
+    let elements = [
+        ("lines", schema::line_fields()),
+        ("payments", schema::payment_fields()),
+    ];
+    let elements = elements.iter().flat_map(|(list, fields)| {
+        let path = |field: &str| {
+            [*list, "list", "element", field]
+                .map(str::to_owned)
+                .to_vec()
+        };
+        fields
+            .iter()
+            .map(move |field| ColumnPath::new(path(field.name())))
+    });
+    for column in ["events", "metadata"]
+        .map(ColumnPath::from)
+        .into_iter()
+        .chain(elements)
+    {
+        builder = builder.set_column_statistics_enabled(column, EnabledStatistics::None);
     }
     builder.build()
 }

@@ -1,4 +1,5 @@
-//! Where objects lie: Hive style, so that every engine reads tenant, year and month from the path.
+//! Where objects lie: Hive style, so that every engine reads tenant, year and month from the path. Under month 00 lie the objects
+//! in which months of a year are together.
 
 use sheaf_model::{Period, TenantId};
 

@@ -1,5 +1,5 @@
-//! Writing published files anew: some files of one period become one, the next generation of the first. Copies that a recall
-//! has put out of date stay behind, and each row may be changed on the way. The protocol is tiering's: stage, write, verify,
+//! Writing published files anew: some files of one year become one: of their month, the next generation of the first, or else
+//! one of the whole year. Copies that a recall has put out of date stay behind, and each row may be changed on the way. The protocol is tiering's: stage, write, verify,
 //! hand over in one transaction; the files that were replaced are superseded, and collected by gc after its grace.
 
 use std::cmp::Reverse;
@@ -67,19 +67,27 @@ struct Merged {
 }
 
 impl Rewriter<'_> {
-    /// Writes `files` of one period anew as one file, which must have room for them.
+    /// Writes `files` of one year anew as one file, which must have room for them.
     pub(crate) async fn rewrite(
         &self,
         files: &[ArchiveFile],
         transform: Option<Transform>,
     ) -> Result<Outcome, ArchiveError> {
-        let Some(first) = files.iter().min_by_key(|file| file.part) else {
+        let Some(first) = files.first() else {
             return Ok(Outcome::Done(Rewritten::default()));
         };
         if files.len() > MAX_SOURCES {
             return Err(ArchiveError::TooManyFiles { limit: MAX_SOURCES });
         }
-        let (tenant, period) = (first.tenant_id, first.period);
+        let tenant = first.tenant_id;
+        let is_month = files.iter().all(|file| file.period == first.period);
+        let period = if is_month {
+            first.period
+        } else {
+            first.period.year()
+        };
+        let of_period = files.iter().filter(|file| file.period == period);
+        let part = of_period.map(|file| file.part).min();
         let mut replaced = Vec::with_capacity(files.len());
         for file in files {
             let masked = self.store.recalled_from(file).await?;
@@ -89,7 +97,7 @@ impl Rewriter<'_> {
         let key = |part, generation| layout::object_key(tenant, period, part, generation);
         let mut target = self
             .store
-            .stage_file(tenant, period, SCHEMA_VERSION, Some(first.part), key)
+            .stage_file(tenant, period, SCHEMA_VERSION, part, key)
             .await?;
         self.checkpoint.reached(Step::Staged).await;
         let work = self.fill_and_hand_over(&replaced, &mut target, transform);

@@ -26,7 +26,7 @@ pub mod meta {
     pub const SCHEMA_VERSION: &str = "sheaf.schema_version";
     /// Owner of all rows.
     pub const TENANT_ID: &str = "sheaf.tenant_id";
-    /// Month of all rows, `YYYY-MM`.
+    /// Month of all rows, `YYYY-MM`, or their year, `YYYY-00`.
     pub const PERIOD: &str = "sheaf.period";
     /// Number of rows.
     pub const INVOICES: &str = "sheaf.invoices";

@@ -56,17 +56,28 @@ impl<'a> Files<'a> {
         Ok(self.page.front())
     }
 
-    /// All rows of the next month that has any; empty at the end.
+    /// All rows of the next month that has any; empty at the end. A year's own come before those of its months.
     pub(crate) async fn next_month(&mut self) -> Result<Vec<ArchiveFile>, ArchiveError> {
         match self.peek().await?.map(|file| file.period) {
-            Some(period) => self.month(period).await,
+            Some(period) => self.while_of(|file| file.period == period).await,
             None => Ok(Vec::new()),
         }
     }
 
-    async fn month(&mut self, period: Period) -> Result<Vec<ArchiveFile>, ArchiveError> {
+    /// All rows of the next year that has any; empty at the end.
+    pub(crate) async fn next_year(&mut self) -> Result<Vec<ArchiveFile>, ArchiveError> {
+        match self.peek().await?.map(|file| file.period.year) {
+            Some(year) => self.while_of(|file| file.period.year == year).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn while_of(
+        &mut self,
+        is_wanted: impl Fn(&ArchiveFile) -> bool,
+    ) -> Result<Vec<ArchiveFile>, ArchiveError> {
         let mut files = Vec::new();
-        while self.peek().await?.is_some_and(|file| file.period == period) {
+        while self.peek().await?.is_some_and(&is_wanted) {
             files.extend(self.page.pop_front());
         }
         Ok(files)
@@ -157,7 +168,7 @@ impl<'a> Walk<'a> {
         while self.peek().await?.is_some_and(of_month) {
             objects.extend(self.objects.pop_front());
         }
-        let files = self.files.month(period).await?;
+        let files = self.files.while_of(|file| file.period == period).await?;
         Ok(Some(Month { files, objects }))
     }
 

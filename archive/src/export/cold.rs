@@ -48,7 +48,7 @@ impl Cursor {
     pub(super) async fn peek(
         &mut self,
         objects: &Objects,
-        after: Option<Uuid>,
+        after: Uuid,
         recalls: &Recalls,
     ) -> Result<Option<Uuid>, ArchiveError> {
         loop {
@@ -58,7 +58,7 @@ impl Cursor {
                     let recalled_at = recalls.get(&id).copied();
                     recalled_at.is_some_and(|at| self.file.published_at <= Some(at))
                 };
-                if after.is_none_or(|after| id > after) && !masked() {
+                if id > after && !masked() {
                     return Ok(Some(id));
                 }
                 self.ready.pop_front();
@@ -96,13 +96,9 @@ impl Cursor {
     }
 
     /// Reads the next row group that may hold rows after `after`: one GET; false when there is none.
-    async fn fetch(
-        &mut self,
-        objects: &Objects,
-        after: Option<Uuid>,
-    ) -> Result<bool, ArchiveError> {
+    async fn fetch(&mut self, objects: &Objects, after: Uuid) -> Result<bool, ArchiveError> {
         let mut left = (self.group..).zip(&self.footer.groups[self.group..]);
-        let next = left.find(|(_, group)| after.is_none_or(|after| group.max_id > after));
+        let next = left.find(|(_, group)| group.max_id > after);
         let Some((at, group)) = next else {
             self.group = self.footer.groups.len();
             return Ok(false);

@@ -22,7 +22,7 @@ use crate::storage::StorageError;
 const HOT_PAGE: usize = 512;
 /// Recalls of one stretch.
 const RECALLS: i64 = 2_000;
-/// Files of one month.
+/// Files that may hold invoices of one month.
 const MONTH_FILES: usize = 2_000;
 /// Files that may overlap at one id: a row group of each is in memory.
 const OPEN_FILES: usize = 64;
@@ -53,8 +53,8 @@ struct Position {
     tiers: ExportTiers,
     period: Period,
     last_period: Period,
-    /// The last id that was given, or that a stretch covered, where it is of `period`.
-    after: Option<Uuid>,
+    /// The last id that was given, or that a stretch covered; it is not below the first of `period`, which is no id.
+    after: Uuid,
 }
 
 /// An export on its way.
@@ -76,12 +76,13 @@ impl Walk {
             year: options.from,
             month: 1,
         };
-        let after = options.after.filter(|after| Period::of(*after) >= january);
+        let (first, _) = january.id_bounds();
+        let after = options.after.map_or(first, |after| after.max(first));
         let at = Position {
             store,
             tenant,
             tiers: options.tiers,
-            period: after.map_or(january, Period::of),
+            period: Period::of(after),
             last_period: Period {
                 year: options.to,
                 month: 12,
@@ -126,26 +127,21 @@ impl Walk {
                 None => None,
             };
             if let Some(row) = row {
-                self.at.after = Some(row.id);
+                self.at.after = row.id;
                 return Ok(Some(row));
             }
             if stretch.whole {
                 self.at.period = stretch.period.next();
-                self.at.after = None;
-                self.cursors.clear();
-            } else {
-                self.at.after = Some(stretch.until);
             }
+            self.at.after = stretch.until;
             self.stretch = None;
         }
     }
 
     /// Goes on with the files that are open already.
     fn begin(&mut self, mut stretch: Stretch) -> Stretch {
-        if stretch.period != self.at.period {
-            self.at.after = None;
-        }
-        self.at.period = stretch.period;
+        let (first, _) = stretch.period.id_bounds();
+        (self.at.period, self.at.after) = (stretch.period, self.at.after.max(first));
         let key = |file: &ArchiveFile| file.object_key.clone();
         let listed = |cursor: &Cursor| stretch.files.iter().any(|f| key(f) == key(&cursor.file));
         self.cursors.retain(listed);
@@ -169,37 +165,37 @@ impl Position {
     }
 
     async fn look_in(&self, snapshot: &TenantSnapshot) -> Result<Option<Stretch>, ArchiveError> {
-        let mut files = match self.tiers {
-            ExportTiers::Hot => Vec::new(),
+        let cold = match self.tiers {
+            ExportTiers::Hot => None,
             ExportTiers::Cold | ExportTiers::All => {
-                let files = snapshot.next_files(self.period, MONTH_FILES).await?;
-                files.ok_or(ArchiveError::TooManyFiles { limit: MONTH_FILES })?
+                snapshot.next_files(self.period, MONTH_FILES).await?
             }
         };
         let hot = match self.tiers {
             ExportTiers::Cold => None,
             ExportTiers::Hot | ExportTiers::All => snapshot.next_hot_period(self.period).await?,
         };
-        let cold = files.first().map(|file| file.period);
-        let Some(period) = cold.into_iter().chain(hot).min() else {
+        let months = cold.iter().map(|(month, _)| *month).chain(hot);
+        let Some(period) = months.min() else {
             return Ok(None);
         };
         if period > self.last_period {
             return Ok(None);
         }
+        let mut files = match cold.filter(|(month, _)| *month == period) {
+            Some((_, files)) => files.ok_or(ArchiveError::TooManyFiles { limit: MONTH_FILES })?,
+            None => Vec::new(),
+        };
         // Neither bound is an id of the month: they are no UUIDv7.
         let (first, before) = period.id_bounds();
-        let after = self
-            .after
-            .filter(|_| period == self.period)
-            .unwrap_or(first);
+        let after = self.after.max(first);
         let mut until = before;
         let mut page = Vec::new();
         if hot == Some(period) {
             page = snapshot.hot_page(period, Some(after), HOT_PAGE).await?;
             until = page.last().map_or(before, |last| last.invoice.id);
         }
-        files.retain(|f| f.period == period && f.max_id > after && f.min_id <= until);
+        files.retain(|f| f.max_id > after && f.min_id <= until);
         let mut recalls = Vec::new();
         if !files.is_empty() {
             recalls = snapshot.recalls_after(after, RECALLS).await?;
@@ -225,7 +221,7 @@ async fn head(
     stretch: &mut Stretch,
     cursors: &mut Vec<Cursor>,
     objects: &Objects,
-    after: Option<Uuid>,
+    after: Uuid,
 ) -> Result<Option<Head>, ArchiveError> {
     let mut first = stretch.hot.front().map(|hot| (hot.id, Head::Hot));
     let mut at = 0;

@@ -116,11 +116,11 @@ impl Scope {
             .unwrap_or(all)
     }
 
+    /// Values of [`super::schema::path_fields`].
     fn partition(&self, period: Period) -> Vec<ScalarValue> {
         vec![
             ScalarValue::Utf8(Some(self.tenant.to_string())),
             ScalarValue::Int32(Some(i32::from(period.year))),
-            ScalarValue::Int32(Some(i32::from(period.month))),
         ]
     }
 
@@ -256,7 +256,10 @@ impl Catalog {
                 Some(Arc::new(years.collect::<Int32Array>()))
             }
             MONTH => {
-                let months = bounds.map(|bounds| i32::from(bounds.period.month));
+                let months = bounds.map(|bounds| match bounds.period.month {
+                    0 => i32::from(Period::of(id(bounds)).month),
+                    month => i32::from(month),
+                });
                 Some(Arc::new(months.collect::<Int32Array>()))
             }
             _ => None,

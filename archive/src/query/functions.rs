@@ -1,16 +1,21 @@
-//! Functions of our own: `json_text(json, key)`, since metadata and events are JSON text.
+//! Functions of our own: `json_text(json, key)`, since metadata and events are JSON text; and the month of an id, which queries see
+//! as a column.
 
 use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::metadata::member;
-use arrow::array::{Array, StringBuilder, cast::AsArray};
+use arrow::array::{Array, Int32Array, StringBuilder, cast::AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
+use sheaf_model::Period;
+use uuid::Uuid;
 
 /// `json_text(json, key)`: the member of a JSON object as text, as PostgreSQL's `->>` gives it: a string without its quotes,
 /// anything else as it is written. Null where there is no such member, it is null, or the text is no object.
@@ -51,5 +56,47 @@ impl ScalarUDFImpl for JsonText {
             out.append_option(found);
         }
         Ok(ColumnarValue::Array(Arc::new(out.finish())))
+    }
+}
+
+/// The month, 1 to 12, that an id as text carries.
+pub(super) fn month_of() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(MonthOf {
+        signature: Signature::exact(vec![DataType::Utf8], Volatility::Immutable),
+    }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct MonthOf {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for MonthOf {
+    fn name(&self) -> &'static str {
+        "month_of"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int32)
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> Result<FieldRef> {
+        Ok(Arc::new(Field::new(self.name(), DataType::Int32, false)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let ids = cast(&arrays[0], &DataType::Utf8)?;
+        let months = ids.as_string::<i32>().iter().map(|id| {
+            let id = id.and_then(|id| Uuid::try_parse(id).ok());
+            let id = id.ok_or_else(|| exec_datafusion_err!("an id of the archive is no UUID"))?;
+            Ok(i32::from(Period::of(id).month))
+        });
+        let months = months.collect::<Result<Vec<i32>>>()?;
+        Ok(ColumnarValue::Array(Arc::new(Int32Array::from(months))))
     }
 }

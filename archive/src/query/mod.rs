@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 use crate::objects::Objects;
 use crate::places::{Full, Place, Places};
 
-mod declared;
+mod computed;
 mod error;
 mod events;
 mod files;

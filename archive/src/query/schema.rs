@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, Tim
 
 use crate::schema;
 
-/// Columns of the path, Hive style.
+/// Columns of the path, Hive style; the month of an invoice in a file of a year is that of its id.
 pub(super) const TENANT: &str = "tenant_id";
 pub(super) const YEAR: &str = "year";
 pub(super) const MONTH: &str = "month";
@@ -53,13 +53,17 @@ pub(super) struct Shape {
     pub(super) list: Option<List>,
 }
 
-/// The columns of the path.
+/// The columns of the path that are the same in all rows of a file.
 pub(super) fn path_fields() -> Vec<FieldRef> {
     vec![
         Arc::new(Field::new(TENANT, DataType::Utf8, false)),
         Arc::new(Field::new(YEAR, DataType::Int32, false)),
-        Arc::new(Field::new(MONTH, DataType::Int32, false)),
     ]
+}
+
+/// The month, which no file has as a column.
+pub(super) fn month_field() -> FieldRef {
+    Arc::new(Field::new(MONTH, DataType::Int32, false))
 }
 
 /// A column of the file as it is read: texts as views, which are not copied while rows are filtered and grouped.
@@ -131,7 +135,8 @@ fn shape(name: &'static str, header: &[Named], list: Option<(List, &[&'static st
         }
         list
     });
-    for (field, column) in path_fields().into_iter().zip([TENANT, YEAR, MONTH]) {
+    let path = path_fields().into_iter().chain([month_field()]);
+    for (field, column) in path.zip([TENANT, YEAR, MONTH]) {
         fields.push(field);
         origins.push(Origin::Path(column));
     }

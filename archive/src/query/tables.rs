@@ -23,12 +23,12 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::unnest::{ListUnnest, UnnestExec};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
-use super::declared::DeclaredKeys;
+use super::computed::Computed;
 use super::error::QueryError;
 use super::events::ParseEvents;
 use super::files::{Scope, Selection};
 use super::reader::Factory;
-use super::schema::{List, ListKind, Origin, Shape, file_schema, path_fields};
+use super::schema::{List, ListKind, Origin, Shape, file_schema, month_field, path_fields};
 
 /// The one place that scans name. Nothing can be read there: readers get their bytes from the archive.
 pub(super) const NOWHERE: &str = "sheaf://archive";
@@ -125,7 +125,9 @@ impl Table {
             columns, filters, ..
         } = scan;
         let keys = &self.scope.keys;
-        let table = TableSchema::builder(file_schema(scan.narrow, keys))
+        let of_file = file_schema(scan.narrow, keys);
+        let fields = of_file.fields().iter().cloned().chain([month_field()]);
+        let table = TableSchema::builder(Arc::new(Schema::new(fields.collect::<Fields>())))
             .with_table_partition_cols(path_fields())
             .build();
         let schema = Arc::clone(table.table_schema());
@@ -160,7 +162,7 @@ impl Table {
             .with_statistics(statistics)
             .with_projection_indices(Some(projection))?
             .with_limit(scan.limit)
-            .with_expr_adapter(Some(Arc::new(DeclaredKeys(Arc::clone(keys)))))
+            .with_expr_adapter(Some(Arc::new(Computed(Arc::clone(keys)))))
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }

@@ -15,7 +15,7 @@ use sheaf_archive::{
 use sheaf_model::{Customer, Metadata, Status};
 use uuid::Uuid;
 
-fn all() -> ExportOptions {
+pub(crate) fn all() -> ExportOptions {
     ExportOptions {
         from: 1970,
         to: 2199,
@@ -37,7 +37,7 @@ async fn rest(export: &mut Export) -> (Vec<u8>, Option<ExportError>) {
     (bytes, None)
 }
 
-async fn export(world: &World, options: ExportOptions) -> Vec<u8> {
+pub(crate) async fn export(world: &World, options: ExportOptions) -> Vec<u8> {
     let mut export = world.archive.export(world.tenant, options).unwrap();
     let (bytes, error) = rest(&mut export).await;
     assert!(error.is_none(), "{error:?}");
@@ -46,7 +46,7 @@ async fn export(world: &World, options: ExportOptions) -> Vec<u8> {
 }
 
 /// What an export must be: every invoice as it is read by its id, ascending.
-async fn expected(world: &World) -> Vec<u8> {
+pub(crate) async fn expected(world: &World) -> Vec<u8> {
     let mut bodies = world.bodies().await;
     bodies.reverse();
     assert!(bodies.is_sorted_by_key(|(id, _)| *id));
@@ -60,7 +60,7 @@ fn lines(bodies: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
         .collect()
 }
 
-fn ids(ndjson: &[u8]) -> Vec<Uuid> {
+pub(crate) fn ids(ndjson: &[u8]) -> Vec<Uuid> {
     let text = std::str::from_utf8(ndjson).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'));
     let id = |line: &str| -> Uuid {

@@ -16,3 +16,4 @@ mod roundtrip;
 mod storage;
 mod support;
 mod tiering;
+mod years;

@@ -158,7 +158,7 @@ pub struct TenantPage {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ArchiveFile)]
 pub struct ArchiveFileOut {
-    /// Month of its invoices, `YYYY-MM`.
+    /// Month of its invoices, `YYYY-MM`; `YYYY-00` is a year, of which several months are in it.
     #[schema(example = "2024-11")]
     pub period: String,
     /// Number of the part within the period, from 0.

@@ -29,12 +29,13 @@ impl FromStr for TenantId {
     }
 }
 
-/// A month, read from an invoice's id. It never changes, and says which partition and archive file an invoice is in.
+/// A month, read from an invoice's id. It never changes, and says which partition and archive files an invoice is in. Month 0
+/// stands for a whole year: that of an archive file in which the months of a small tenant are together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Period {
     /// 1970 to 2199.
     pub year: i16,
-    /// 1 to 12.
+    /// 1 to 12; 0 is the whole year.
     pub month: u8,
 }
 
@@ -54,17 +55,38 @@ impl Period {
         }
     }
 
-    /// The first day of the month.
+    /// The whole year.
+    #[must_use]
+    pub const fn whole_year(year: i16) -> Self {
+        Self { year, month: 0 }
+    }
+
+    /// The year that the month is of; itself, if it is one.
+    #[must_use]
+    pub const fn year(self) -> Self {
+        Self::whole_year(self.year)
+    }
+
+    /// Whether `id` is of the month, or of the year.
+    #[must_use]
+    pub fn covers(self, id: Uuid) -> bool {
+        let month = Self::of(id);
+        self == month || self == month.year()
+    }
+
+    /// The first day.
     #[must_use]
     pub fn first_day(self) -> NaiveDate {
         let month = u32::from(self.month.clamp(1, 12));
         NaiveDate::from_ymd_opt(i32::from(self.year), month, 1).unwrap_or(NaiveDate::MIN)
     }
 
-    /// The month after this one.
+    /// The month after this one, or the year.
     #[must_use]
     pub fn next(self) -> Self {
-        if self.month >= 12 {
+        if self.month == 0 {
+            Self::whole_year(self.year.saturating_add(1))
+        } else if self.month >= 12 {
             Self {
                 year: self.year.saturating_add(1),
                 month: 1,
@@ -77,7 +99,7 @@ impl Period {
         }
     }
 
-    /// The ids of the month: from the first, inclusive, to the second, exclusive, in the order of UUIDs.
+    /// The ids of it: from the first, inclusive, to the second, exclusive, in the order of UUIDs.
     #[must_use]
     pub fn id_bounds(self) -> (Uuid, Uuid) {
         (
@@ -95,7 +117,7 @@ impl fmt::Display for Period {
 
 /// A text that is not a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a period is a month from 1970-01 to 2199-12, written YYYY-MM")]
+#[error("a period is a month from 1970-01 to 2199-12, written YYYY-MM, or a year, written YYYY-00")]
 pub struct NotAPeriod;
 
 impl FromStr for Period {
@@ -113,8 +135,8 @@ impl FromStr for Period {
             year: year.parse().map_err(|_| NotAPeriod)?,
             month: month.parse().map_err(|_| NotAPeriod)?,
         };
-        let known = (limits::MIN_YEAR..=limits::MAX_YEAR).contains(&period.year)
-            && (1..=12).contains(&period.month);
+        let known =
+            (limits::MIN_YEAR..=limits::MAX_YEAR).contains(&period.year) && period.month <= 12;
         known.then_some(period).ok_or(NotAPeriod)
     }
 }

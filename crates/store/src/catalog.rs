@@ -196,10 +196,11 @@ impl Store {
         tenant: TenantId,
         id: Uuid,
     ) -> Result<Vec<ArchiveFile>, StoreError> {
-        let month = Period::of(id).to_string();
+        let month = Period::of(id);
+        let periods = [month, month.year()].map(|period| period.to_string());
         let conn = self.inner.cluster.owner(tenant).get().await?;
         let statement = conn.prepare_cached(sql::ARCHIVE_FILE_FOR_ID).await?;
-        let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &month, &id];
+        let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &&periods[..], &id];
         let (rows, recalled_at) = tokio::try_join!(
             async { Ok(conn.query(&statement, &params).await?) },
             self.recalled_at(&conn, tenant, id),

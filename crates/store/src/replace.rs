@@ -1,5 +1,7 @@
 //! Files of the cold tier that take the place of others: the handover of a rewrite, and the recalls that it settles.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use sheaf_model::TenantId;
 use tokio_postgres::types::ToSql;
@@ -20,7 +22,7 @@ pub struct Replaced {
 }
 
 impl Store {
-    /// In one transaction of the tenant's shard, `target` becomes the tier of what the files of one period held, and they
+    /// In one transaction of the tenant's shard, `target` becomes the tier of what the files of one year held, and they
     /// are superseded. Without a target they held nothing that is not hot again. If a file is no longer published, or an
     /// invoice was recalled from one since it was read, nothing happens.
     ///
@@ -34,24 +36,23 @@ impl Store {
         let Some(Replaced { file: first, .. }) = replaced.first() else {
             return Ok(Publish::Changed);
         };
-        let (tenant, month) = (first.tenant_id, first.period.to_string());
-        let mut wanted: Vec<(i32, i32)> = replaced
-            .iter()
-            .map(|r| (r.file.part, r.file.generation))
-            .collect();
-        wanted.sort_unstable();
-        let (parts, generations): (Vec<i32>, Vec<i32>) = wanted.iter().copied().unzip();
+        let tenant = first.tenant_id;
+        let files = || replaced.iter().map(|replaced| &replaced.file);
+        let periods: BTreeSet<String> = files().map(|file| file.period.to_string()).collect();
+        let wanted: BTreeSet<&str> = files().map(|file| file.object_key.as_str()).collect();
+        let (periods, keys) = (Vec::from_iter(&periods), Vec::from_iter(&wanted));
         let mut conn = self.inner.cluster.owner(tenant).get().await?;
         let tx = conn.transaction().await?;
         // A recall holds its file as well: from here on there is none.
         let held = tx
-            .query(
-                sql::ARCHIVE_FILE_HOLD_ALL,
-                &[&tenant.0, &month, &parts, &generations],
-            )
+            .query(sql::ARCHIVE_FILE_HOLD_ALL, &[&tenant.0, &periods, &keys])
             .await?;
-        let held: Vec<(i32, i32)> = held.iter().map(|row| (row.get(0), row.get(1))).collect();
-        if held != wanted {
+        if held
+            .iter()
+            .map(|row| row.get(0))
+            .collect::<BTreeSet<&str>>()
+            != wanted
+        {
             return Ok(Publish::Changed);
         }
         let at: DateTime<Utc> = now();
@@ -59,8 +60,9 @@ impl Store {
             if recall::masked(&*tx, file).await? != *masked {
                 return Ok(Publish::Changed);
             }
+            let period = file.period.to_string();
             let params: [&(dyn ToSql + Sync); 5] =
-                [&tenant.0, &month, &file.part, &file.generation, &at];
+                [&tenant.0, &period, &file.part, &file.generation, &at];
             if tx.execute(sql::ARCHIVE_FILE_SUPERSEDE, &params).await? != 1 {
                 return Ok(Publish::Changed);
             }

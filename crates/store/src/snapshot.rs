@@ -14,8 +14,6 @@ use crate::{Store, StoreError, catalog, sql};
 
 /// Rows of the catalog, or recalls, that one statement reads.
 const PAGE: i64 = 5_000;
-/// The same where one period's files are wanted, which are few.
-const PERIOD_PAGE: i64 = 32;
 
 /// One tenant at one moment of its owner node. Dropping it closes its connection.
 pub struct TenantSnapshot {
@@ -69,8 +67,8 @@ impl TenantSnapshot {
         }
     }
 
-    /// The published files of the first period, `from` or later, that has any, at most `limit`: none of them when it has
-    /// more. Empty when there is no such period.
+    /// The first month, `from` or later, that published files may hold invoices of, and those files by their first id, at
+    /// most `limit`: no files when there are more. None when there is no such month.
     ///
     /// # Errors
     /// When the database fails.
@@ -78,28 +76,34 @@ impl TenantSnapshot {
         &self,
         from: Period,
         limit: usize,
-    ) -> Result<Option<Vec<ArchiveFile>>, StoreError> {
-        let mut files: Vec<ArchiveFile> = Vec::new();
-        loop {
-            // Parts count from 0.
-            let after = match files.last() {
-                Some(last) => (last.period, last.part, last.generation),
-                None => (from, -1, 0),
-            };
-            let mut page = self.files_after(Some(after), PERIOD_PAGE).await?;
-            let full = is_full(&page, PERIOD_PAGE);
-            if let Some(period) = files.first().or(page.first()).map(|file| file.period) {
-                page.retain(|file| file.period == period);
-            }
-            let ended = !is_full(&page, PERIOD_PAGE) || !full;
-            files.extend(page);
-            if files.len() > limit {
-                return Ok(None);
-            }
-            if ended {
-                return Ok(Some(files));
-            }
+    ) -> Result<Option<(Period, Option<Vec<ArchiveFile>>)>, StoreError> {
+        let conn = self.conn.conn()?;
+        let (from, _) = from.id_bounds();
+        let next = conn.prepare_cached(sql::ARCHIVE_FILE_NEXT).await?;
+        let Some(next) = conn.query_opt(&next, &[&self.tenant.0, &from]).await? else {
+            return Ok(None);
+        };
+        // No file is of two years.
+        let (first, before) = Period::of(next.get(0)).year().id_bounds();
+        let first = first.max(from);
+        let rows = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+        let between = conn.prepare_cached(sql::ARCHIVE_FILE_BETWEEN).await?;
+        let params: [&(dyn ToSql + Sync); 4] = [&self.tenant.0, &first, &before, &rows];
+        let rows = conn.query(&between, &params).await?;
+        let files: Vec<ArchiveFile> = rows
+            .iter()
+            .map(catalog::from_row)
+            .collect::<Result<_, _>>()?;
+        let Some(month) = files.first().map(|file| Period::of(file.min_id.max(first))) else {
+            return Ok(None);
+        };
+        let (_, before) = month.id_bounds();
+        let of_month = files.partition_point(|file| file.min_id < before);
+        let mut files = Some(files).filter(|_| of_month <= limit);
+        if let Some(files) = &mut files {
+            files.truncate(of_month);
         }
+        Ok(Some((month, files)))
     }
 
     async fn files_after(

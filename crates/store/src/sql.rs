@@ -47,6 +47,7 @@ query!(API_KEY_LIST, "sql/queries/api_key/list.sql");
 query!(API_KEY_PURGE, "sql/queries/api_key/purge.sql");
 query!(API_KEY_REVOKE, "sql/queries/api_key/revoke.sql");
 query!(ARCHIVE_FILE_BEFORE, "sql/queries/archive_file/before.sql");
+query!(ARCHIVE_FILE_BETWEEN, "sql/queries/archive_file/between.sql");
 query!(ARCHIVE_FILE_FOR_ID, "sql/queries/archive_file/for_id.sql");
 query!(
     ARCHIVE_FILE_PUBLISHED_AFTER,
@@ -54,6 +55,7 @@ query!(
 );
 query!(ARCHIVE_FILE_FORGET, "sql/queries/archive_file/forget.sql");
 query!(ARCHIVE_FILE_LIST, "sql/queries/archive_file/list.sql");
+query!(ARCHIVE_FILE_NEXT, "sql/queries/archive_file/next.sql");
 query!(
     ARCHIVE_FILE_MARK_GARBAGE,
     "sql/queries/archive_file/mark_garbage.sql"

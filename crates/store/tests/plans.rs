@@ -57,7 +57,9 @@ fn class(name: &str) -> Option<Class> {
         "tenant/list" | "tenant/page_ascending" => Platform("null, 10"),
 
         "archive_file/before" => Range("{tenant}, {uuid}, 10"),
-        "archive_file/for_id" => Point("{tenant}, '1980-05', {file_id}", "period"),
+        "archive_file/between" => Range("{tenant}, {uuid}, {uuid}, 10"),
+        "archive_file/next" => Range("{tenant}, {uuid}"),
+        "archive_file/for_id" => Point("{tenant}, '{1980-05,1980-00}', {file_id}", "period"),
         "archive_file/forget" => Point("{tenant}, '1980-05', 0, 1, true", "period"),
         "archive_file/mark_garbage" => Point("{tenant}, '1980-05', 0, 1", "period"),
         "archive_file/published_after" => Range("{tenant}, '1980-05', 1"),
@@ -76,7 +78,7 @@ fn class(name: &str) -> Option<Class> {
         "archive_file/stage" => Range("{tenant}, '1980-05', 7, 1, 1980, 'k', 1, now()"),
 
         "archive_file/hold" => Point("{tenant}, '1980-05', 0, 1", "period"),
-        "archive_file/hold_all" => Point("{tenant}, '1980-05', '{0,1}', '{1}'", "period"),
+        "archive_file/hold_all" => Point("{tenant}, '{1980-05}', '{k}'", "period"),
         "archive_file/supersede" => Point("{tenant}, '1980-05', 0, 1, now()", "period"),
         "archive_recall/any" => Range("{tenant}"),
         // gc alone asks it, with a plan made for its tenant; one for any tenant has a task for each shard of the node.

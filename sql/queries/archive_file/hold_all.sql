@@ -1,8 +1,7 @@
 -- archive_file/hold_all
--- $1 tenant, $2 period, $3 parts, $4 generations of those parts. Nobody recalls from the files, or replaces them, until the
--- transaction ends.
-select part, generation
+-- $1 tenant, $2 periods, $3 keys in them. Nobody recalls from the files, or replaces them, until the transaction ends.
+select object_key
 from archive_files
-where tenant_id = $1 and period = $2 and part = any($3) and generation = any($4) and state = 'published'
-order by part, generation
+where tenant_id = $1 and period = any($2) and object_key = any($3) and state = 'published'
+order by object_key
 for update

@@ -35,9 +35,18 @@ pub(crate) struct Tier<'a> {
 impl Tier<'_> {
     /// Moves all that is settled, and answers the summary.
     async fn run(&self) -> Result<Value, Failure> {
+        self.sheaf(&["tier", "run", "--older-than", "0m"]).await
+    }
+
+    /// Puts small files together, and answers the summary.
+    async fn compact(&self) -> Result<Value, Failure> {
+        self.sheaf(&["archive", "compact"]).await
+    }
+
+    async fn sheaf(&self, arguments: &[&str]) -> Result<Value, Failure> {
         let env = self.env;
         let output = Command::new(self.sheaf)
-            .args(["tier", "run", "--older-than", "0m"])
+            .args(arguments)
             .env("SHEAF_DATABASE_URL", env.database_url())
             .env("SHEAF_S3_ENDPOINT", env.s3_endpoint())
             .env("SHEAF_S3_BUCKET", env.bucket())
@@ -53,7 +62,8 @@ impl Tier<'_> {
             return Ok(serde_json::from_slice(&output.stdout)?);
         }
         Err(format!(
-            "sheaf tier run: {}",
+            "sheaf {}: {}",
+            arguments.join(" "),
             String::from_utf8_lossy(&output.stderr)
         )
         .into())
@@ -125,7 +135,11 @@ async fn size(bench: &Bench, tier: &Tier<'_>) -> Result<Option<Pair>, Failure> {
     upload(bench, &settled).await?;
     let hot = bench.database.bytes(&MOVED).await?.saturating_sub(empty);
     let summary = tier.run().await?;
-    let (moved, cold) = (&summary["invoices"], summary["bytes"].as_u64().unwrap_or(0));
+    let moved = &summary["invoices"];
+    let compacted = tier.compact().await?;
+    let bytes = |summary: &Value, name: &str| summary[name].as_u64().unwrap_or(0);
+    let cold = (bytes(&summary, "bytes") + bytes(&compacted, "bytes_after"))
+        .saturating_sub(bytes(&compacted, "bytes_before"));
     if moved.as_u64() != Some(count) || cold == 0 {
         return Err(format!("tiering moved {moved} of {count}: {summary}").into());
     }

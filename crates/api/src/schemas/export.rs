@@ -61,7 +61,7 @@ pub struct ManifestFileOut {
     /// Opens the object until `expires_at`.
     #[schema(required)]
     pub url: Option<String>,
-    /// `YYYY-MM`.
+    /// `YYYY-MM`, or `YYYY-00` for several months of a year.
     #[schema(example = "2024-11")]
     pub period: String,
     /// Size.

@@ -32,10 +32,31 @@ fn periods_read_and_print() {
         }
     );
     for text in [
-        "", "2009", "2009-13", "2009-00", "1969-12", "2200-01", "2009-1", "+009-01", "2009-012",
+        "", "2009", "2009-13", "2009-0", "1969-12", "2200-01", "2009-1", "+009-01", "2009-012",
         "2009/01",
     ] {
         assert_eq!(text.parse::<Period>(), Err(NotAPeriod), "{text}");
+    }
+}
+
+#[test]
+fn month_zero_is_the_whole_year() {
+    let year: Period = "2009-00".parse().unwrap();
+    assert_eq!((year, year.year()), (Period::whole_year(2009), year));
+    assert_eq!(year.to_string(), "2009-00");
+    assert_eq!(year.next(), Period::whole_year(2010));
+    assert!(year < "2009-01".parse().unwrap());
+    let (lower, upper) = year.id_bounds();
+    for (date, inside) in [
+        ("2008-12-31", false),
+        ("2009-01-01", true),
+        ("2009-12-31", true),
+        ("2010-01-01", false),
+    ] {
+        let id = id_for_date(day(date));
+        assert_eq!(lower <= id && id < upper, inside, "{date}");
+        assert_eq!(year.covers(id), inside, "{date}");
+        assert!(Period::of(id).covers(id) && !Period::of(id).next().covers(id));
     }
 }
 
