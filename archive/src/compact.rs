@@ -267,7 +267,7 @@ mod tests {
             lines: invoices,
             payments: 0,
             events: 0,
-            bytes: invoices * 100,
+            bytes: SMALL_FILE + invoices * 100,
             tail_offset: 0,
             sha256: None,
             sums: serde_json::json!({}),
@@ -305,6 +305,37 @@ mod tests {
         let many = vec![10; MAX_SOURCES + 2];
         let lengths: Vec<usize> = sets(&many).iter().map(Vec::len).collect();
         assert_eq!(lengths, [MAX_SOURCES, 2]);
+    }
+
+    #[test]
+    fn small_files_go_together_whatever_their_month() {
+        let of = |period: &str, invoices, bytes| {
+            let mut candidate = file(0, invoices, 0);
+            candidate.file.period = period.parse().unwrap();
+            candidate.file.bytes = bytes;
+            candidate
+        };
+        let periods = |files: Vec<Candidate>| -> Vec<Vec<String>> {
+            let names = |set: &Vec<ArchiveFile>| set.iter().map(|f| f.period.to_string()).collect();
+            choose(files).iter().map(names).collect()
+        };
+        let large = SMALL_FILE;
+        assert_eq!(
+            periods(vec![
+                of("2024-01", 3, 100),
+                of("2024-02", 900, large),
+                of("2024-03", 5, 200),
+                of("2024-04", 900, large),
+                of("2024-04", 901, large),
+            ]),
+            [vec!["2024-01", "2024-03"], vec!["2024-04", "2024-04"]]
+        );
+        // A file of the year takes small ones in however large it is.
+        assert_eq!(
+            periods(vec![of("2024-00", 900, large), of("2024-03", 300, 100)]),
+            [["2024-03", "2024-00"]]
+        );
+        assert!(periods(vec![of("2024-00", 900, large), of("2024-02", 900, large)]).is_empty());
     }
 
     #[test]

@@ -326,17 +326,16 @@ fn two_years_are_sent_paid_archived_and_found_again() {
 #[test]
 fn a_third_year_is_compared_with_the_second() {
     let (_, found) = run(Fault::None, 3, 0);
-    assert_eq!(
-        (found.verdict.years, found.verdict.is_flat()),
-        (Some((2020, 2021)), Some(true))
-    );
+    assert_eq!(found.verdict.years, Some((2020, 2021)));
+    // Times are those of a stub on a machine that does other things as well.
+    assert!(found.verdict.is_flat().is_some());
     let hot = found
         .verdict
         .trends
         .iter()
         .find(|trend| trend.figure == "hot_bytes");
     assert!(
-        hot.is_some_and(|hot| (0.95..1.05).contains(&hot.ratio)),
+        hot.is_some_and(|hot| (0.95..1.05).contains(&hot.ratio) && hot.flat == Some(true)),
         "{hot:?}"
     );
 }

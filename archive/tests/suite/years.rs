@@ -111,7 +111,7 @@ async fn small_months_of_a_year_are_one_file_and_read_as_before() {
     assert!(
         one[1]
             .object_key
-            .ends_with("/year=2023/month=00/p0-g1.parquet"),
+            .ends_with("/year=2023/month=00/p0-g8.parquet"),
         "{}",
         one[1].object_key
     );
@@ -184,7 +184,7 @@ async fn late_invoices_of_a_year_are_read_beside_its_file_and_join_it() {
     assert_eq!((run.replaced, run.written, run.dropped), (10, 1, 1));
     let both = files(&world).await;
     assert_eq!(periods(&both), ["2022-07", "2023-00"]);
-    assert_eq!((both[1].part, both[1].generation), (0, 2));
+    assert_eq!((both[1].part, both[1].generation), (0, 18));
     assert_eq!(world.bodies().await, before);
     world.assert_one_tier(&ids).await;
     assert_clean(&world).await;

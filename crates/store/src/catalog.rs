@@ -71,8 +71,12 @@ impl Store {
                 .await?
                 .get(0),
         };
+        let (first, last) = periods_of_year(period);
         let generation: i32 = tx
-            .query_one(sql::ARCHIVE_FILE_NEXT_GENERATION, &[&tenant.0, &month])
+            .query_one(
+                sql::ARCHIVE_FILE_NEXT_GENERATION,
+                &[&tenant.0, &first, &last],
+            )
             .await?
             .get(0);
         let (key, staged_at) = (object_key(part, generation), now());
@@ -126,7 +130,7 @@ impl Store {
     }
 
     /// Deletes the row of a garbage file whose object is gone. False where it has to stay: a key that readers may remember
-    /// is never used again, and the last row of a period sees to that. Takes the tenant's tiering lock: nobody else may forget
+    /// is never used again, and the last row of a year sees to that. Takes the tenant's tiering lock: nobody else may forget
     /// files of it meanwhile.
     ///
     /// # Errors
@@ -134,12 +138,13 @@ impl Store {
     pub async fn forget_file(&self, file: &ArchiveFile) -> Result<bool, StoreError> {
         let conn = self.inner.cluster.owner(file.tenant_id).get().await?;
         let (tenant, month) = (file.tenant_id.0, file.period.to_string());
+        let (first, last) = periods_of_year(file.period);
         let (part, generation) = (file.part, file.generation);
         // Two statements of one table each: Citus does not plan a prepared one over both for one shard.
         let later = conn
             .query_opt(
                 sql::ARCHIVE_FILE_PUBLISHED_AFTER,
-                &[&tenant, &month, &generation],
+                &[&tenant, &first, &last, &generation],
             )
             .await?;
         let gone = conn
@@ -260,6 +265,15 @@ impl Store {
             .map(from_row)
             .collect()
     }
+}
+
+/// The first and the last period of the catalog that are of the year.
+fn periods_of_year(period: Period) -> (String, String) {
+    let december = Period {
+        month: 12,
+        ..period
+    };
+    (period.year().to_string(), december.to_string())
 }
 
 fn bounded(limit: usize) -> i64 {

@@ -1,13 +1,10 @@
 //! Creates: group commit, conflicts, idempotency, customers, chunks and atomic uploads.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::collections::BTreeSet;
 
+use crate::support::{raw, simple, store, tenant};
 use serde_json::json;
 use sheaf_store::{CreateError, Created, IdemKey, LineOutcome, ListFilter, StoreError};
-use support::{raw, simple, store, tenant};
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,18 +1,15 @@
 //! The worked example of `sql/README.md`: a metadata key becomes an indexed column on a running cluster, while writers
 //! and readers of the old and the new release go on. On a cluster of its own, since it changes the schema.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{now, simple, tenant};
 use serde_json::json;
 use sheaf_local::{CitusMode, Throwaway};
 use sheaf_model::{TenantId, id};
 use sheaf_store::{Created, ListFilter, Store, StoreConfig, StoreError};
-use support::{now, simple, tenant};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;

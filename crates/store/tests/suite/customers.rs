@@ -1,13 +1,10 @@
 //! What a change of a customer leaves behind: its events.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
+use crate::support::{now, raw, simple, store, tenant};
 use serde_json::{Value, json};
 use sheaf_model::TenantId;
 use sheaf_model::input::{CustomerPatch, new_customer};
 use sheaf_store::{Cause, CreateOutcome, CustomerError, CustomerRecord, Origin, Store};
-use support::{now, raw, simple, store, tenant};
 use uuid::Uuid;
 
 fn cause() -> Cause {

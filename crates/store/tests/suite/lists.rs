@@ -1,12 +1,9 @@
 //! Lists: order, cursor, filters, the bound on lines.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
+use crate::support::{invoice, simple, store, tenant};
 use serde_json::json;
 use sheaf_model::{Kind, Status};
 use sheaf_store::ListFilter;
-use support::{invoice, simple, store, tenant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_newest_first_and_complete() {

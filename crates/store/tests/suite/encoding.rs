@@ -1,15 +1,12 @@
 //! What we compute ourselves is what PostgreSQL would have computed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
+use crate::support::{raw, simple, store, tenant};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use sheaf_model::Metadata;
 use sheaf_store::Created;
-use support::{raw, simple, store, tenant};
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![

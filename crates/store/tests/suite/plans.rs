@@ -1,21 +1,16 @@
 //! Every file of `sql/queries` is planned as it must be: for one shard, on its owner, by its key.
 //!
 //! A new file fails `every_query_file_has_a_class` until it is listed in [`class`].
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/explain.rs"]
-mod explain;
-mod support;
-
-use Class::{Apart, Insert, Platform, Point, Range};
-use explain::{
+use crate::support::explain::{
     Home, explain, explain_analyze, index_conditions, pages, query_files, rows_removed, tasks,
     with_member,
 };
+use crate::support::{raw, simple, store, tenant};
+use Class::{Apart, Insert, Platform, Point, Range};
 use serde_json::json;
 use sheaf_model::{TenantId, id};
 use sheaf_store::Store;
-use support::{raw, simple, store, tenant};
 use uuid::Uuid;
 
 /// What a query is, with literals for its parameters. In these `{name}` is a member of [`Sample`].
@@ -62,12 +57,12 @@ fn class(name: &str) -> Option<Class> {
         "archive_file/for_id" => Point("{tenant}, '{1980-05,1980-00}', {file_id}", "period"),
         "archive_file/forget" => Point("{tenant}, '1980-05', 0, 1, true", "period"),
         "archive_file/mark_garbage" => Point("{tenant}, '1980-05', 0, 1", "period"),
-        "archive_file/published_after" => Range("{tenant}, '1980-05', 1"),
+        "archive_file/published_after" => Range("{tenant}, '1980-00', '1980-12', 1"),
         "archive_file/list" => Point(
             "{tenant}, '{published,staged}', '1980-05', 0, 1, 10",
             "period",
         ),
-        "archive_file/next_generation" => Point("{tenant}, '1980-05'", "period"),
+        "archive_file/next_generation" => Point("{tenant}, '1980-00', '1980-12'", "period"),
         "archive_file/next_part" => Point("{tenant}, '1980-05'", "period"),
         // A tenant has twelve files a year or some more: no index by year pays for itself.
         "archive_file/of_years" => Range("{tenant}, '{1980,1981}'"),
@@ -441,7 +436,11 @@ async fn point_queries_enter_their_index_by_key_and_read_little_else() {
         let conditions = index_conditions(&plan);
         let by_key =
             |c: &String| c.contains(&format!("({key} ")) || c.contains(&format!("ROW({key},"));
-        let by_key = !conditions.is_empty() && conditions.iter().all(by_key);
+        // In a partition that another test has just made, and that is empty, one index is as good as another.
+        let by_key = conditions.iter().any(|(condition, _)| by_key(condition))
+            && conditions
+                .iter()
+                .all(|(condition, read)| by_key(condition) || !read);
         let removed = rows_removed(&plan);
         if !by_key || removed > 5 {
             wrong.push(format!(

@@ -1,11 +1,6 @@
 //! A store on the shared cluster, and invoices to put into it. Every test makes its own tenant.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
+
+pub(crate) mod explain;
 
 use chrono::{DateTime, Utc};
 use sheaf_model::input::Context;
@@ -13,7 +8,7 @@ use sheaf_model::{InvoiceInput, TenantId};
 use sheaf_store::{CreateOutcome, NewInvoice, NewTenant, Origin, Store, StoreConfig};
 
 /// Migrates (idempotent, serialised by the store's own lock) and connects.
-pub async fn store() -> Store {
+pub(crate) async fn store() -> Store {
     let url = sheaf_local::test_env().database_url;
     sheaf_store::migrate(&url, 8).await.expect("migrations");
     Store::connect(StoreConfig::new(url))
@@ -22,7 +17,7 @@ pub async fn store() -> Store {
 }
 
 /// A connection beside the store, to look at the tables or to interfere.
-pub async fn raw() -> tokio_postgres::Client {
+pub(crate) async fn raw() -> tokio_postgres::Client {
     let url = sheaf_local::test_env().database_url;
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
         .await
@@ -31,7 +26,7 @@ pub async fn raw() -> tokio_postgres::Client {
     client
 }
 
-pub async fn tenant(store: &Store) -> TenantId {
+pub(crate) async fn tenant(store: &Store) -> TenantId {
     let new = NewTenant {
         name: "test".into(),
         external_id: None,
@@ -46,12 +41,12 @@ pub async fn tenant(store: &Store) -> TenantId {
     }
 }
 
-pub fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_micros(Utc::now().timestamp_micros()).unwrap()
 }
 
 /// A validated invoice from JSON in the API's form.
-pub fn invoice(tenant: TenantId, json: &serde_json::Value) -> NewInvoice {
+pub(crate) fn invoice(tenant: TenantId, json: &serde_json::Value) -> NewInvoice {
     let input = InvoiceInput::parse(json.to_string().as_bytes()).expect("an input");
     let client_id = json.get("id").is_some();
     let invoice = input
@@ -70,7 +65,7 @@ pub fn invoice(tenant: TenantId, json: &serde_json::Value) -> NewInvoice {
 }
 
 /// One line of 10.00 GBP, with these members besides.
-pub fn simple(tenant: TenantId, extra: serde_json::Value) -> NewInvoice {
+pub(crate) fn simple(tenant: TenantId, extra: serde_json::Value) -> NewInvoice {
     let mut json = serde_json::json!({
         "currency": "GBP",
         "lines": [{"description": "work", "quantity": "2", "unit_price": "5.00"}],

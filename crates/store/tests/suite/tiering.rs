@@ -1,10 +1,8 @@
 //! The hot tier's half of tiering: snapshot, handover, partitions.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
 
 use std::sync::Arc;
 
+use crate::support::{raw, simple, store, tenant};
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use sheaf_model::{Period, TenantId};
@@ -12,7 +10,6 @@ use sheaf_store::{
     ArchiveFile, ColdInvoice, ColdKeys, FileKeys, FileState, LineOutcome, ListFilter, Publish,
     Store, StoreError,
 };
-use support::{raw, simple, store, tenant};
 use uuid::Uuid;
 
 const PAID: &str =
@@ -273,7 +270,7 @@ async fn a_dropped_year_comes_back_when_it_is_written_again() {
         .await
         .unwrap();
     }
-    let other = support::store().await;
+    let other = crate::support::store().await;
     // Another process's store still believes in the partition.
     other
         .write_chunk(vec![simple(

@@ -1,11 +1,4 @@
 //! Plans: what PostgreSQL and Citus say that they would do with a statement, or did.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -20,7 +13,7 @@ const SESSION: &str = "set jit = off; set enable_seqscan = off; set cpu_tuple_co
                        set statement_timeout = '30s'";
 
 /// Every file of `sql/queries`, by its name without the ending: `invoice/get`.
-pub fn query_files() -> BTreeMap<String, String> {
+pub(crate) fn query_files() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sql/queries");
     let mut found = BTreeMap::new();
     let mut folders = vec![root.clone()];
@@ -42,7 +35,7 @@ pub fn query_files() -> BTreeMap<String, String> {
 }
 
 /// Where a tenant's rows are.
-pub struct Home {
+pub(crate) struct Home {
     /// A session on the coordinator, or on the only node.
     pub coordinator: Client,
     /// A session on the owner node; without Citus another one on the only node.
@@ -54,11 +47,11 @@ pub struct Home {
 }
 
 impl Home {
-    pub async fn of(tenant: TenantId) -> Self {
+    pub(crate) async fn of(tenant: TenantId) -> Self {
         let env = sheaf_local::test_env();
         let config: Config = env.database_url.parse().unwrap();
         let coordinator = session(&config).await;
-        let tables = include_str!("../../../../citus/distributed_tables.txt").split_whitespace();
+        let tables = include_str!("../../../../../citus/distributed_tables.txt").split_whitespace();
         if !env.citus {
             return Self {
                 owner: session(&config).await,
@@ -107,13 +100,13 @@ impl Home {
     }
 
     /// The tenant's shard of a table.
-    pub fn shard(&self, table: &str) -> &str {
+    pub(crate) fn shard(&self, table: &str) -> &str {
         &self.shards[table]
     }
 
     /// The statement on the tenant's shards, as Citus runs it on the owner. A table follows `from`, `into` or
     /// `update`; elsewhere the same word is a column (`archive_files.invoices`), which the alias keeps valid.
-    pub fn on_shards(&self, sql: &str) -> String {
+    pub(crate) fn on_shards(&self, sql: &str) -> String {
         let mut sql = sql.to_owned();
         for (table, shard) in &self.shards {
             for (verb, alias) in [("from", " "), ("update", " "), ("insert into", " as ")] {
@@ -129,7 +122,7 @@ impl Home {
     }
 
     /// Fresh statistics of the tenant's shards, partitions included.
-    pub async fn analyze(&self) {
+    pub(crate) async fn analyze(&self) {
         for shard in self.shards.values() {
             self.owner
                 .batch_execute(&format!("analyze {shard}"))
@@ -147,12 +140,12 @@ async fn session(config: &Config) -> Client {
 }
 
 /// The plan of a prepared statement. `params` is a list of literals.
-pub async fn explain(client: &Client, sql: &str, params: &str) -> Value {
+pub(crate) async fn explain(client: &Client, sql: &str, params: &str) -> Value {
     run(client, "explain (format json)", sql, params).await
 }
 
 /// Runs the statement in a transaction that is rolled back, and says what it did.
-pub async fn explain_analyze(client: &Client, sql: &str, params: &str) -> Value {
+pub(crate) async fn explain_analyze(client: &Client, sql: &str, params: &str) -> Value {
     client.batch_execute("begin").await.unwrap();
     let plan = run(
         client,
@@ -188,7 +181,7 @@ async fn run(client: &Client, explain: &str, sql: &str, params: &str) -> Value {
 }
 
 /// Every object of a plan that has this member.
-pub fn with_member<'a>(plan: &'a Value, member: &str) -> Vec<&'a Value> {
+pub(crate) fn with_member<'a>(plan: &'a Value, member: &str) -> Vec<&'a Value> {
     let mut found = Vec::new();
     let mut left = vec![plan];
     while let Some(value) = left.pop() {
@@ -207,7 +200,7 @@ pub fn with_member<'a>(plan: &'a Value, member: &str) -> Vec<&'a Value> {
 }
 
 /// Number of tasks and the nodes they go to, over all that Citus distributes in a plan.
-pub fn tasks(plan: &Value) -> (u64, Vec<String>) {
+pub(crate) fn tasks(plan: &Value) -> (u64, Vec<String>) {
     let jobs = with_member(plan, "Task Count");
     let count = jobs.iter().filter_map(|j| j["Task Count"].as_u64()).sum();
     let nodes = with_member(plan, "Node");
@@ -216,7 +209,7 @@ pub fn tasks(plan: &Value) -> (u64, Vec<String>) {
 }
 
 /// Rows that were read and thrown away.
-pub fn rows_removed(plan: &Value) -> u64 {
+pub(crate) fn rows_removed(plan: &Value) -> u64 {
     let of = |member: &str| -> u64 {
         with_member(plan, member)
             .iter()
@@ -227,20 +220,28 @@ pub fn rows_removed(plan: &Value) -> u64 {
 }
 
 /// Pages that a run touched.
-pub fn pages(plan: &Value) -> u64 {
+pub(crate) fn pages(plan: &Value) -> u64 {
     let top = &plan[0]["Plan"];
     let of = |member: &str| top[member].as_u64().unwrap();
     of("Shared Hit Blocks") + of("Shared Read Blocks")
 }
 
-/// The conditions by which indexes are entered; a scan of a whole table shows as an empty one.
-pub fn index_conditions(plan: &Value) -> Vec<String> {
+/// The conditions by which indexes are entered, and whether anything was read there; a scan of a whole table shows as an empty
+/// one.
+pub(crate) fn index_conditions(plan: &Value) -> Vec<(String, bool)> {
     with_member(plan, "Node Type")
         .iter()
         .filter(|n| {
             let kind = n["Node Type"].as_str().unwrap();
             kind.contains("Scan") && !["Bitmap Heap Scan", "Function Scan"].contains(&kind)
         })
-        .map(|n| n["Index Cond"].as_str().unwrap_or_default().to_owned())
+        .map(|n| {
+            let condition = n["Index Cond"].as_str().unwrap_or_default().to_owned();
+            let read = ["Actual Rows", "Rows Removed by Filter"];
+            (
+                condition,
+                read.iter().any(|of| n[of].as_u64().unwrap_or(0) > 0),
+            )
+        })
         .collect()
 }

@@ -1,14 +1,11 @@
 //! The API's login does all that the API does, and cannot change an event: not through the table, not through a
 //! partition, not through a shard on its node; also not in years and on nodes that came later.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
+use crate::support::{now, simple, tenant};
 use serde_json::json;
 use sheaf_local::{CitusMode, Throwaway};
 use sheaf_model::TenantId;
 use sheaf_store::{Created, NewEvent, Origin, Store, StoreConfig};
-use support::{now, simple, tenant};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 

@@ -1,0 +1,12 @@
+//! The store against a real cluster. One program: each one more would build its code again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod api_role;
+mod customers;
+mod encoding;
+mod lists;
+mod plans;
+mod schema_change;
+mod support;
+mod tiering;
+mod writes;
