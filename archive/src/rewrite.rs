@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::check::{Expected, RowReader, fetch, verify_written};
-use crate::encode::{EncodedPart, PartWriter};
+use crate::encode::{EncodedPart, PartWriter, ZSTD_LEVEL_KEPT};
 use crate::kind::ReadKind;
 use crate::layout;
 use crate::progress::{Checkpoint, Progress, Step};
@@ -120,7 +120,7 @@ impl Rewriter<'_> {
         let (sources, (tenant, period)) = (replaced.to_vec(), (target.tenant_id, target.period));
         let keys = self.store.metadata_columns(tenant).await?.keys;
         let merged = tokio::task::spawn_blocking(move || {
-            let writer = PartWriter::new(tenant, period, keys)?;
+            let writer = PartWriter::with_level(tenant, period, keys, ZSTD_LEVEL_KEPT)?;
             merge(&sources, &copies, writer, transform.as_ref())
         })
         .await??;

@@ -1,4 +1,4 @@
-//! A tiering run: which units move, under one lock. A tenant's move one after the other, some tenants side by side.
+//! A tiering run: which units move, under one lock. Some units go side by side, be they of one tenant or of several.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use metrics::counter;
 use serde::Serialize;
 use sheaf_model::{Period, TenantId};
 use sheaf_store::{Store, Tenant};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -21,8 +22,8 @@ use crate::unit::{PartOutcome, Protocol, Stretch};
 
 /// Tenants that are read at once.
 pub(crate) const TENANT_PAGE: usize = 500;
-/// Tenants that are worked on side by side: most units are small, and their time is that of their round trips. Each lane
-/// holds a row group and two connections.
+/// Units that are worked on side by side: most are small, and their time is that of their round trips. Each lane holds a row
+/// group and a connection.
 const LANES: usize = 4;
 /// Idempotency keys live so long.
 pub(crate) const IDEMPOTENCY_DAYS: i64 = 7;
@@ -85,7 +86,7 @@ impl RunSummary {
         self.events += totals.events;
     }
 
-    /// Adds what was done for other tenants.
+    /// Adds what was done for other tenants and months.
     fn merge(&mut self, other: &Self) {
         self.units += other.units;
         self.parts += other.parts;
@@ -191,9 +192,10 @@ impl Tiering {
         horizon: Period,
         summary: &mut RunSummary,
     ) -> Result<(), ArchiveError> {
+        let lanes = Semaphore::new(LANES);
         match options.tenant {
             Some(tenant) => {
-                let run = self.run_tenant(protocol, tenant, horizon, options.dry_run);
+                let run = self.run_tenant(protocol, &lanes, tenant, horizon, options.dry_run);
                 summary.merge(&run.await?);
             }
             None => {
@@ -206,7 +208,7 @@ impl Tiering {
                     after = Some(last.0);
                     let dry_run = options.dry_run;
                     let runs = page.into_iter().map(|tenant| {
-                        self.run_tenant(protocol, tenant.id, horizon, dry_run)
+                        self.run_tenant(protocol, &lanes, tenant.id, horizon, dry_run)
                             .boxed()
                     });
                     let mut runs = stream::iter(runs).buffer_unordered(LANES);
@@ -235,6 +237,7 @@ impl Tiering {
     async fn run_tenant(
         &self,
         protocol: &Protocol<'_>,
+        lanes: &Semaphore,
         tenant: TenantId,
         horizon: Period,
         dry_run: bool,
@@ -244,34 +247,59 @@ impl Tiering {
             ..RunSummary::default()
         };
         let (end, _) = horizon.id_bounds();
-        let mut from = Uuid::nil();
-        let mut last_unit = None;
-        while let Some(id) = self.store.next_settled(tenant, from, end).await? {
-            let period = Period::of(id);
-            let stretch = Stretch {
-                tenant,
-                period,
-                from: id,
-            };
-            protocol.progress.begin(&format!("{tenant} {period}"));
-            let moved_before = summary.invoices;
-            from = if dry_run {
-                let totals = protocol.count(stretch).await?;
-                summary.add(&totals);
-                period.id_bounds().1
-            } else {
-                move_or_retry(protocol, stretch, &mut summary).await?
-            };
-            if summary.invoices > moved_before && last_unit != Some(period) {
-                summary.units += 1;
-                last_unit = Some(period);
-            }
+        // The first settled id of each month.
+        let months = stream::try_unfold(Uuid::nil(), |from| async move {
+            let first = self.store.next_settled(tenant, from, end).await?;
+            Ok(first.map(|id| (id, Period::of(id).id_bounds().1)))
+        });
+        let mut units = months
+            .map_ok(|first| {
+                self.run_unit(protocol, lanes, tenant, first, dry_run)
+                    .boxed()
+            })
+            .try_buffer_unordered(LANES)
+            .boxed();
+        while let Some(unit) = units.try_next().await? {
+            summary.merge(&unit);
         }
         summary.skipped_unsettled += self.store.count_unsettled(tenant, end).await?;
         if !dry_run {
             let oldest = Utc::now() - TimeDelta::days(IDEMPOTENCY_DAYS);
             summary.idempotency_keys_swept += self.store.sweep_idempotency(tenant, oldest).await?;
         }
+        Ok(summary)
+    }
+
+    /// Moves what is settled of one month, from its first settled id on, part by part.
+    async fn run_unit(
+        &self,
+        protocol: &Protocol<'_>,
+        lanes: &Semaphore,
+        tenant: TenantId,
+        first: Uuid,
+        dry_run: bool,
+    ) -> Result<RunSummary, ArchiveError> {
+        // Nobody closes it, so this is a permit.
+        let _lane = lanes.acquire().await;
+        let period = Period::of(first);
+        let (_, before) = period.id_bounds();
+        protocol.progress.begin(&format!("{tenant} {period}"));
+        let mut summary = RunSummary::default();
+        let stretch = |from| Stretch {
+            tenant,
+            period,
+            from,
+        };
+        if dry_run {
+            summary.add(&protocol.count(stretch(first)).await?);
+        } else {
+            let mut next = Some(first);
+            while let Some(id) = next {
+                let from = move_or_retry(protocol, stretch(id), &mut summary).await?;
+                next = self.store.next_settled(tenant, from, before).await?;
+            }
+        }
+        summary.units = u64::from(summary.invoices > 0);
         Ok(summary)
     }
 

@@ -66,17 +66,15 @@ impl Store {
         let tx = conn.transaction().await?;
         let part = match part {
             Some(part) => part,
-            None => tx
-                .query_one(sql::ARCHIVE_FILE_NEXT_PART, &[&tenant.0, &month])
-                .await?
-                .get(0),
+            None => {
+                let next = tx.prepare_cached(sql::ARCHIVE_FILE_NEXT_PART).await?;
+                tx.query_one(&next, &[&tenant.0, &month]).await?.get(0)
+            }
         };
         let (first, last) = periods_of_year(period);
+        let next = tx.prepare_cached(sql::ARCHIVE_FILE_NEXT_GENERATION).await?;
         let generation: i32 = tx
-            .query_one(
-                sql::ARCHIVE_FILE_NEXT_GENERATION,
-                &[&tenant.0, &first, &last],
-            )
+            .query_one(&next, &[&tenant.0, &first, &last])
             .await?
             .get(0);
         let (key, staged_at) = (object_key(part, generation), now());
@@ -90,7 +88,8 @@ impl Store {
             &schema_version,
             &staged_at,
         ];
-        tx.execute(sql::ARCHIVE_FILE_STAGE, &params).await?;
+        let stage = tx.prepare_cached(sql::ARCHIVE_FILE_STAGE).await?;
+        tx.execute(&stage, &params).await?;
         tx.commit().await?;
         Ok(ArchiveFile {
             tenant_id: tenant,

@@ -83,9 +83,8 @@ impl Store {
         before: Uuid,
     ) -> Result<Option<Uuid>, StoreError> {
         let conn = self.inner.cluster.owner(tenant).get().await?;
-        let row = conn
-            .query_opt(sql::TIERING_NEXT_SETTLED, &[&tenant.0, &from, &before])
-            .await?;
+        let next = conn.prepare_cached(sql::TIERING_NEXT_SETTLED).await?;
+        let row = conn.query_opt(&next, &[&tenant.0, &from, &before]).await?;
         Ok(row.map(|r| r.get(0)))
     }
 
@@ -94,11 +93,18 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn count_unsettled(&self, tenant: TenantId, before: Uuid) -> Result<u64, StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = Session::open(&self.inner.cluster.owner(tenant)).await?;
+        // A few rows of an index: starting parallel workers costs more.
+        conn.conn()?
+            .batch_execute("begin read only; set local max_parallel_workers_per_gather = 0")
+            .await?;
         let count: i64 = conn
+            .conn()?
             .query_one(sql::TIERING_COUNT_UNSETTLED, &[&tenant.0, &before])
             .await?
             .get(0);
+        conn.conn()?.batch_execute("commit").await?;
+        conn.release();
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -174,11 +180,9 @@ pub(crate) async fn publish_row(
         file.tail_sha256.map(|s| s.to_vec()),
     );
     // Later than every recall: the copies that are out of date are told by their file's time.
+    let latest = tx.prepare_cached(sql::ARCHIVE_RECALL_LATEST).await?;
     let recalled: Option<DateTime<Utc>> = tx
-        .query_one(
-            sql::ARCHIVE_RECALL_LATEST,
-            &[&file.tenant_id.0, &file.period.year],
-        )
+        .query_one(&latest, &[&file.tenant_id.0, &file.period.year])
         .await?
         .get(0);
     let after = recalled.map(|at| at + TimeDelta::microseconds(1));
@@ -202,7 +206,8 @@ pub(crate) async fn publish_row(
         &published_at,
         &tail_sha256,
     ];
-    Ok(tx.execute(sql::ARCHIVE_FILE_PUBLISH, &params).await? == 1)
+    let publish = tx.prepare_cached(sql::ARCHIVE_FILE_PUBLISH).await?;
+    Ok(tx.execute(&publish, &params).await? == 1)
 }
 
 /// Locks and deletes the rows; `None` where one of them has changed. Returns the rows deleted by table.
@@ -213,11 +218,10 @@ async fn delete_rows(
 ) -> Result<Option<[u64; 4]>, StoreError> {
     let (tenant, year) = (file.tenant_id.0, file.period.year);
     let mut deleted = [0_u64; 4];
+    let lock = tx.prepare_cached(sql::TIERING_LOCK_ROWS).await?;
     for chunk in rows.chunks(DELETE_CHUNK) {
         let ids: Vec<Uuid> = chunk.iter().map(|(id, _)| *id).collect();
-        let locked = tx
-            .query(sql::TIERING_LOCK_ROWS, &[&tenant, &year, &ids])
-            .await?;
+        let locked = tx.query(&lock, &[&tenant, &year, &ids]).await?;
         let now: HashMap<Uuid, i64> = locked.iter().map(|r| (r.get(0), r.get(1))).collect();
         if now.len() != chunk.len()
             || chunk
@@ -233,7 +237,8 @@ async fn delete_rows(
             sql::TIERING_DELETE_EVENTS,
         ];
         for (count, delete) in deleted.iter_mut().zip(tables) {
-            *count += tx.execute(delete, &[&tenant, &year, &ids]).await?;
+            let delete = tx.prepare_cached(delete).await?;
+            *count += tx.execute(&delete, &[&tenant, &year, &ids]).await?;
         }
     }
     Ok(Some(deleted))
