@@ -113,10 +113,11 @@ small() {
     sheaf-loadtest generate --invoices 12000 --tenants 500 --years 1 --last-day 2024-12-31 --out small.ndjson
     sheaf ingest --platform --create-tenants small.ndjson >/dev/null
     echo "== 500 tenants"
-    sheaf tier run
+    time sheaf tier run
     sh probe.sh
-    sheaf archive compact
+    time sheaf archive compact
     sheaf archive gc --grace 0s
+    sh probe.sh
 }
 
 [ $# -gt 0 ] || set -- targets knee costs years small

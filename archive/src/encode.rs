@@ -7,7 +7,8 @@ use std::sync::Arc;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
+use parquet::file::FOOTER_SIZE;
+use parquet::file::metadata::{FooterTail, KeyValue, ParquetMetaData, SortingColumn};
 use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
@@ -38,7 +39,7 @@ const BLOOM_FPP: f64 = 0.01;
 /// zstd's own default, for what tiering writes.
 const ZSTD_LEVEL: i32 = 3;
 /// For what is written anew, once, and then kept: 7% smaller than at the default on the real invoices; above it nothing is gained.
-pub(crate) const ZSTD_LEVEL_KEPT: i32 = 15;
+const ZSTD_LEVEL_KEPT: i32 = 15;
 
 /// Bounds of one part. An object stays far below the 5 GiB that one PUT may carry.
 pub mod bounds {
@@ -89,7 +90,7 @@ pub struct EncodedPart {
     pub bytes: u64,
     /// Of the whole file.
     pub sha256: [u8; 32],
-    /// First byte after the last row group: page indexes and footer follow.
+    /// First byte after the last row group: page indexes, if there are any, and the footer follow.
     pub tail_offset: u64,
     /// Of the file from there on.
     pub tail_sha256: [u8; 32],
@@ -136,15 +137,35 @@ impl PartWriter {
     /// # Errors
     /// No temporary file can be made.
     pub fn new(tenant: TenantId, period: Period, keys: MetadataKeys) -> Result<Self, ArchiveError> {
-        Self::with_level(tenant, period, keys, ZSTD_LEVEL)
+        let properties = properties(&keys, ZSTD_LEVEL, PageIndex::Written);
+        Self::with_properties(tenant, period, keys, properties)
     }
 
-    /// The same, compressed at `level` of zstd, 1 to 22.
-    pub(crate) fn with_level(
+    /// The same for what is written to be kept, of `rows` rows at most: as small as it gets.
+    ///
+    /// # Errors
+    /// No temporary file can be made.
+    pub fn kept(
         tenant: TenantId,
         period: Period,
         keys: MetadataKeys,
-        level: i32,
+        rows: usize,
+    ) -> Result<Self, ArchiveError> {
+        // With a page a column, an index of pages says what the footer says.
+        let index = if rows <= PAGE_ROWS {
+            PageIndex::None
+        } else {
+            PageIndex::Written
+        };
+        let properties = properties(&keys, ZSTD_LEVEL_KEPT, index);
+        Self::with_properties(tenant, period, keys, properties)
+    }
+
+    fn with_properties(
+        tenant: TenantId,
+        period: Period,
+        keys: MetadataKeys,
+        properties: WriterProperties,
     ) -> Result<Self, ArchiveError> {
         let (file, path) = NamedTempFile::with_prefix("sheaf-part-")?.into_parts();
         let sink = HashingFile {
@@ -154,7 +175,7 @@ impl PartWriter {
             recent: Vec::new(),
         };
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(&keys, level))
+            .with_properties(properties)
             .with_skip_arrow_metadata(true);
         let columns = Columns::new(keys);
         let schema = Arc::clone(columns.schema());
@@ -280,10 +301,11 @@ impl PartWriter {
                 .append_key_value_metadata(KeyValue::new(key.to_owned(), value));
         }
         let metadata = self.writer.finish().map_err(encode)?;
-        let tail_offset =
-            tail_offset(&metadata).ok_or_else(|| encode("the file has no page index"))?;
         let sink = self.writer.inner_mut();
         sink.flush()?;
+        let tail_offset = page_index_offset(&metadata)
+            .or_else(|| footer_offset(&sink.recent, sink.bytes))
+            .ok_or_else(|| encode("the file has no footer"))?;
         let tail = tail_offset
             .checked_sub(sink.recent_at())
             .and_then(|at| usize::try_from(at).ok())
@@ -303,8 +325,8 @@ impl PartWriter {
     }
 }
 
-/// Where the page indexes begin. Everything from there on is what a reader needs before it can read rows.
-fn tail_offset(metadata: &ParquetMetaData) -> Option<u64> {
+/// Where the page indexes begin, if there are any. Everything from there on is what a reader needs before it can read rows.
+fn page_index_offset(metadata: &ParquetMetaData) -> Option<u64> {
     let columns = metadata
         .row_groups()
         .iter()
@@ -314,7 +336,21 @@ fn tail_offset(metadata: &ParquetMetaData) -> Option<u64> {
     starts.min().flatten()
 }
 
-fn properties(keys: &[String], level: i32) -> WriterProperties {
+/// Where the footer of a file of `size` bytes begins, by the length at its `end`.
+fn footer_offset(end: &[u8], size: u64) -> Option<u64> {
+    let last = end.last_chunk::<FOOTER_SIZE>()?;
+    let length = FooterTail::try_new(last).ok()?.metadata_length();
+    size.checked_sub((FOOTER_SIZE + length) as u64)
+}
+
+/// Whether readers can find pages, and not only column chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PageIndex {
+    Written,
+    None,
+}
+
+fn properties(keys: &[String], level: i32, index: PageIndex) -> WriterProperties {
     let level = ZstdLevel::try_new(level).unwrap_or_default();
     let mut builder = WriterProperties::builder()
         .set_created_by("sheaf".to_owned())
@@ -323,7 +359,11 @@ fn properties(keys: &[String], level: i32) -> WriterProperties {
         .set_max_row_group_row_count(None)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(PAGE_ROWS)
-        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_enabled(match index {
+            PageIndex::Written => EnabledStatistics::Page,
+            PageIndex::None => EnabledStatistics::Chunk,
+        })
+        .set_offset_index_disabled(index == PageIndex::None)
         // An id has 36 bytes and must not be cut: pages and row groups are found by it.
         .set_column_index_truncate_length(Some(64))
         .set_statistics_truncate_length(Some(64))

@@ -32,7 +32,7 @@ pub(crate) struct Group {
     pub(crate) lines: u64,
 }
 
-/// A footer with its page indexes, checked against the catalog.
+/// A footer with its page indexes, if it has any, checked against the catalog.
 #[derive(Debug)]
 pub(crate) struct Footer {
     pub(crate) object_key: String,
@@ -53,7 +53,7 @@ impl Footer {
         let size = u64::try_from(file.bytes).unwrap_or(0);
         let corrupt = |e: parquet::errors::ParquetError| ArchiveError::corrupt(&file.object_key, e);
         let mut reader =
-            ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+            ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
         reader.try_parse_sized(tail, size).map_err(corrupt)?;
         let metadata = reader.finish().map_err(corrupt)?;
         Self::of_metadata(&file.object_key, file.tenant_id, metadata)
@@ -163,7 +163,7 @@ impl Footer {
             .position(|group| group.min_id <= id && id <= group.max_id)
     }
 
-    /// The rows among which `id` would be in `group`, from the page index; none when no page covers it.
+    /// The rows among which `id` would be in `group`, from the page index, or all without one; none when no page covers it.
     pub(crate) fn page_of(&self, group: usize, id: Uuid) -> Option<Range<usize>> {
         let metadata = self.arrow.metadata();
         let column = self.column(group, "id")?;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::check::{Expected, RowReader, fetch, verify_written};
-use crate::encode::{EncodedPart, PartWriter, ZSTD_LEVEL_KEPT};
+use crate::encode::{EncodedPart, PartWriter};
 use crate::kind::ReadKind;
 use crate::layout;
 use crate::progress::{Checkpoint, Progress, Step};
@@ -119,8 +119,10 @@ impl Rewriter<'_> {
         self.checkpoint.reached(Step::Read).await;
         let (sources, (tenant, period)) = (replaced.to_vec(), (target.tenant_id, target.period));
         let keys = self.store.metadata_columns(tenant).await?.keys;
+        let rows: i64 = sources.iter().map(|source| source.file.invoices).sum();
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
         let merged = tokio::task::spawn_blocking(move || {
-            let writer = PartWriter::with_level(tenant, period, keys, ZSTD_LEVEL_KEPT)?;
+            let writer = PartWriter::kept(tenant, period, keys, rows)?;
             merge(&sources, &copies, writer, transform.as_ref())
         })
         .await??;

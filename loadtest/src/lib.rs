@@ -9,6 +9,7 @@
 //! | [`open`] | the open loop: requests are due when they are due, whatever the server does |
 //! | [`arrivals`], [`mix`], [`workload`] | when, what, and the requests themselves |
 //! | [`wire`], [`timer`] | as cheap and as precise as it gets |
+//! | [`stolen`] | what the machine's host took away meanwhile |
 //! | [`record`], [`run`] | latencies, and what a run found |
 //! | [`objective`], [`baseline`] | conditions for an exit code; two runs compared |
 //! | [`report`], [`plot`] | Markdown and HTML |
@@ -40,6 +41,7 @@ pub mod report;
 pub mod run;
 pub mod setup;
 pub mod simulate;
+pub mod stolen;
 pub mod stub;
 pub mod sweep;
 pub mod timer;

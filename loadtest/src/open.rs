@@ -21,6 +21,7 @@ use crate::http::Server;
 use crate::material::{MAX_THREADS, Material};
 use crate::mix::Mix;
 use crate::record::{Fate, Recording};
+use crate::stolen::CpuTime;
 use crate::timer::Timer;
 use crate::wire::{Head, Wire};
 use crate::workload::{self, CLASSES, Sent, Workload};
@@ -124,6 +125,7 @@ pub fn run(
         return Err(OpenError::Connections);
     }
     let cpu_before = cpu_time();
+    let machine_before = CpuTime::now();
     // All threads count from the same moment, which leaves time to connect.
     let start = Instant::now() + Duration::from_millis(50 + plan.connections as u64 / 5);
     let results: Vec<_> = std::thread::scope(|scope| {
@@ -141,6 +143,9 @@ pub fn run(
     for result in results {
         recording.add(&result?);
     }
+    recording.own.stolen = machine_before
+        .zip(CpuTime::now())
+        .map(|(before, after)| after.stolen_since(&before));
     recording.own.cpu_cores = share(cpu_time().saturating_sub(cpu_before), start.elapsed());
     Ok(recording)
 }

@@ -219,6 +219,10 @@ pub struct Own {
     pub reconnected: u64,
     /// CPU time of the generator, in cores.
     pub cpu_cores: f64,
+    /// Share of this machine's CPU time that its host gave to others, 0 to 1; `None` where that is not told. It makes latencies
+    /// longer, never shorter.
+    #[serde(default)]
+    pub stolen: Option<f64>,
 }
 
 /// What one request came to.
@@ -359,6 +363,10 @@ impl Recording {
         self.own.replaced += other.own.replaced;
         self.own.reconnected += other.own.reconnected;
         self.own.cpu_cores += other.own.cpu_cores;
+        self.own.stolen = match (self.own.stolen, other.own.stolen) {
+            (Some(mine), Some(theirs)) => Some(mine.max(theirs)),
+            (one, other) => one.or(other),
+        };
     }
 }
 

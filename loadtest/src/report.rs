@@ -250,7 +250,7 @@ fn own(run: &Run) -> String {
     let own = &run.recording.own;
     format!(
         "its own lag p50 {} ms, p99 {} ms, longest {} ms (valid up to p99 {} ms); {} requests never sent; {} waited for a free connection (p99 {} ms); \
-         {} replaced by creates because there was nothing to act on yet; {} sent again on a new connection; {:.2} cores of CPU.",
+         {} replaced by creates because there was nothing to act on yet; {} sent again on a new connection; {:.2} cores of CPU{}.",
         ms(own.lag.ms(0.5)),
         ms(own.lag.ms(0.99)),
         ms(own.lag.max_ms()),
@@ -260,7 +260,11 @@ fn own(run: &Run) -> String {
         ms(own.waited.ms(0.99)),
         number(own.replaced as f64),
         number(own.reconnected as f64),
-        own.cpu_cores
+        own.cpu_cores,
+        own.stolen.map_or(String::new(), |stolen| format!(
+            "; the host of this machine took {} of its CPU away",
+            percent(stolen)
+        ))
     )
 }
 

@@ -16,8 +16,10 @@ use crate::plot::{Line, Plot, escape, number};
 use crate::report;
 use crate::run::{Run, Settings};
 
-/// Times that a step is made again because the generator was late.
-const LATE: u32 = 2;
+/// Times that a step is made again because something but the server may be to blame.
+const DISTURBED: u32 = 2;
+/// Share of the machine's CPU time above which its host has disturbed a step.
+const STOLEN: f64 = 0.02;
 /// Steps of one sweep at most.
 pub const MAX_STEPS: usize = 60;
 /// A rate that meets the objective but leaves fewer right answers in time than this share is above the knee: a queue
@@ -65,6 +67,9 @@ pub struct Step {
     pub missed: Vec<String>,
     /// The generator was the limit, not the server.
     pub generator_late: bool,
+    /// Share of the generator's machine that its host gave to others, 0 to 1.
+    #[serde(default)]
+    pub stolen: Option<f64>,
 }
 
 /// A finished sweep.
@@ -139,11 +144,17 @@ impl Step {
             lag_p99_ms: lag,
             missed,
             generator_late: lag > run.bounds.lag_p99_ms,
+            stolen: run.recording.own.stolen,
         }
     }
 
     fn met(&self) -> bool {
         self.missed.is_empty()
+    }
+
+    /// That it missed may not be the server's fault.
+    fn disturbed(&self) -> bool {
+        self.generator_late || self.stolen.is_some_and(|stolen| stolen > STOLEN)
     }
 }
 
@@ -153,19 +164,19 @@ struct Walk<F> {
 }
 
 impl<E, F: FnMut(Phase, f64) -> Result<Step, E>> Walk<F> {
-    /// Whether the rate meets the objective, at the second try if need be. A step in which the generator was late says
-    /// nothing about the server, and is made again, unless it always is late.
+    /// Whether the rate meets the objective, at the second try if need be. A step that was disturbed, by a late generator or by
+    /// the machine's host, and missed says nothing about the server, and is made again, unless all of them are.
     fn holds(&mut self, phase: Phase, rate: f64) -> Result<bool, E> {
-        let (mut missed, mut late) = (0, 0);
+        let (mut missed, mut disturbed) = (0, 0);
         while missed < 2 && self.steps.len() < MAX_STEPS {
             let step = (self.step)(phase, rate)?;
-            let (met, was_late) = (step.met(), step.generator_late);
+            let (met, was_disturbed) = (step.met(), step.disturbed());
             self.steps.push(step);
             if met {
                 return Ok(true);
             }
-            if was_late && late < LATE {
-                late += 1;
+            if was_disturbed && disturbed < DISTURBED {
+                disturbed += 1;
             } else {
                 missed += 1;
             }
@@ -233,13 +244,22 @@ impl Search {
             knee.missed_at = Some(found);
             knee.rate = Some(found / (1.0 + self.tolerance));
         }
-        if walk.steps.last().is_some_and(|step| step.generator_late)
-            || walk
-                .steps
-                .iter()
-                .any(|step| step.generator_late && Some(step.rate) == knee.missed_at)
-        {
-            knee.note = Some("The generator itself was late at the rate above the knee: the server's knee may be higher".to_owned());
+        let above = |step: &&Step| Some(step.rate) == knee.missed_at && !step.met();
+        let disturbed = walk
+            .steps
+            .iter()
+            .filter(above)
+            .find(|step| step.disturbed());
+        if let Some(step) = disturbed {
+            let what = if step.generator_late {
+                "The generator itself was late".to_owned()
+            } else {
+                let stolen = step.stolen.unwrap_or_default() * 100.0;
+                format!("The host of this machine took {stolen:.0}% of its CPU away")
+            };
+            knee.note = Some(format!(
+                "{what} at the rate above the knee: the server's knee may be higher"
+            ));
         }
         Ok((walk.steps, knee))
     }
@@ -375,10 +395,14 @@ impl Step {
             number(self.p99_ms),
             number(self.p999_ms),
             format!("{:.2}%", self.errors * 100.0),
-            if self.met() {
-                "met".to_owned()
-            } else {
-                format!("missed: {}", self.missed.join("; "))
+            match (self.met(), self.stolen.filter(|stolen| *stolen > STOLEN)) {
+                (true, _) => "met".to_owned(),
+                (false, None) => format!("missed: {}", self.missed.join("; ")),
+                (false, Some(stolen)) => format!(
+                    "missed: {}; the host took {:.0}% of the CPU",
+                    self.missed.join("; "),
+                    stolen * 100.0
+                ),
             },
         ]
     }
@@ -410,6 +434,7 @@ mod tests {
                 vec!["p99<1ms".to_owned()]
             },
             generator_late: false,
+            stolen: Some(0.001),
         }
     }
 
@@ -450,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_generator_does_not_move_the_knee() {
+    fn a_late_generator_or_a_busy_host_does_not_move_the_knee() {
         let mut count = 0;
         let search = Search {
             start: 100.0,
@@ -462,7 +487,8 @@ mod tests {
                 count += 1;
                 let late = count % 3 != 0;
                 Ok::<_, Infallible>(Step {
-                    generator_late: late,
+                    generator_late: late && count % 2 == 0,
+                    stolen: Some(if late { 0.1 } else { 0.0 }),
                     ..step(phase, rate, rate <= 1_234.0 && !late)
                 })
             })

@@ -47,11 +47,7 @@ async fn rows(world: &World) -> [usize; 3] {
 }
 
 async fn assert_clean(world: &World, files: u64, invoices: u64) {
-    let report = world
-        .archive
-        .verify(Some(world.tenant), &Silent)
-        .await
-        .unwrap();
+    let report = world.verify().await;
     assert!(report.is_clean(), "{report:?}");
     assert_eq!((report.files, report.invoices), (files, invoices));
 }
@@ -254,14 +250,7 @@ async fn killed_at_any_step_every_invoice_is_in_one_tier_and_a_rerun_finishes() 
             kill_compaction_at(&world, park).await,
             "{step} was not reached"
         );
-        world.assert_one_tier(&ids).await;
-        assert_eq!(world.bodies().await, before, "{step}");
-        let report = world
-            .archive
-            .verify(Some(world.tenant), &Silent)
-            .await
-            .unwrap();
-        assert!(report.is_clean(), "{step}: {report:?}");
+        world.assert_as_before(&ids, &before, step).await;
 
         world.compact().await;
         world.assert_one_tier(&ids).await;
@@ -398,11 +387,7 @@ async fn many_small_tenants_stay_cheap() {
 async fn verify_keeps_to_its_rate_and_goes_on_after_a_tenant() {
     let world = world("rate").await;
     fill(&world).await;
-    let all = world
-        .archive
-        .verify(Some(world.tenant), &Silent)
-        .await
-        .unwrap();
+    let all = world.verify().await;
     let options = VerifyOptions {
         tenant: Some(world.tenant),
         rate: std::num::NonZeroU64::new(all.bytes),

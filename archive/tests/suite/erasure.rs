@@ -219,11 +219,7 @@ async fn nothing_personal_is_left_and_everything_else_is_as_it_was() {
         []
     );
     assert_eq!(all(&world).await, after);
-    let report = world
-        .archive
-        .verify(Some(world.tenant), &Silent)
-        .await
-        .unwrap();
+    let report = world.verify().await;
     assert!(report.is_clean() && report.invoices == 36, "{report:?}");
     // Nor is anything in the objects themselves, decoded or not.
     for file in world.archive.ls(world.tenant).await.unwrap() {
@@ -338,11 +334,7 @@ async fn killed_at_any_step_it_is_finished_by_a_rerun() {
         };
         assert!(killed(&park, work).await, "{step} was not reached");
         assert_eq!(all(&world).await.len(), 36, "{step}");
-        let report = world
-            .archive
-            .verify(Some(world.tenant), &Silent)
-            .await
-            .unwrap();
+        let report = world.verify().await;
         assert!(report.is_clean(), "{step}: {report:?}");
         let receipt = erase(&world, &world.archive, ada).await.unwrap();
         assert_eq!(personal(&told(&world).await), [""; 0], "{step}");

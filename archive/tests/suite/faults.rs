@@ -65,11 +65,7 @@ async fn verify_finds_a_flipped_byte_a_missing_a_truncated_and_an_alien_object()
     let copy = content(&world, &whole).await;
     put(&world, &orphan, &copy).await;
 
-    let report = world
-        .archive
-        .verify(Some(world.tenant), &Silent)
-        .await
-        .unwrap();
+    let report = world.verify().await;
     assert_eq!(
         (
             report.mismatches,
@@ -163,14 +159,7 @@ async fn another_tenants_object_under_our_key_is_refused() {
         matches!(read, Err(ArchiveError::Corrupt { .. })),
         "{read:?}"
     );
-    assert_eq!(
-        ours.archive
-            .verify(Some(ours.tenant), &Silent)
-            .await
-            .unwrap()
-            .mismatches,
-        1
-    );
+    assert_eq!(ours.verify().await.mismatches, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

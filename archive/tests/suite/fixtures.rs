@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use sheaf_archive::storage::ColdStorage;
-use sheaf_archive::{QueryOptions, Silent, Tier};
+use sheaf_archive::{QueryOptions, Tier};
 use sheaf_model::{Decimal, Invoice, Status, TenantId};
 use uuid::Uuid;
 
@@ -74,11 +74,7 @@ async fn objects_of_every_older_version_are_read_as_they_were_written() {
         let counts = [0, 2, 3, 4].map(|at| sums["rows"][0][at].as_u64().unwrap());
         assert_eq!(counts, [12, 24, 8, 12], "{version}");
 
-        let report = world
-            .archive
-            .verify(Some(world.tenant), &Silent)
-            .await
-            .unwrap();
+        let report = world.verify().await;
         assert!(
             report.is_clean() && report.invoices == 12,
             "{version}: {report:?}"

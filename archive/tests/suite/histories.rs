@@ -253,8 +253,7 @@ impl History {
         world.compact().await;
         world.gc(&world.archive, Duration::ZERO, false).await;
         self.check().await?;
-        let report = world.archive.verify(Some(world.tenant), &Silent).await;
-        let report = report.unwrap();
+        let report = world.verify().await;
         prop_assert!(report.is_clean() && report.unpublished == 0, "{:?}", report);
         let horizon = Period {
             year: 2025,

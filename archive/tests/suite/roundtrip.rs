@@ -157,6 +157,34 @@ fn row_groups_pages_and_filters_are_laid_out_for_point_reads() {
 }
 
 #[test]
+fn a_small_file_that_is_kept_has_no_index_of_pages() {
+    let write = |count: usize| {
+        let (rows, keys) = (sample(count), [].into());
+        let mut writer = PartWriter::kept(tenant(), march(), keys, count).unwrap();
+        writer.push(&rows).unwrap();
+        let part = writer.finish().unwrap();
+        assert_eq!(read(&part), rows);
+        part
+    };
+    let (small, large) = (write(1_024), write(1_025));
+    for (part, pages) in [(&small, None), (&large, Some(2))] {
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let file = File::open(&part.path).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap();
+        let index = reader.metadata().offset_index();
+        assert_eq!(index.map(|index| index[0][0].page_locations().len()), pages);
+    }
+    // From its tail on there is the footer alone.
+    let bytes = std::fs::read(&small.path).unwrap();
+    let end = bytes.len() - 8;
+    let length = u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap());
+    assert_eq!(
+        usize::try_from(small.tail_offset).unwrap(),
+        end - usize::try_from(length).unwrap()
+    );
+}
+
+#[test]
 fn a_row_group_of_long_invoices_ends_at_its_size() {
     let mut rows = sample(400);
     for (at, row) in rows.iter_mut().enumerate() {

@@ -102,11 +102,7 @@ async fn settled_old_invoices_move_and_read_the_same() {
         (0, 0, 0, 6)
     );
     assert_eq!(world.storage.puts(), 3);
-    let report = world
-        .archive
-        .verify(Some(world.tenant), &Silent)
-        .await
-        .unwrap();
+    let report = world.verify().await;
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(
         (report.files, report.invoices, report.bytes),
@@ -310,11 +306,7 @@ async fn what_changes_meanwhile_is_written_again_or_stays() {
             .await;
         assert_eq!(gc.garbage, u64::try_from(times).unwrap());
         assert_eq!(world.tier().await.invoices, skipped);
-        let report = world
-            .archive
-            .verify(Some(world.tenant), &Silent)
-            .await
-            .unwrap();
+        let report = world.verify().await;
         assert!(
             report.is_clean() && report.unpublished == 0 && report.invoices == 6,
             "{report:?}"
@@ -361,14 +353,7 @@ async fn killed_at_any_step_nothing_is_lost_and_a_rerun_finishes() {
             kill_at(&world, Park::at(step, skip)).await,
             "{step} was not reached"
         );
-        world.assert_one_tier(&ids).await;
-        assert_eq!(world.bodies().await, before, "{step}");
-        let report = world
-            .archive
-            .verify(Some(world.tenant), &Silent)
-            .await
-            .unwrap();
-        assert!(report.is_clean(), "{step}: {report:?}");
+        world.assert_as_before(&ids, &before, step).await;
 
         world.tier().await;
         world.assert_one_tier(&ids).await;
@@ -386,11 +371,7 @@ async fn killed_at_any_step_nothing_is_lost_and_a_rerun_finishes() {
             .await;
         assert_eq!((young.staged, young.superseded, young.orphans), (0, 0, 0));
         world.gc(&world.archive, Duration::ZERO, false).await;
-        let report = world
-            .archive
-            .verify(Some(world.tenant), &Silent)
-            .await
-            .unwrap();
+        let report = world.verify().await;
         assert!(
             report.is_clean() && report.unpublished == 0,
             "{step}: {report:?}"

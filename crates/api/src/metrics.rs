@@ -15,7 +15,12 @@ static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
 
 /// The recorder's handle. One process has one recorder, however many apps it runs.
 #[derive(Clone)]
-pub struct Metrics(Arc<PrometheusHandle>);
+pub struct Metrics(Arc<Parts>);
+
+struct Parts {
+    recorder: PrometheusHandle,
+    process: metrics_process::Collector,
+}
 
 impl Metrics {
     /// Installs the process's recorder, or returns the one that is installed. Install it before anything records:
@@ -31,18 +36,24 @@ impl Metrics {
         let builder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)?;
         let recorder = builder.build_recorder();
-        let metrics = Self(Arc::new(recorder.handle()));
+        let metrics = Self(Arc::new(Parts {
+            recorder: recorder.handle(),
+            process: metrics_process::Collector::default(),
+        }));
         metrics::set_global_recorder(recorder)
             .map_err(metrics_exporter_prometheus::BuildError::FailedToSetGlobalRecorder)?;
         describe();
+        metrics.0.process.describe();
         *installed = Some(metrics.clone());
         Ok(metrics)
     }
 
-    /// All metrics as text.
+    /// All metrics as text, with what the process itself takes by the names that Prometheus' own clients use
+    /// (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
     #[must_use]
     pub fn render(&self) -> String {
-        self.0.render()
+        self.0.process.collect();
+        self.0.recorder.render()
     }
 
     /// Moves recorded samples into their buckets, for ever: without it histograms grow until somebody scrapes.
@@ -50,7 +61,7 @@ impl Metrics {
         let mut tick = tokio::time::interval(UPKEEP);
         loop {
             tick.tick().await;
-            self.0.run_upkeep();
+            self.0.recorder.run_upkeep();
         }
     }
 }

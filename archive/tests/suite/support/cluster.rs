@@ -10,7 +10,7 @@ use sheaf_archive::s3::S3Storage;
 use sheaf_archive::storage::{ColdStorage, Counting};
 use sheaf_archive::{
     Archive, ArchiveError, Checkpoint, CompactOptions, CompactSummary, GcReport, RunOptions,
-    RunSummary, S3Config, Silent, Step, Tier,
+    RunSummary, S3Config, Silent, Step, Tier, VerifyReport,
 };
 use sheaf_local::test_env;
 use sheaf_model::{
@@ -348,6 +348,20 @@ impl World {
             out.push((invoice.id, read.render()));
         }
         out
+    }
+
+    /// Reads the tenant's archive back.
+    pub async fn verify(&self) -> VerifyReport {
+        let report = self.archive.verify(Some(self.tenant), &Silent).await;
+        report.unwrap()
+    }
+
+    /// Asserts that a run that was killed at `step` changed nothing that a user sees, and broke nothing.
+    pub async fn assert_as_before(&self, ids: &[Uuid], bodies: &[(Uuid, Vec<u8>)], step: Step) {
+        self.assert_one_tier(ids).await;
+        assert_eq!(self.bodies().await, bodies, "{step}");
+        let report = self.verify().await;
+        assert!(report.is_clean(), "{step}: {report:?}");
     }
 
     /// Asserts that every id is in exactly one tier.

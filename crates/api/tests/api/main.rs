@@ -27,6 +27,7 @@ mod openapi;
 mod operations;
 mod privacy;
 mod rate_limit;
+mod recalls;
 mod reports;
 mod support;
 mod tenants;

@@ -20,6 +20,11 @@ async fn probes_and_metrics_answer_without_credential() {
         "sheaf_http_requests_total{route=\"/v1/invoices\",method=\"POST\",status=\"201\"} ";
     assert!(text.contains(counted), "{text}");
     assert!(text.contains("sheaf_http_request_duration_seconds_bucket{route=\"/v1/invoices\",method=\"POST\",le=\"0.001\"}"), "{text}");
+    let cpu = text
+        .lines()
+        .find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+    assert!(cpu.unwrap().parse::<f64>().unwrap() > 0.0, "{text}");
+    assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
     assert!(get("/docs/").await.status == 200);
     assert_eq!(get("/openapi.json").await.is(200)["openapi"], "3.1.0");
 }
