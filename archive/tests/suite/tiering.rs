@@ -113,6 +113,29 @@ async fn settled_old_invoices_move_and_read_the_same() {
     assert_eq!(periods, ["2024-02", "2024-03", "2025-01"]);
 }
 
+/// Lines and payments leave by range, some hundred at once of those that stay between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stays_between_those_that_go_keeps_its_lines_and_payments() {
+    let world = world("between").await;
+    let invoices: Vec<_> = (0..500)
+        .map(|n| {
+            // With its payments, whatever becomes of it.
+            let mut invoice = world.invoice("2024-05-05", n, Status::Paid);
+            if n % 5 > 0 {
+                invoice.status = Status::PartiallyPaid;
+            }
+            invoice
+        })
+        .collect();
+    let ids: Vec<Uuid> = invoices.iter().map(|i| i.id).collect();
+    world.create(invoices).await;
+    let before = world.bodies().await;
+    let run = world.tier().await;
+    assert_eq!((run.invoices, run.skipped_unsettled), (100, 400));
+    assert_eq!(world.bodies().await, before);
+    world.assert_one_tier(&ids).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_point_read_is_one_ranged_get_with_a_warm_footer_and_two_without() {
     let world = world("gets").await;

@@ -265,7 +265,7 @@ query!(
     TIERING_DELETE_PAYMENTS,
     "sql/queries/tiering/delete_payments.sql"
 );
-query!(TIERING_LOCK_ROWS, "sql/queries/tiering/lock_rows.sql");
+query!(TIERING_STAYING, "sql/queries/tiering/staying.sql");
 query!(TIERING_NEXT_SETTLED, "sql/queries/tiering/next_settled.sql");
 query!(CITUS_COLOCATE, "citus/colocate.sql");
 query!(CITUS_HOLD_SHARDS, "citus/hold_shards.sql");

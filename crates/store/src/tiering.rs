@@ -16,8 +16,13 @@ use crate::{MAX_PAGE_LINES, Store, StoreError, migrate, rows, sql};
 
 /// One run at a time over a tenant's archive, or over all of them, among all processes.
 const TIERING_LOCK: i64 = 0x5368_6561_6603;
+/// Plans that do not depend on parameters. Citus keeps those of a prepared statement after its first execution; a custom plan is,
+/// each time, SQL with the parameters in it as text, ten thousand ids at their most, which is then parsed and planned.
+const GENERIC_PLANS: &str = "set local plan_cache_mode = force_generic_plan";
 /// Ids of one DELETE: its transaction holds all of them, the statement need not.
 const DELETE_CHUNK: usize = 10_000;
+/// Invoices between those that go, of one DELETE of lines: each line is compared with each of them.
+const STAYING: usize = 128;
 
 /// The right to run tiering, held by a session of the coordinator. It is gone when the session is.
 pub struct TieringLock {
@@ -119,9 +124,8 @@ impl Store {
         after: Option<Uuid>,
     ) -> Result<SnapshotReader, StoreError> {
         let conn = Session::open(&self.inner.cluster.owner(tenant)).await?;
-        conn.conn()?
-            .batch_execute("begin isolation level repeatable read read only")
-            .await?;
+        let begin = format!("begin isolation level repeatable read read only; {GENERIC_PLANS}");
+        conn.conn()?.batch_execute(&begin).await?;
         let (first, before) = period.id_bounds();
         // The lower bound itself is no v7 id (its version bits are zero), so "after it" includes the first.
         Ok(SnapshotReader {
@@ -147,6 +151,7 @@ impl Store {
     ) -> Result<Publish, StoreError> {
         let mut conn = self.inner.cluster.owner(file.tenant_id).get().await?;
         let tx = conn.transaction().await?;
+        tx.batch_execute(GENERIC_PLANS).await?;
         let deleted = match delete_rows(&tx, file, rows).await? {
             Some(deleted) => deleted,
             None => return Ok(Publish::Changed),
@@ -210,7 +215,7 @@ pub(crate) async fn publish_row(
     Ok(tx.execute(&publish, &params).await? == 1)
 }
 
-/// Locks and deletes the rows; `None` where one of them has changed. Returns the rows deleted by table.
+/// Deletes the rows; `None` where one of them has changed. Returns the rows deleted by table.
 async fn delete_rows(
     tx: &Transaction<'_>,
     file: &ArchiveFile,
@@ -218,11 +223,11 @@ async fn delete_rows(
 ) -> Result<Option<[u64; 4]>, StoreError> {
     let (tenant, year) = (file.tenant_id.0, file.period.year);
     let mut deleted = [0_u64; 4];
-    let lock = tx.prepare_cached(sql::TIERING_LOCK_ROWS).await?;
+    let delete = tx.prepare_cached(sql::TIERING_DELETE_INVOICES).await?;
     for chunk in rows.chunks(DELETE_CHUNK) {
         let ids: Vec<Uuid> = chunk.iter().map(|(id, _)| *id).collect();
-        let locked = tx.query(&lock, &[&tenant, &year, &ids]).await?;
-        let now: HashMap<Uuid, i64> = locked.iter().map(|r| (r.get(0), r.get(1))).collect();
+        let gone = tx.query(&delete, &[&tenant, &year, &ids]).await?;
+        let now: HashMap<Uuid, i64> = gone.iter().map(|r| (r.get(0), r.get(1))).collect();
         if now.len() != chunk.len()
             || chunk
                 .iter()
@@ -230,18 +235,54 @@ async fn delete_rows(
         {
             return Ok(None);
         }
-        let tables = [
-            sql::TIERING_DELETE_INVOICES,
-            sql::TIERING_DELETE_INVOICE_LINES,
-            sql::TIERING_DELETE_PAYMENTS,
-            sql::TIERING_DELETE_EVENTS,
-        ];
-        for (count, delete) in deleted.iter_mut().zip(tables) {
-            let delete = tx.prepare_cached(delete).await?;
-            *count += tx.execute(&delete, &[&tenant, &year, &ids]).await?;
-        }
+        deleted[0] += gone.len() as u64;
+        let events = tx.prepare_cached(sql::TIERING_DELETE_EVENTS).await?;
+        deleted[3] += tx.execute(&events, &[&tenant, &year, &ids]).await?;
+        let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
+            continue;
+        };
+        let before = Uuid::from_u128(first.as_u128().saturating_sub(1));
+        let [lines, payments] = delete_children(tx, file, before, *last).await?;
+        deleted[1] += lines;
+        deleted[2] += payments;
     }
     Ok(Some(deleted))
+}
+
+/// Deletes lines and payments of the invoices after the first id up to the second that are gone. What others put between them
+/// meanwhile could go with them: the caller's counts tell, and its transaction is given up.
+async fn delete_children(
+    tx: &Transaction<'_>,
+    file: &ArchiveFile,
+    mut after: Uuid,
+    last: Uuid,
+) -> Result<[u64; 2], StoreError> {
+    let (tenant, year) = (file.tenant_id.0, file.period.year);
+    let tables = [
+        sql::TIERING_DELETE_INVOICE_LINES,
+        sql::TIERING_DELETE_PAYMENTS,
+    ];
+    let staying = tx.prepare_cached(sql::TIERING_STAYING).await?;
+    let mut deleted = [0; 2];
+    while after < last {
+        let limit = i64::try_from(STAYING).unwrap_or(i64::MAX);
+        let rows = tx
+            .query(&staying, &[&tenant, &year, &after, &last, &limit])
+            .await?;
+        let stay: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+        let to = match stay.last() {
+            Some(id) if stay.len() == STAYING => *id,
+            _ => last,
+        };
+        for (count, delete) in deleted.iter_mut().zip(tables) {
+            let delete = tx.prepare_cached(delete).await?;
+            *count += tx
+                .execute(&delete, &[&tenant, &year, &after, &to, &stay])
+                .await?;
+        }
+        after = to;
+    }
+    Ok(deleted)
 }
 
 impl SnapshotReader {

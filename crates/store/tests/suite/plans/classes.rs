@@ -161,9 +161,10 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "tiering/count_unsettled" => Range("{tenant}, {uuid}"),
         "tiering/delete_events" => Point("{tenant}, {year}, {ids}", "subject_id"),
         "tiering/delete_invoice_lines" | "tiering/delete_payments" => {
-            Point("{tenant}, {year}, {ids}", "invoice_id")
+            Range("{tenant}, {year}, {uuid}, {uuid}, '{}'")
         }
-        "tiering/delete_invoices" | "tiering/lock_rows" => Point("{tenant}, {year}, {ids}", "id"),
+        "tiering/delete_invoices" => Point("{tenant}, {year}, {ids}", "id"),
+        "tiering/staying" => Range("{tenant}, {year}, {uuid}, {uuid}, 10"),
         "tiering/next_settled" => Range("{tenant}, {uuid}, {uuid}"),
 
         "customer/copy" | "event/copy" | "idempotency/copy" | "invoice/copy" | "line/copy"
