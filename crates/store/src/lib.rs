@@ -46,6 +46,7 @@ mod sql;
 mod tenants;
 mod tiering;
 mod types;
+mod wanted;
 mod writer;
 
 use std::collections::BTreeSet;

@@ -7,6 +7,7 @@ use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use crate::types::{ListFilter, Page};
+use crate::wanted::Wanted;
 use crate::{Store, StoreError, rows, sql};
 
 /// Lines of one page, at most: invoices can have 10,000 lines each, and a page must stay a page.
@@ -92,10 +93,10 @@ impl Store {
         let of_years = ids.chunk_by(|a, b| id::year_of(*a) == id::year_of(*b));
         let children = try_join_all(of_years.map(|ids| {
             let (tx, lines, payments) = (&tx, &lines, &payments);
+            let wanted = Wanted::new(tenant.0, id::year_of(ids[0]), ids.to_vec());
             async move {
-                let year = id::year_of(ids[0]);
-                let of_year: [&(dyn ToSql + Sync); 3] = [&tenant.0, &year, &ids];
-                tokio::try_join!(tx.query(lines, &of_year), tx.query(payments, &of_year))
+                let params = wanted.params();
+                tokio::try_join!(tx.query(lines, &params), tx.query(payments, &params))
             }
         }))
         .await?;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
 use sheaf_model::{Invoice, TenantId, id};
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::node::{Node, NodeAddr};
 use crate::queue::{self, Queue};
 use crate::rows::{self, Key};
 use crate::session::{BEGIN_READ, Session, in_order};
+use crate::wanted::Wanted;
 use crate::{Inner, Store, StoreError, sql};
 
 /// Reads answered by one round of statements.
@@ -101,20 +101,14 @@ impl Store {
     }
 }
 
-/// Ids to read of one tenant and year. One year a statement: with a list of years the planner gives up the id as an
-/// index condition and reads all that the tenant has.
-type Wanted = (Uuid, i16, Vec<Uuid>);
-
 async fn read_from(node: &Node, keys: &[Key]) -> Result<HashMap<Key, Invoice>, StoreError> {
     // Keys are sorted, and ids carry their time: those of a tenant and year are neighbours.
-    let mut wanted: Vec<Wanted> = Vec::new();
-    for (tenant, id) in keys {
-        let year = id::year_of(*id);
-        match wanted.last_mut() {
-            Some((t, y, ids)) if *t == tenant.0 && *y == year => ids.push(*id),
-            _ => wanted.push((tenant.0, year, vec![*id])),
-        }
-    }
+    let of_year = |(tenant, id): &Key| (*tenant, id::year_of(*id));
+    let wanted = keys.chunk_by(|a, b| of_year(a) == of_year(b)).map(|keys| {
+        let (tenant, year) = of_year(&keys[0]);
+        Wanted::new(tenant.0, year, keys.iter().map(|(_, id)| *id).collect())
+    });
+    let wanted: Vec<Wanted> = wanted.collect();
     let session = Session::open(node).await?;
     let mut found = HashMap::with_capacity(keys.len());
     for wanted in wanted.chunks(MAX_STATEMENTS) {
@@ -131,18 +125,14 @@ async fn whole(conn: &Object, wanted: &[Wanted]) -> Result<Vec<Invoice>, StoreEr
     let get = conn.prepare_cached(sql::INVOICE_GET).await?;
     let lines = conn.prepare_cached(sql::LINE_GET).await?;
     let payments = conn.prepare_cached(sql::PAYMENT_GET).await?;
-    let read = |(tenant, year, ids): &'_ Wanted| {
-        let (get, lines, payments) = (&get, &lines, &payments);
-        let (tenant, year, ids) = (*tenant, *year, ids.clone());
-        async move {
-            let wanted: [&(dyn ToSql + Sync); 3] = [&tenant, &year, &ids];
-            tokio::try_join!(
-                biased;
-                conn.query(get, &wanted),
-                conn.query(lines, &wanted),
-                conn.query(payments, &wanted),
-            )
-        }
+    let read = async |wanted: &Wanted| {
+        let params = wanted.params();
+        tokio::try_join!(
+            biased;
+            conn.query(&get, &params),
+            conn.query(&lines, &params),
+            conn.query(&payments, &params),
+        )
     };
     let ((), read, ()) = tokio::try_join!(
         biased;

@@ -21,6 +21,7 @@ use crate::series::{self, INVOICE, NOTE, Need, Numbers, SeriesKey};
 use crate::session::{Session, in_order};
 use crate::shard::{Shard, Statement};
 use crate::types::{ArchiveFile, FileKeys, Replay};
+use crate::wanted::Wanted;
 use crate::{Store, StoreError};
 
 /// Years whose keys must be unique over both tiers, by tenant.
@@ -131,8 +132,8 @@ impl Store {
         let opening = Opening::prepare(place, self.is_citus()).await?;
         let mut reads = Vec::with_capacity(wanted.len());
         for ((tenant, year), (shard, ids)) in &wanted {
-            let ids: Vec<Uuid> = ids.iter().copied().collect();
-            reads.push(Read::prepare(conn, shard, *tenant, *year, ids).await?);
+            let wanted = Wanted::new(*tenant, *year, ids.iter().copied().collect());
+            reads.push(Read::prepare(conn, shard, wanted).await?);
         }
         let mut asked = Vec::with_capacity(keys.len());
         for (tenant, (shard, keys)) in &keys {
@@ -188,18 +189,14 @@ impl Store {
 /// The statements that lock and read the invoices of one tenant and year.
 struct Read {
     statements: [tokio_postgres::Statement; 3],
-    tenant: Uuid,
-    year: i16,
-    ids: Vec<Uuid>,
+    wanted: Wanted,
 }
 
 impl Read {
     async fn prepare(
         conn: &Object,
         shard: &Shard,
-        tenant: Uuid,
-        year: i16,
-        ids: Vec<Uuid>,
+        wanted: Wanted,
     ) -> Result<Self, tokio_postgres::Error> {
         let prepare = |statement| conn.prepare_cached(shard.statement(statement));
         Ok(Self {
@@ -208,9 +205,7 @@ impl Read {
                 prepare(Statement::Lines).await?,
                 prepare(Statement::Payments).await?,
             ],
-            tenant,
-            year,
-            ids,
+            wanted,
         })
     }
 
@@ -220,7 +215,7 @@ impl Read {
         &self,
         conn: &Object,
     ) -> Result<(Vec<Row>, Vec<Row>, Vec<Row>), tokio_postgres::Error> {
-        let params: [&(dyn ToSql + Sync); 3] = [&self.tenant, &self.year, &self.ids];
+        let params = self.wanted.params();
         let [lock, lines, payments] = &self.statements;
         tokio::try_join!(
             biased;

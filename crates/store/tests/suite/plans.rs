@@ -98,6 +98,14 @@ impl Sample {
             .replace("{uuid}", &format!("'{}'", self.ids[0]))
             .replace("{file_id}", &may_1980)
             .replace("{ids}", &array(&self.ids[..3]))
+            .replace(
+                "{first_id}",
+                &format!("'{}'", self.ids[..3].iter().min().unwrap()),
+            )
+            .replace(
+                "{last_id}",
+                &format!("'{}'", self.ids[..3].iter().max().unwrap()),
+            )
             .replace("{year}", &self.year.to_string())
             .replace("{customer_ids}", &array(&self.customers))
             .replace("{customer}", &format!("'{}'", self.customers[0]))

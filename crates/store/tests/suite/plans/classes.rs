@@ -123,7 +123,8 @@ pub(super) fn class(name: &str) -> Option<Class> {
         }
         "idempotency/sweep" => Range("{tenant}, now()"),
         "invoice/find_external_ids" => Point("{tenant}, {year}, {external_ids}", "external_id"),
-        "invoice/find_ids" | "invoice/get" => Point("{tenant}, {year}, {ids}", "id"),
+        "invoice/find_ids" => Point("{tenant}, {year}, {ids}", "id"),
+        "invoice/get" => Point("{tenant}, {year}, {ids}, {first_id}, {last_id}", "id"),
         "invoice/find_numbers" => Point("{tenant}, {year}, {numbers}", "number"),
         "invoice/list" => Point(
             "{tenant}, {uuid}, 10, null, null, null, null, null, null, null",
@@ -132,7 +133,10 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "invoice/next_id" => Range("{tenant}, {uuid}"),
         "invoice/read_period" => Range("{tenant}, {year}, {uuid}, {uuid}, 10"),
         "archive_recall/of_tenant" => Range("{tenant}, {uuid}, 10"),
-        "line/get" | "payment/get" => Point("{tenant}, {year}, {ids}", "invoice_id"),
+        "line/get" | "payment/get" => Point(
+            "{tenant}, {year}, {ids}, {first_id}, {last_id}",
+            "invoice_id",
+        ),
 
         "customer/erase" => Point("{tenant}, {uuid}, 'n', now()", "id"),
         "customer/erase_history" => Point("{tenant}, {year}, {uuid}", "subject_id"),
