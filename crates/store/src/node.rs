@@ -19,8 +19,15 @@ pub(crate) type NodeAddr = (String, u16);
 const DOWN_FOR: Duration = Duration::from_millis(500);
 
 /// A connection ends after this time, and its plans with it. Citus keeps a plan for the life of a connection, also one
-/// that was made while a partition was young (docs/decisions/0010-index-of-metadata.md).
+/// that was made while a partition was young (docs/decisions/0010-index-of-metadata.md). Those of a pool that were opened in one
+/// moment do not end in one: each lives up to [`AGE_SPREAD`] less.
 const MAX_AGE: Duration = Duration::from_mins(2);
+const AGE_SPREAD: Duration = Duration::from_mins(1);
+
+/// How old a connection gets that was opened so long after its pool. The fraction of the second is as good as a random number.
+fn max_age(opened: Duration) -> Duration {
+    MAX_AGE - AGE_SPREAD * opened.subsec_millis() / 1_000
+}
 
 /// A connection pool.
 pub(crate) struct Node {
@@ -44,6 +51,7 @@ impl Node {
             create: Some(c.acquire_timeout),
             recycle: Some(c.acquire_timeout),
         };
+        let started = Instant::now();
         #[allow(clippy::expect_used)]
         // Expect safety: the builder fails only when timeouts are set without a runtime.
         let pool = Pool::builder(manager)
@@ -52,8 +60,8 @@ impl Node {
             // The connection used last has its plans and catalogs warm.
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
-            .pre_recycle(Hook::sync_fn(|_, metrics| {
-                if metrics.age() < MAX_AGE {
+            .pre_recycle(Hook::sync_fn(move |_, metrics| {
+                if metrics.age() < max_age(metrics.created.saturating_duration_since(started)) {
                     Ok(())
                 } else {
                     Err(HookError::message("its plans are old"))
@@ -63,7 +71,7 @@ impl Node {
             .expect("a pool with a runtime");
         Self {
             pool,
-            started: Instant::now(),
+            started,
             down_until: AtomicU64::new(0),
         }
     }
@@ -162,4 +170,17 @@ fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration
         config.dbname(dbname);
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_one_moment_end_apart() {
+        let ages = (0..1_000).map(|ms| max_age(Duration::from_millis(5_000 + ms)));
+        let ages: Vec<Duration> = ages.collect();
+        assert_eq!(ages[0], MAX_AGE);
+        assert!(ages.is_sorted_by(|a, b| a > b) && ages[999] > MAX_AGE - AGE_SPREAD);
+    }
 }
