@@ -6,4 +6,4 @@ select tenant_id, id, external_id, number, kind, status, currency, customer_id, 
        discount_total, tax_total, total, amount_paid, amount_due, metadata, version, created_at, modified_at,
        line_count, payment_count, credits, discount, discount_percent, amount_credited
 from invoices
-where tenant_id = $1 and year = $2 and id = any($3) and id >= $4 and id <= $5
+where tenant_id = $1 and year = $2 and id = any($3) and (id, year) >= ($4, $2) and (id, year) <= ($5, $2)
