@@ -8,7 +8,7 @@
 //! | `files` | from the catalog to the files of a scan |
 //! | `reader` | the engine's way to the storage |
 //! | `hot` | hot rows as one more file |
-//! | `session`, `run` | one query: its session, its task, its bounds |
+//! | `session`, `order`, `run` | one query: its session, its plan, its task, its bounds |
 //! | `format` | JSON, CSV and Arrow |
 //!
 //! A session knows the four tables and functions that compute. It has no object store, no file format, no table
@@ -32,6 +32,7 @@ mod format;
 mod functions;
 mod guard;
 mod hot;
+mod order;
 mod reader;
 mod run;
 mod schema;

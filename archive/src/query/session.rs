@@ -12,11 +12,13 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
 use datafusion::object_store::memory::InMemory;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
 use super::QueryLimits;
 use super::files::Scope;
 use super::guard::FUNCTIONS;
+use super::order::KeepOrder;
 use super::tables::{self, NOWHERE};
 
 /// Names that a query may put before a table's.
@@ -36,10 +38,13 @@ pub(super) fn session(scope: &Arc<Scope>, limits: &QueryLimits) -> Result<Sessio
     catalog.register_schema(SCHEMA, Arc::new(schema))?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.push(Arc::new(KeepOrder));
     let state = SessionStateBuilder::new()
         .with_config(config(limits))
         .with_runtime_env(Arc::new(runtime(limits)?))
         .with_catalog_list(Arc::new(catalogs))
+        .with_physical_optimizer_rules(rules)
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .with_scalar_functions(functions.scalar.clone())
         .with_aggregate_functions(functions.aggregate.clone())

@@ -10,7 +10,7 @@ use sheaf_model::{Decimal, Invoice, Status};
 use sheaf_store::{Command, NewChange, Origin};
 use uuid::Uuid;
 
-use crate::support::cluster::{World, world};
+use crate::support::cluster::{World, invoice, world};
 use crate::support::query::{all_tiers, ask, bytes, decimal, rows, stat};
 
 /// Paid documents of three years, `each` a month in four months, with prices of their own.
@@ -138,6 +138,44 @@ async fn sums_are_right_to_the_penny() {
     assert_eq!(joined["rows"][0][1], may.len());
     let subtotal: Decimal = may.iter().map(|i| i.subtotal).sum();
     assert_eq!(decimal(&joined["rows"][0][2]), subtotal);
+}
+
+/// More rows than the engine computes at a time, over more than one thread.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_many_batches_is_in_its_order() {
+    let world = world("order").await;
+    let day = |n: u32| chrono::NaiveDate::from_ymd_opt(2023, 1 + n % 12, 1 + n % 28).unwrap();
+    let documents = (0..60).map(|n| invoice(world.tenant, day(n), n as usize, Status::Paid, 400));
+    let documents: Vec<Invoice> = documents.collect();
+    world.create(documents.clone()).await;
+    world.tier().await;
+    let mut ids: Vec<String> = documents.iter().map(|i| i.id.to_string()).collect();
+    ids.sort_unstable();
+    let keys = |id: &String| (1..=400).map(|n| (id.clone(), n)).collect::<Vec<_>>();
+    let up: Vec<(String, u64)> = ids.iter().flat_map(keys).collect();
+    let down: Vec<(String, u64)> = up.iter().rev().cloned().collect();
+    for (sql, expected) in [
+        (
+            "select invoice_id, line_no, quantity * unit_price from lines order by 1, 2",
+            &up,
+        ),
+        (
+            "select invoice_id, line_no from lines order by invoice_id desc, line_no desc",
+            &down,
+        ),
+        // Nothing of what it is ordered by is as it is in the table.
+        (
+            "select id, n + 0 from (select invoice_id as id, line_no as n, net from lines) l order by id, n, net",
+            &up,
+        ),
+    ] {
+        for _ in 0..10 {
+            let answer = answer(&world, sql).await;
+            let told = answer["rows"].as_array().unwrap().iter();
+            let told = told.map(|r| (r[0].as_str().unwrap().to_owned(), r[1].as_u64().unwrap()));
+            assert!(told.eq(expected.iter().cloned()), "{sql}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
