@@ -82,8 +82,8 @@ targets() {
 }
 
 knee() {
-    up 2
     for n in 1 2 3; do
+        up 2
         echo "== sweep $n"
         sheaf-loadtest sweep --objective 'p99<100ms,errors<0.1%' --start 400 --max-lag "$lag" --json "sweep-$n.json" --html "sweep-$n.html"
     done

@@ -21,6 +21,7 @@ mod events;
 mod flush;
 mod hash;
 mod idempotency;
+mod kept_plans;
 mod list;
 mod lookup;
 mod metadata_columns;

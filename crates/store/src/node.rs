@@ -1,5 +1,6 @@
 //! One PostgreSQL node: a bounded pool of connections, and what is known of its health.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use deadpool_postgres::{
 };
 use tokio_postgres::{Config, NoTls};
 
+use crate::kept_plans::KeptPlans;
 use crate::{StoreConfig, StoreError};
 
 /// Host and port of a PostgreSQL node.
@@ -17,17 +19,6 @@ pub(crate) type NodeAddr = (String, u16);
 /// A node that refused a connection is not asked again for this long: its tenants get their answer at once, and a
 /// restarting node is not stormed.
 const DOWN_FOR: Duration = Duration::from_millis(500);
-
-/// A connection ends after this time, and its plans with it. Citus keeps a plan for the life of a connection, also one
-/// that was made while a partition was young (docs/decisions/0010-index-of-metadata.md). Those of a pool that were opened in one
-/// moment do not end in one: each lives up to [`AGE_SPREAD`] less.
-const MAX_AGE: Duration = Duration::from_mins(2);
-const AGE_SPREAD: Duration = Duration::from_mins(1);
-
-/// How old a connection gets that was opened so long after its pool. The fraction of the second is as good as a random number.
-fn max_age(opened: Duration) -> Duration {
-    MAX_AGE - AGE_SPREAD * opened.subsec_millis() / 1_000
-}
 
 /// A connection pool.
 pub(crate) struct Node {
@@ -52,6 +43,8 @@ impl Node {
             recycle: Some(c.acquire_timeout),
         };
         let started = Instant::now();
+        let plans = Arc::new(KeptPlans::new(started));
+        let patience = c.acquire_timeout;
         #[allow(clippy::expect_used)]
         // Expect safety: the builder fails only when timeouts are set without a runtime.
         let pool = Pool::builder(manager)
@@ -60,12 +53,18 @@ impl Node {
             // The connection used last has its plans and catalogs warm.
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
-            .pre_recycle(Hook::sync_fn(move |_, metrics| {
-                if metrics.age() < max_age(metrics.created.saturating_duration_since(started)) {
-                    Ok(())
-                } else {
-                    Err(HookError::message("its plans are old"))
-                }
+            .pre_recycle(Hook::async_fn(move |client, metrics| {
+                let (plans, created) = (Arc::clone(&plans), metrics.created);
+                Box::pin(async move {
+                    // Hooks have no timeout of their own.
+                    let outlived = plans.outlived(client, created);
+                    match tokio::time::timeout(patience, outlived).await {
+                        Ok(Ok(false)) => Ok(()),
+                        Ok(Ok(true)) => Err(HookError::message("its plans are old")),
+                        Ok(Err(error)) => Err(HookError::Backend(error)),
+                        Err(_) => Err(HookError::message("the node does not answer")),
+                    }
+                })
             }))
             .build()
             .expect("a pool with a runtime");
@@ -140,8 +139,10 @@ pub(crate) fn first_host(config: &Config) -> Result<NodeAddr, StoreError> {
 }
 
 fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration) -> Config {
-    // Writes go straight into shard tables (flush.rs). Without the extension this is a setting that nobody reads.
-    let direct = " -c citus.enable_manual_changes_to_shards=on";
+    // Writes go straight into shard tables (flush.rs), and their sizes are looked at (kept_plans.rs). Without the extension these are
+    // settings that nobody reads.
+    let direct =
+        " -c citus.enable_manual_changes_to_shards=on -c citus.override_table_visibility=off";
     let mut config = Config::new();
     config
         .host(host)
@@ -170,17 +171,4 @@ fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration
         config.dbname(dbname);
     }
     config
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_of_one_moment_end_apart() {
-        let ages = (0..1_000).map(|ms| max_age(Duration::from_millis(5_000 + ms)));
-        let ages: Vec<Duration> = ages.collect();
-        assert_eq!(ages[0], MAX_AGE);
-        assert!(ages.is_sorted_by(|a, b| a > b) && ages[999] > MAX_AGE - AGE_SPREAD);
-    }
 }

@@ -296,6 +296,31 @@ async fn a_plan_kept_from_an_empty_table_reads_one_invoice_for_one_id() {
     }
 }
 
+/// Citus hides shards from sessions that do not ask for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_see_the_sizes_of_their_nodes_shards() {
+    let store = store().await;
+    let sample = Sample::load(&store).await;
+    let visible = "set citus.override_table_visibility = off";
+    sample.home.owner.batch_execute(visible).await.unwrap();
+    let of_invoices = "select inhrelid from pg_inherits where inhparent = $1::text::regclass";
+    let parent = sample.home.shard("invoices");
+    let partitions = sample.home.owner.query(of_invoices, &[&parent]).await;
+    let partitions: Vec<u32> = partitions.unwrap().iter().map(|r| r.get(0)).collect();
+    let sizes = &query_files()["cluster/table_sizes"];
+    // The statistics arrive a moment later.
+    for _ in 0..100 {
+        let rows = sample.home.owner.query(sizes, &[&150_i64]).await.unwrap();
+        let seen =
+            |r: &tokio_postgres::Row| partitions.contains(&r.get(0)) && r.get::<_, i64>(1) >= 150;
+        if rows.iter().any(seen) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("none of {parent}'s partitions has its 200 rows");
+}
+
 /// The writer sends small batches straight into the shard. Citus must not be asked: planning is what costs.
 #[tokio::test(flavor = "multi_thread")]
 async fn direct_inserts_name_the_shard_and_plan_nothing_else() {
