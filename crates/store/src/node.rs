@@ -50,8 +50,9 @@ impl Node {
         let pool = Pool::builder(manager)
             .max_size(c.max_connections_per_node)
             .timeouts(timeouts)
-            // The connection used last has its plans and catalogs warm.
-            .queue_mode(QueueMode::Lifo)
+            // All take their turn, so that all have their plans and catalogs, and end one by one when these are old. The last one first
+            // would leave most to a burst, which then finds them old and opens all of them anew at once.
+            .queue_mode(QueueMode::Fifo)
             .runtime(Runtime::Tokio1)
             .pre_recycle(Hook::async_fn(move |client, metrics| {
                 let (plans, created) = (Arc::clone(&plans), metrics.created);
