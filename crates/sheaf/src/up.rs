@@ -72,7 +72,10 @@ async fn run_in(local: &LocalEnv, listener: TcpListener, url: &str, stop: &mut S
 async fn start(local: &LocalEnv, listener: TcpListener, admin_key: &str) -> Result<Server> {
     sheaf_store::migrate(local.database_url(), DEFAULT_SHARDS).await?;
     let parts = Parts {
-        store: StoreConfig::new(local.api_database_url()),
+        store: StoreConfig {
+            max_connections_per_node: connections_per_node(),
+            ..StoreConfig::new(local.api_database_url())
+        },
         s3: S3Config {
             endpoint: Some(local.s3_endpoint()),
             bucket: local.bucket().to_owned(),
@@ -139,4 +142,11 @@ fn variables(local: &LocalEnv, url: &str, admin_key: &str, demo: &Demo) -> Strin
         ("AWS_ACCESS_KEY_ID", local.access_key()),
         ("AWS_SECRET_ACCESS_KEY", local.secret_key()),
     ])
+}
+
+/// All nodes share this machine's cores. A backend that has to be opened and planned for in a burst costs 0.2 s of CPU, which many do not have
+/// when they are needed (docs/decisions/0010-index-of-metadata.md).
+fn connections_per_node() -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    (cores * 4).clamp(8, 32)
 }
