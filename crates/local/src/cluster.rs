@@ -339,7 +339,7 @@ fn settings(state: &State, install: &Install) -> Vec<String> {
         "max_wal_size=2GB",
         "checkpoint_timeout=15min",
         // While tables are young, each grows by its tenth within a minute: 80 shards are analysed in one go. All nodes share this
-        // machine's cores, so the work is spread over the minute (docs/capacity.md).
+        // machine's cores, so the work is spread over the minute (docs/decisions/0010-index-of-metadata.md).
         "autovacuum_vacuum_cost_delay=20ms",
         "fsync=on",
         "synchronous_commit=on",

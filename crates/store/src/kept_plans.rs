@@ -38,8 +38,8 @@ pub(crate) struct KeptPlans {
 struct Sizes {
     /// When a table was last found to have grown.
     grown: Instant,
-    /// Rows then, by table; those with [`FEW`] at least.
-    rows: HashMap<u32, i64>,
+    /// Rows then, or at the first look, by table; those with [`FEW`] at least.
+    rows: Option<HashMap<u32, i64>>,
 }
 
 impl KeptPlans {
@@ -49,7 +49,7 @@ impl KeptPlans {
             next_look: AtomicU64::new(0),
             sizes: Mutex::new(Sizes {
                 grown: now,
-                rows: HashMap::new(),
+                rows: None,
             }),
         }
     }
@@ -83,12 +83,20 @@ impl KeptPlans {
 
     fn looked(&self, rows: HashMap<u32, i64>, now: Instant) {
         let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = &sizes.rows else {
+            // What is open was planned for these sizes.
+            sizes.rows = Some(rows);
+            return;
+        };
         let grown = |(table, rows): (&u32, &i64)| {
-            let before = sizes.rows.get(table).copied();
+            let before = before.get(table).copied();
             *rows >= before.unwrap_or(FEW / GROWTH).saturating_mul(GROWTH)
         };
         if rows.iter().any(grown) {
-            *sizes = Sizes { grown: now, rows };
+            *sizes = Sizes {
+                grown: now,
+                rows: Some(rows),
+            };
         }
     }
 
@@ -108,6 +116,7 @@ impl KeptPlans {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -118,6 +127,7 @@ mod tests {
         let open: Vec<Instant> = (0..1_000).map(at).collect();
         let ended = |now| open.iter().filter(|o| plans.has_outlived(**o, now)).count();
         for (now, rows, grown) in [
+            (30_000, vec![(4, 1_000_000)], false),
             (60_000, vec![(1, 1_000), (2, 3_000)], true),
             (160_000, vec![(1, 3_999), (2, 3_000)], false),
             (260_000, vec![(1, 4_000), (2, 3_000)], true),
