@@ -1,9 +1,9 @@
 //! The knee: the highest rate that meets an objective.
 //!
 //! The rate doubles until the objective is missed, then the gap is halved (on a logarithmic scale) until it is narrow,
-//! then a longer run confirms what was found, or the rate goes down a little and is tried again. Every step is drained:
-//! the next one begins when all answers are in. A step that misses is made once more, since one hiccup of the machine is
-//! not the server's limit; two are.
+//! then longer runs confirm what was found, or the rate goes down a little and is tried again. Every step is drained:
+//! the next one begins when all answers are in. Near the knee a percentile of one step is chance, so each rate is tried until
+//! two of up to three steps agree: one hiccup does not move the knee down, nor one lucky step up.
 // Rates and latencies are measurements, not money.
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 
@@ -17,11 +17,13 @@ use crate::report;
 use crate::run::{Run, Settings};
 
 /// Times that a step is made again because something but the server may be to blame.
-const DISTURBED: u32 = 2;
+const DISTURBED: u32 = 4;
+/// Steps that must agree on a rate.
+const AGREE: u32 = 2;
 /// Share of the machine's CPU time above which its host has disturbed a step.
 const STOLEN: f64 = 0.02;
 /// Steps of one sweep at most.
-pub const MAX_STEPS: usize = 60;
+pub const MAX_STEPS: usize = 80;
 /// A rate that meets the objective but leaves fewer right answers in time than this share is above the knee: a queue
 /// grows.
 const KEEPS_UP: f64 = 0.98;
@@ -94,7 +96,7 @@ pub struct Knee {
     pub rate: Option<f64>,
     /// Lowest rate that missed it.
     pub missed_at: Option<f64>,
-    /// A longer run at the rate met it too.
+    /// Longer runs at the rate met it too.
     pub confirmed: bool,
     /// What should be known about it.
     pub note: Option<String>,
@@ -164,24 +166,22 @@ struct Walk<F> {
 }
 
 impl<E, F: FnMut(Phase, f64) -> Result<Step, E>> Walk<F> {
-    /// Whether the rate meets the objective, at the second try if need be. A step that was disturbed, by a late generator or by
-    /// the machine's host, and missed says nothing about the server, and is made again, unless all of them are.
+    /// Whether the rate meets the objective, by two of three steps. One that was disturbed, by a late generator or by the
+    /// machine's host, and missed says nothing about the server, and is made again, unless all of them are.
     fn holds(&mut self, phase: Phase, rate: f64) -> Result<bool, E> {
-        let (mut missed, mut disturbed) = (0, 0);
-        while missed < 2 && self.steps.len() < MAX_STEPS {
+        let (mut met, mut missed, mut disturbed) = (0, 0, 0);
+        while met < AGREE && missed < AGREE && self.steps.len() < MAX_STEPS {
             let step = (self.step)(phase, rate)?;
-            let (met, was_disturbed) = (step.met(), step.disturbed());
-            self.steps.push(step);
-            if met {
-                return Ok(true);
-            }
-            if was_disturbed && disturbed < DISTURBED {
+            if step.met() {
+                met += 1;
+            } else if step.disturbed() && disturbed < DISTURBED {
                 disturbed += 1;
             } else {
                 missed += 1;
             }
+            self.steps.push(step);
         }
-        Ok(false)
+        Ok(met == AGREE)
     }
 }
 
@@ -280,9 +280,9 @@ impl Sweep {
             (None, _) => format!("No rate that was tried meets {}", self.objective),
         };
         let confirmed = if self.knee.confirmed {
-            "; a longer run confirms it"
+            "; longer runs confirm it"
         } else {
-            "; NOT confirmed by a longer run"
+            "; NOT confirmed by longer runs"
         };
         let note = self
             .knee

@@ -1,10 +1,11 @@
-//! The hot code that needs no database, for `benches/`. Not part of the API.
+//! The hot code that needs no database, for `benches/` and for tests of plans. Not part of the API.
 
 use sheaf_model::TenantId;
 
 use crate::encode::Batch;
 use crate::hash;
-use crate::shard::Table;
+use crate::node::NodeAddr;
+use crate::shard::{Find, Shard, Table};
 use crate::types::NewInvoice;
 
 /// Encodes the rows of every table for a batch, as a flush does, and drops them. Returns the invoices encoded.
@@ -24,4 +25,14 @@ pub fn encode(batch: &[NewInvoice]) -> usize {
 #[must_use]
 pub fn route(min_hashes: &[i32], tenant: TenantId) -> usize {
     hash::shard_index(min_hashes, hash::uuid_hash(tenant.0), |min| *min)
+}
+
+/// The statements that look a batch's keys up, on tables whose names end so.
+#[must_use]
+pub fn finds(suffix: &str) -> Vec<String> {
+    let shard = Shard::new(0, i32::MIN, NodeAddr::default(), true, |_| {
+        suffix.to_owned()
+    });
+    let texts = Find::ALL.map(|find| find.on(Some(&shard)).to_owned());
+    texts.into()
 }

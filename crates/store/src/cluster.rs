@@ -179,8 +179,10 @@ impl Cluster {
         let width = (1_i64 << 32) / lanes;
         let min = |lane| i32::try_from(i64::from(i32::MIN) + lane * width).unwrap_or(i32::MIN);
         (0..lanes)
-            .map(|lane| Shard::new(lane, min(lane), self.coordinator.clone(), |_| String::new()))
-            .map(Arc::new)
+            .map(|lane| {
+                let (node, direct) = (self.coordinator.clone(), !self.citus);
+                Arc::new(Shard::new(lane, min(lane), node, direct, |_| String::new()))
+            })
             .collect()
     }
 
@@ -220,6 +222,7 @@ fn shard(group: &[Row]) -> Result<Shard, StoreError> {
         id_of(INVOICES).unwrap_or_default(),
         group[0].get("min_hash"),
         (group[0].get("nodename"), port),
+        true,
         |table| format!("_{}", id_of(table).unwrap_or_default()),
     ))
 }

@@ -221,7 +221,7 @@ impl Store {
             let ((), existing) = tokio::try_join!(
                 biased;
                 opening.send(place),
-                lookup::ask_all(conn, asked),
+                lookup::ask_all(place, items, asked),
             )?;
             existing
         };

@@ -1,5 +1,6 @@
 //! What a batch of creates must know before it writes: taken ids, external ids and numbers, customers, and
-//! idempotency keys. One statement a question and tenant, all of them sent at once.
+//! idempotency keys. One statement a question and tenant, all of them sent at once, straight to the tenant's shard: what
+//! PostgreSQL plans alone it plans anew when the table's statistics change (docs/decisions/0010-index-of-metadata.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,8 @@ use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use crate::plan::{CustomerRef, KnownCustomer};
-use crate::sql;
+use crate::send::Place;
+use crate::shard::{Find, Shard};
 use crate::types::{NewInvoice, Replay};
 
 /// A key that is taken, and by which invoice.
@@ -88,10 +90,24 @@ impl Keys {
     }
 }
 
-/// Asks everything.
-pub(crate) async fn ask_all(conn: &Object, questions: Questions) -> Result<Existing, Error> {
+/// Asks everything that is to be known of `items`.
+pub(crate) async fn ask_all(
+    place: &Place<'_>,
+    items: &[NewInvoice],
+    questions: Questions,
+) -> Result<Existing, Error> {
+    let shard_of: BTreeMap<Uuid, &Shard> = items
+        .iter()
+        .zip(place.shards)
+        .map(|(new, shard)| (new.invoice.tenant_id.0, &**shard))
+        .filter(|_| place.direct)
+        .collect();
+    let asked = questions.into_iter().map(|(tenant, question)| {
+        let shard = shard_of.get(&tenant).copied();
+        ask(place.conn, shard, tenant, question)
+    });
     let mut found = Existing::default();
-    for answer in try_join_all(questions.into_iter().map(|(t, q)| ask(conn, t, q))).await? {
+    for answer in try_join_all(asked).await? {
         found.ids.extend(answer.ids);
         found.external_ids.extend(answer.external_ids);
         found.numbers.extend(answer.numbers);
@@ -153,6 +169,7 @@ pub(crate) struct EditAnswers {
 /// Asks for the keys and the customer that are new on `new`.
 pub(crate) async fn ask_edit(
     conn: &Object,
+    shard: &Shard,
     new: &Invoice,
     old: &Invoice,
 ) -> Result<EditAnswers, Error> {
@@ -178,7 +195,7 @@ pub(crate) async fn ask_edit(
         (None, Some(id)) => question.customer_ids.extend([id]),
         _ => {}
     }
-    let found = ask(conn, new.tenant_id.0, question).await?;
+    let found = ask(conn, Some(shard), new.tenant_id.0, question).await?;
     let other = |taken: Vec<Taken>| taken.iter().map(|t| t.id).find(|id| *id != new.id);
     Ok(EditAnswers {
         external_id: other(found.external_ids),
@@ -189,27 +206,32 @@ pub(crate) async fn ask_edit(
 }
 
 /// Sends the statements that have something to ask; they travel together, since their futures are polled together.
-async fn ask(conn: &Object, tenant: Uuid, q: Question) -> Result<Existing, Error> {
+async fn ask(
+    conn: &Object,
+    shard: Option<&Shard>,
+    tenant: Uuid,
+    q: Question,
+) -> Result<Existing, Error> {
     let customer_keys: Vec<String> = q.customer_external_ids.into_iter().collect();
     let customer_ids: Vec<Uuid> = q.customer_ids.into_iter().collect();
-    let of_year = |(year, keys)| ask_year(conn, tenant, year, keys);
+    let of_year = |(year, keys)| ask_year(conn, shard, tenant, year, keys);
     let (years, by_external_id, by_id, keys) = tokio::try_join!(
         try_join_all(q.years.into_iter().map(of_year)),
         run(
             conn,
-            sql::CUSTOMER_FIND_EXTERNAL_IDS,
+            Find::CustomerExternalIds.on(shard),
             customer_keys.is_empty(),
             vec![&tenant, &customer_keys]
         ),
         run(
             conn,
-            sql::CUSTOMER_FIND_IDS,
+            Find::Customers.on(shard),
             customer_ids.is_empty(),
             vec![&tenant, &customer_ids]
         ),
         run(
             conn,
-            sql::IDEMPOTENCY_FIND,
+            Find::Idempotency.on(shard),
             q.keys.is_empty(),
             vec![&tenant, &q.keys]
         ),
@@ -219,7 +241,7 @@ async fn ask(conn: &Object, tenant: Uuid, q: Question) -> Result<Existing, Error
     let survivors: Vec<Uuid> = customers.iter().filter_map(|c| c.merged_into).collect();
     let of_merged = run(
         conn,
-        sql::CUSTOMER_FIND_IDS,
+        Find::Customers.on(shard),
         survivors.is_empty(),
         vec![&tenant, &survivors],
     );
@@ -240,6 +262,7 @@ async fn ask(conn: &Object, tenant: Uuid, q: Question) -> Result<Existing, Error
 
 async fn ask_year(
     conn: &Object,
+    shard: Option<&Shard>,
     tenant: Uuid,
     year: i16,
     keys: Keys,
@@ -247,19 +270,19 @@ async fn ask_year(
     tokio::try_join!(
         run(
             conn,
-            sql::INVOICE_FIND_IDS,
+            Find::Ids.on(shard),
             keys.ids.is_empty(),
             vec![&tenant, &year, &keys.ids]
         ),
         run(
             conn,
-            sql::INVOICE_FIND_EXTERNAL_IDS,
+            Find::ExternalIds.on(shard),
             keys.external_ids.is_empty(),
             vec![&tenant, &year, &keys.external_ids]
         ),
         run(
             conn,
-            sql::INVOICE_FIND_NUMBERS,
+            Find::Numbers.on(shard),
             keys.numbers.is_empty(),
             vec![&tenant, &year, &keys.numbers]
         ),

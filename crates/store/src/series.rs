@@ -13,7 +13,7 @@ use sheaf_model::TenantId;
 use tokio_postgres::types::ToSql;
 
 use crate::flush::Abort;
-use crate::shard::{Shard, Statement};
+use crate::shard::{Find, Shard, Statement};
 use crate::types::{ArchiveFile, FileKeys};
 use crate::{NewEvent, Store, StoreError, sql};
 
@@ -216,7 +216,9 @@ async fn look(
     let range = counter.known + 1..=counter.known + window;
     let candidates: Vec<(i64, String)> = range.map(|n| (n, counter.text(n))).collect();
     let texts: Vec<&str> = candidates.iter().map(|(_, text)| text.as_str()).collect();
-    let find = conn.prepare_cached(sql::INVOICE_FIND_NUMBERS).await?;
+    let find = conn
+        .prepare_cached(Find::Numbers.on(Some(&counter.shard)))
+        .await?;
     let mut found: HashSet<String> = HashSet::new();
     for year in years {
         let rows = conn.query(&find, &[&tenant.0, year, &texts]).await?;

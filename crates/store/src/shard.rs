@@ -77,6 +77,72 @@ impl Table {
     }
 }
 
+/// Statements that look for a batch's keys in one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Find {
+    Ids,
+    ExternalIds,
+    Numbers,
+    Customers,
+    CustomerExternalIds,
+    Idempotency,
+}
+
+impl Find {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Ids,
+        Self::ExternalIds,
+        Self::Numbers,
+        Self::Customers,
+        Self::CustomerExternalIds,
+        Self::Idempotency,
+    ];
+
+    fn table(self) -> &'static str {
+        match self {
+            Self::Ids | Self::ExternalIds | Self::Numbers => INVOICES,
+            Self::Customers | Self::CustomerExternalIds => "customers",
+            Self::Idempotency => "idempotency_keys",
+        }
+    }
+
+    /// On the table as a whole, which Citus routes: `... where tenant_id = $1 [and year = $2] and key = any($n)`.
+    fn whole(self) -> &'static str {
+        match self {
+            Self::Ids => sql::INVOICE_FIND_IDS,
+            Self::ExternalIds => sql::INVOICE_FIND_EXTERNAL_IDS,
+            Self::Numbers => sql::INVOICE_FIND_NUMBERS,
+            Self::Customers => sql::CUSTOMER_FIND_IDS,
+            Self::CustomerExternalIds => sql::CUSTOMER_FIND_EXTERNAL_IDS,
+            Self::Idempotency => sql::IDEMPOTENCY_FIND,
+        }
+    }
+
+    /// On the shard's own table, in a transaction that holds the shard; else on the table as a whole.
+    pub(crate) fn on(self, shard: Option<&Shard>) -> &str {
+        shard.map_or_else(|| self.whole(), |shard| &shard.finds[self as usize])
+    }
+
+    /// On the table called `name`, key by key: of a list, a plan that was made before the table had statistics reads all that
+    /// the tenant has (docs/decisions/0010-index-of-metadata.md). `offset 0` keeps PostgreSQL from making a join of it, which it
+    /// could enter from the other side; Citus does not plan it without parameters.
+    fn key_by_key(self, name: &str) -> String {
+        let (list, keys) = match self {
+            Self::Ids => ("$3", "uuid[]"),
+            Self::Customers => ("$2", "uuid[]"),
+            Self::ExternalIds | Self::Numbers => ("$3", "text[]"),
+            Self::CustomerExternalIds | Self::Idempotency => ("$2", "text[]"),
+        };
+        let one = read_on(self.whole(), self.table(), name)
+            .replace(&format!("= any({list})"), "= wanted.key");
+        // The comments stay in front: the first of them names the statement.
+        let (comments, one) = one.split_at(one.find("\nselect ").map_or(0, |end| end + 1));
+        format!(
+            "{comments}select found.* from unnest({list}::{keys}) as wanted (key) cross join lateral (\n{one}offset 0\n) as found"
+        )
+    }
+}
+
 /// Statements of changes, each on one table of one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Statement {
@@ -84,7 +150,6 @@ pub(crate) enum Statement {
     LockInvoices,
     Lines,
     Payments,
-    Keys,
     UpdateInvoice,
     DeleteLines,
     EnsureSeries,
@@ -95,11 +160,10 @@ pub(crate) enum Statement {
 }
 
 impl Statement {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 10] = [
         Self::LockInvoices,
         Self::Lines,
         Self::Payments,
-        Self::Keys,
         Self::UpdateInvoice,
         Self::DeleteLines,
         Self::EnsureSeries,
@@ -114,7 +178,6 @@ impl Statement {
             Self::LockInvoices | Self::UpdateInvoice => INVOICES,
             Self::Lines | Self::DeleteLines => "invoice_lines",
             Self::Payments => "payments",
-            Self::Keys => "idempotency_keys",
             Self::EnsureSeries | Self::LockSeries | Self::NextNumber => "number_series",
             Self::RestoreEvents => "events",
             Self::Recall => "archive_recalls",
@@ -123,16 +186,12 @@ impl Statement {
 
     /// The statement on the table called `name`. Reads are those of the point reads.
     fn on(self, name: &str) -> String {
-        let whole = format!("from {}\n", self.table());
-        let here = format!("from {name}\n");
+        let read = |whole| read_on(whole, self.table(), name);
         match self {
             // In the order of the ids, so that two batches never wait for one another.
-            Self::LockInvoices => {
-                sql::INVOICE_GET.replace(&whole, &here) + "order by id\nfor update"
-            }
-            Self::Lines => sql::LINE_GET.replace(&whole, &here),
-            Self::Payments => sql::PAYMENT_GET.replace(&whole, &here),
-            Self::Keys => sql::IDEMPOTENCY_FIND.replace(&whole, &here),
+            Self::LockInvoices => read(sql::INVOICE_GET) + "order by id\nfor update",
+            Self::Lines => read(sql::LINE_GET),
+            Self::Payments => read(sql::PAYMENT_GET),
             Self::UpdateInvoice => sql::INVOICE_UPDATE.replace("{table}", name),
             Self::DeleteLines => sql::LINE_DELETE.replace("{table}", name),
             Self::EnsureSeries => sql::NUMBER_SERIES_ENSURE.replace("{table}", name),
@@ -142,6 +201,11 @@ impl Statement {
             Self::Recall => sql::ARCHIVE_RECALL_RECORD.replace("{table}", name),
         }
     }
+}
+
+/// A read of the whole table as one of the table called `name`.
+fn read_on(whole: &str, table: &str, name: &str) -> String {
+    whole.replace(&format!("from {table}\n"), &format!("from {name}\n"))
 }
 
 /// One shard of the colocation group, and the node that holds it.
@@ -154,23 +218,35 @@ pub(crate) struct Shard {
     pub(crate) node: NodeAddr,
     /// The statements that write into the shard's own tables, by [`Table`].
     inserts: [String; Table::ALL.len()],
+    /// By [`Find`].
+    finds: [String; Find::ALL.len()],
     /// By [`Statement`].
     statements: [String; Statement::ALL.len()],
 }
 
 impl Shard {
+    /// `suffix` tells the shard's own table from a table's name; `direct` whether PostgreSQL plans statements on it alone.
     pub(crate) fn new(
         id: i64,
         min_hash: i32,
         node: NodeAddr,
+        direct: bool,
         suffix: impl Fn(&str) -> String,
     ) -> Self {
         let name = |table: &str| format!("{table}{}", suffix(table));
+        let find = |find: Find| {
+            if direct {
+                find.key_by_key(&name(find.table()))
+            } else {
+                find.whole().to_owned()
+            }
+        };
         Self {
             id,
             min_hash,
             node,
             inserts: Table::ALL.map(|table| table.insert().replace("{table}", &name(table.name()))),
+            finds: Find::ALL.map(find),
             statements: Statement::ALL.map(|statement| statement.on(&name(statement.table()))),
         }
     }

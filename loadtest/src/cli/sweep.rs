@@ -27,7 +27,7 @@ pub(crate) struct SweepArguments {
     /// How narrow the gap around the knee shall be, in percent.
     #[arg(long, default_value_t = 4.0)]
     tolerance: f64,
-    /// Measured time of a step; the confirming run takes three times as long.
+    /// Measured time of a step; confirming ones take three times as long.
     #[arg(long, default_value = "8s", value_parser = seconds)]
     step: Duration,
     /// Time before measuring starts, in each step.

@@ -57,9 +57,13 @@ fn the_knee_is_bracketed_and_confirmed_from_below_and_from_above() {
 }
 
 #[test]
-fn one_hiccup_does_not_move_the_knee() {
-    let (_, knee) = search(100.0, 1e6, |_, rate, count| rate <= 1_234.0 && count != 2);
-    assert!(knee.rate.unwrap() > 1_170.0);
+fn neither_one_hiccup_nor_one_lucky_step_moves_the_knee() {
+    let (_, knee) = search(100.0, 1e6, |_, rate, count| {
+        (rate <= 1_234.0) != (count % 3 == 2)
+    });
+    let (rate, missed) = (knee.rate.unwrap(), knee.missed_at.unwrap());
+    assert!(rate <= 1_234.0 && missed > 1_234.0 && missed / rate <= 1.05);
+    assert!(knee.confirmed);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::rows;
 use crate::send::{Frame, Opening, Place};
 use crate::series::{self, INVOICE, NOTE, Need, Numbers, SeriesKey};
 use crate::session::{Session, in_order};
-use crate::shard::{Shard, Statement};
+use crate::shard::{Find, Shard, Statement};
 use crate::types::{ArchiveFile, FileKeys, Replay};
 use crate::wanted::Wanted;
 use crate::{Store, StoreError};
@@ -138,7 +138,7 @@ impl Store {
         let mut asked = Vec::with_capacity(keys.len());
         for (tenant, (shard, keys)) in &keys {
             let statement = conn
-                .prepare_cached(shard.statement(Statement::Keys))
+                .prepare_cached(Find::Idempotency.on(Some(shard)))
                 .await?;
             asked.push(async move {
                 let params: [&(dyn ToSql + Sync); 2] = [tenant, keys];
@@ -361,7 +361,7 @@ impl Store {
             return Ok(Err(ChangeError::NotFound(change.invoice_id)));
         };
         let year = id::year_of(doc.new.id);
-        let found = crate::lookup::ask_edit(place.conn, &doc.new, &doc.old).await?;
+        let found = crate::lookup::ask_edit(place.conn, &doc.shard, &doc.new, &doc.old).await?;
         if let Some(existing) = found.external_id {
             return Ok(Err(ChangeError::DuplicateExternalId { existing }));
         }

@@ -296,6 +296,69 @@ async fn a_plan_kept_from_an_empty_table_reads_one_invoice_for_one_id() {
     }
 }
 
+/// What a batch looks up is planned while the tables are new, and for the list that any batch may bring.
+#[tokio::test(flavor = "multi_thread")]
+async fn look_ups_planned_on_empty_tables_read_what_they_find() {
+    let store = store().await;
+    let sample = Sample::load(&store).await;
+    let client = &sample.home.owner;
+    let tables = ["customers", "invoices", "idempotency_keys"];
+    for table in tables {
+        let shard = sample.home.shard(table);
+        let fresh = format!("create temp table {table}_fresh (like {shard} including all)");
+        client.batch_execute(&fresh).await.unwrap();
+    }
+    let finds = sheaf_store::bench::finds("_fresh");
+    let asked = [
+        ("{tenant}, {year}, {ids}", 3),
+        ("{tenant}, {year}, {external_ids}", 2),
+        ("{tenant}, {year}, {numbers}", 2),
+        ("{tenant}, {customer_ids}", 3),
+        ("{tenant}, {customer_keys}", 2),
+        ("{tenant}, '{key-7,key-8,key-9}'", 3),
+    ];
+    assert_eq!(finds.len(), asked.len());
+    for (n, (find, (params, _))) in finds.iter().zip(asked).enumerate() {
+        let params = sample.params(params);
+        let kept = format!("prepare find_{n} as {find}; explain execute find_{n}({params})");
+        client.batch_execute(&kept).await.unwrap();
+    }
+    for table in tables {
+        let fill = format!(
+            "insert into {table}_fresh select * from {} where tenant_id = '{}'",
+            sample.home.shard(table),
+            sample.tenant.0
+        );
+        client.batch_execute(&fill).await.unwrap();
+    }
+    let run = async |n: usize| -> Value {
+        let (params, found) = asked[n];
+        let explain = format!(
+            "explain (analyze, format json) execute find_{n}({})",
+            sample.params(params)
+        );
+        let plan: Value = client.query_one(&explain, &[]).await.unwrap().get(0);
+        assert_eq!(plan[0]["Plan"]["Actual Rows"], found, "{plan:#}");
+        plan
+    };
+    let of_customer_ids = 3;
+    for n in 0..asked.len() {
+        let plan = run(n).await;
+        // As long as a tenant is taken for one row, the other index of customers is as good.
+        if n != of_customer_ids {
+            assert_eq!(rows_removed(&plan), 0, "{plan:#}");
+        }
+    }
+    for table in tables {
+        let analyze = format!("analyze {table}_fresh");
+        client.batch_execute(&analyze).await.unwrap();
+    }
+    for n in 0..asked.len() {
+        let plan = run(n).await;
+        assert_eq!(rows_removed(&plan), 0, "{plan:#}");
+    }
+}
+
 /// Citus hides shards from sessions that do not ask for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_see_the_sizes_of_their_nodes_shards() {
