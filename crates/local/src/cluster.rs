@@ -329,6 +329,17 @@ async fn init_all(
     Ok(())
 }
 
+/// A node's share of an eighth of the machine's memory, which is not the nodes' own: PostgreSQL's manual has a quarter for one that is
+/// (<https://www.postgresql.org/docs/15/runtime-config-resource.html>). 128 to 1,024 MB; where the system does not tell, the least.
+fn shared_buffers_mb(nodes: usize) -> usize {
+    let told = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = told.lines().find_map(|line| {
+        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?;
+        kib.parse::<usize>().ok()
+    });
+    (kib.unwrap_or(0) / 1024 / 8 / nodes.max(1)).clamp(128, 1_024)
+}
+
 /// Settings for a developer's machine. Durability stays on: what is measured here must mean something.
 fn settings(state: &State, install: &Install) -> Vec<String> {
     let mut libraries = Vec::new();
@@ -352,12 +363,8 @@ fn settings(state: &State, install: &Install) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    let buffers = if state.nodes.len() > 1 {
-        "128MB"
-    } else {
-        "256MB"
-    };
-    settings.push(format!("shared_buffers={buffers}"));
+    let buffers = shared_buffers_mb(state.nodes.len());
+    settings.push(format!("shared_buffers={buffers}MB"));
     if state.citus {
         // Citus must come first in the list.
         libraries.push("citus");
