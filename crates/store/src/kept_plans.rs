@@ -1,24 +1,20 @@
 //! When a connection ends because of the plans that it keeps.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::sql::TABLE_SIZES;
+use crate::sql::CLUSTER_ROWS;
 
-/// A node's tables are looked at so often.
+/// A node's rows are counted so often.
 const LOOK: Duration = Duration::from_secs(30);
 /// The connections that have to end do so within this time, one after the other: to open one and to plan its statements takes some
 /// 0.2 s of CPU.
 const END_SPREAD: Duration = Duration::from_mins(2);
-/// Fewer rows are no reason to plan anew.
-const FEW: i64 = 1_000;
-/// A plan is kept for a table of up to so many times the rows. A wrong one was made when the mean tenant had up to two, so what it reads
-/// in vain is bounded.
-const GROWTH: i64 = 16;
+/// Plans are kept until a node has so many times the rows.
+const GROWTH: i64 = 4;
 /// A connection ends after this time in any case: what a backend caches grows with the tables that it has seen.
 const MAX_AGE: Duration = Duration::from_hours(2);
 /// Each gets up to so much less old.
@@ -27,20 +23,20 @@ const AGE_SPREAD: Duration = Duration::from_hours(1);
 /// The plans that connections to one node keep.
 ///
 /// Citus keeps a plan for the life of a connection, whatever statistics say later, also one that was made while a partition
-/// was young (docs/decisions/0010-index-of-metadata.md). So the connections end that were opened before a table had become
-/// sixteen times as large.
+/// was young (docs/decisions/0010-index-of-metadata.md). So the connections end that were opened before the node had come to four
+/// times the rows. Of all its tables together: table by table there is always one that has grown.
 pub(crate) struct KeptPlans {
     started: Instant,
-    /// Milliseconds after `started` from which on the tables are to be looked at.
+    /// Milliseconds after `started` from which on the rows are to be counted.
     next_look: AtomicU64,
-    sizes: Mutex<Sizes>,
+    size: Mutex<Size>,
 }
 
-struct Sizes {
-    /// When a table was last found to have grown.
+struct Size {
+    /// When the node was last found to have grown.
     grown: Instant,
-    /// Rows then, or at the first look, by table; those with [`FEW`] at least.
-    rows: Option<HashMap<u32, i64>>,
+    /// Rows then, or at the first look.
+    rows: Option<i64>,
 }
 
 impl KeptPlans {
@@ -48,14 +44,14 @@ impl KeptPlans {
         Self {
             started: now,
             next_look: AtomicU64::new(0),
-            sizes: Mutex::new(Sizes {
+            size: Mutex::new(Size {
                 grown: now,
                 rows: None,
             }),
         }
     }
 
-    /// Whether a connection has to end that was opened at `created`. Looks at the tables over it when it is time to.
+    /// Whether a connection has to end that was opened at `created`. Counts the rows over it when it is time to.
     pub(crate) async fn outlived(
         &self,
         client: &Client,
@@ -63,8 +59,8 @@ impl KeptPlans {
     ) -> Result<bool, tokio_postgres::Error> {
         let now = Instant::now();
         if self.is_due(now) {
-            let tables = client.query(TABLE_SIZES, &[&FEW]).await?;
-            self.looked(tables.iter().map(|t| (t.get(0), t.get(1))).collect(), now);
+            let rows = client.query_one(CLUSTER_ROWS, &[]).await?.get(0);
+            self.looked(rows, now);
         }
         Ok(self.has_outlived(created, now))
     }
@@ -82,28 +78,24 @@ impl KeptPlans {
                 .is_ok()
     }
 
-    fn looked(&self, rows: HashMap<u32, i64>, now: Instant) {
-        let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(before) = &sizes.rows else {
-            // What is open was planned for these sizes.
-            sizes.rows = Some(rows);
-            return;
-        };
-        let grown = |(table, rows): (&u32, &i64)| {
-            let before = before.get(table).copied();
-            *rows >= before.unwrap_or(FEW / GROWTH).saturating_mul(GROWTH)
-        };
-        if rows.iter().any(grown) {
-            *sizes = Sizes {
-                grown: now,
-                rows: Some(rows),
-            };
+    fn looked(&self, rows: i64, now: Instant) {
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        match size.rows {
+            // What is open was planned for these.
+            None => size.rows = Some(rows),
+            Some(before) if rows > before.saturating_mul(GROWTH) => {
+                *size = Size {
+                    grown: now,
+                    rows: Some(rows),
+                };
+            }
+            Some(_) => {}
         }
     }
 
     fn has_outlived(&self, created: Instant, now: Instant) -> bool {
         let grown = self
-            .sizes
+            .size
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .grown;
@@ -121,22 +113,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_end_one_after_the_other_once_a_table_has_grown_sixteenfold() {
+    fn connections_end_one_after_the_other_once_the_node_has_grown_fourfold() {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let plans = KeptPlans::new(start);
         let open: Vec<Instant> = (0..1_000).map(at).collect();
         let ended = |now| open.iter().filter(|o| plans.has_outlived(**o, now)).count();
         for (now, rows, grown) in [
-            (30_000, vec![(4, 1_000_000)], false),
-            (60_000, vec![(1, 1_000), (2, 3_000)], true),
-            (160_000, vec![(1, 15_999), (2, 3_000)], false),
-            (260_000, vec![(1, 16_000), (2, 3_000)], true),
-            (360_000, vec![(1, 16_000), (2, 47_999), (3, 900)], false),
-            (460_000, vec![(1, 16_000), (2, 47_999), (3, 1_000)], true),
+            // The first look.
+            (30_000, 1_000, false),
+            (60_000, 4_000, false),
+            (160_000, 4_001, true),
+            (260_000, 400, false),
+            (360_000, 16_004, false),
+            (460_000, 16_005, true),
         ] {
-            plans.looked(rows.into_iter().collect(), at(now));
-            let before = plans.sizes.lock().unwrap().grown;
+            plans.looked(rows, at(now));
+            let before = plans.size.lock().unwrap().grown;
             assert_eq!(before == at(now), grown, "{now}");
         }
         assert_eq!(ended(at(460_000)), 1);

@@ -140,7 +140,7 @@ pub(crate) fn first_host(config: &Config) -> Result<NodeAddr, StoreError> {
 }
 
 fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration) -> Config {
-    // Writes go straight into shard tables (flush.rs), and their sizes are looked at (kept_plans.rs). Without the extension these are
+    // Writes go straight into shard tables (flush.rs), and their rows are counted (kept_plans.rs). Without the extension these are
     // settings that nobody reads.
     let direct =
         " -c citus.enable_manual_changes_to_shards=on -c citus.override_table_visibility=off";

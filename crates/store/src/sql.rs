@@ -35,7 +35,7 @@ query!(
     "sql/queries/metadata_columns/lock.sql"
 );
 query!(METADATA_COLUMNS_PUT, "sql/queries/metadata_columns/put.sql");
-query!(TABLE_SIZES, "sql/queries/cluster/table_sizes.sql");
+query!(CLUSTER_ROWS, "sql/queries/cluster/rows.sql");
 query!(RETENTION_LIST, "sql/queries/retention/list.sql");
 query!(RETENTION_LOCK, "sql/queries/retention/lock.sql");
 query!(RETENTION_PUT, "sql/queries/retention/put.sql");

@@ -193,7 +193,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         | "cluster/try_advisory_lock_shared" => Apart(LOCK),
         "cluster/has_citus"
         | "cluster/database_size"
-        | "cluster/table_sizes"
+        | "cluster/rows"
         | "cluster/has_history"
         | "cluster/schema_version"
         | "partition/list"
