@@ -350,7 +350,7 @@ fn settings(state: &State, install: &Install) -> Vec<String> {
         "max_wal_size=2GB",
         "checkpoint_timeout=15min",
         // While tables are young, each grows by its tenth within a minute, and all nodes share this machine's cores. To sample and sort
-        // 30,000 rows of 33 columns takes half a second of CPU a shard, and three workers a node of which no delay takes that away
+        // 30,000 rows of 33 columns is CPU that the delay does not slow down, by three workers a node at once
         // (docs/decisions/0010-index-of-metadata.md). No plan here depends on a tenth, or on 30,000 rows.
         "autovacuum_vacuum_cost_delay=20ms",
         "autovacuum_analyze_scale_factor=0.5",
