@@ -15,6 +15,8 @@ const LOOK: Duration = Duration::from_secs(30);
 const END_SPREAD: Duration = Duration::from_mins(2);
 /// Plans are kept until a node has so many times the rows.
 const GROWTH: i64 = 4;
+/// Fewer rows are no reason to plan anew.
+const FEW: i64 = 1_000;
 /// A connection ends after this time in any case: what a backend caches grows with the tables that it has seen.
 const MAX_AGE: Duration = Duration::from_hours(2);
 /// Each gets up to so much less old.
@@ -83,7 +85,7 @@ impl KeptPlans {
         match size.rows {
             // What is open was planned for these.
             None => size.rows = Some(rows),
-            Some(before) if rows > before.saturating_mul(GROWTH) => {
+            Some(before) if rows > before.saturating_mul(GROWTH).max(FEW) => {
                 *size = Size {
                     grown: now,
                     rows: Some(rows),
@@ -138,6 +140,17 @@ mod tests {
         // Opened since.
         assert!(!plans.has_outlived(at(470_000), at(1_000_000)));
         assert!(plans.has_outlived(at(470_000), at(470_000) + MAX_AGE));
+    }
+
+    #[test]
+    fn a_few_rows_more_on_a_new_node_end_no_connection() {
+        let start = Instant::now();
+        let plans = KeptPlans::new(start);
+        for (second, rows, grown) in [(30, 0, false), (60, 1_000, false), (90, 1_001, true)] {
+            let now = start + Duration::from_secs(second);
+            plans.looked(rows, now);
+            assert_eq!(plans.has_outlived(start, now + END_SPREAD), grown, "{rows}");
+        }
     }
 
     #[test]

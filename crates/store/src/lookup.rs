@@ -96,11 +96,11 @@ pub(crate) async fn ask_all(
     items: &[NewInvoice],
     questions: Questions,
 ) -> Result<Existing, Error> {
+    let held = if place.direct { place.shards } else { &[] };
     let shard_of: BTreeMap<Uuid, &Shard> = items
         .iter()
-        .zip(place.shards)
+        .zip(held)
         .map(|(new, shard)| (new.invoice.tenant_id.0, &**shard))
-        .filter(|_| place.direct)
         .collect();
     let asked = questions.into_iter().map(|(tenant, question)| {
         let shard = shard_of.get(&tenant).copied();
