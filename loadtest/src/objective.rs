@@ -71,6 +71,19 @@ impl Objective {
         self.judge(run).iter().all(|verdict| verdict.met)
     }
 
+    /// The lowest bound on the p99 of all operations, milliseconds, and its condition.
+    #[must_use]
+    pub fn p99_bound(&self) -> Option<(f64, String)> {
+        let bounds = self.0.iter().filter(|condition| {
+            condition.operation.is_none()
+                && condition.below
+                && condition.metric == Metric::Latency(0.99)
+        });
+        bounds
+            .min_by(|a, b| a.value.total_cmp(&b.value))
+            .map(|condition| (condition.value, condition.text.clone()))
+    }
+
     /// As it was given.
     #[must_use]
     pub fn text(&self) -> String {
@@ -302,6 +315,14 @@ mod tests {
         // What was not measured does not pass.
         assert!(!met("list.p99<10s"));
         assert!(met("p999>998ms") && met("p99.9>998ms"));
+    }
+
+    #[test]
+    fn the_bound_to_draw_is_that_on_the_p99_of_all_operations() {
+        let bound = |text: &str| text.parse::<Objective>().unwrap().p99_bound();
+        let of_all = Some((200.0, "all.p99<0.2s".to_owned()));
+        assert_eq!(bound("p99<1s,all.p99<0.2s,create.p99<10ms,p50<9ms"), of_all);
+        assert_eq!(bound("create.p99<10ms,p99.9<1s,p99>3ms,errors<1%"), None);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 280.0;
-const LEFT: f64 = 70.0;
+/// Room for `1,000,000` and, turned, what y is.
+const LEFT: f64 = 92.0;
 const RIGHT: f64 = 34.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 46.0;
@@ -20,7 +21,7 @@ pub struct Line {
     pub colour: &'static str,
     /// x, y; an y that is no number leaves a gap.
     pub points: Vec<(f64, f64)>,
-    /// Drawn as separate dots as well.
+    /// Each point is a dot, and the line goes through the median of those at one x, which stand together.
     pub dots: bool,
 }
 
@@ -276,26 +277,60 @@ impl Line {
     fn draw(&self, out: &mut String, at: &impl Fn(f64, f64) -> (f64, f64)) {
         let mut path = String::new();
         let mut pen = 'M';
-        for (x, y) in &self.points {
-            if !y.is_finite() {
-                pen = 'M';
-                continue;
-            }
-            let (px, py) = at(*x, *y);
-            let _ = write!(path, "{pen}{px:.1} {py:.1}");
-            pen = 'L';
-            if self.dots {
+        for same_x in self.points.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
+            let mut of_x: Vec<(f64, f64)> = same_x
+                .iter()
+                .filter(|(_, y)| y.is_finite())
+                .map(|(x, y)| at(*x, *y))
+                .collect();
+            of_x.sort_by(|a, b| a.1.total_cmp(&b.1));
+            for (px, py) in of_x.iter().filter(|_| self.dots) {
                 let _ = write!(
                     out,
                     "<circle cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3.5\" fill=\"{}\"/>",
                     self.colour
                 );
             }
+            let Some(last) = of_x.len().checked_sub(1) else {
+                pen = 'M';
+                continue;
+            };
+            let (px, low) = of_x[last / 2];
+            let py = f64::midpoint(low, of_x[last.div_ceil(2)].1);
+            let _ = write!(path, "{pen}{px:.1} {py:.1}");
+            pen = 'L';
         }
         let _ = write!(
             out,
             "<path d=\"{path}\" stroke=\"{}\" fill=\"none\" stroke-width=\"1.8\"/>",
             self.colour
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_goes_through_the_medians_of_its_dots_and_stops_at_a_gap() {
+        let line = Line {
+            name: String::new(),
+            colour: "red",
+            points: vec![
+                (1.0, 1.0),
+                (1.0, 9.0),
+                (1.0, 2.0),
+                (2.0, 4.0),
+                (2.0, 6.0),
+                (3.0, f64::NAN),
+                (4.0, 7.0),
+            ],
+            dots: true,
+        };
+        let mut out = String::new();
+        line.draw(&mut out, &|x, y| (x, y));
+        assert_eq!(out.matches("<circle").count(), 6);
+        assert!(out.contains("d=\"M1.0 2.0L2.0 5.0M4.0 7.0\""), "{out}");
     }
 }

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use crate::arrivals::Arrivals;
 use crate::baseline::{Change, Comparison};
+use crate::mix::Mix;
 use crate::objective::Objective;
 use crate::plot::{escape, number};
 use crate::record::{Latencies, Series};
@@ -212,6 +213,16 @@ fn compared(comparison: &Comparison) -> [String; 5] {
     ]
 }
 
+/// The operations and their shares.
+pub(crate) fn mixed(mix: &Mix) -> String {
+    let shares: Vec<String> = mix
+        .operations
+        .keys()
+        .map(|operation| format!("{} {}", operation.name(), percent(mix.share(*operation))))
+        .collect();
+    shares.join(", ")
+}
+
 fn summary(run: &Run) -> String {
     let settings = &run.settings;
     let shape = match settings.arrivals {
@@ -220,18 +231,6 @@ fn summary(run: &Run) -> String {
         Arrivals::Ramp { from } => format!("climbing from {}", number(from)),
         Arrivals::Step { from, steps } => format!("in {steps} steps from {}", number(from)),
     };
-    let mix: Vec<String> = settings
-        .mix
-        .operations
-        .keys()
-        .map(|operation| {
-            format!(
-                "{} {}",
-                operation.name(),
-                percent(settings.mix.share(*operation))
-            )
-        })
-        .collect();
     format!(
         "{} requests/s ({shape}) for {} s after {} s of warm-up, {} connections, {} tenants, {} worker(s); mix: {}. {} at {}.",
         number(settings.rate),
@@ -240,7 +239,7 @@ fn summary(run: &Run) -> String {
         settings.connections,
         settings.tenants,
         run.workers,
-        mix.join(", "),
+        mixed(&settings.mix),
         settings.server,
         run.started_at.format("%Y-%m-%d %H:%M:%S UTC")
     )
@@ -345,7 +344,8 @@ pub fn html(run: &Run, extras: &Extras) -> String {
         }
         out.push_str("</table>");
     }
-    charts::plots(run, &mut out);
+    let p99_bound = extras.objective.as_ref().and_then(Objective::p99_bound);
+    charts::plots(run, p99_bound, &mut out);
     tables(run, &mut out);
     let _ = write!(
         out,

@@ -9,6 +9,7 @@
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::objective::Objective;
@@ -79,6 +80,9 @@ pub struct Step {
 pub struct Sweep {
     /// Version of this form: 1.
     pub format: u32,
+    /// When the first step began.
+    #[serde(default)]
+    pub started_at: Option<DateTime<Utc>>,
     /// The objective as it was given.
     pub objective: String,
     /// How steps were made; `rate` is the first one.
@@ -289,7 +293,26 @@ impl Sweep {
             .note
             .as_ref()
             .map_or(String::new(), |note| format!(". {note}"));
-        format!("{knee}{confirmed}{note}.")
+        let blur = self.blur().map_or(String::new(), |(missed, met)| {
+            format!(
+                ". Not a sharp one: single steps missed from {}/s on, and met up to {}/s",
+                number(missed),
+                number(met)
+            )
+        });
+        format!("{knee}{confirmed}{note}{blur}.")
+    }
+
+    /// The lowest rate of a step that missed and the highest of one that met, if they overlap: how far chance may have moved the knee.
+    #[must_use]
+    pub fn blur(&self) -> Option<(f64, f64)> {
+        let rates = |met| {
+            let steps = self.steps.iter().filter(move |step| step.met() == met);
+            steps.map(|step| step.rate)
+        };
+        let missed = rates(false).min_by(f64::total_cmp)?;
+        let met = rates(true).max_by(f64::total_cmp)?;
+        (missed <= met).then_some((missed, met))
     }
 
     /// The report in Markdown.
@@ -325,14 +348,16 @@ impl Sweep {
             limit: None,
             lines,
         };
-        let latency = plot(
-            "latency, ms",
+        let mut latency = plot(
+            "latency, ms; each line is x10",
             true,
             vec![
                 line("p99", report::ORANGE, &|step| step.p99_ms),
                 line("median", report::BLUE, &|step| step.p50_ms),
             ],
         );
+        let objective: Result<Objective, _> = self.objective.parse();
+        latency.limit = objective.ok().and_then(|objective| objective.p99_bound());
         let answered = plot(
             "right answers per second",
             false,
@@ -362,14 +387,18 @@ impl Sweep {
             .collect();
         let class = if self.knee.confirmed { "good" } else { "bad" };
         let body = format!(
-            "<h1>How much the server takes</h1><p class=\"soft\">{}, {} connections, {} tenants, steps of {} s</p><div class=\"verdict {class}\">{}</div>\
-             <h2>Latency</h2><p class=\"soft\">Counted from when a request was due. To the right of the knee a queue grows and waits explode.</p>{}\
+            "<h1>How much the server takes</h1><p class=\"soft\">Steps of {} s at rising rates, {} connections, {} tenants; mix: {}. {}{}.</p><div class=\"verdict {class}\">{}</div>\
+             <h2>Latency</h2><p class=\"soft\">Counted from when a request was due. A dot is a step, the lines go through their medians. To the right of the knee a queue grows and waits explode.</p>{}\
              <h2>Answers</h2><p class=\"soft\">Where the lines leave the grey one, the server does not keep up.</p>{}\
-             <h2>Steps</h2><table><tr><th>step</th><th>rate/s</th><th>accepted/s</th><th>drained/s</th><th>drain s</th><th>p50</th><th>p99</th><th>p99.9</th><th>errors</th><th></th></tr>{rows}</table>",
-            escape(&self.settings.server),
+             <h2>Steps</h2><table><tr><th>step</th><th>rate/s</th><th>accepted/s</th><th>drained/s</th><th>drain s</th><th>p50, ms</th><th>p99, ms</th><th>p99.9, ms</th><th>errors</th><th></th></tr>{rows}</table>",
+            number(self.settings.duration_s),
             self.settings.connections,
             self.settings.tenants,
-            number(self.settings.duration_s),
+            report::mixed(&self.settings.mix),
+            escape(&self.settings.server),
+            self.started_at.map_or(String::new(), |at| at
+                .format(" at %Y-%m-%d %H:%M:%S UTC")
+                .to_string()),
             escape(&self.sentence()),
             latency.svg(),
             answered.svg()

@@ -64,7 +64,7 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
         most: arguments.most,
         tolerance: arguments.tolerance / 100.0,
     };
-    let mut settings = None;
+    let mut first = None;
     let (steps, knee) = search.run(|phase, rate| {
         let duration = if phase == Phase::Confirm {
             arguments.step * 3
@@ -85,14 +85,16 @@ pub(crate) fn sweep(arguments: &SweepArguments) -> Result<Exit, Failure> {
             "{rate:>10.0}/s  accepted {:>8.0}/s  p50 {:>8.2} ms  p99 {:>8.2} ms  {verdict}",
             step.accepted, step.p50_ms, step.p99_ms
         );
-        settings.get_or_insert(run.settings);
+        first.get_or_insert((run.started_at, run.settings));
         std::thread::sleep(arguments.rest);
         Ok::<_, Failure>(step)
     })?;
+    let (started_at, settings) = first.ok_or("no step was made")?;
     let sweep = Sweep {
         format: 1,
+        started_at: Some(started_at),
         objective: arguments.objective.text(),
-        settings: settings.ok_or("no step was made")?,
+        settings,
         steps,
         knee,
     };

@@ -9,7 +9,7 @@ use crate::record::{Interval, Latencies, Series};
 use crate::run::Run;
 
 /// Latency over time, throughput, percentiles.
-pub(super) fn plots(run: &Run, out: &mut String) {
+pub(super) fn plots(run: &Run, p99_bound: Option<(f64, String)>, out: &mut String) {
     let recording = &run.recording;
     let places = || {
         recording
@@ -27,7 +27,7 @@ pub(super) fn plots(run: &Run, out: &mut String) {
         dots: false,
     };
     let seen = |latency: &Latencies, value: f64| if latency.count() > 0 { value } else { f64::NAN };
-    let latency = plot(
+    let mut latency = plot(
         "seconds into the measured time",
         "latency, ms; each line is x10",
         true,
@@ -43,6 +43,7 @@ pub(super) fn plots(run: &Run, out: &mut String) {
             }),
         ],
     );
+    latency.limit = p99_bound;
     let _ = write!(
         out,
         "<h2>Latency over time</h2><p class=\"soft\">Of the requests that were due in each second. A stall shows as a peak, a queue that grows as a climb.</p>{}",

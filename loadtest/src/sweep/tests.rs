@@ -26,6 +26,30 @@ fn step(phase: Phase, rate: f64, met: bool) -> Step {
     }
 }
 
+fn sweep(steps: Vec<Step>, knee: Knee) -> Sweep {
+    let settings = Settings {
+        server: "127.0.0.1:1".to_owned(),
+        rate: 100.0,
+        arrivals: crate::arrivals::Arrivals::Poisson,
+        warmup_s: 2.0,
+        duration_s: 8.0,
+        connections: 256,
+        threads: 1,
+        tenants: 100,
+        timeout_s: 10.0,
+        mix: crate::mix::Mix::default(),
+        seed: 1,
+    };
+    Sweep {
+        format: 1,
+        started_at: None,
+        objective: "p99<1ms".to_owned(),
+        settings,
+        steps,
+        knee,
+    }
+}
+
 fn search(
     start: f64,
     most: f64,
@@ -58,12 +82,22 @@ fn the_knee_is_bracketed_and_confirmed_from_below_and_from_above() {
 
 #[test]
 fn neither_one_hiccup_nor_one_lucky_step_moves_the_knee() {
-    let (_, knee) = search(100.0, 1e6, |_, rate, count| {
+    let (steps, knee) = search(100.0, 1e6, |_, rate, count| {
         (rate <= 1_234.0) != (count % 3 == 2)
     });
     let (rate, missed) = (knee.rate.unwrap(), knee.missed_at.unwrap());
     assert!(rate <= 1_234.0 && missed > 1_234.0 && missed / rate <= 1.05);
     assert!(knee.confirmed);
+    // It is told, though, how far they went.
+    let sweep = sweep(steps, knee);
+    assert_eq!(sweep.blur(), Some((100.0, 1_600.0)), "{}", sweep.sentence());
+    assert!(
+        sweep
+            .sentence()
+            .contains("missed from 100/s on, and met up to 1,600/s")
+    );
+    // Its objective is a line in the plot.
+    assert!(sweep.html().contains("class=\"limit\""));
 }
 
 #[test]
