@@ -246,8 +246,8 @@ impl Plot {
             );
             let _ = write!(
                 out,
-                "<text class=\"limit\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                WIDTH - RIGHT,
+                "<text class=\"limit\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                LEFT + 4.0,
                 py - 4.0,
                 escape(name)
             );

@@ -295,7 +295,7 @@ impl Sweep {
             .map_or(String::new(), |note| format!(". {note}"));
         let blur = self.blur().map_or(String::new(), |(missed, met)| {
             format!(
-                ". Not a sharp one: single steps missed from {}/s on, and met up to {}/s",
+                ". Single steps missed from {}/s on, others met up to {}/s",
                 number(missed),
                 number(met)
             )

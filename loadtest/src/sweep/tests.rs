@@ -94,7 +94,7 @@ fn neither_one_hiccup_nor_one_lucky_step_moves_the_knee() {
     assert!(
         sweep
             .sentence()
-            .contains("missed from 100/s on, and met up to 1,600/s")
+            .contains("missed from 100/s on, others met up to 1,600/s")
     );
     // Its objective is a line in the plot.
     assert!(sweep.html().contains("class=\"limit\""));
