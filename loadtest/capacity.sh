@@ -1,6 +1,6 @@
 #!/bin/sh
-# capacity.sh [targets|knee|costs|years|small]...: measures anew what docs/capacity.md says, all of it in about an hour and a half. Do nothing else
-# on the machine meanwhile. Writes target/capacity/. Needs Citus, psql, and target/release/sheaf and sheaf-loadtest.
+# capacity.sh [targets|knee|costs|years|small]...: measures anew what docs/capacity.md says, all of it in about an hour and a half.
+# Do nothing else on the machine meanwhile. Writes target/capacity/. Needs Citus, psql, and target/release/sheaf and sheaf-loadtest.
 set -eu
 cd "$(dirname "$0")/.."
 PATH="$PWD/target/release:$PATH"
@@ -91,7 +91,7 @@ knee() {
     psql "$SHEAF_DATABASE_URL" -qc 'vacuum analyze customers, invoices, invoice_lines, payments, events'
     for n in 0 1 2 3; do
         echo "== sweep $n"
-        sheaf-loadtest sweep --objective "${OBJECTIVE:-p99<500ms,errors<0.1%}" --start 1000 --step 12s --max-lag "${MAX_LAG:-20}" \
+        sheaf-loadtest sweep --objective "${OBJECTIVE:-p99<100ms,errors<0.1%}" --start 1000 --step 12s --max-lag "${MAX_LAG:-20}" \
             --json "sweep-$n.json" --html "sweep-$n.html" || echo "exit code $?"
     done
 }
