@@ -18,6 +18,9 @@
 //! | [`simulate`] | years of invoices in an hour: whether anything grows that should not |
 //! | [`command`] | commands of the user's, for what HTTP does not tell |
 //! | [`capacity`] | from measured costs and prices to machines and money over the years |
+//! | [`check`] | everything at once while things break, and a judge of what was answered |
+//! | [`poison`] | every field at its extremes, while others must not notice |
+//! | [`neighbours`] | one hostile tenant beside quiet ones |
 //! | [`stub`] | a server with known delays, to check all of this against |
 //!
 //! A closed loop finds the highest rate that a server takes, and hides latency under overload, because a slow server
@@ -26,6 +29,7 @@
 pub mod arrivals;
 pub mod baseline;
 pub mod capacity;
+pub mod check;
 pub mod closed;
 pub mod command;
 pub mod generate;
@@ -33,9 +37,11 @@ pub mod http;
 pub mod material;
 pub mod measure;
 pub mod mix;
+pub mod neighbours;
 pub mod objective;
 pub mod open;
 pub mod plot;
+pub mod poison;
 pub mod record;
 pub mod report;
 pub mod run;

@@ -46,6 +46,12 @@ enum Command {
     Plan(Box<cli::plan::PlanArguments>),
     /// Puts together the runs of several workers over the same time.
     Merge(cli::run::MergeArguments),
+    /// Does everything that clients do while things break, and decides whether the answers can be true.
+    Check(Box<cli::check::CheckArguments>),
+    /// Sends every field at its extremes, and tells what was answered wrongly or hurt others.
+    Poison(cli::poison::PoisonArguments),
+    /// How much nine quiet tenants notice of a hostile one.
+    Neighbours(cli::poison::NeighboursArguments),
     /// A server with known delays and stalls, to check this tool or another against.
     Stub(cli::stub::StubArguments),
 }
@@ -113,6 +119,9 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => cli::simulate::simulate(&arguments),
         Command::Plan(arguments) => cli::plan::plan(&arguments),
         Command::Merge(arguments) => cli::run::merge(&arguments),
+        Command::Check(arguments) => cli::check::check(*arguments),
+        Command::Poison(arguments) => cli::poison::poison(arguments),
+        Command::Neighbours(arguments) => cli::poison::neighbours(arguments),
         Command::Stub(arguments) => cli::stub::serve(&arguments).map(|()| Exit::Good),
     };
     match done {

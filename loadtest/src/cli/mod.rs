@@ -4,8 +4,10 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
+pub(crate) mod check;
 pub(crate) mod measure;
 pub(crate) mod plan;
+pub(crate) mod poison;
 pub(crate) mod run;
 pub(crate) mod simulate;
 pub(crate) mod stub;
