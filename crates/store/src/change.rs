@@ -7,6 +7,7 @@
 mod apply;
 mod attempt;
 mod command;
+mod named;
 mod write;
 
 use std::sync::{Arc, Weak};
@@ -70,6 +71,9 @@ pub enum ChangeError {
     /// The tenant has no customer with this `customer_id`.
     #[error("no such customer")]
     CustomerNotFound,
+    /// The customer may get no new document: it is not active, was merged or erased.
+    #[error("the customer is not active")]
+    CustomerInactive,
     /// The idempotency key was used with another request.
     #[error("the idempotency key was used with another request")]
     IdemMismatch,

@@ -180,7 +180,8 @@ impl Store {
     /// `expected`: versions of which the customer must have one.
     ///
     /// # Errors
-    /// [`CustomerError::VersionMismatch`]; conflicts `customer_merged` and `duplicate_external_id`; what `change` says.
+    /// [`CustomerError::VersionMismatch`]; conflicts `customer_merged`, `customer_erased` and `duplicate_external_id`; what
+    /// `change` says.
     pub async fn update_customer(
         &self,
         tenant: TenantId,
@@ -205,6 +206,7 @@ impl Store {
         let tx = conn.transaction().await?;
         let old = read(&tx, tenant, id, expected).await?;
         refuse_merged(&old)?;
+        refuse_erased(&tx, &old).await?;
         let fields = change(&old.fields).map_err(CustomerError::Invalid)?;
         if fields == old.fields {
             return Ok(old);
@@ -418,6 +420,20 @@ fn refuse_merged(record: &CustomerRecord) -> Result<(), CustomerError> {
             format!("the customer was merged into {into}, which is the one to change"),
         )),
     }
+}
+
+/// Once somebody's data was to be erased, none comes back: the receipt of the erasure would no longer be true, and what is
+/// made of the record later would not be searched.
+async fn refuse_erased(tx: &Transaction<'_>, record: &CustomerRecord) -> Result<(), Failed> {
+    let (tenant, id) = (record.tenant_id.0, record.id);
+    // An erased record is inactive, and stays so. (An older release could make it active again: the name still tells.)
+    let is_erased = (!record.fields.active || record.fields.customer.name == scrub::ERASED_NAME)
+        && tx.query_opt(sql::ERASURE_GET, &[&tenant, &id]).await?.is_some();
+    if is_erased {
+        let detail = "the customer's data was erased: make a new customer";
+        return Err(CustomerError::conflict("customer_erased", detail).into());
+    }
+    Ok(())
 }
 
 /// Whether a request was answered before.

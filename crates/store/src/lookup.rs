@@ -25,7 +25,8 @@ pub(crate) struct Taken {
     pub(crate) id: Uuid,
 }
 
-/// A customer's record.
+/// A customer's record. A new document may name it by its id while it is active; by its external id, [`meant`] says who
+/// that is.
 #[derive(Clone, Debug)]
 pub(crate) struct CustomerRow {
     pub(crate) tenant: TenantId,
@@ -34,6 +35,19 @@ pub(crate) struct CustomerRow {
     pub(crate) active: bool,
     /// Who is meant where this one is named by its external id.
     pub(crate) merged_into: Option<Uuid>,
+}
+
+/// Who is meant by the external id of `named`: the survivor, where it was merged. `None` where new documents may not name
+/// it. `by_id` finds the record of a survivor.
+pub(crate) fn meant<'a>(
+    named: &'a CustomerRow,
+    by_id: impl Fn(Uuid) -> Option<&'a CustomerRow>,
+) -> Option<&'a CustomerRow> {
+    let record = match named.merged_into {
+        None => Some(named),
+        Some(into) => by_id(into),
+    };
+    record.filter(|record| record.active)
 }
 
 /// A stored idempotency key; no answer while its request runs.
@@ -160,18 +174,28 @@ pub(crate) struct EditAnswers {
     pub(crate) external_id: Option<Uuid>,
     /// Another invoice that has its new number.
     pub(crate) number: Option<Uuid>,
-    /// The record of the customer that it names.
-    pub(crate) customer: Option<CustomerRow>,
+    /// The customer that the edit names.
+    pub(crate) customer: Named,
     /// Whether it has a key that it did not have before.
     pub(crate) keyed: bool,
 }
 
-/// Asks for the keys and the customer that are new on `new`.
+/// What the customer that an edit names came to.
+pub(crate) enum Named {
+    /// The edit names none, or one that is not there.
+    Unknown,
+    /// New documents may not name it.
+    Inactive,
+    Record(CustomerRow),
+}
+
+/// Asks for the keys that are new on `new`, and for its customer, where the edit names one.
 pub(crate) async fn ask_edit(
     conn: &Object,
     shard: &Shard,
     new: &Invoice,
     old: &Invoice,
+    names_customer: bool,
 ) -> Result<EditAnswers, Error> {
     let changed = |now: &Option<String>, before: &Option<String>| {
         now.clone().filter(|key| Some(key) != before.as_ref())
@@ -189,6 +213,7 @@ pub(crate) async fn ask_edit(
         ..Question::default()
     };
     match (&new.customer, new.customer_id) {
+        _ if !names_customer => {}
         (Some(customer), None) => question
             .customer_external_ids
             .extend(customer.external_id.clone()),
@@ -198,11 +223,50 @@ pub(crate) async fn ask_edit(
     let found = ask(conn, Some(shard), new.tenant_id.0, question).await?;
     let other = |taken: Vec<Taken>| taken.iter().map(|t| t.id).find(|id| *id != new.id);
     Ok(EditAnswers {
+        customer: named(new, &found.customers),
         external_id: other(found.external_ids),
         number: other(found.numbers),
-        customer: found.customers.into_iter().next(),
         keyed,
     })
+}
+
+/// Whom `new` names, of the records that were found: the named one, and the survivor where that was merged.
+fn named(new: &Invoice, found: &[CustomerRow]) -> Named {
+    let by_id = |id| found.iter().find(|row| row.id == id);
+    let key = |row: &&CustomerRow| {
+        let named = new.customer.as_ref();
+        row.customer.external_id == named.and_then(|customer| customer.external_id.clone())
+    };
+    let (record, meant) = match new.customer_id {
+        Some(id) => {
+            let record = by_id(id);
+            (record, record.filter(|record| record.active))
+        }
+        None => {
+            let record = found.iter().find(key);
+            (record, record.and_then(|record| meant(record, by_id)))
+        }
+    };
+    match (record, meant) {
+        (None, _) => Named::Unknown,
+        (Some(_), None) => Named::Inactive,
+        (Some(_), Some(record)) => Named::Record(record.clone()),
+    }
+}
+
+/// The records of customers, with those that they were merged into.
+pub(crate) async fn ask_customers(
+    conn: &Object,
+    shard: &Shard,
+    tenant: TenantId,
+    ids: BTreeSet<Uuid>,
+) -> Result<Vec<CustomerRow>, Error> {
+    let question = Question {
+        customer_ids: ids,
+        ..Question::default()
+    };
+    let found = ask(conn, Some(shard), tenant.0, question).await?;
+    Ok(found.customers)
 }
 
 /// Sends the statements that have something to ask; they travel together, since their futures are polled together.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sheaf_model::{Customer, TenantId, id};
 use uuid::Uuid;
 
-use crate::lookup::{CustomerRow, Existing};
+use crate::lookup::{self, CustomerRow, Existing};
 use crate::types::{ArchiveFile, FileKeys, NewInvoice, Replay};
 
 /// The end of one create.
@@ -99,13 +99,9 @@ pub(crate) fn plan(
         .iter()
         .map(|c| ((c.tenant, c.id), c))
         .collect();
-    // Who an external id means; none where new invoices may not name it.
-    let meant = |named: &CustomerRow| match named.merged_into {
-        None => named.active.then_some(named.id),
-        Some(into) => by_id
-            .get(&(named.tenant, into))
-            .filter(|survivor| survivor.active)
-            .map(|survivor| survivor.id),
+    let meant = |named: &CustomerRow| {
+        let survivor = |into| by_id.get(&(named.tenant, into)).copied();
+        lookup::meant(named, survivor).map(|record| record.id)
     };
 
     for (index, new) in items.iter().enumerate() {
@@ -168,7 +164,7 @@ struct Seen<'a> {
     ids: HashMap<(TenantId, Uuid), Option<chrono::DateTime<chrono::Utc>>>,
     external_ids: HashMap<(TenantId, i16, &'a str), Uuid>,
     numbers: HashMap<(TenantId, i16, &'a str), Uuid>,
-    stored_keys: HashMap<(TenantId, &'a str), &'a crate::lookup::StoredKey>,
+    stored_keys: HashMap<(TenantId, &'a str), &'a lookup::StoredKey>,
     keys_in_batch: HashSet<(TenantId, &'a str)>,
 }
 

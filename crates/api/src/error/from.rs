@@ -49,6 +49,7 @@ impl From<ChangeError> for ApiError {
                 Self::Create(CreateError::DuplicateNumber { existing })
             }
             ChangeError::CustomerNotFound => Self::Create(CreateError::CustomerNotFound),
+            ChangeError::CustomerInactive => Self::Create(CreateError::CustomerInactive),
             ChangeError::Busy => Self::Create(CreateError::Busy),
             ChangeError::VersionMismatch { current } => Self::VersionMismatch { current },
             ChangeError::Refused(refusal) => Self::Refused(refusal),

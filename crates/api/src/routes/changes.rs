@@ -112,9 +112,11 @@ fn version_in(body: &[u8]) -> Option<i64> {
         ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
     responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The new version, quoted"))),
         (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`invoice_immutable`, `invoice_cancelled`, `duplicate_external_id`, `duplicate_number`"),
+        (status = 409, description = "`invoice_immutable`, `invoice_cancelled`, `duplicate_external_id`, `duplicate_number`, \
+            `customer_inactive`"),
         (status = 412, description = "`version_mismatch`; `ETag` is the current version"),
-        (status = 422, description = "The first field's code; `field_not_editable`, `empty_patch`, `idempotency_key_reused`")))]
+        (status = 422, description = "The first field's code; `field_not_editable`, `empty_patch`, `customer_not_found`, \
+            `idempotency_key_reused`")))]
 pub(super) async fn edit(
     Writer(auth): Writer,
     State(app): State<Shared>,
@@ -135,9 +137,10 @@ pub(super) async fn edit(
         ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
     responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The new version, quoted"))),
         (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`already_issued`, `invoice_cancelled`, `number_series_exhausted`"),
+        (status = 409, description = "`already_issued`, `invoice_cancelled`, `customer_inactive`, `number_series_exhausted`"),
         (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`due_before_issue`, `invalid_date`, `date_out_of_range`, `unknown_field`, `idempotency_key_reused`")))]
+        (status = 422, description = "`due_before_issue`, `invalid_date`, `date_out_of_range`, `customer_not_found`, \
+            `unknown_field`, `idempotency_key_reused`")))]
 pub(super) async fn issue(
     Writer(auth): Writer,
     State(app): State<Shared>,

@@ -175,7 +175,7 @@ pub(super) async fn get(
         ("If-Match" = Option<String>, Header, description = "Only where the version is one of these")),
     responses((status = 200, body = CustomerRecordOut, headers(("ETag" = String, description = "The version, quoted"))),
         (status = 404, description = "`customer_not_found`"),
-        (status = 409, description = "`duplicate_external_id`, `customer_merged`"),
+        (status = 409, description = "`duplicate_external_id`, `customer_merged`, `customer_erased`"),
         (status = 412, description = "`version_mismatch`", headers(("ETag" = String, description = "The version, quoted"))),
         (status = 422, description = "The first field's code, `string_too_long` for example")))]
 pub(super) async fn update(
@@ -229,7 +229,8 @@ pub(super) async fn delete(
     request_body = MergeIn, security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The duplicate")),
     responses((status = 200, body = MergeOut), (status = 404, description = "`customer_not_found`"),
-        (status = 409, description = "`merge_chain`, `customer_merged`, `customer_inactive`, `too_many_merges`, `idempotency_in_progress`"),
+        (status = 409, description = "`merge_chain`, `customer_merged`, `customer_inactive`, `customer_erased`, `too_many_merges`, \
+            `idempotency_in_progress`"),
         (status = 422, description = "`customer_not_found` of `into`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
 pub(super) async fn merge(
     Customers(auth): Customers,

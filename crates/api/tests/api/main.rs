@@ -12,6 +12,7 @@ mod bulk_broken;
 mod bulk_platform;
 mod customers;
 mod customers_merge;
+mod customers_named;
 mod denials;
 mod documents;
 mod feed;

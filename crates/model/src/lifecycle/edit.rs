@@ -80,11 +80,17 @@ impl Patch {
     pub fn touches(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
+
+    /// Whether it names a customer, by either of the two names, or takes it away.
+    #[must_use]
+    pub fn names_customer(&self) -> bool {
+        self.touches("customer") || self.touches("customer_id")
+    }
 }
 
 impl Invoice {
     /// Edits a draft, or the metadata of a document in any status. A customer that the patch names is left to the
-    /// store to look up, as in a new invoice.
+    /// store to look up, as in a new invoice; one that it does not name stays as it is.
     ///
     /// # Errors
     /// [`PatchError::Refused`] with what [`super::forbidden`] says of the step; [`PatchError::Invalid`] with the
@@ -103,6 +109,13 @@ impl Invoice {
                 if patch.touches(set) && !patch.touches(replaced) {
                     document.remove(replaced);
                 }
+            }
+        }
+        let named = patch.names_customer();
+        if !named {
+            // It is not for this edit to judge: its record may be inactive or erased by now, or have no key.
+            for name in ["customer", "customer_id"] {
+                document.remove(name);
             }
         }
         // The customer object of another customer is none to merge into.
@@ -124,15 +137,18 @@ impl Invoice {
             now,
         };
         let edited = input.into_invoice(&context)?;
-        let customer_id = edited.customer_id.or(self
-            .customer_id
-            .filter(|_| edited.customer == self.customer));
+        let (customer_id, customer) = if named {
+            (edited.customer_id, edited.customer)
+        } else {
+            (self.customer_id, self.customer.take())
+        };
         *self = Self {
             id: self.id,
             created_at: self.created_at,
             version: self.version,
             modified_at: self.modified_at,
             customer_id,
+            customer,
             ..edited
         };
         self.touch(now);

@@ -10,6 +10,7 @@ use sheaf_model::{Invoice, Kind, Payment, TenantId};
 use uuid::Uuid;
 
 use super::command::{Answer, Command, NewChange};
+use super::named::Records;
 use super::{ChangeError, Changed, Outcome};
 use crate::rows::Key;
 use crate::series::{INVOICE, NOTE, Numbers};
@@ -52,6 +53,8 @@ pub(super) struct Work {
     /// Answers of keys: stored ones, and those of this batch.
     pub(super) answered: HashMap<(TenantId, String), StoredAnswer>,
     pub(super) numbers: Numbers,
+    /// Of those that the batch gives documents to.
+    pub(super) customers: Records,
 }
 
 /// What is known of an idempotency key.
@@ -149,6 +152,8 @@ impl Work {
             Command::Apply { to, amount } => {
                 let other = (key.0, *to);
                 let (mut note, mut invoice) = (self.copy(key)?, self.copy(other)?);
+                self.customers.follow_merge(&mut note);
+                self.customers.follow_merge(&mut invoice);
                 let applied = lifecycle::apply_credit(&mut note, &mut invoice, *amount, now)?;
                 let shown = show(applied.amount, &invoice);
                 let on_note = json!({"invoice_id": to, "amount": shown});
@@ -231,6 +236,7 @@ impl Work {
             },
             now,
         )?;
+        self.customers.may_receive(&invoice)?;
         if number.is_some() {
             self.numbers.take(key.0, series, day);
         }
@@ -248,6 +254,7 @@ impl Work {
             return Err(ChangeError::NotFound(key.1));
         };
         let mut invoice = self.copy(key)?;
+        self.customers.follow_merge(&mut invoice);
         let day = request
             .issue_date
             .unwrap_or_else(|| change.now.date_naive());
@@ -258,7 +265,8 @@ impl Work {
             metadata: request.metadata.clone(),
             apply: request.apply,
         };
-        let (made, applied) = invoice.credit(note, change.now)?;
+        let (mut made, applied) = invoice.credit(note, change.now)?;
+        self.customers.hide_erased(&mut made);
         self.numbers.take(key.0, NOTE, day);
         let more = json!({
             "credit_note_id": made.id, "number": made.number, "total": show(made.total, &made),

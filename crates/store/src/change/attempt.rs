@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use deadpool_postgres::Object;
-use sheaf_model::lifecycle;
+use sheaf_model::lifecycle::{self, Change};
 use sheaf_model::{Kind, TenantId, id};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -12,9 +12,11 @@ use uuid::Uuid;
 
 use super::apply::{Doc, StoredAnswer, Work};
 use super::command::{Command, NewChange};
+use super::named::Records;
 use super::write::Decided;
 use super::{ChangeError, Cold, Outcome};
 use crate::flush::{Abort, pairs};
+use crate::lookup::{self, Named};
 use crate::rows;
 use crate::send::{Frame, Opening, Place};
 use crate::series::{self, INVOICE, NOTE, Need, Numbers, SeriesKey};
@@ -70,7 +72,11 @@ impl Store {
         let needs = needs(&work, changes);
         let mut keyed = keyed(&needs);
         let mut files = self.cold_keys(&keyed).await.map_err(Abort::Store)?;
-        work.numbers = Numbers::reserve(place.conn, needs, &files).await?;
+        // Sent first, and answered while the numbers are locked.
+        let records = async { Ok::<_, Abort>(Records::read(place, &work, changes).await?) };
+        let numbers = Numbers::reserve(place.conn, needs, &files);
+        let (records, numbers) = tokio::try_join!(biased; records, numbers)?;
+        (work.customers, work.numbers) = (records, numbers);
         let mut outcomes: Vec<Outcome> = changes
             .iter()
             .enumerate()
@@ -361,7 +367,9 @@ impl Store {
             return Ok(Err(ChangeError::NotFound(change.invoice_id)));
         };
         let year = id::year_of(doc.new.id);
-        let found = crate::lookup::ask_edit(place.conn, &doc.shard, &doc.new, &doc.old).await?;
+        let named = change.names_customer();
+        let found =
+            lookup::ask_edit(place.conn, &doc.shard, &doc.new, &doc.old, named).await?;
         if let Some(existing) = found.external_id {
             return Ok(Err(ChangeError::DuplicateExternalId { existing }));
         }
@@ -386,16 +394,24 @@ impl Store {
             }
         }
         let mut made = None;
-        match (&doc.new.customer, doc.new.customer_id, found.customer) {
-            (Some(_), None, Some(known)) => doc.new.customer_id = Some(known.id),
-            (Some(_), None, None) => {
-                let id = id::new_id(change.now);
-                doc.new.customer_id = Some(id);
-                made = Some((Arc::clone(&doc.shard), id));
+        if named {
+            match (&doc.new.customer, doc.new.customer_id, found.customer) {
+                (_, _, Named::Inactive) => return Ok(Err(ChangeError::CustomerInactive)),
+                (Some(_), None, Named::Record(known)) => doc.new.customer_id = Some(known.id),
+                (Some(_), None, Named::Unknown) => {
+                    let id = id::new_id(change.now);
+                    doc.new.customer_id = Some(id);
+                    made = Some((Arc::clone(&doc.shard), id));
+                }
+                (None, Some(_), Named::Record(known)) => doc.new.customer = Some(known.customer),
+                (None, Some(_), Named::Unknown) => return Ok(Err(ChangeError::CustomerNotFound)),
+                (None, None, _) | (Some(_), Some(_), _) => {}
             }
-            (None, Some(_), Some(known)) => doc.new.customer = Some(known.customer),
-            (None, Some(_), None) => return Ok(Err(ChangeError::CustomerNotFound)),
-            _ => {}
+            // The edit's event was told before it was known who is meant.
+            let told = Change::between(&doc.old, &doc.new);
+            if let Some(event) = work.events.iter_mut().find(|e| e.subject == doc.new.id) {
+                event.data = told.event(doc.new.version, serde_json::json!({}));
+            }
         }
         let body = doc.new.render();
         Ok(Ok(Resolved {

@@ -81,6 +81,11 @@ impl NewChange {
         matches!(&self.command, Command::Edit(patch) if !patch.is_metadata())
     }
 
+    /// Whether it is an edit that names a customer, or takes it away.
+    pub(super) fn names_customer(&self) -> bool {
+        matches!(&self.command, Command::Edit(patch) if patch.names_customer())
+    }
+
     /// The invoices that it changes.
     pub(super) fn targets(&self) -> impl Iterator<Item = Uuid> {
         let other = match self.command {

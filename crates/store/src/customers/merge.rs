@@ -14,7 +14,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::change::replaced;
-use super::{Answered, Failed, answered, keep_answer, record};
+use super::{Answered, Failed, answered, keep_answer, record, refuse_erased};
 use super::{Cause, CustomerError, CustomerRecord};
 use crate::copy::CopyBuffer;
 use crate::encode::event_row;
@@ -58,8 +58,8 @@ impl Store {
     /// renders the body that a replay will give again; only a merge that is complete is replayed.
     ///
     /// # Errors
-    /// Conflicts `customer_merged` (into another one), `merge_chain`, `customer_inactive` (the survivor) and
-    /// `too_many_merges` beyond [`MAX_MERGED`].
+    /// Conflicts `customer_merged` (into another one), `merge_chain`, `customer_inactive` (the survivor), `customer_erased`
+    /// (the duplicate, whose invoices its erasure must go on to find) and `too_many_merges` beyond [`MAX_MERGED`].
     pub async fn merge_customer(
         &self,
         tenant: TenantId,
@@ -113,6 +113,7 @@ impl Store {
         let (mut duplicate, survivor) = merge.lock(&tx).await?;
         if duplicate.merged_into.is_none() {
             merge.check(&tx, &survivor).await?;
+            refuse_erased(&tx, &duplicate).await?;
             duplicate = merge.mark(&tx, duplicate).await?;
         }
         let taken = merge.take_invoices(&tx, &survivor).await?;
