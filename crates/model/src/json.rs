@@ -68,17 +68,43 @@ impl Metadata {
         if stored.starts_with('"') {
             return serde_json::from_str::<Text<'_>>(stored).is_ok_and(|Text(text)| text == value);
         }
-        // Too long, a container, or no JSON at all: no scalar can equal it.
-        if value.len() > limits::MAX_METADATA_BYTES || stored.starts_with(['{', '[']) {
-            return false;
-        }
-        let Ok(value) = serde_json::from_str::<&RawValue>(value) else {
-            return false;
-        };
-        let mut normal = String::new();
-        write_value(&mut normal, value.get(), limits::MAX_METADATA_DEPTH).is_ok()
-            && without_trailing_zeros(&normal) == without_trailing_zeros(stored)
+        scalar(value).is_some_and(|value| {
+            without_trailing_zeros(&value) == without_trailing_zeros(stored)
+        })
     }
+
+    /// An object of one `key` with the string `value`, and one with the number, boolean or null that `value` is as JSON:
+    /// [`Metadata::matches`] is true for exactly those metadata that contain one of the two.
+    #[must_use]
+    pub fn wanted(key: &str, value: &str) -> (Self, Option<Self>) {
+        let object = |value: &dyn Fn(&mut String)| {
+            let mut out = String::with_capacity(key.len() + 64);
+            out.push('{');
+            quote(&mut out, key);
+            out.push_str(": ");
+            value(&mut out);
+            out.push('}');
+            Self(out.into_boxed_str())
+        };
+        let text = object(&|out| quote(out, value));
+        let scalar = scalar(value).map(|scalar| object(&|out| out.push_str(&scalar)));
+        (text, scalar)
+    }
+}
+
+/// The number, boolean or null that `text` is as JSON, in normal form. None where it is something else, or a number that
+/// metadata cannot hold: no metadata has it.
+fn scalar(text: &str) -> Option<String> {
+    if text.len() > limits::MAX_METADATA_BYTES {
+        return None;
+    }
+    let raw = serde_json::from_str::<&RawValue>(text).ok()?.get();
+    if raw.starts_with(['"', '{', '[']) {
+        return None;
+    }
+    let mut normal = String::new();
+    write_value(&mut normal, raw, limits::MAX_METADATA_DEPTH).ok()?;
+    Some(normal)
 }
 
 impl fmt::Display for Metadata {
@@ -172,6 +198,16 @@ fn write_object(out: &mut String, raw: &str, depth: usize) -> Result<(), FieldEr
 
 /// Escapes as PostgreSQL's `escape_json` does.
 fn write_string(out: &mut String, text: &str) -> Result<(), FieldError> {
+    if text.contains('\0') {
+        let detail = "a text must not contain U+0000";
+        return Err(FieldError::new("", "string_has_nul", detail));
+    }
+    quote(out, text);
+    Ok(())
+}
+
+/// The string as JSON.
+fn quote(out: &mut String, text: &str) {
     use fmt::Write as _;
 
     out.push('"');
@@ -179,13 +215,6 @@ fn write_string(out: &mut String, text: &str) -> Result<(), FieldError> {
     while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
         out.push_str(&rest[..at]);
         match rest.as_bytes()[at] {
-            0 => {
-                return Err(FieldError::new(
-                    "",
-                    "string_has_nul",
-                    "a text must not contain U+0000",
-                ));
-            }
             b'"' => out.push_str("\\\""),
             b'\\' => out.push_str("\\\\"),
             0x08 => out.push_str("\\b"),
@@ -202,7 +231,6 @@ fn write_string(out: &mut String, text: &str) -> Result<(), FieldError> {
     }
     out.push_str(rest);
     out.push('"');
-    Ok(())
 }
 
 /// Writes a JSON number as PostgreSQL's `numeric` prints it: no exponent, and as many decimals as were sent.

@@ -1,11 +1,12 @@
 //! Lists of hot invoices, newest first.
 
 use futures_util::future::try_join_all;
-use sheaf_model::{Invoice, TenantId, id};
+use sheaf_model::{Invoice, Metadata, TenantId, id};
 use tokio_postgres::IsolationLevel;
-use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::recall::Jsonb;
 use crate::types::{ListFilter, Page};
 use crate::wanted::Wanted;
 use crate::{Store, StoreError, rows, sql};
@@ -39,10 +40,16 @@ impl Store {
     ) -> Result<Page<Invoice>, StoreError> {
         let one_more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
         let query = sql::INVOICE_LIST.replace("{metadata}", &conditions(filter));
-        let forms: Vec<(Json<serde_json::Value>, Json<serde_json::Value>)> = filter
-            .metadata
+        let wanted = filter.metadata.iter();
+        let wanted: Vec<_> = wanted.map(|(k, v)| Metadata::wanted(k, v)).collect();
+        // As text, which PostgreSQL reads as `numeric`: no number goes through a float. The string twice where the value is
+        // nothing else.
+        let forms: Vec<(Jsonb<'_>, Jsonb<'_>)> = wanted
             .iter()
-            .map(|(k, v)| metadata_forms(k, v))
+            .map(|(text, scalar)| {
+                let scalar = scalar.as_ref().unwrap_or(text);
+                (Jsonb(text.as_str()), Jsonb(scalar.as_str()))
+            })
             .collect();
         let (status, kind) = (
             filter.status.map(|s| s.as_str()),
@@ -128,14 +135,4 @@ fn conditions(filter: &ListFilter) -> String {
         ));
     }
     conditions
-}
-
-/// The value as text, and as the JSON number, boolean or null that it reads as; the text twice where it is none.
-fn metadata_forms(key: &str, value: &str) -> (Json<serde_json::Value>, Json<serde_json::Value>) {
-    let object = |v: serde_json::Value| Json(serde_json::json!({ key: v }));
-    let scalar = serde_json::from_str::<serde_json::Value>(value)
-        .ok()
-        .filter(|v| v.is_number() || v.is_boolean() || v.is_null());
-    let text = serde_json::Value::from(value);
-    (object(text.clone()), object(scalar.unwrap_or(text)))
 }

@@ -21,6 +21,7 @@ mod invoices;
 mod jwt;
 mod key_rotation;
 mod lists;
+mod metadata_numbers;
 mod money;
 mod money_model;
 mod numbers;

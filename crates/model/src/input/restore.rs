@@ -49,9 +49,10 @@ impl InvoiceInput {
         let (Some(sent), Some(made)) = (sent.as_object(), made.as_object()) else {
             return Err(FieldError::new("", "invalid_type", "must be an object").into());
         };
-        // Whose it is and which record its customer has are the archive's matter, not the document's.
+        // Whose it is and which record its customer has are the archive's matter, not the document's. Nothing follows from
+        // metadata, which is what was sent (and has numbers that these values would round).
         let other = made.iter().find(|(member, value)| {
-            !matches!(member.as_str(), "tenant_id" | "customer_id")
+            !matches!(member.as_str(), "tenant_id" | "customer_id" | "metadata")
                 && sent.get(*member).unwrap_or(&Value::Null) != *value
         });
         match other {

@@ -216,3 +216,31 @@ proptest! {
         let _ = Metadata::from_stored(text).matches(&key, &value);
     }
 }
+
+/// What the hot tier is asked for is what [`Metadata::matches`] finds.
+#[test]
+fn a_wanted_value_is_its_text_and_its_scalar_in_normal_form() {
+    for (value, scalar) in [
+        ("123456789012345678901", Some("123456789012345678901")),
+        ("941.3004193968255", Some("941.3004193968255")),
+        ("1e2", Some("100")),
+        ("-0", Some("0")),
+        (" 1.50 ", Some("1.50")),
+        ("true", Some("true")),
+        ("null", Some("null")),
+        ("1e101", None),
+        ("nan", None),
+        ("\"1\"", None),
+        ("[1]", None),
+        ("{}", None),
+        ("", None),
+    ] {
+        let (text, found) = Metadata::wanted("k\"", value);
+        let expected = scalar.map(|scalar| format!(r#"{{"k\"": {scalar}}}"#));
+        assert_eq!(found.as_ref().map(Metadata::as_str), expected.as_deref());
+        assert!(text.matches("k\"", value), "{value:?}");
+        assert!(found.is_none_or(|found| found.matches("k\"", value)), "{value:?}");
+        // It is in normal form itself.
+        assert_eq!(normal(text.as_str()), text.as_str());
+    }
+}

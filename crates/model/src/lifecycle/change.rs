@@ -1,5 +1,8 @@
 //! What a change changed, for the audit trail.
 
+use std::collections::BTreeMap;
+
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::decimal::{render_amount, render_plain};
@@ -8,9 +11,10 @@ use crate::{Invoice, Line};
 /// Lines of both versions that an event holds whole; longer documents are told by their sums.
 const MAX_LINES: usize = 1_000;
 
-/// The difference of two versions of an invoice, field by field.
+/// The difference of two versions of an invoice: what was and what is, as JSON texts by field. Texts, so that a number of
+/// the metadata is never read and rounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change(Map<String, Value>);
+pub struct Change(BTreeMap<String, String>);
 
 impl Change {
     /// Old and new values of each header field that differs, and of the lines where they do. Payments are told by
@@ -18,21 +22,25 @@ impl Change {
     #[must_use]
     pub fn between(old: &Invoice, new: &Invoice) -> Self {
         let (before, after) = (fields(old), fields(new));
-        let mut changes = Map::new();
+        let mut changes = BTreeMap::new();
         for (name, new) in after {
             let old = before.get(&name).cloned().unwrap_or(Value::Null);
             if old != new {
-                changes.insert(name, json!({"old": old, "new": new}));
+                changes.insert(name, json!({"old": old, "new": new}).to_string());
             }
+        }
+        // In normal form: what differs in its text differs.
+        let (was, is) = (old.metadata.as_str(), new.metadata.as_str());
+        if was != is {
+            let both = format!("{{\"old\": {was}, \"new\": {is}}}");
+            changes.insert("metadata".to_owned(), both);
         }
         if old.lines != new.lines {
             let whole = old.lines.len() + new.lines.len() <= MAX_LINES;
             let told =
                 |invoice: &Invoice| lines(&invoice.lines, invoice.currency.exponent(), whole);
-            changes.insert(
-                "lines".to_owned(),
-                json!({"old": told(old), "new": told(new)}),
-            );
+            let both = json!({"old": told(old), "new": told(new)});
+            changes.insert("lines".to_owned(), both.to_string());
         }
         Self(changes)
     }
@@ -40,13 +48,24 @@ impl Change {
     /// The payload of an event: the version, what changed, and `more`.
     #[must_use]
     pub fn event(self, version: i64, more: Value) -> String {
-        let mut data = Map::new();
-        data.insert("version".to_owned(), version.into());
-        data.insert("changes".to_owned(), Value::Object(self.0));
+        let raw = |text| RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        let changes: BTreeMap<String, Box<RawValue>> = self
+            .0
+            .into_iter()
+            .map(|(name, both)| (name, raw(both)))
+            .collect();
+        let mut data = BTreeMap::new();
+        data.insert("version".to_owned(), to_raw_value(&version));
+        data.insert("changes".to_owned(), to_raw_value(&changes));
         if let Value::Object(more) = more {
-            data.extend(more);
+            data.extend(more.into_iter().map(|(k, v)| (k, to_raw_value(&v))));
         }
-        Value::Object(data).to_string()
+        // Every key is a string and every value JSON already: nothing of this can fail.
+        let data: BTreeMap<String, Box<RawValue>> = data
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.ok()?)))
+            .collect();
+        serde_json::to_string(&data).unwrap_or_default()
     }
 }
 
@@ -56,7 +75,6 @@ fn fields(invoice: &Invoice) -> Map<String, Value> {
         json!({"external_id": c.external_id, "name": c.name, "email": c.email, "tax_id": c.tax_id,
                "address": c.address, "country": c.country})
     });
-    let metadata: Value = serde_json::from_str(invoice.metadata.as_str()).unwrap_or_default();
     let fields = json!({
         "external_id": invoice.external_id,
         "number": invoice.number,
@@ -76,7 +94,6 @@ fn fields(invoice: &Invoice) -> Map<String, Value> {
         "amount_paid": amount(invoice.amount_paid),
         "amount_credited": amount(invoice.amount_credited),
         "amount_due": amount(invoice.amount_due),
-        "metadata": metadata,
     });
     match fields {
         Value::Object(fields) => fields,
