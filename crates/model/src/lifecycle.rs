@@ -25,7 +25,7 @@ pub use table::{Step, forbidden};
 
 use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
 
-use crate::{FieldError, Invoice, Status, rules};
+use crate::{FieldError, Invoice, Kind, Status, rules};
 
 /// Why a step was not done: the state, or another document, is in the way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,10 +143,11 @@ impl Invoice {
     }
 }
 
-/// Whether payment is late on `today`. Derived, never stored.
+/// Whether payment is late on `today`: nobody owes anything on a credit note. Derived, never stored.
 #[must_use]
 pub fn is_overdue(invoice: &Invoice, today: NaiveDate) -> bool {
-    matches!(invoice.status, Status::Issued | Status::PartiallyPaid)
+    invoice.kind == Kind::Invoice
+        && matches!(invoice.status, Status::Issued | Status::PartiallyPaid)
         && invoice.due_date.is_some_and(|due| due < today)
 }
 

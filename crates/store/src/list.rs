@@ -130,7 +130,7 @@ fn conditions(filter: &ListFilter) -> String {
         .collect();
     if filter.overdue_on.is_some() {
         conditions.push_str(&format!(
-            "  and status in ('issued', 'partially_paid') and due_date < ${}\n",
+            "  and kind = 'invoice' and status in ('issued', 'partially_paid') and due_date < ${}\n",
             11 + 2 * keys
         ));
     }

@@ -84,7 +84,7 @@ pub struct Summary {
     pub overdue: Vec<(Currency, Sum)>,
     /// Neither drafts nor cancelled, of the last 30 days.
     pub issued: Vec<KindSum>,
-    /// Payments of the last 30 days.
+    /// Money that moved in the last 30 days: not what was set off.
     pub paid: Vec<KindSum>,
 }
 

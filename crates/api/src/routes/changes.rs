@@ -212,7 +212,8 @@ pub(super) async fn cancel(
         (status = 404, description = "`invoice_not_found`"),
         (status = 409, description = "`overpayment`, `already_paid`, `not_issued`, `invoice_cancelled`, `credit_note_not_payable`, `duplicate_payment_reference`, `too_many_payments`"),
         (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "The first field's code, `payment_not_positive` for example; `too_many_decimals`, `idempotency_key_reused`")))]
+        (status = 422, description = "The first field's code, `payment_not_positive` or `paid_in_future` for example; \
+            `too_many_decimals`, `idempotency_key_reused`")))]
 pub(super) async fn pay(
     Money(auth): Money,
     State(app): State<Shared>,
@@ -235,7 +236,8 @@ pub(super) async fn pay(
         (status = 404, description = "`invoice_not_found`, `payment_not_found`"),
         (status = 409, description = "`payment_already_reversed`, `payment_not_reversible`, `reversal_exceeds_paid`, `nothing_paid`, `invoice_cancelled`, `duplicate_payment_reference`"),
         (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`string_empty`, `invalid_date`, `unknown_field`, `idempotency_key_reused`")))]
+        (status = 422, description = "`string_empty`, `invalid_date`, `paid_in_future`, `unknown_field`, \
+            `idempotency_key_reused`")))]
 pub(super) async fn reverse(
     Money(auth): Money,
     State(app): State<Shared>,
@@ -249,7 +251,7 @@ pub(super) async fn reverse(
     let id = parse_id(&id, Noun::Invoice)?;
     // One that cannot exist is not found, but only once the invoice is.
     let payment_id = parse_id(&payment, Noun::Invoice).unwrap_or_default();
-    let (reversal, reason) = ReversalInput::parse(&body.bytes)?.check(payment_id)?;
+    let (reversal, reason) = ReversalInput::parse(&body.bytes)?.check(payment_id, app.clock.now())?;
     let command = Command::Reverse { reversal, reason };
     change(&app, auth, about, id, command, body).await
 }

@@ -84,7 +84,7 @@ pub struct NewPaymentIn {
     /// In the invoice's currency; greater than 0.
     #[schema(example = "9.99")]
     pub amount: String,
-    /// The day on which the money moved; today, if not sent.
+    /// The day on which the money moved, not after tomorrow in any time zone; today, if not sent.
     pub paid_on: Option<NaiveDate>,
     /// `bank_transfer`, `card`, ...
     #[schema(max_length = 50, default = "other")]
@@ -97,7 +97,7 @@ pub struct ReversalIn {
     /// `reversal:<payment>`, if not sent.
     #[schema(max_length = 200)]
     pub reference: Option<String>,
-    /// Today, if not sent.
+    /// Not after tomorrow in any time zone; today, if not sent.
     pub paid_on: Option<NaiveDate>,
     /// Kept in the event.
     #[schema(max_length = 2000)]

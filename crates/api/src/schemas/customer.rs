@@ -161,7 +161,7 @@ pub struct BalanceOut {
     /// Sum of the invoices issued and not cancelled.
     #[schema(example = "120.00")]
     pub invoiced: String,
-    /// What was paid on them.
+    /// What was paid on them, set-offs of credit notes included.
     pub paid: String,
     /// What is owed on them.
     pub due: String,

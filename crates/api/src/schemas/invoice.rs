@@ -13,7 +13,7 @@ pub struct InvoiceParams {
     pub limit: Option<u8>,
     /// `next_cursor` of the page before, with the same filters.
     pub cursor: Option<String>,
-    /// Exact status, or `overdue`: issued or paid in part, and due before today.
+    /// Exact status, or `overdue`: invoices that are issued or paid in part, and were due before today.
     #[param(inline)]
     pub status: Option<StatusFilter>,
     /// Exact kind.
@@ -159,7 +159,7 @@ pub struct PaymentIn {
     /// In the invoice's currency; greater than 0.
     #[schema(example = "9.99")]
     pub amount: String,
-    /// The day on which the money came in.
+    /// The day on which the money came in; not after tomorrow in any time zone.
     pub paid_on: NaiveDate,
     /// `bank_transfer`, `card`, ...
     #[schema(max_length = 50)]
@@ -294,7 +294,7 @@ pub struct PaymentOut {
     pub reference: String,
     /// In the invoice's currency; negative where it takes back.
     pub amount: String,
-    /// The day on which the money came in.
+    /// The day on which the money came in; not after tomorrow in any time zone.
     pub paid_on: NaiveDate,
     /// How.
     pub method: String,

@@ -30,7 +30,7 @@ pub struct StatusTotalOut {
     /// Sum of their totals.
     #[schema(example = "120.00")]
     pub total: String,
-    /// Sum of what was paid on them.
+    /// Sum of what was paid on them, set-offs of credit notes included.
     pub amount_paid: String,
     /// Sum of what is owed on them.
     pub amount_due: String,
@@ -86,7 +86,7 @@ pub struct SummaryOut {
     pub overdue: Vec<CurrencySum>,
     /// Documents issued in the last 30 days and not cancelled.
     pub issued_last_30_days: Vec<CurrencyKindSum>,
-    /// Payments of the last 30 days.
+    /// Money that moved in the last 30 days: payments less what was reversed or refunded. Set-offs of credit notes are none.
     pub paid_last_30_days: Vec<CurrencyKindSum>,
 }
 

@@ -19,7 +19,7 @@ async fn export(app: &TestApp, key: &str, query: &str) -> Answer {
     answer
 }
 
-fn documents(answer: &Answer) -> Vec<Value> {
+pub(crate) fn documents(answer: &Answer) -> Vec<Value> {
     let text = std::str::from_utf8(&answer.body).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'));
     text.lines()

@@ -31,6 +31,7 @@ mod privacy;
 mod rate_limit;
 mod recalls;
 mod reports;
+mod reports_money;
 mod support;
 mod tenants;
 mod tokens;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::check::{At, Mistakes, Rule};
 use super::discount::Discount;
+use super::payments::check_paid_on;
 use super::read::{Field, Object};
 use super::restore::refuse_lines;
 use super::validate::{amount, check_lines};
@@ -149,7 +150,7 @@ impl PaymentBody {
         let reference =
             mistakes.required_text(at, "reference", self.reference, limits::MAX_REFERENCE);
         let amount = mistakes.required_number(at, "amount", self.amount, amount(None, MOVED));
-        let paid_on = mistakes.date(at, "paid_on", self.paid_on);
+        let paid_on = check_paid_on(at, self.paid_on, now, &mut mistakes);
         let method = mistakes.filled(at, "method", self.method, limits::MAX_METHOD);
         let payment = reference.zip(amount).map(|(reference, amount)| NewPayment {
             reference,
@@ -175,11 +176,15 @@ impl ReversalInput {
     ///
     /// # Errors
     /// All mistakes, each with its code and field.
-    pub fn check(self, payment_id: Uuid) -> Result<(Reversal, Option<String>), Invalid> {
+    pub fn check(
+        self,
+        payment_id: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<(Reversal, Option<String>), Invalid> {
         let mut mistakes = Mistakes::default();
         let at = At::Root;
         let reference = mistakes.filled(at, "reference", self.reference, limits::MAX_REFERENCE);
-        let paid_on = mistakes.date(at, "paid_on", self.paid_on);
+        let paid_on = check_paid_on(at, self.paid_on, now, &mut mistakes);
         let reason = mistakes.filled(at, "reason", self.reason, limits::MAX_DESCRIPTION);
         let reversal = Reversal {
             payment_id,

@@ -2,15 +2,18 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
 use super::PaymentInput;
 use super::check::{At, Mistakes, Rule};
-use super::read::Object;
+use super::read::{Field, Object};
 use super::validate::amount;
 use crate::decimal::{is_amount, render_amount};
 use crate::{Currency, Payment, id, limits};
+
+/// Where a day begins first: 14 hours ahead of UTC.
+const EARLIEST_ZONE: TimeDelta = TimeDelta::hours(14);
 
 const RECEIVED: Rule = (
     |value| value > Decimal::ZERO,
@@ -106,7 +109,10 @@ fn check_payment(
     if input.paid_on.is_none() {
         mistakes.missing(at, "paid_on");
     }
-    let paid_on = mistakes.date(at, "paid_on", input.paid_on);
+    let paid_on = match is_stored {
+        true => mistakes.date(at, "paid_on", input.paid_on),
+        false => check_paid_on(at, input.paid_on, now, mistakes),
+    };
     let method = mistakes.required_text(at, "method", input.method, limits::MAX_METHOD);
     let id = match is_stored {
         true => mistakes.required(at, "id", input.id)?,
@@ -123,6 +129,24 @@ fn check_payment(
         paid_on: paid_on?,
         method: method?,
     })
+}
+
+/// The day on which money moved. It has moved, so that it is not after tomorrow where the day begins first (UTC+14): a day
+/// of grace beyond any client's own date, for money that is booked in advance. A restored document keeps what it has.
+pub(super) fn check_paid_on(
+    at: At,
+    field: Option<Field<NaiveDate>>,
+    now: DateTime<Utc>,
+    mistakes: &mut Mistakes,
+) -> Option<NaiveDate> {
+    let paid_on = mistakes.date(at, "paid_on", field)?;
+    let last = (now + EARLIEST_ZONE + TimeDelta::days(1)).date_naive();
+    if paid_on > last {
+        let detail = format!("money has moved already: {last} at the latest");
+        mistakes.note(at, "paid_on", "paid_in_future", &detail);
+        return None;
+    }
+    Some(paid_on)
 }
 
 /// The sum of the payments: at most the total.
