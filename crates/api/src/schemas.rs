@@ -14,6 +14,7 @@ mod privacy;
 mod profile;
 pub(crate) mod query;
 mod report;
+mod validation;
 
 pub use changes::*;
 pub use customer::*;
@@ -23,6 +24,7 @@ pub use privacy::*;
 pub use profile::*;
 pub use query::*;
 pub use report::*;
+pub use validation::*;
 
 /// A tenant to be made.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -5,6 +5,7 @@
 //! | [`profile`] | the seller, as documents show it |
 //! | [`pdf()`] | A4 pages, set by typst from one template |
 //! | [`ubl()`] | an Invoice or CreditNote of UBL 2.1 under the rules of EN 16931 |
+//! | [`Format`] | what keeps an invoice out of each form |
 //!
 //! Inside: `page.rs` decides what the pages show and `template.typ` where; `locale.rs` and `labels.rs` have the formats and
 //! words of each language; `text.rs` cleans what tenants wrote; `amounts.rs` sums lines by tax rate; `ubl/check.rs` finds
@@ -12,6 +13,7 @@
 
 mod amounts;
 mod countries;
+mod format;
 mod labels;
 mod locale;
 mod page;
@@ -20,6 +22,7 @@ pub mod profile;
 mod text;
 mod ubl;
 
+pub use format::{Format, as_issued};
 pub use locale::Language;
 pub use pdf::{MAX_PDF_LINES, pdf};
 pub use profile::{Profile, ZeroRate};

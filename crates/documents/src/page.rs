@@ -6,7 +6,7 @@ use sheaf_model::{Currency, Invoice, Kind, Line, Payment, Status};
 
 use crate::countries::is_vat_id;
 use crate::labels::{Labels, labels};
-use crate::text::Text;
+use crate::text::{Text, printable};
 use crate::{Corrected, Language, Profile, amounts};
 
 /// Descriptions longer than this may be split between two pages; shorter ones stay together.
@@ -14,12 +14,12 @@ const SPLIT_FROM: usize = 500;
 
 /// One document.
 #[derive(Debug, Serialize)]
-pub(crate) struct Page<'a> {
+pub(crate) struct Page {
     lang: &'static str,
     rtl: bool,
     /// For the PDF's own title and author.
     title: String,
-    author: &'a str,
+    author: String,
     heading: &'static str,
     status: &'static str,
     /// `paid`, `open`, `draft` or `cancelled`: the colour of the status.
@@ -108,10 +108,10 @@ struct Bank {
     bic: Option<String>,
 }
 
-impl<'a> Page<'a> {
+impl Page {
     pub(crate) fn new(
         invoice: &Invoice,
-        profile: &'a Profile,
+        profile: &Profile,
         corrected: Option<&Corrected>,
     ) -> Self {
         let language = profile.language;
@@ -129,12 +129,12 @@ impl<'a> Page<'a> {
             .collect();
         let discounted = !invoice.discount.is_zero();
         let standing_title = watermark.map_or(String::new(), |word| format!(" ({word})"));
-        let number = invoice.number.as_deref().unwrap_or_default();
+        let number = printable(invoice.number.as_deref().unwrap_or_default());
         Self {
             lang: language.code(),
             rtl: language.is_rtl(),
             title: format!("{heading} {number}").trim().to_owned() + &standing_title,
-            author: &profile.name,
+            author: printable(&profile.name),
             heading,
             status,
             mood,

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use sheaf_model::{FieldError, Invalid, Invoice};
+use sheaf_model::{Invalid, Invoice};
 use typst::diag::{FileError, FileResult, SourceDiagnostic};
 use typst::foundations::{Bytes, Datetime, Duration, Smart};
 use typst::syntax::{FileId, RootedPath, Source, VirtualPath, VirtualRoot};
@@ -13,6 +13,7 @@ use typst::{Library, LibraryExt, World};
 use typst_layout::PagedDocument;
 use typst_pdf::PdfOptions;
 
+use crate::format::too_many_lines;
 use crate::page::Page;
 use crate::{Corrected, DocumentError, Profile};
 
@@ -52,9 +53,8 @@ fn typeset(
     profile: &Profile,
     corrected: Option<&Corrected>,
 ) -> Result<PagedDocument, DocumentError> {
-    if invoice.lines.len() > MAX_PDF_LINES {
-        let detail = format!("a PDF has {MAX_PDF_LINES} lines at most");
-        return Err(Invalid::from(FieldError::new("lines", "too_many_lines", detail)).into());
+    if let Some(error) = too_many_lines(invoice) {
+        return Err(Invalid::from(error).into());
     }
     let data = serde_json::to_vec(&Page::new(invoice, profile, corrected))
         .map_err(|error| DocumentError::Failed(error.to_string()))?;

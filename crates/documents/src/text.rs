@@ -44,16 +44,25 @@ impl Text {
     }
 }
 
-/// One line without what cannot be shown: control characters, and those that turn the direction of what follows (a
-/// customer's name must not be able to turn an amount around).
-fn printable(line: &str) -> String {
+/// One line without what cannot be shown. A control character stood between two words, or nowhere that matters: it is a
+/// space. Those that turn the direction of what follows have no width and go: a customer's name must not be able to turn
+/// an amount around.
+pub(crate) fn printable(line: &str) -> String {
     let kept = line.chars().filter_map(|c| match c {
-        '\t' => Some(' '),
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
-        c if c.is_control() || is_noncharacter(c) => None,
-        c => Some(c),
+        c => Some(shown(c)),
     });
     kept.collect::<String>().trim().to_owned()
+}
+
+/// The character, or a space in the place of one that neither a page nor XML can show.
+fn shown(c: char) -> char {
+    let separates = matches!(c, '\u{2028}' | '\u{2029}');
+    if c.is_control() || is_noncharacter(c) || separates {
+        ' '
+    } else {
+        c
+    }
 }
 
 /// Lets long runs without a space (links, hashes) end a line, so that they do not leave their column.
@@ -88,12 +97,22 @@ fn is_noncharacter(c: char) -> bool {
     matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
 }
 
-/// The text with what XML 1.0 cannot hold left out, trimmed; `None` when nothing is left.
+/// The text on one line, with a space for each character that XML 1.0 cannot hold or that ends a line; `None` when nothing
+/// is left.
 pub(crate) fn xml(text: &str) -> Option<String> {
-    let kept: String = text
-        .chars()
-        .filter(|c| matches!(c, '\t' | '\n' | '\r') || !(c.is_control() || is_noncharacter(*c)))
+    let kept: String = text.chars().map(shown).collect();
+    let kept = kept.trim();
+    (!kept.is_empty()).then(|| kept.to_owned())
+}
+
+/// The same with the text's own lines, for elements that may have several.
+pub(crate) fn xml_lines(text: &str) -> Option<String> {
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| line.chars().map(shown).collect::<String>())
+        .map(|line| line.trim_end().to_owned())
         .collect();
+    let kept = lines.join("\n");
     let kept = kept.trim();
     (!kept.is_empty()).then(|| kept.to_owned())
 }
@@ -112,7 +131,7 @@ mod tests {
     #[test]
     fn nothing_invisible_reaches_the_page() {
         let text = Text::new("a\u{202e}b\u{0}c\td\r\n\r\n  e  ");
-        assert_eq!(text.lines, ["abc d", "e"]);
+        assert_eq!(text.lines, ["ab c d", "e"]);
         assert_eq!(Text::filled(" \u{2066}\n\t"), None);
     }
 
@@ -128,7 +147,26 @@ mod tests {
 
     #[test]
     fn xml_keeps_what_it_can_hold() {
-        assert_eq!(xml(" a\u{1}<b>\u{fffe} "), Some("a<b>".to_owned()));
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(xml(" a\u{1}<b>\u{fffe} "), some("a <b>"));
+        assert_eq!(xml("a\tb\r\nc\u{b}d\u{2028}e"), some("a b  c d e"));
         assert_eq!(xml(" \u{7f}\n"), None);
+        assert_eq!(xml_lines("a\u{1}b \r\n\n\tc\rd\n"), some("a b\n\n c d"));
+        assert_eq!(xml_lines("\u{1}\n\u{2}"), None);
+    }
+
+    /// Two words that a control character keeps apart are two words on the page and in the file.
+    #[test]
+    fn no_control_character_joins_words() {
+        let controls = (0..=0x9f_u32).filter_map(char::from_u32);
+        for c in controls.filter(|c| c.is_control() && *c != '\n') {
+            let text = format!("two{c}words");
+            let words = |text: &str| text.split_whitespace().count();
+            let page = Text::new(&text).lines.join(" ");
+            assert_eq!((words(&page), page.contains(c)), (2, false), "{c:?}");
+            for file in [xml(&text), xml_lines(&text)].map(Option::unwrap_or_default) {
+                assert_eq!((words(&file), file.contains(c)), (2, false), "{c:?}");
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::amounts::{self, RateSum};
 use crate::profile::{Profile, ZeroRate};
 use crate::{Corrected, DocumentError, text};
 use check::Facts;
+pub(crate) use check::check;
 use xml::Xml;
 
 const CUSTOMIZATION: &str = "urn:cen.eu:en16931:2017";
@@ -42,7 +43,7 @@ pub fn ubl(
     corrected: Option<&Corrected>,
 ) -> Result<String, DocumentError> {
     let rates = amounts::by_rate(invoice);
-    let facts = check::check(invoice, profile, &rates)?;
+    let facts = check(invoice, profile, &rates)?;
     let document = Document {
         invoice,
         profile,
@@ -114,7 +115,8 @@ impl Document<'_> {
         party::seller(xml, self.profile, facts)?;
         party::buyer(xml, facts)?;
         self.payment_means(xml)?;
-        if let Some(terms) = self.profile.payment_terms.as_deref().and_then(text::xml) {
+        let terms = self.profile.payment_terms.as_deref();
+        if let Some(terms) = terms.and_then(text::xml_lines) {
             xml.element("cac:PaymentTerms", |xml| xml.leaf("cbc:Note", &terms))?;
         }
         for sum in self
@@ -237,7 +239,7 @@ impl Document<'_> {
             self.allowance(xml, line.discount, None)?;
         }
         xml.element("cac:Item", |xml| {
-            let description = text::xml(&line.description).unwrap_or_default();
+            let description = text::xml_lines(&line.description).unwrap_or_default();
             let name = description.lines().next().unwrap_or_default().trim();
             if name != description {
                 xml.leaf("cbc:Description", &description)?;

@@ -9,7 +9,7 @@ use quick_xml::events::Event;
 use rust_decimal::Decimal;
 use serde_json::json;
 use sheaf_documents::{DocumentError, Profile, ZeroRate, ubl};
-use sheaf_model::{Invoice, Status};
+use sheaf_model::{Currency, Invoice, Status};
 
 /// The texts of all elements at a path: names without prefixes, below the root.
 fn texts(xml: &str, path: &str) -> Vec<String> {
@@ -128,7 +128,6 @@ fn everything_missing_is_named_at_once() {
         ("profile.country", "missing_field"),
         ("customer", "missing_field"),
         ("profile.vat_id", "missing_field"),
-        ("due_date", "missing_field"),
     ];
     let expected = expected.map(|(field, code)| (field.to_owned(), code));
     assert_eq!(mistakes(&invoice, &Profile::default()), expected);
@@ -233,10 +232,33 @@ fn rounded_taxes_stay_near_their_rate() {
     assert_eq!(mistakes(&lines(250), &seller), expected);
 }
 
+/// Release 1.3.16 of the rules asks for no due date while something is due: BR-CO-25 has gone.
 #[test]
-fn text_is_escaped_and_controls_are_left_out() {
+fn nobody_has_to_say_when_to_pay() {
+    let mut seller = samples::seller("en");
+    (seller.payment_terms, seller.iban, seller.bic) = (None, None, None);
+    for mut invoice in [samples::simple(), samples::credit_note()] {
+        invoice.due_date = None;
+        assert!(invoice.amount_due > Decimal::ZERO);
+        let xml = ubl(&invoice, &seller, None).unwrap();
+        assert!(!xml.contains("DueDate") && !xml.contains("PaymentTerms"));
+    }
+}
+
+#[test]
+fn a_currency_that_the_rules_do_not_list_is_named() {
+    let mut invoice = samples::simple();
+    let expected = [("currency".to_owned(), "currency_not_listed")];
+    for code in ["ANG", "BGN", "STN", "XAD"] {
+        invoice.currency = Currency::parse(code).unwrap();
+        assert_eq!(mistakes(&invoice, &samples::seller("en")), expected);
+    }
+}
+
+#[test]
+fn text_is_escaped_and_controls_are_spaces() {
     let mut invoice = samples::markup();
-    invoice.lines[0].description = "a < b & c > \"d\"\u{1}\u{fffe}\nmore".to_owned();
+    invoice.lines[0].description = "a < b & c >\u{1}\"d\"\u{fffe}\nmore".to_owned();
     let xml = ubl(&invoice, &samples::seller("en"), None).unwrap();
     assert_eq!(texts(&xml, "InvoiceLine/Item/Name")[0], "a < b & c > \"d\"");
     assert_eq!(

@@ -63,14 +63,12 @@ pub(super) async fn answer(
     let id = parse_id(id, Noun::Invoice)?;
     let found = app.reader.get(tenant, id).await?;
     let (invoice, tier) = found.ok_or(ApiError::NotFound(Noun::Invoice))?;
-    let stored = app.store.profile(tenant).await?;
+    let (profile, version) = seller(app, &invoice).await?;
     // Both make the document what it is.
-    let seller = stored.as_ref().map_or(0, |stored| stored.version);
-    let etag = format!("\"{}-{seller}\"", invoice.version);
+    let etag = format!("\"{}-{version}\"", invoice.version);
     let mut response = if matches_etag(headers, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let profile = stored.map(read).transpose()?.unwrap_or_default();
         let corrected = corrected(app, tenant, &invoice).await?;
         let make = move || form.make(&invoice, &profile, corrected.as_ref());
         let made = app.desk.run(make).await?;
@@ -90,6 +88,14 @@ pub(super) async fn answer(
     answered.insert(SHEAF_TIER, HeaderValue::from_static(tier_name(tier)));
     answered.extend(HeaderValue::try_from(etag).ok().map(|v| (ETAG, v)));
     Ok(response)
+}
+
+/// The seller as the document shows it, and the version of that; nobody, and 0, where there is no profile yet.
+pub(super) async fn seller(app: &Shared, invoice: &Invoice) -> Result<(Profile, i64), ApiError> {
+    let stored = app.store.profile(invoice.tenant_id).await?;
+    let version = stored.as_ref().map_or(0, |stored| stored.version);
+    let profile = stored.map(read).transpose()?.unwrap_or_default();
+    Ok((profile, version))
 }
 
 /// The profile that we stored.
@@ -143,7 +149,7 @@ fn pdf_route() {}
         (status = 304, description = "The client has this document"),
         (status = 404, description = "`invoice_not_found`, also for another tenant's"),
         (status = 422, description = "The first field's code: `missing_field`, `not_in_force`, `invalid_country`, \
-            `too_many_decimals`, `tax_rounding`, `mixed_categories`")))]
+            `too_many_decimals`, `tax_rounding`, `mixed_categories`, `currency_not_listed`")))]
 fn xml_route() {}
 
 #[derive(OpenApi)]

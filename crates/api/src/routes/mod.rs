@@ -17,6 +17,7 @@ mod privacy;
 mod profile;
 mod reports;
 mod tenants;
+mod validate;
 
 use axum::Router;
 use axum::extract::Path;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(changes::credit))
         .routes(routes!(changes::apply))
         .routes(routes!(changes::recall))
+        .routes(routes!(validate::validate))
         .routes(routes!(events::of_invoice))
         .routes(routes!(events::feed))
         .routes(routes!(number_series::list))

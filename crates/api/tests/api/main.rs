@@ -35,4 +35,5 @@ mod reports_money;
 mod support;
 mod tenants;
 mod tokens;
+mod validate;
 mod walk;

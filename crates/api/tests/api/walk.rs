@@ -83,6 +83,11 @@ const CASES: &[(&str, &str, Access)] = &[
         "/v1/invoices/{id}.xml",
         Access::Resource("read", "invoice_not_found"),
     ),
+    (
+        "POST",
+        "/v1/invoices/{id}/validate",
+        Access::Resource("read", "invoice_not_found"),
+    ),
     ("GET", "/v1/profile", Access::Own("read")),
     ("PUT", "/v1/profile", Access::Own("settings")),
     (

@@ -40,11 +40,16 @@ pub(super) struct Bounds {
     pub(super) rule: Rule,
 }
 
-/// The mistakes found so far.
+/// The mistakes found so far, and whether the document was stored before: it was taken once, and is taken again.
 #[derive(Debug, Default)]
-pub(super) struct Mistakes(Vec<FieldError>);
+pub(super) struct Mistakes(Vec<FieldError>, bool);
 
 impl Mistakes {
+    /// Of a document that comes back.
+    pub(super) fn of_stored() -> Self {
+        Self(Vec::new(), true)
+    }
+
     pub(super) fn none(&self) -> bool {
         self.0.is_empty()
     }
@@ -208,7 +213,7 @@ impl Mistakes {
         max: usize,
     ) -> Option<String> {
         let text = self.text(at, name, text, max)?;
-        if text.trim().is_empty() {
+        if text.trim().is_empty() || (is_blank(&text) && !self.1) {
             self.note(at, name, "string_empty", "must not be empty");
             return None;
         }
@@ -228,6 +233,14 @@ impl Mistakes {
         }
         self.filled(at, name, text, max)
     }
+}
+
+/// Whether nothing of the text can be shown: documents have a space for each control character and noncharacter.
+fn is_blank(text: &str) -> bool {
+    let is_noncharacter =
+        |c: char| matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe;
+    text.chars()
+        .all(|c| c.is_whitespace() || c.is_control() || is_noncharacter(c))
 }
 
 /// Code and detail of what is wrong with a text.

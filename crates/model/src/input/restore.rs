@@ -41,7 +41,7 @@ impl InvoiceInput {
     /// As for a new one; `time_in_future`, `invalid_version`, and `inconsistent_document` with the first member that is
     /// not what the others come to.
     pub fn into_stored(self, line: &[u8], context: &Context) -> Result<Invoice, Invalid> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = Mistakes::of_stored();
         let invoice = self.build(context, &mut mistakes);
         let invoice = mistakes.into_result(invoice)?;
         let told = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap_or_default() };

@@ -76,6 +76,12 @@ fn each_mistake_has_its_code() {
         ),
         (
             "/lines/0/description",
+            json!("\u{1}\u{7f} \u{fffe}"),
+            "lines[0].description string_empty",
+        ),
+        ("/number", json!("\u{2}"), "number string_empty"),
+        (
+            "/lines/0/description",
             long(2001),
             "lines[0].description string_too_long",
         ),
