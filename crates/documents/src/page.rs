@@ -109,11 +109,7 @@ struct Bank {
 }
 
 impl Page {
-    pub(crate) fn new(
-        invoice: &Invoice,
-        profile: &Profile,
-        corrected: Option<&Corrected>,
-    ) -> Self {
+    pub(crate) fn new(invoice: &Invoice, profile: &Profile, corrected: Option<&Corrected>) -> Self {
         let language = profile.language;
         let words = labels(language);
         let amount = |value: Decimal| language.amount(value, invoice.currency);

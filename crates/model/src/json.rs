@@ -68,9 +68,8 @@ impl Metadata {
         if stored.starts_with('"') {
             return serde_json::from_str::<Text<'_>>(stored).is_ok_and(|Text(text)| text == value);
         }
-        scalar(value).is_some_and(|value| {
-            without_trailing_zeros(&value) == without_trailing_zeros(stored)
-        })
+        scalar(value)
+            .is_some_and(|value| without_trailing_zeros(&value) == without_trailing_zeros(stored))
     }
 
     /// An object of one `key` with the string `value`, and one with the number, boolean or null that `value` is as JSON:

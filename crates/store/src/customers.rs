@@ -428,7 +428,10 @@ async fn refuse_erased(tx: &Transaction<'_>, record: &CustomerRecord) -> Result<
     let (tenant, id) = (record.tenant_id.0, record.id);
     // An erased record is inactive, and stays so. (An older release could make it active again: the name still tells.)
     let is_erased = (!record.fields.active || record.fields.customer.name == scrub::ERASED_NAME)
-        && tx.query_opt(sql::ERASURE_GET, &[&tenant, &id]).await?.is_some();
+        && tx
+            .query_opt(sql::ERASURE_GET, &[&tenant, &id])
+            .await?
+            .is_some();
     if is_erased {
         let detail = "the customer's data was erased: make a new customer";
         return Err(CustomerError::conflict("customer_erased", detail).into());

@@ -251,7 +251,8 @@ pub(super) async fn reverse(
     let id = parse_id(&id, Noun::Invoice)?;
     // One that cannot exist is not found, but only once the invoice is.
     let payment_id = parse_id(&payment, Noun::Invoice).unwrap_or_default();
-    let (reversal, reason) = ReversalInput::parse(&body.bytes)?.check(payment_id, app.clock.now())?;
+    let (reversal, reason) =
+        ReversalInput::parse(&body.bytes)?.check(payment_id, app.clock.now())?;
     let command = Command::Reverse { reversal, reason };
     change(&app, auth, about, id, command, body).await
 }

@@ -239,7 +239,10 @@ fn a_wanted_value_is_its_text_and_its_scalar_in_normal_form() {
         let expected = scalar.map(|scalar| format!(r#"{{"k\"": {scalar}}}"#));
         assert_eq!(found.as_ref().map(Metadata::as_str), expected.as_deref());
         assert!(text.matches("k\"", value), "{value:?}");
-        assert!(found.is_none_or(|found| found.matches("k\"", value)), "{value:?}");
+        assert!(
+            found.is_none_or(|found| found.matches("k\"", value)),
+            "{value:?}"
+        );
         // It is in normal form itself.
         assert_eq!(normal(text.as_str()), text.as_str());
     }

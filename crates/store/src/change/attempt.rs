@@ -368,8 +368,7 @@ impl Store {
         };
         let year = id::year_of(doc.new.id);
         let named = change.names_customer();
-        let found =
-            lookup::ask_edit(place.conn, &doc.shard, &doc.new, &doc.old, named).await?;
+        let found = lookup::ask_edit(place.conn, &doc.shard, &doc.new, &doc.old, named).await?;
         if let Some(existing) = found.external_id {
             return Ok(Err(ChangeError::DuplicateExternalId { existing }));
         }

@@ -49,9 +49,9 @@ impl Records {
                 }
             }
         }
-        let asked = wanted.into_iter().map(|(tenant, (shard, ids))| {
-            lookup::ask_customers(place.conn, shard, tenant, ids)
-        });
+        let asked = wanted
+            .into_iter()
+            .map(|(tenant, (shard, ids))| lookup::ask_customers(place.conn, shard, tenant, ids));
         let rows = try_join_all(asked).await?.into_iter().flatten();
         Ok(Self(rows.map(|row| ((row.tenant, row.id), row)).collect()))
     }
