@@ -272,9 +272,10 @@ impl Job {
                 Message::Failed(error)
             }
         };
-        // Whoever is gone needs no end. One that sleeps sees the channel close.
-        let _ = timeout(self.idle, self.send.send(end)).await;
+        // Given back before the end is told: a reader that asks again at once must find it free.
         drop(self.place);
+        // A reader that is gone needs no end. One that sleeps sees the channel close.
+        let _ = timeout(self.idle, self.send.send(end)).await;
     }
 
     async fn write(&mut self) -> Result<(), ExportError> {

@@ -403,32 +403,69 @@ impl Run {
         let Some(upload) = operations.iter().find(|one| one.id == "uploadInvoices") else {
             return Err(PoisonError("the document has no uploadInvoices".to_owned()));
         };
-        let paid = self.invoice(Subject::Paid).await?;
-        for field in cases::of_body(&paid, &cases::leaves(&paid), false) {
-            let name = format!("restore {}", field.name);
-            let before = self.report.findings.len();
-            for case in &field.cases {
-                let (id, body) = fresh(case.body.as_deref().unwrap_or_default(), &paid);
-                let case = Case {
-                    body: Some(body.clone()),
-                    query: "?restore=true".to_owned(),
-                    ..case.clone()
-                };
-                let told = self.one(upload, &case).await?;
-                self.judge(&name, false, &told, &body);
-                if told.json()["created"] == 1 {
-                    self.follow_up(&name, &json!({"id": id, "lines": []})).await;
+        // What is paid refuses most changes, and what is open has no payments.
+        for subject in [Subject::Issued, Subject::Paid] {
+            let good = self.invoice(subject).await?;
+            let mut fields = cases::of_body(&good, &cases::leaves(&good), false);
+            fields.extend(twice(&good));
+            for field in fields {
+                self.restore(upload, &good, &field).await?;
+                if self.report.gave_up {
+                    return Ok(());
                 }
-            }
-            self.report.findings.truncate(before + KEPT);
-            self.report.fields += 1;
-            self.probe(&name).await;
-            if self.report.gave_up {
-                break;
             }
         }
         Ok(())
     }
+
+    async fn restore(
+        &mut self,
+        upload: &Operation,
+        good: &Value,
+        field: &Field,
+    ) -> Result<(), PoisonError> {
+        let name = format!("restore {}", field.name);
+        let before = self.report.findings.len();
+        for case in &field.cases {
+            let (id, body) = fresh(case.body.as_deref().unwrap_or_default(), good);
+            let query = "?restore=true".to_owned();
+            let case = Case {
+                body: Some(body.clone()),
+                query,
+                ..case.clone()
+            };
+            let told = self.one(upload, &case).await?;
+            self.judge(&name, false, &told, &body);
+            if told.json()["created"] == 1 {
+                self.follow_up(&name, &json!({"id": id, "lines": []})).await;
+            }
+        }
+        self.report.findings.truncate(before + KEPT);
+        self.report.fields += 1;
+        self.probe(&name).await;
+        Ok(())
+    }
+}
+
+/// A document with two payments of one id.
+fn twice(good: &Value) -> Option<Field> {
+    let mut body = good.clone();
+    let payments = body["payments"]
+        .as_array_mut()
+        .filter(|payments| !payments.is_empty())?;
+    let mut again = payments[0].clone();
+    again["reference"] = json!("second");
+    payments.push(again);
+    let case = Case {
+        path: None,
+        query: String::new(),
+        body: Some(body.to_string()),
+        refused: false,
+    };
+    Some(Field {
+        name: "payments with one id".to_owned(),
+        cases: vec![case],
+    })
 }
 
 /// The same document with an id that nobody has, so that it is no duplicate.
