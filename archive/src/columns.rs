@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Fields, SchemaRef};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sheaf_model::{Decimal, Invoice, Line, Payment};
+use sheaf_model::{Credited, Decimal, Invoice, Line, Payment, TaxRounding};
 use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
 
@@ -281,6 +281,9 @@ pub(crate) struct Columns {
     discount: Decimals,
     discount_percent: Decimals,
     amount_credited: Decimals,
+    tax_rounding: Texts,
+    profile_version: Int64Builder,
+    credited: Texts,
     keys: MetadataKeys,
     /// Of `keys`.
     declared: Vec<Texts>,
@@ -307,6 +310,9 @@ impl Columns {
             discount: Decimals::new(AMOUNT),
             discount_percent: Decimals::new(PERCENT),
             amount_credited: Decimals::new(AMOUNT),
+            tax_rounding: Texts::default(),
+            profile_version: Int64Builder::new(),
+            credited: Texts::default(),
             declared: keys.iter().map(|_| Texts::default()).collect(),
             schema: schema::with_metadata(&keys),
             keys,
@@ -344,6 +350,11 @@ impl Columns {
         self.discount_percent
             .push_option(invoice.discount_percent)?;
         self.amount_credited.push(invoice.amount_credited)?;
+        let rounding = invoice.tax_rounding.map(TaxRounding::as_str);
+        self.tax_rounding.push_option(rounding);
+        self.profile_version.append_option(invoice.profile_version);
+        let credited = invoice.credited.as_ref().map(Credited::to_json);
+        self.credited.push_option(credited.as_deref());
         let values = metadata::select(invoice.metadata.as_str(), &self.keys);
         for (column, value) in self.declared.iter_mut().zip(values) {
             column.push_option(value.as_deref());
@@ -413,6 +424,9 @@ impl Columns {
         columns.push(self.discount.finish());
         columns.push(self.discount_percent.finish());
         columns.push(self.amount_credited.finish());
+        columns.push(self.tax_rounding.finish());
+        columns.push(Arc::new(self.profile_version.finish()));
+        columns.push(self.credited.finish());
         columns.extend(self.declared.iter_mut().map(Texts::finish));
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(encode)
     }

@@ -9,7 +9,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sheaf_model::{
-    Currency, Customer, Decimal, Invoice, Line, Metadata, Payment, PaymentKind, TenantId,
+    Credited, Currency, Customer, Decimal, Invoice, Line, Metadata, Payment, PaymentKind, TenantId,
 };
 use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
@@ -93,7 +93,15 @@ impl<'a> Text<'a> {
     }
 
     pub(crate) fn parsed<T: std::str::FromStr>(&self, row: usize) -> Result<T> {
-        let text = self.must(row)?;
+        self.parse(row, self.must(row)?)
+    }
+
+    fn optional<T: std::str::FromStr>(&self, row: usize) -> Result<Option<T>> {
+        let text = self.get(row);
+        text.map(|text| self.parse(row, text)).transpose()
+    }
+
+    fn parse<T: std::str::FromStr>(&self, row: usize, text: &str) -> Result<T> {
         text.parse()
             .map_err(|_| DecodeError::new(format!("{} of row {row} is {text:?}", self.0)))
     }
@@ -324,6 +332,10 @@ pub struct Rows<'a> {
     credits: Text<'a>,
     /// Discount, its percentage, and what is credited.
     since_2: [OptionalAmounts<'a>; 3],
+    /// Since version 3, and so with the next two.
+    tax_rounding: Text<'a>,
+    profile_version: Option<&'a Int64Array>,
+    credited: Text<'a>,
 }
 
 impl<'a> Rows<'a> {
@@ -371,6 +383,9 @@ impl<'a> Rows<'a> {
                 OptionalAmounts::new(batch, "discount_percent")?,
                 OptionalAmounts::new(batch, "amount_credited")?,
             ],
+            tax_rounding: text("tax_rounding")?,
+            profile_version: column(batch, "profile_version")?,
+            credited: text("credited")?,
         })
     }
 
@@ -419,7 +434,9 @@ impl<'a> Rows<'a> {
             credits: self.credits.optional_id(row)?,
             discount: discount.get(row)?.unwrap_or_default(),
             discount_percent: discount_percent.get(row)?,
+            tax_rounding: self.tax_rounding.optional(row)?,
             amount_credited: amount_credited.get(row)?.unwrap_or_default(),
+            credited: self.credited(row)?,
             subtotal: subtotal.get(row)?,
             discount_total: discount_total.get(row)?,
             tax_total: tax_total.get(row)?,
@@ -427,10 +444,22 @@ impl<'a> Rows<'a> {
             amount_paid: amount_paid.get(row)?,
             amount_due: amount_due.get(row)?,
             metadata: Metadata::from_stored(self.metadata.must(row)?.to_owned()),
+            profile_version: self
+                .profile_version
+                .filter(|column| !column.is_null(row))
+                .map(|column| column.value(row)),
             version: self.version.value(row),
             created_at: moment(self.created_at, row)?,
             modified_at: moment(self.modified_at, row)?,
         })
+    }
+
+    fn credited(&self, row: usize) -> Result<Option<Credited>> {
+        let read = |text| {
+            Credited::from_json(text)
+                .ok_or_else(|| DecodeError::new(format!("credited of row {row} is {text:?}")))
+        };
+        self.credited.get(row).map(read).transpose()
     }
 
     /// The invoice of a row with its history.

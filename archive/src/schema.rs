@@ -1,5 +1,6 @@
 //! The archive's Parquet schema. Version 1 is the first; a later version may add nullable columns, nothing
-//! else. Version 2 adds discounts of documents and percentages, kinds of payments, and credit notes.
+//! else. Version 2 adds discounts of documents and percentages, kinds of payments, and credit notes; version 3 how tax is
+//! rounded, the profile that a document was issued with, and what its credit notes took by rate.
 
 use std::sync::{Arc, LazyLock};
 
@@ -8,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use crate::metadata;
 
 /// The version that this build writes, and the newest that it reads.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 
 /// Precision and scale of amounts.
 pub(crate) const AMOUNT: (u8, i8) = (18, 4);
@@ -132,6 +133,11 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("discount", decimal(AMOUNT), true),
         Field::new("discount_percent", decimal(PERCENT), true),
         Field::new("amount_credited", decimal(AMOUNT), true),
+        // Since version 3.
+        text("tax_rounding"),
+        Field::new("profile_version", DataType::Int64, true),
+        // JSON.
+        text("credited"),
     ]))
 });
 

@@ -9,7 +9,7 @@ use crate::ArchiveError;
 
 /// The columns, in their order. What is absent is empty; amounts have the currency's decimals; `lines` and `payments` are
 /// counts, `metadata` is JSON, times are RFC 3339 in UTC.
-pub const COLUMNS: [&str; 31] = [
+pub const COLUMNS: [&str; 32] = [
     "id",
     "external_id",
     "number",
@@ -41,6 +41,7 @@ pub const COLUMNS: [&str; 31] = [
     "version",
     "created_at",
     "modified_at",
+    "tax_rounding",
 ];
 
 /// Records that are not sent yet.
@@ -126,5 +127,8 @@ fn record(invoice: &Invoice) -> [String; COLUMNS.len()] {
         invoice.version.to_string(),
         time(invoice.created_at),
         time(invoice.modified_at),
+        invoice
+            .tax_rounding
+            .map_or_else(String::new, |rounding| rounding.as_str().to_owned()),
     ]
 }

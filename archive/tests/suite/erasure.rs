@@ -89,7 +89,7 @@ fn cause() -> Cause {
     Cause::new(Origin::new("test", "req-erase"), Utc::now())
 }
 
-async fn erase(
+pub(crate) async fn erase(
     world: &World,
     archive: &Archive,
     customer_id: Uuid,

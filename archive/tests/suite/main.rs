@@ -16,4 +16,5 @@ mod roundtrip;
 mod storage;
 mod support;
 mod tiering;
+mod unseen;
 mod years;

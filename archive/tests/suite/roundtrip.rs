@@ -150,7 +150,7 @@ fn row_groups_pages_and_filters_are_laid_out_for_point_reads() {
             .clone()
             .unwrap()
     };
-    assert_eq!(entry(meta::SCHEMA_VERSION), "2");
+    assert_eq!(entry(meta::SCHEMA_VERSION), "3");
     assert_eq!(entry(meta::TENANT_ID), tenant().to_string());
     assert_eq!(entry(meta::PERIOD), "2024-03");
     assert_eq!(entry(meta::INVOICES), "20000");

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use crate::{Currency, FieldError, Metadata, TenantId};
+use crate::{Credited, Currency, FieldError, Metadata, TaxRounding, TenantId};
 
 mod render;
 
@@ -146,6 +146,9 @@ pub struct Invoice {
     pub discount: Decimal,
     /// The percentage that `discount` was given as: 10 is 10 %.
     pub discount_percent: Option<Decimal>,
+    /// How its tax is rounded. None on what was stored before there was a choice: by line, and by the discounts' rules of
+    /// that time.
+    pub tax_rounding: Option<TaxRounding>,
     /// Sum of the lines' nets.
     pub subtotal: Decimal,
     /// Sum of all discounts, the lines' own and the document's.
@@ -158,10 +161,16 @@ pub struct Invoice {
     pub amount_paid: Decimal,
     /// Sum of the totals of its credit notes, whether set off against it or not.
     pub amount_credited: Decimal,
+    /// What its credit notes took, by rate. None where there is no credit note, or where the first of them came before
+    /// this was kept. Not part of the document that clients see.
+    pub credited: Option<Credited>,
     /// `total - amount_paid`; zero on a cancelled invoice.
     pub amount_due: Decimal,
     /// Free-form, in jsonb's normal form. `{}` when none was sent.
     pub metadata: Metadata,
+    /// The version of the tenant's profile that the document was issued with; none is the oldest that is kept. Not part
+    /// of the document that clients see.
+    pub profile_version: Option<i64>,
     /// Counts changes, from 1. The ETag.
     pub version: i64,
     /// Microseconds, UTC.

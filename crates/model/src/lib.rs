@@ -9,6 +9,7 @@
 //! | [`invoice`] | the invoice document, as stored and as answered |
 //! | [`input`] | an invoice as a client sends it, and its validation |
 //! | [`rules`] | totals and status |
+//! | [`tax`] | how tax is rounded, and what credit notes took |
 //! | [`lifecycle`] | what may be done to an invoice, and what it does |
 //! | [`error`] | field errors with stable codes |
 
@@ -22,6 +23,7 @@ pub mod json;
 pub mod lifecycle;
 pub mod limits;
 pub mod rules;
+pub mod tax;
 
 pub use currency::Currency;
 pub use error::{FieldError, Invalid};
@@ -30,3 +32,4 @@ pub use input::InvoiceInput;
 pub use invoice::{Customer, Invoice, Kind, Line, Payment, PaymentKind, Status};
 pub use json::Metadata;
 pub use rust_decimal::Decimal;
+pub use tax::{Credited, TaxRounding};

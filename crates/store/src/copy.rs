@@ -162,6 +162,13 @@ impl CopyBuffer {
         self
     }
 
+    pub(crate) fn opt_i64(&mut self, v: Option<i64>) -> &mut Self {
+        match v {
+            Some(v) => self.i64(v),
+            None => self.null(),
+        }
+    }
+
     pub(crate) fn date(&mut self, v: NaiveDate) -> &mut Self {
         let days = v.signed_duration_since(NaiveDate::default()).num_days() - PG_EPOCH_DAYS;
         // Dates are bounded to 1970-2199 by the model; chrono itself cannot exceed i32 days.
@@ -186,6 +193,13 @@ impl CopyBuffer {
         self.buf.put_u8(1);
         self.buf.put_slice(v.as_bytes());
         self
+    }
+
+    pub(crate) fn opt_jsonb(&mut self, v: Option<&str>) -> &mut Self {
+        match v {
+            Some(v) => self.jsonb(v),
+            None => self.null(),
+        }
     }
 
     /// `numeric`: base-10000 digits around the decimal point, most significant first.

@@ -1,7 +1,7 @@
 //! The model as rows. The order of fields is that of `sql/queries/*/copy.sql` and `insert.sql`.
 
 use chrono::{DateTime, Utc};
-use sheaf_model::{Customer, Invoice, Payment, TenantId, id};
+use sheaf_model::{Credited, Customer, Invoice, Payment, TaxRounding, TenantId, id};
 use uuid::Uuid;
 
 use crate::copy::CopyBuffer;
@@ -204,7 +204,7 @@ impl Batch {
         // The model bounds lines to 10,000 and payments to 1,000.
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         self.invoices
-            .row(33)
+            .row(36)
             .uuid(i.tenant_id.0)
             .uuid(i.id)
             .i16(id::year_of(i.id))
@@ -237,6 +237,9 @@ impl Batch {
             .opt_uuid(i.credits)
             .decimal(i.discount)
             .opt_decimal(i.discount_percent)
-            .decimal(i.amount_credited);
+            .decimal(i.amount_credited)
+            .opt_text(i.tax_rounding.map(TaxRounding::as_str))
+            .opt_i64(i.profile_version)
+            .opt_jsonb(i.credited.as_ref().map(Credited::to_json).as_deref());
     }
 }

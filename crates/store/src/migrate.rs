@@ -64,6 +64,8 @@ pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, S
     if citus {
         distribute(&client, shard_count).await?;
     }
+    // Not in the migration itself: rows that are there before Citus distributes the table leave a copy behind.
+    client.batch_execute(sql::PROFILE_KEEP_VERSIONS).await?;
     client.batch_execute(&partition::function()).await?;
     role::prepare(&client, citus).await?;
     // Nobody should wait for DDL at New Year.

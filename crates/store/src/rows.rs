@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use sheaf_model::{Currency, Customer, Invoice, Kind, Line, Metadata, Payment, Status, TenantId};
+use sheaf_model::{
+    Credited, Currency, Customer, Invoice, Kind, Line, Metadata, Payment, Status, TaxRounding,
+    TenantId,
+};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
@@ -110,14 +113,24 @@ fn header(row: &Row, lines: Vec<Line>, payments: Vec<Payment>) -> Result<Invoice
         credits: row.get(28),
         discount: row.get(29),
         discount_percent: row.get(30),
+        tax_rounding: row
+            .get::<_, Option<&str>>(32)
+            .map(str::parse::<TaxRounding>)
+            .transpose()
+            .map_err(|_| corrupt("tax_rounding"))?,
         subtotal: row.get(16),
         discount_total: row.get(17),
         tax_total: row.get(18),
         total: row.get(19),
         amount_paid: row.get(20),
         amount_credited: row.get(31),
+        credited: row
+            .get::<_, Option<JsonbText>>(34)
+            .map(|text| Credited::from_json(&text.0).ok_or_else(|| corrupt("credited")))
+            .transpose()?,
         amount_due: row.get(21),
         metadata: Metadata::from_stored(row.get::<_, JsonbText>(22).0),
+        profile_version: row.get(33),
         version: row.get(23),
         created_at: row.get(24),
         modified_at: row.get(25),

@@ -5,7 +5,8 @@ insert into {table} (
     tenant_id, id, year, external_id, number, kind, status, currency, customer_id, customer_external_id,
     customer_name, customer_email, customer_tax_id, customer_address, customer_country, issue_date, due_date,
     subtotal, discount_total, tax_total, total, amount_paid, amount_due, line_count, payment_count, metadata,
-    version, created_at, modified_at, credits, discount, discount_percent, amount_credited
+    version, created_at, modified_at, credits, discount, discount_percent, amount_credited, tax_rounding,
+    profile_version, credited
 )
 select
     unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::smallint[]), unnest($4::text[]), unnest($5::text[]),
@@ -15,4 +16,4 @@ select
     unnest($20::numeric[]), unnest($21::numeric[]), unnest($22::numeric[]), unnest($23::numeric[]),
     unnest($24::integer[]), unnest($25::integer[]), unnest($26::jsonb[]), unnest($27::bigint[]),
     unnest($28::timestamptz[]), unnest($29::timestamptz[]), unnest($30::uuid[]), unnest($31::numeric[]),
-    unnest($32::numeric[]), unnest($33::numeric[])
+    unnest($32::numeric[]), unnest($33::numeric[]), unnest($34::text[]), unnest($35::bigint[]), unnest($36::jsonb[])

@@ -6,5 +6,5 @@ set external_id = $5, number = $6, kind = $7, status = $8, currency = $9, custom
     customer_address = $15, customer_country = $16, issue_date = $17, due_date = $18, subtotal = $19,
     discount_total = $20, tax_total = $21, total = $22, amount_paid = $23, amount_due = $24, line_count = $25,
     payment_count = $26, metadata = $27, version = $28, modified_at = $29, discount = $30, discount_percent = $31,
-    amount_credited = $32
+    amount_credited = $32, tax_rounding = $33, profile_version = $34, credited = $35
 where tenant_id = $1 and year = $2 and id = $3 and version = $4

@@ -53,7 +53,9 @@ fn old(batch: &RecordBatch) -> RecordBatch {
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let name = field.name().as_str();
         // The payment's kind is of version 2, the invoice's is not; and so with the discounts.
-        if ["credits", "discount", "discount_percent", "amount_credited"].contains(&name) {
+        let of_2 = ["credits", "discount", "discount_percent", "amount_credited"];
+        let of_3 = ["tax_rounding", "profile_version", "credited"];
+        if of_2.contains(&name) || of_3.contains(&name) {
             continue;
         }
         let column = match column.as_any().downcast_ref::<ListArray>() {

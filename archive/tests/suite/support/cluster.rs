@@ -13,9 +13,10 @@ use sheaf_archive::{
     RunSummary, S3Config, Silent, Step, Tier, VerifyReport,
 };
 use sheaf_local::test_env;
+use sheaf_model::rules::TaxTotal;
 use sheaf_model::{
-    Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, PaymentKind, Status,
-    TenantId, id,
+    Credited, Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, PaymentKind,
+    Status, TaxRounding, TenantId, id,
 };
 use sheaf_store::{
     Command, CreateOutcome, LineOutcome, ListFilter, NewChange, NewInvoice, NewTenant, Origin,
@@ -174,12 +175,23 @@ pub fn invoice(
         credits: None,
         discount: Decimal::ZERO,
         discount_percent: None,
+        tax_rounding: [None, Some(TaxRounding::Line), Some(TaxRounding::Document)][number % 3],
         subtotal,
         discount_total: Decimal::ZERO,
         tax_total,
         total,
         amount_paid: if paid { total } else { Decimal::ZERO },
         amount_credited: Decimal::ZERO,
+        credited: number.is_multiple_of(2).then(|| Credited {
+            by_rate: (!number.is_multiple_of(4)).then(|| {
+                vec![TaxTotal {
+                    rate: Decimal::new(2, 1),
+                    net: Decimal::new(110, 2),
+                    tax: Decimal::new(22, 2),
+                }]
+            }),
+            paid_out: Decimal::new(i64::try_from(number).unwrap(), 2),
+        }),
         amount_due: if paid || status == Status::Cancelled {
             Decimal::ZERO
         } else {
@@ -190,6 +202,7 @@ pub fn invoice(
             number % 2
         ))
         .unwrap(),
+        profile_version: (!number.is_multiple_of(5)).then(|| i64::try_from(number).unwrap()),
         version: 1,
         created_at: now,
         modified_at: now,

@@ -12,8 +12,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use sheaf_model::{
-    Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, PaymentKind, Status,
-    TenantId,
+    Credited, Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, PaymentKind,
+    Status, TaxRounding, TenantId, rules,
 };
 use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
@@ -196,6 +196,7 @@ pub fn archived(
                 amount_paid,
                 amount_due,
             ] = amounts;
+            let (line_count, rates) = (lines.len(), rules::taxes(&lines));
             let invoice = Invoice {
                 id,
                 tenant_id: tenant,
@@ -213,14 +214,21 @@ pub fn archived(
                 credits: customer_id,
                 discount: amount_due,
                 discount_percent: customer_id.map(|_| Decimal::new(5, 0)),
+                tax_rounding: [None, Some(TaxRounding::Line), Some(TaxRounding::Document)]
+                    [line_count % 3],
                 subtotal,
                 discount_total,
                 tax_total,
                 total,
                 amount_paid,
                 amount_credited: amount_paid,
+                credited: customer_id.map(|_| Credited {
+                    by_rate: line_count.is_multiple_of(2).then_some(rates),
+                    paid_out: amount_paid,
+                }),
                 amount_due,
                 metadata,
+                profile_version: customer_id.map(|_| version),
                 version,
                 created_at,
                 modified_at,

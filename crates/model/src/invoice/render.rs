@@ -48,6 +48,10 @@ impl Invoice {
         uuid(out, self.credits);
         amount(out, ",\"discount\":", self.discount, exponent);
         percent(out, self.discount_percent);
+        // Only where it is known: what was stored before keeps its bytes.
+        if let Some(rounding) = self.tax_rounding {
+            optional_text(out, ",\"tax_rounding\":", Some(rounding.as_str()));
+        }
         push(out, ",\"taxes\":[");
         for (index, tax) in rules::taxes(&self.lines).iter().enumerate() {
             separate(out, index);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use deadpool_postgres::Object;
-use sheaf_model::{Invoice, id};
+use sheaf_model::{Credited, Invoice, TaxRounding, id};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement as Prepared};
 use uuid::Uuid;
@@ -141,7 +141,10 @@ impl<'a> Header<'a> {
             text(|c| c.country.as_deref()),
         );
         let metadata = recall::Jsonb(i.metadata.as_str());
-        let params: [&(dyn ToSql + Sync); 32] = [
+        let rounding = i.tax_rounding.map(TaxRounding::as_str);
+        let credited = i.credited.as_ref().map(Credited::to_json);
+        let credited = credited.as_deref().map(recall::Jsonb);
+        let params: [&(dyn ToSql + Sync); 35] = [
             &i.tenant_id.0,
             &self.year,
             &i.id,
@@ -174,6 +177,9 @@ impl<'a> Header<'a> {
             &i.discount,
             &i.discount_percent,
             &i.amount_credited,
+            &rounding,
+            &i.profile_version,
+            &credited,
         ];
         conn.execute(&statement, &params).await
     }

@@ -6,6 +6,7 @@ mod customers;
 mod encoding;
 mod lists;
 mod plans;
+mod profile_versions;
 mod schema_change;
 mod support;
 mod tiering;

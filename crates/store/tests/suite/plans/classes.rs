@@ -158,6 +158,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "retention/lock" => Point("{tenant}, 2020::smallint", "year"),
         "retention/put" => Range("{tenant}, 2020::smallint, false, null, 0, now()"),
 
+        "profile/keep_versions" => Apart("`sheaf migrate` runs it over all tenants"),
         "profile/create" => Range("{tenant}, '{}', now()"),
         "profile/get" | "profile/lock" => Point("{tenant}", "tenant_id"),
         "profile/update" => Point("{tenant}, '{}', now()", "tenant_id"),
