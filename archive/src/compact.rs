@@ -276,6 +276,7 @@ mod tests {
             published_at: None,
             superseded_at: None,
             tail_sha256: None,
+            numbers: None,
         };
         Candidate { file, masked }
     }

@@ -13,7 +13,7 @@ use parquet::file::properties::{BloomFilterPosition, EnabledStatistics, WriterPr
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 use sheaf_model::{Period, TenantId};
-use sheaf_store::{ArchiveFile, ArchivedInvoice};
+use sheaf_store::{ArchiveFile, ArchivedInvoice, NumberRanges};
 use tempfile::{NamedTempFile, TempPath};
 use uuid::Uuid;
 
@@ -98,6 +98,8 @@ pub struct EncodedPart {
     pub totals: Totals,
     /// Id and version of each row, in the order of the rows, which is ascending.
     pub ids: Vec<(Uuid, i64)>,
+    /// Which numbers it may have.
+    pub numbers: NumberRanges,
 }
 
 impl EncodedPart {
@@ -115,6 +117,7 @@ impl EncodedPart {
         file.sha256 = Some(self.sha256);
         file.tail_sha256 = Some(self.tail_sha256);
         file.sums = self.totals.sums_json();
+        file.numbers = Some(self.numbers.to_json());
         file.schema_version = schema::SCHEMA_VERSION;
     }
 }
@@ -128,6 +131,7 @@ pub struct PartWriter {
     period: Period,
     totals: Totals,
     ids: Vec<(Uuid, i64)>,
+    numbers: NumberRanges,
     checks: Vec<GroupChecks>,
 }
 
@@ -189,6 +193,7 @@ impl PartWriter {
             period,
             totals,
             ids,
+            numbers: NumberRanges::default(),
             checks: Vec::new(),
         })
     }
@@ -206,6 +211,9 @@ impl PartWriter {
                 return Err(encode("the sum of totals is out of range"));
             }
             self.ids.push((row.invoice.id, row.invoice.version));
+            if let Some(number) = &row.invoice.number {
+                self.numbers.add(number);
+            }
             if self.columns.rows() >= BATCH_ROWS || self.columns.text_bytes() >= BATCH_TEXT_BYTES {
                 self.write_batch()?;
             }
@@ -321,6 +329,7 @@ impl PartWriter {
             tail_sha256,
             totals: self.totals,
             ids: self.ids,
+            numbers: self.numbers,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::{Buf, Bytes};
+use chrono::NaiveDate;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -246,6 +247,23 @@ impl GroupData {
                 each(crate::decode::events(text)?);
             }
             Ok(())
+        })
+    }
+
+    /// The number and the day of issue of all rows.
+    pub(crate) fn numbers(
+        &self,
+        mut each: impl FnMut(Uuid, Option<&str>, Option<NaiveDate>),
+    ) -> Result<(), ArchiveError> {
+        let all = std::iter::once(0..self.footer.groups[self.group].rows);
+        self.read(&crate::schema::NUMBER_COLUMNS, all, |batch| {
+            let id = Text::of_batch(batch, "id")?;
+            let number = Text::of_batch(batch, "number")?;
+            let issue_date = Dates::of_batch(batch, "issue_date")?;
+            (0..batch.num_rows()).try_for_each(|row| {
+                each(id.parsed(row)?, number.get(row), issue_date.get(row)?);
+                Ok(())
+            })
         })
     }
 

@@ -7,7 +7,7 @@
 //! | [`storage`], [`s3`] | object storage behind a trait |
 //! | [`tiering`] | runs of the tiering protocol |
 //! | [`read`], [`list`], [`merge`] | reads from the cold tier, and from both tiers as one |
-//! | [`keys`] | uniqueness of keys across the tiers |
+//! | [`keys`], [`numbers`] | uniqueness of keys across the tiers |
 //! | [`query`] | SQL over the archive |
 //! | [`export`] | years of a tenant as NDJSON, CSV, or a manifest of the objects |
 //! | [`verify`], [`gc`], [`compact`], [`erase`] | the archive by hand |
@@ -40,6 +40,7 @@ pub mod layout;
 pub mod list;
 pub mod merge;
 pub mod metadata;
+pub mod numbers;
 pub mod objects;
 mod places;
 pub mod progress;
@@ -68,6 +69,7 @@ pub use gc::{DEFAULT_GRACE, GcReport};
 pub use kind::ReadKind;
 pub use list::ColdPage;
 pub use merge::{InvoiceReader, MergedPage, Tier};
+pub use numbers::NumbersReport;
 pub use progress::{Checkpoint, Pass, Progress, Silent, Step};
 pub use query::{
     Answer, Format, QueryError, QueryLimits, QueryOptions, QueryRun, QueryStats, Tiers,
@@ -88,6 +90,7 @@ pub struct Archive {
     store: Store,
     storage: Arc<dyn ColdStorage>,
     objects: Arc<objects::Objects>,
+    keys: Arc<keys::ArchivedKeys>,
     reader: InvoiceReader,
     checkpoint: Arc<dyn Checkpoint>,
     queries: Arc<Engine>,
@@ -112,7 +115,8 @@ impl Archive {
             storage.clone(),
             objects::FOOTER_CACHE_BYTES,
         ));
-        store.set_cold_keys(Arc::new(keys::ArchivedKeys::new(&store, objects.clone())));
+        let keys = Arc::new(keys::ArchivedKeys::new(&store, objects.clone()));
+        store.set_cold_keys(keys.clone());
         let limits = QueryLimits::default();
         let queries = Arc::new(Engine::new(store.clone(), objects.clone(), limits));
         let reader = InvoiceReader::new(
@@ -123,6 +127,7 @@ impl Archive {
             store,
             storage,
             objects,
+            keys,
             reader,
             checkpoint: Arc::new(Pass),
             queries,
@@ -246,6 +251,26 @@ impl Archive {
         progress: &dyn Progress,
     ) -> Result<VerifyReport, ArchiveError> {
         verify::verify(&self.store, &self.storage, options, progress).await
+    }
+
+    /// Reads the numbers of a tenant (or of all) in both tiers: enters those of documents that an older release issued in
+    /// another year than that of their id, and finds those that several documents have. What it finds stays as it is. It may
+    /// be stopped, and run again, while everybody works.
+    ///
+    /// # Errors
+    /// The store or the storage fails. What was entered stays.
+    pub async fn check_numbers(
+        &self,
+        tenant: Option<TenantId>,
+        progress: &dyn Progress,
+    ) -> Result<NumbersReport, ArchiveError> {
+        let numbers = numbers::Numbers {
+            store: &self.store,
+            objects: &self.objects,
+            keys: &self.keys,
+            progress,
+        };
+        numbers.run(tenant).await
     }
 
     /// Makes one file of the small files of each month, without the copies that recalls have put out of date. At any

@@ -49,6 +49,8 @@ pub mod meta {
 
 /// The columns that the uniqueness of keys needs. They come first, so that one ranged read takes all three.
 pub(crate) const KEY_COLUMNS: [&str; 3] = ["id", "external_id", "number"];
+/// The columns that tell in which years a number is taken.
+pub(crate) const NUMBER_COLUMNS: [&str; 3] = ["id", "number", "issue_date"];
 /// The columns with a Bloom filter.
 pub(crate) const BLOOM_COLUMNS: [&str; 4] = ["id", "external_id", "number", "customer_id"];
 

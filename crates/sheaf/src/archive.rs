@@ -147,6 +147,25 @@ pub(crate) async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
+/// Enters numbers that older releases did not, and lists those that are double.
+pub(crate) async fn numbers(args: &ArchiveArgs) -> Result<ExitCode> {
+    let (store, archive) = args.cold.connect().await?;
+    let bar = Bar::new(Unit::Objects, None);
+    let outcome = archive.check_numbers(args.tenant, &bar).await;
+    bar.finish();
+    store.close().await;
+    let report = outcome?;
+    output::json(&report)?;
+    if report.duplicated == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::note(&format!(
+        "{} numbers are on several documents",
+        report.duplicated
+    ));
+    Ok(ExitCode::FAILURE)
+}
+
 /// Makes few files of many.
 pub(crate) async fn compact(args: &CompactArgs) -> Result<()> {
     let (store, archive) = args.archive.cold.connect().await?;

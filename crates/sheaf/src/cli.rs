@@ -46,6 +46,12 @@ pub(crate) enum Command {
     /// The cold tier by hand
     #[command(subcommand)]
     Archive(ArchiveCommand),
+    /// Find invoice numbers that several documents of a tenant have, in both tiers; prints JSON
+    ///
+    /// A number is unique in the year of the document's id and in its year of issue. Documents of releases that did not know
+    /// of the second are entered for it; numbers that are double already are listed and stay. Exits with 1 when there are
+    /// any.
+    Numbers(ArchiveArgs),
     /// The Citus cluster by hand, through the database
     #[command(subcommand)]
     Cluster(ClusterCommand),

@@ -85,6 +85,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Archive(ArchiveCommand::Export(args)) => {
             Box::pin(export::run(&args)).await.map(done)
         }
+        Command::Numbers(args) => Box::pin(archive::numbers(&args)).await,
         Command::Cluster(command) => Box::pin(cluster::run(command)).await,
     }
 }

@@ -10,9 +10,26 @@ pub(crate) const DEFAULT_SHARDS: u32 = 32;
 /// Migrates and prints what was done.
 pub(crate) async fn run(args: &MigrateArgs) -> Result<()> {
     let migrated = sheaf_store::migrate(&args.database.database_url, args.shards).await?;
-    output::json(&serde_json::json!({
+    let mut told = serde_json::json!({
         "applied": migrated.applied,
         "schema_version": sheaf_store::known_version(),
         "citus": migrated.citus,
-    }))
+    });
+    if let Some(numbers) = migrated.numbers {
+        let duplicates = numbers.duplicated;
+        told["numbers"] = serde_json::json!({
+            "documents": numbers.documents,
+            "entered": numbers.entered,
+            "duplicates": duplicates,
+        });
+        output::note(
+            "where invoices are archived already, run `sheaf numbers` as well: it enters their numbers",
+        );
+        if duplicates > 0 {
+            output::note(&format!(
+                "{duplicates} numbers are on several documents, which is as it was; `sheaf numbers` lists them"
+            ));
+        }
+    }
+    output::json(&told)
 }

@@ -8,6 +8,7 @@ use sheaf_model::{TenantId, id};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::flush::{Abort, Known};
+use crate::numbers::Numbered;
 use crate::plan::{CustomerRef, Outcome};
 use crate::send::{Frame, Place};
 use crate::session::{BEGIN, Session};
@@ -115,7 +116,8 @@ impl AtomicUpload {
     /// Makes everything written visible, at once.
     ///
     /// # Errors
-    /// When the commit failed or its outcome is unknown: the upload may be sent again.
+    /// When the commit failed or its outcome is unknown: the upload may be sent again. [`StoreError::Conflict`] with
+    /// `duplicate_number` where a document took a number of the upload while it was written.
     pub async fn commit(self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.commands
@@ -146,9 +148,11 @@ async fn transaction(
     if let Err(error) = conn.batch_execute(BEGIN).await {
         return tracing::warn!(%error, "an atomic upload could not begin");
     }
+    let mut numbered = Numbered::default();
     while let Some(command) = commands.recv().await {
         match command {
             Command::Write(chunk, reply) => {
+                numbered.add(&chunk);
                 let result = write_chunk_in(&store, conn, direct, chunk).await;
                 let failed = result.is_err();
                 let _gone = reply.send(result);
@@ -157,11 +161,14 @@ async fn transaction(
                 }
             }
             Command::Commit(reply) => {
-                let committed = conn.batch_execute("commit").await;
+                let committed = match store.settle_numbers(conn, direct, &numbered).await {
+                    Ok(()) => conn.batch_execute("commit").await.map_err(StoreError::from),
+                    Err(refused) => Err(refused),
+                };
                 if committed.is_ok() {
                     session.release();
                 }
-                let _gone = reply.send(committed.map_err(StoreError::from));
+                let _gone = reply.send(committed);
                 return;
             }
         }
@@ -205,8 +212,10 @@ async fn write_chunk_in(
                 conn.batch_execute("rollback to chunk").await?;
                 store.remember_archived(&chunk, files);
             }
-            // Creates recall nothing.
-            Err(Abort::Cold(_)) => conn.batch_execute("rollback to chunk").await?,
+            // Creates recall nothing, and take no number of a series.
+            Err(Abort::Cold(_) | Abort::Numbers(_)) => {
+                conn.batch_execute("rollback to chunk").await?
+            }
             Err(Abort::Store(e)) => return Err(e),
             Err(Abort::Db(e)) => {
                 return Err(StoreError::Unavailable {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::tenants::now;
 use crate::types::{ArchiveFile, FileState};
-use crate::{Store, StoreError, sql};
+use crate::{NumberRanges, Store, StoreError, sql};
 
 /// Files of one period that can hold one id: parts overlap only where invoices settled late.
 const MAX_LIST: usize = 1_000;
@@ -44,6 +44,7 @@ pub(crate) fn from_row(row: &Row) -> Result<ArchiveFile, StoreError> {
         published_at: row.get(18),
         superseded_at: row.get(19),
         tail_sha256: checksum(20)?,
+        numbers: None,
     })
 }
 
@@ -113,6 +114,7 @@ impl Store {
             published_at: None,
             superseded_at: None,
             tail_sha256: None,
+            numbers: None,
         })
     }
 
@@ -153,6 +155,25 @@ impl Store {
             )
             .await?;
         Ok(gone == 1)
+    }
+
+    /// Enters which numbers a file of an older release may have; what is known already stays.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn describe_numbers(
+        &self,
+        file: &ArchiveFile,
+        numbers: &NumberRanges,
+    ) -> Result<(), StoreError> {
+        let conn = self.inner.cluster.owner(file.tenant_id).get().await?;
+        let (tenant, month) = (file.tenant_id.0, file.period.to_string());
+        let numbers = numbers.to_json();
+        let params: [&(dyn ToSql + Sync); 5] =
+            [&tenant, &month, &file.part, &file.generation, &numbers];
+        conn.execute(sql::ARCHIVE_FILE_DESCRIBE_NUMBERS, &params)
+            .await?;
+        Ok(())
     }
 
     async fn change_file(&self, statement: &str, file: &ArchiveFile) -> Result<u64, StoreError> {

@@ -8,8 +8,10 @@ mod apply;
 mod attempt;
 mod command;
 mod named;
+mod needs;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use futures_util::future::try_join_all;
@@ -19,7 +21,7 @@ use uuid::Uuid;
 use crate::error::{Failure, classify};
 use crate::flush::Abort;
 use crate::queue::{self, Queue};
-use crate::types::{ColdInvoice, Replay};
+use crate::types::{ArchiveFile, ColdInvoice, FileKeys, Replay};
 use crate::{Inner, Store, StoreError};
 
 pub use command::{Answer, Command, NewChange};
@@ -137,8 +139,14 @@ async fn run(store: &Store, mut jobs: Vec<Job>) {
     }
 }
 
-/// Archived invoices that a batch may recall: as read, or known to be nowhere.
-type Cold = std::collections::BTreeMap<(TenantId, Uuid), Option<Arc<ColdInvoice>>>;
+/// What was read of the archive for a batch.
+#[derive(Default)]
+struct Cold {
+    /// Invoices that it may recall: as read, or known to be nowhere.
+    invoices: BTreeMap<(TenantId, Uuid), Option<Arc<ColdInvoice>>>,
+    /// Keys of files that may have the next numbers of its series.
+    numbers: Vec<(ArchiveFile, Arc<FileKeys>)>,
+}
 
 impl Store {
     /// Outcomes in the order of the changes, which are sorted by shard.
@@ -152,7 +160,7 @@ impl Store {
                 .changes_apart(changes, |a, b| !a.is_edit() && !b.is_edit())
                 .await;
         }
-        let mut cold = Cold::new();
+        let mut cold = Cold::default();
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -163,7 +171,7 @@ impl Store {
                 return self.changes_apart(changes, together).await;
             }
             // The last invoice of a year may have left, and its partition with it; also while this attempt was made.
-            let recalled = cold.iter().filter(|(_, found)| found.is_some());
+            let recalled = cold.invoices.iter().filter(|(_, found)| found.is_some());
             self.ensure_years(
                 &recalled
                     .map(|((_, invoice), _)| id::year_of(*invoice))
@@ -180,7 +188,14 @@ impl Store {
                     self.remember_files(files);
                     continue;
                 }
-                Err(Abort::Cold(_) | Abort::ArchiveMoved(_)) => {
+                Err(Abort::Numbers(files)) if attempt < ATTEMPTS => {
+                    for file in files {
+                        let keys = self.keys_of(&file).await?;
+                        cold.numbers.push((file, keys));
+                    }
+                    continue;
+                }
+                Err(Abort::Cold(_) | Abort::ArchiveMoved(_) | Abort::Numbers(_)) => {
                     return Err(StoreError::Unavailable {
                         detail: "the archive keeps changing".into(),
                     });
@@ -246,12 +261,13 @@ impl Store {
         cold: &mut Cold,
     ) -> Result<(), StoreError> {
         let Some(archive) = self.inner.cold.get() else {
-            cold.extend(missing.iter().map(|key| (*key, None)));
+            cold.invoices.extend(missing.iter().map(|key| (*key, None)));
             return Ok(());
         };
         for (tenant, invoice) in missing {
             let found = archive.fetch(*tenant, *invoice).await?;
-            cold.insert((*tenant, *invoice), found.map(Arc::new));
+            cold.invoices
+                .insert((*tenant, *invoice), found.map(Arc::new));
         }
         Ok(())
     }

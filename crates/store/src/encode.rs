@@ -5,6 +5,7 @@ use sheaf_model::{Credited, Customer, Invoice, Payment, TaxRounding, TenantId, i
 use uuid::Uuid;
 
 use crate::copy::CopyBuffer;
+use crate::numbers::Claim;
 use crate::shard::Table;
 use crate::types::{IdemKey, NewInvoice, Origin};
 
@@ -16,6 +17,7 @@ pub(crate) struct Batch {
     events: CopyBuffer,
     customers: CopyBuffer,
     idempotency: CopyBuffer,
+    number_claims: CopyBuffer,
 }
 
 /// A customer that the batch makes.
@@ -57,6 +59,7 @@ impl Batch {
             events: CopyBuffer::with_capacity(invoices * 300),
             customers: CopyBuffer::with_capacity(0),
             idempotency: CopyBuffer::with_capacity(0),
+            number_claims: CopyBuffer::with_capacity(0),
         }
     }
 
@@ -68,12 +71,14 @@ impl Batch {
             Table::Payments => &self.payments,
             Table::Events => &self.events,
             Table::Idempotency => &self.idempotency,
+            Table::NumberClaims => &self.number_claims,
         }
     }
 
     pub(crate) fn push(&mut self, new: &NewInvoice) {
         let invoice = &new.invoice;
         self.push_document(invoice);
+        self.push_claim(invoice);
         // Readers of the feed have been at `created_at` long ago, where a document comes back.
         let at = new.at;
         let data = invoice.created_event();
@@ -94,6 +99,27 @@ impl Batch {
         for payment in &invoice.payments {
             self.push_payment(invoice, payment, invoice.created_at);
         }
+    }
+
+    /// Takes the invoice's number in its year of issue as well, where that is not the year of its id.
+    pub(crate) fn push_claim(&mut self, invoice: &Invoice) {
+        if let Some(Claim { number, year }) = Claim::of(invoice) {
+            self.push_claimed(invoice.tenant_id, number, year, invoice.id);
+        }
+    }
+
+    pub(crate) fn push_claimed(&mut self, tenant: TenantId, number: &str, year: i16, by: Uuid) {
+        self.number_claims
+            .row(4)
+            .uuid(tenant.0)
+            .text(number)
+            .i16(year)
+            .uuid(by);
+    }
+
+    /// Rows of claimed numbers.
+    pub(crate) fn claimed(&self) -> u64 {
+        self.number_claims.rows()
     }
 
     pub(crate) fn push_lines(&mut self, invoice: &Invoice) {

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::encode::{Batch, NewCustomer};
 use crate::error::{Failure, classify};
 use crate::lookup::{self, CustomerRow, Existing};
+use crate::numbers::{Claim, Locks};
 use crate::plan::{self, CustomerRef, KnownCustomer, Outcome, Plan};
 use crate::send::{Frame, Opening, Place, write};
 use crate::session::Session;
@@ -39,6 +40,8 @@ pub(crate) enum Abort {
     ArchiveMoved(Vec<ArchiveFile>),
     /// These invoices are not hot: they have to be looked for, or read again, in the archive.
     Cold(Vec<(TenantId, Uuid)>),
+    /// These files may have the next numbers of a series that runs through the years: their keys have to be loaded.
+    Numbers(Vec<ArchiveFile>),
 }
 
 impl From<tokio_postgres::Error> for Abort {
@@ -89,7 +92,7 @@ impl Store {
                     self.remember_archived(items, files);
                     continue;
                 }
-                Err(Abort::ArchiveMoved(_) | Abort::Cold(_)) => {
+                Err(Abort::ArchiveMoved(_) | Abort::Cold(_) | Abort::Numbers(_)) => {
                     return Err(StoreError::Unavailable {
                         detail: "the archive catalog keeps changing".into(),
                     });
@@ -214,7 +217,15 @@ impl Store {
         let customers = self.known_customers(items, &known.refs);
         let asked = lookup::questions(items, &known.refs, &customers, known.uncertain);
         let nothing_to_ask = asked.is_empty();
-        let opening = Opening::prepare(place, self.is_citus()).await?;
+        // An upload that is one transaction takes no locks of numbers before its end (bulk.rs).
+        let numbers = match frame {
+            Frame::Own => {
+                let invoices = items.iter().map(|new| &new.invoice);
+                self.inner.cluster.number_locks(invoices)
+            }
+            Frame::Open => Locks::default(),
+        };
+        let opening = Opening::prepare(place, self.is_citus(), &numbers).await?;
         let existing = if nothing_to_ask {
             Existing::default()
         } else {
@@ -337,14 +348,18 @@ impl Store {
         let mut files = Vec::new();
         let known = self.inner.archived.get(&(tenant, year));
         for file in known.iter().flat_map(|files| files.iter()) {
-            let cold = self.inner.cold.get().ok_or_else(|| StoreError::Cold {
-                detail:
-                    "the catalog names archived files, but this process has no archive configured"
-                        .into(),
-            })?;
-            files.push((file.clone(), cold.load(file).await?));
+            files.push((file.clone(), self.keys_of(file).await?));
         }
         Ok(files)
+    }
+
+    /// The keys of a published file.
+    pub(crate) async fn keys_of(&self, file: &ArchiveFile) -> Result<Arc<FileKeys>, StoreError> {
+        let cold = self.inner.cold.get().ok_or_else(|| StoreError::Cold {
+            detail: "the catalog names archived files, but this process has no archive configured"
+                .into(),
+        })?;
+        cold.load(file).await
     }
 
     pub(crate) fn remember_archived(&self, items: &[NewInvoice], files: Vec<ArchiveFile>) {
@@ -380,6 +395,7 @@ fn keyed_years(items: &[NewInvoice]) -> BTreeMap<TenantId, BTreeSet<i16>> {
         if n.client_id || n.invoice.external_id.is_some() || n.invoice.number.is_some() {
             let of_tenant = years.entry(n.invoice.tenant_id).or_default();
             of_tenant.insert(id::year_of(n.invoice.id));
+            of_tenant.extend(Claim::of(&n.invoice).map(|claim| claim.year));
         }
     }
     years

@@ -27,6 +27,7 @@ mod lookup;
 mod metadata_columns;
 mod migrate;
 mod node;
+mod numbers;
 mod partition;
 mod plan;
 mod profiles;
@@ -80,6 +81,7 @@ pub use metadata_columns::{
     MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns,
 };
 pub use migrate::{Migrated, known_version, migrate};
+pub use numbers::{DuplicateNumber, EnteredNumbers, NumberRanges, NumberedDocument, number_parts};
 pub use profiles::{NewProfile, PutProfile, StoredProfile};
 pub use replace::Replaced;
 pub use reports::{Aging, AgingCursor, Balance, KindSum, StatusTotal, Sum, Summary, SummaryFilter};

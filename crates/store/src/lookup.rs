@@ -12,6 +12,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
+use crate::numbers::{self, Claim};
 use crate::plan::{CustomerRef, KnownCustomer};
 use crate::send::Place;
 use crate::shard::{Find, Shard};
@@ -149,6 +150,10 @@ pub(crate) fn questions(
         }
         of_year.external_ids.extend(invoice.external_id.clone());
         of_year.numbers.extend(invoice.number.clone());
+        if let Some(Claim { number, year }) = Claim::of(invoice) {
+            let of_issue = q.years.entry(year).or_default();
+            of_issue.numbers.push(number.to_owned());
+        }
         q.keys.extend(new.idem.as_ref().map(|i| i.key.clone()));
         if known[index].is_some() {
             continue;
@@ -197,19 +202,24 @@ pub(crate) async fn ask_edit(
     old: &Invoice,
     names_customer: bool,
 ) -> Result<EditAnswers, Error> {
-    let changed = |now: &Option<String>, before: &Option<String>| {
-        now.clone().filter(|key| Some(key) != before.as_ref())
-    };
+    let external_id = new.external_id.clone();
     let keys = Keys {
-        ids: Vec::new(),
-        external_ids: changed(&new.external_id, &old.external_id)
+        external_ids: external_id
+            .filter(|key| Some(key) != old.external_id.as_ref())
             .into_iter()
             .collect(),
-        numbers: changed(&new.number, &old.number).into_iter().collect(),
+        ..Keys::default()
     };
-    let keyed = !keys.is_empty();
+    let mut years = BTreeMap::from([(id::year_of(new.id), keys)]);
+    if numbers::differ(new, old) {
+        for year in numbers::years(new) {
+            let of_year: &mut Keys = years.entry(year).or_default();
+            of_year.numbers.extend(new.number.clone());
+        }
+    }
+    let keyed = !years.values().all(Keys::is_empty);
     let mut question = Question {
-        years: BTreeMap::from([(id::year_of(new.id), keys)]),
+        years,
         ..Question::default()
     };
     match (&new.customer, new.customer_id) {
@@ -344,12 +354,7 @@ async fn ask_year(
             keys.external_ids.is_empty(),
             vec![&tenant, &year, &keys.external_ids]
         ),
-        run(
-            conn,
-            Find::Numbers.on(shard),
-            keys.numbers.is_empty(),
-            vec![&tenant, &year, &keys.numbers]
-        ),
+        numbers::find(conn, shard, tenant, year, &keys.numbers),
     )
 }
 

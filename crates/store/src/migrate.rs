@@ -3,7 +3,7 @@
 use chrono::Datelike;
 use tokio_postgres::{Client, NoTls};
 
-use crate::{StoreError, node, partition, role, sql};
+use crate::{EnteredNumbers, Store, StoreConfig, StoreError, node, partition, role, sql};
 
 mod embedded {
     refinery::embed_migrations!("../../sql/migrations");
@@ -11,6 +11,11 @@ mod embedded {
 
 /// Any number that no other application of the database uses.
 const MIGRATION_LOCK: i64 = 0x5368_6561_6601;
+/// The first migration, and the one that makes `number_claims`.
+const FIRST: i32 = 1;
+const NUMBER_CLAIMS: i32 = 10;
+/// Tenants that are read at once.
+const TENANT_PAGE: usize = 500;
 
 /// What a migration run did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +24,8 @@ pub struct Migrated {
     pub applied: Vec<i32>,
     /// Whether the Citus extension is there and the tables are distributed.
     pub citus: bool,
+    /// What was entered of documents that older binaries have written; none where there was nothing to enter.
+    pub numbers: Option<EnteredNumbers>,
 }
 
 /// The newest schema version that this binary knows.
@@ -49,13 +56,14 @@ pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, S
         return Ok(Migrated {
             applied: Vec::new(),
             citus,
+            numbers: None,
         });
     }
     let report = embedded::migrations::runner()
         .run_async(&mut client)
         .await
         .map_err(|e| StoreError::Config(format!("a migration failed: {e}")))?;
-    let applied = report
+    let applied: Vec<i32> = report
         .applied_migrations()
         .iter()
         .map(|m| m.version())
@@ -73,8 +81,45 @@ pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, S
     for year in [year, year + 1] {
         partition::create(&mut client, i16::try_from(year).unwrap_or(i16::MAX)).await?;
     }
+    let numbers = if applied.contains(&NUMBER_CLAIMS) && !applied.contains(&FIRST) {
+        Some(enter_numbers(database_url).await?)
+    } else {
+        None
+    };
     // The lock goes with the session.
-    Ok(Migrated { applied, citus })
+    Ok(Migrated {
+        applied,
+        citus,
+        numbers,
+    })
+}
+
+/// Enters the numbers of hot documents that were issued in another year than that of their ids, once: nobody else writes
+/// between the migration and the start of this binary.
+async fn enter_numbers(database_url: &str) -> Result<EnteredNumbers, StoreError> {
+    let store = Store::connect(StoreConfig::new(database_url)).await?;
+    let entered = async {
+        let (mut all, mut after) = (EnteredNumbers::default(), None);
+        loop {
+            let page = store.all_tenants_page(after, TENANT_PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(all);
+            };
+            after = Some(last.id.0);
+            for tenant in page {
+                all.add(store.enter_numbers(tenant.id).await?);
+                all.note(store.duplicate_numbers(tenant.id).await?);
+            }
+        }
+    };
+    let entered: Result<_, StoreError> = entered.await;
+    store.close().await;
+    entered.map_err(|error| {
+        StoreError::Config(format!(
+            "the schema is as it should be, but the numbers of stored documents were not all entered; run \
+             `sheaf numbers`, which goes on with it: {error}"
+        ))
+    })
 }
 
 /// Refuses a database that this binary does not fit. One that a newer binary has only expanded fits.

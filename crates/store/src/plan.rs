@@ -7,6 +7,7 @@ use sheaf_model::{Customer, TenantId, id};
 use uuid::Uuid;
 
 use crate::lookup::{self, CustomerRow, Existing};
+use crate::numbers;
 use crate::types::{ArchiveFile, FileKeys, NewInvoice, Replay};
 
 /// The end of one create.
@@ -163,6 +164,7 @@ pub(crate) fn plan(
 struct Seen<'a> {
     ids: HashMap<(TenantId, Uuid), Option<chrono::DateTime<chrono::Utc>>>,
     external_ids: HashMap<(TenantId, i16, &'a str), Uuid>,
+    /// By each year in which they are taken.
     numbers: HashMap<(TenantId, i16, &'a str), Uuid>,
     stored_keys: HashMap<(TenantId, &'a str), &'a lookup::StoredKey>,
     keys_in_batch: HashSet<(TenantId, &'a str)>,
@@ -224,8 +226,8 @@ impl<'a> Seen<'a> {
             return Some(Outcome::DuplicateId);
         }
         let number = invoice.number.as_deref()?;
-        self.numbers
-            .get(&(tenant, year, number))
+        numbers::years(invoice)
+            .find_map(|year| self.numbers.get(&(tenant, year, number)))
             .map(|existing| Outcome::DuplicateNumber(*existing))
     }
 
@@ -239,7 +241,9 @@ impl<'a> Seen<'a> {
             self.external_ids.insert((tenant, year, key), invoice.id);
         }
         if let Some(number) = invoice.number.as_deref() {
-            self.numbers.insert((tenant, year, number), invoice.id);
+            for year in numbers::years(invoice) {
+                self.numbers.insert((tenant, year, number), invoice.id);
+            }
         }
         if let Some(idem) = &new.idem {
             self.keys_in_batch.insert((tenant, idem.key.as_str()));
@@ -250,10 +254,11 @@ impl<'a> Seen<'a> {
 fn cold_conflict(new: &NewInvoice, cold: &ColdFiles) -> Option<Outcome> {
     let invoice = &new.invoice;
     let year = id::year_of(invoice.id);
-    let files = || {
+    let of_tenant = || {
         cold.iter()
-            .filter(|(f, _)| f.tenant_id == invoice.tenant_id && f.period.year == year)
+            .filter(|(f, _)| f.tenant_id == invoice.tenant_id)
     };
+    let files = || of_tenant().filter(|(f, _)| f.period.year == year);
     let external_id = invoice.external_id.as_deref();
     if let Some(existing) =
         external_id.and_then(|e| files().find_map(|(_, k)| k.external_ids.get(e)))
@@ -264,7 +269,8 @@ fn cold_conflict(new: &NewInvoice, cold: &ColdFiles) -> Option<Outcome> {
         return Some(Outcome::DuplicateId);
     }
     let number = invoice.number.as_deref()?;
-    files()
+    of_tenant()
+        .filter(|(f, _)| numbers::years(invoice).any(|year| year == f.period.year))
         .find_map(|(_, k)| k.numbers.get(number))
         .map(|existing| Outcome::DuplicateNumber(*existing))
 }

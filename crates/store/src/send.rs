@@ -15,6 +15,7 @@ use tokio_postgres::{Row, Statement};
 use crate::copy::CopyBuffer;
 use crate::encode::Batch;
 use crate::flush::Abort;
+use crate::numbers::{LockNumbers, Locks};
 use crate::session::{BEGIN, in_order};
 use crate::shard::{Shard, Table};
 use crate::types::ArchiveFile;
@@ -57,31 +58,47 @@ pub(crate) struct Place<'a> {
 pub(crate) struct Opening {
     /// The statement that keeps the shards where they are, and the shards.
     hold: Option<(Statement, Vec<i64>)>,
+    numbers: Option<LockNumbers>,
 }
 
 impl Opening {
     pub(crate) async fn prepare(
         place: &Place<'_>,
         citus: bool,
+        numbers: &Locks,
     ) -> Result<Self, tokio_postgres::Error> {
+        let numbers = numbers.prepare(place.conn).await?;
         if !(place.direct && citus) {
-            return Ok(Self { hold: None });
+            return Ok(Self {
+                hold: None,
+                numbers,
+            });
         }
         let hold = place.conn.prepare_cached(sql::CLUSTER_HOLD_SHARDS).await?;
         // In ascending order, so that two batches never wait for one another.
         let ids: BTreeSet<i64> = place.shards.iter().map(|s| s.id).collect();
         Ok(Self {
             hold: Some((hold, ids.into_iter().collect())),
+            numbers,
         })
     }
 
     pub(crate) async fn send(&self, place: &Place<'_>) -> Result<(), tokio_postgres::Error> {
         let begin = place.frame.run(place.conn, BEGIN);
-        let Some((hold, shards)) = &self.hold else {
-            return begin.await;
+        let hold = async {
+            if let Some((hold, shards)) = &self.hold {
+                let params: [&(dyn ToSql + Sync); 1] = [shards];
+                place.conn.query(hold, &params).await?;
+            }
+            Ok(())
         };
-        let params: [&(dyn ToSql + Sync); 1] = [shards];
-        tokio::try_join!(biased; begin, place.conn.query(hold, &params))?;
+        let numbers = async {
+            match &self.numbers {
+                Some(lock) => lock.send(place.conn).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(biased; begin, hold, numbers)?;
         Ok(())
     }
 }

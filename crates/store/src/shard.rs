@@ -7,7 +7,7 @@ use crate::node::NodeAddr;
 use crate::sql;
 
 /// The tables whose shards make up a group.
-pub(crate) const TABLES: [&str; 8] = [
+pub(crate) const TABLES: [&str; 9] = [
     "customers",
     INVOICES,
     "invoice_lines",
@@ -16,9 +16,11 @@ pub(crate) const TABLES: [&str; 8] = [
     "idempotency_keys",
     "number_series",
     "archive_recalls",
+    NUMBER_CLAIMS,
 ];
 /// The table whose shard names the group.
 pub(crate) const INVOICES: &str = "invoices";
+const NUMBER_CLAIMS: &str = "number_claims";
 
 /// The tables that a create goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,17 +31,20 @@ pub(crate) enum Table {
     Payments,
     Events,
     Idempotency,
+    /// Only of documents whose year of issue is not the year of their id.
+    NumberClaims,
 }
 
 impl Table {
     /// In the order of their statements: rows that others refer to come first.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Customers,
         Self::Invoices,
         Self::Lines,
         Self::Payments,
         Self::Events,
         Self::Idempotency,
+        Self::NumberClaims,
     ];
 
     fn name(self) -> &'static str {
@@ -50,6 +55,7 @@ impl Table {
             Self::Payments => "payments",
             Self::Events => "events",
             Self::Idempotency => "idempotency_keys",
+            Self::NumberClaims => NUMBER_CLAIMS,
         }
     }
 
@@ -62,6 +68,7 @@ impl Table {
             Self::Payments => sql::PAYMENT_COPY,
             Self::Events => sql::EVENT_COPY,
             Self::Idempotency => sql::IDEMPOTENCY_COPY,
+            Self::NumberClaims => sql::NUMBER_CLAIM_COPY,
         }
     }
 
@@ -73,6 +80,7 @@ impl Table {
             Self::Payments => sql::PAYMENT_INSERT,
             Self::Events => sql::EVENT_INSERT,
             Self::Idempotency => sql::IDEMPOTENCY_INSERT,
+            Self::NumberClaims => sql::NUMBER_CLAIM_INSERT,
         }
     }
 }
@@ -82,17 +90,22 @@ impl Table {
 pub(crate) enum Find {
     Ids,
     ExternalIds,
+    /// On a shard, those of `number_claims` with them.
     Numbers,
+    NumberClaims,
+    NumbersOfAllYears,
     Customers,
     CustomerExternalIds,
     Idempotency,
 }
 
 impl Find {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Ids,
         Self::ExternalIds,
         Self::Numbers,
+        Self::NumberClaims,
+        Self::NumbersOfAllYears,
         Self::Customers,
         Self::CustomerExternalIds,
         Self::Idempotency,
@@ -100,7 +113,8 @@ impl Find {
 
     fn table(self) -> &'static str {
         match self {
-            Self::Ids | Self::ExternalIds | Self::Numbers => INVOICES,
+            Self::Ids | Self::ExternalIds | Self::Numbers | Self::NumbersOfAllYears => INVOICES,
+            Self::NumberClaims => NUMBER_CLAIMS,
             Self::Customers | Self::CustomerExternalIds => "customers",
             Self::Idempotency => "idempotency_keys",
         }
@@ -112,6 +126,8 @@ impl Find {
             Self::Ids => sql::INVOICE_FIND_IDS,
             Self::ExternalIds => sql::INVOICE_FIND_EXTERNAL_IDS,
             Self::Numbers => sql::INVOICE_FIND_NUMBERS,
+            Self::NumberClaims => sql::NUMBER_CLAIM_FIND,
+            Self::NumbersOfAllYears => sql::INVOICE_FIND_NUMBERS_OF_ALL_YEARS,
             Self::Customers => sql::CUSTOMER_FIND_IDS,
             Self::CustomerExternalIds => sql::CUSTOMER_FIND_EXTERNAL_IDS,
             Self::Idempotency => sql::IDEMPOTENCY_FIND,
@@ -123,18 +139,34 @@ impl Find {
         shard.map_or_else(|| self.whole(), |shard| &shard.finds[self as usize])
     }
 
-    /// On the table called `name`, key by key: of a list, a plan that was made before the table had statistics reads all that
+    /// What tells all numbers that are taken in a year.
+    pub(crate) fn of_numbers(shard: Option<&Shard>) -> &'static [Self] {
+        match shard {
+            Some(shard) if shard.direct => &[Self::Numbers],
+            _ => &[Self::Numbers, Self::NumberClaims],
+        }
+    }
+
+    /// On the tables that `name` names, key by key: of a list, a plan that was made before the table had statistics reads all that
     /// the tenant has (docs/decisions/0010-index-of-metadata.md). `offset 0` keeps PostgreSQL from making a join of it, which it
     /// could enter from the other side; Citus does not plan it without parameters.
-    fn key_by_key(self, name: &str) -> String {
+    fn key_by_key(self, name: impl Fn(&str) -> String) -> String {
         let (list, keys) = match self {
             Self::Ids => ("$3", "uuid[]"),
             Self::Customers => ("$2", "uuid[]"),
-            Self::ExternalIds | Self::Numbers => ("$3", "text[]"),
-            Self::CustomerExternalIds | Self::Idempotency => ("$2", "text[]"),
+            Self::ExternalIds | Self::Numbers | Self::NumberClaims => ("$3", "text[]"),
+            Self::CustomerExternalIds | Self::Idempotency | Self::NumbersOfAllYears => {
+                ("$2", "text[]")
+            }
         };
-        let one = read_on(self.whole(), self.table(), name)
-            .replace(&format!("= any({list})"), "= wanted.key");
+        let one = |find: Self| {
+            read_on(find.whole(), find.table(), &name(find.table()))
+                .replace(&format!("= any({list})"), "= wanted.key")
+        };
+        let one = match self {
+            Self::Numbers => one(self) + "union all\n" + &one(Self::NumberClaims),
+            _ => one(self),
+        };
         // The comments stay in front: the first of them names the statement.
         let (comments, one) = one.split_at(one.find("\nselect ").map_or(0, |end| end + 1));
         format!(
@@ -155,12 +187,13 @@ pub(crate) enum Statement {
     EnsureSeries,
     LockSeries,
     NextNumber,
+    GiveUpNumber,
     RestoreEvents,
     Recall,
 }
 
 impl Statement {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::LockInvoices,
         Self::Lines,
         Self::Payments,
@@ -169,6 +202,7 @@ impl Statement {
         Self::EnsureSeries,
         Self::LockSeries,
         Self::NextNumber,
+        Self::GiveUpNumber,
         Self::RestoreEvents,
         Self::Recall,
     ];
@@ -179,6 +213,7 @@ impl Statement {
             Self::Lines | Self::DeleteLines => "invoice_lines",
             Self::Payments => "payments",
             Self::EnsureSeries | Self::LockSeries | Self::NextNumber => "number_series",
+            Self::GiveUpNumber => NUMBER_CLAIMS,
             Self::RestoreEvents => "events",
             Self::Recall => "archive_recalls",
         }
@@ -197,6 +232,7 @@ impl Statement {
             Self::EnsureSeries => sql::NUMBER_SERIES_ENSURE.replace("{table}", name),
             Self::LockSeries => sql::NUMBER_SERIES_LOCK.replace("{table}", name),
             Self::NextNumber => sql::NUMBER_SERIES_NEXT.replace("{table}", name),
+            Self::GiveUpNumber => sql::NUMBER_CLAIM_DELETE.replace("{table}", name),
             Self::RestoreEvents => sql::EVENT_RESTORE.replace("{table}", name),
             Self::Recall => sql::ARCHIVE_RECALL_RECORD.replace("{table}", name),
         }
@@ -216,12 +252,16 @@ pub(crate) struct Shard {
     /// Smallest hash value, inclusive. Shards are sorted by it and cover all values.
     pub(crate) min_hash: i32,
     pub(crate) node: NodeAddr,
+    /// Whether PostgreSQL plans statements on its tables alone.
+    direct: bool,
     /// The statements that write into the shard's own tables, by [`Table`].
     inserts: [String; Table::ALL.len()],
     /// By [`Find`].
     finds: [String; Find::ALL.len()],
     /// By [`Statement`].
     statements: [String; Statement::ALL.len()],
+    /// `number_claim/collisions` on the shard's own tables.
+    pub(crate) collisions: String,
 }
 
 impl Shard {
@@ -236,7 +276,7 @@ impl Shard {
         let name = |table: &str| format!("{table}{}", suffix(table));
         let find = |find: Find| {
             if direct {
-                find.key_by_key(&name(find.table()))
+                find.key_by_key(&name)
             } else {
                 find.whole().to_owned()
             }
@@ -245,9 +285,13 @@ impl Shard {
             id,
             min_hash,
             node,
+            direct,
             inserts: Table::ALL.map(|table| table.insert().replace("{table}", &name(table.name()))),
             finds: Find::ALL.map(find),
             statements: Statement::ALL.map(|statement| statement.on(&name(statement.table()))),
+            collisions: sql::NUMBER_CLAIM_COLLISIONS
+                .replace(" number_claims c", &format!(" {} c", name(NUMBER_CLAIMS)))
+                .replace(" invoices i", &format!(" {} i", name(INVOICES))),
         }
     }
 

@@ -49,6 +49,14 @@ query!(API_KEY_PURGE, "sql/queries/api_key/purge.sql");
 query!(API_KEY_REVOKE, "sql/queries/api_key/revoke.sql");
 query!(ARCHIVE_FILE_BEFORE, "sql/queries/archive_file/before.sql");
 query!(ARCHIVE_FILE_BETWEEN, "sql/queries/archive_file/between.sql");
+query!(
+    ARCHIVE_FILE_DESCRIBE_NUMBERS,
+    "sql/queries/archive_file/describe_numbers.sql"
+);
+query!(
+    ARCHIVE_FILE_WITH_NUMBERS,
+    "sql/queries/archive_file/with_numbers.sql"
+);
 query!(ARCHIVE_FILE_FOR_ID, "sql/queries/archive_file/for_id.sql");
 query!(
     ARCHIVE_FILE_PUBLISHED_AFTER,
@@ -86,6 +94,7 @@ query!(
 query!(CLUSTER_HAS_CITUS, "sql/queries/cluster/has_citus.sql");
 query!(CLUSTER_HAS_HISTORY, "sql/queries/cluster/has_history.sql");
 query!(CLUSTER_HOLD_SHARDS, "sql/queries/cluster/hold_shards.sql");
+query!(CLUSTER_LOCK_NUMBERS, "sql/queries/cluster/lock_numbers.sql");
 query!(
     CLUSTER_SCHEMA_VERSION,
     "sql/queries/cluster/schema_version.sql"
@@ -158,7 +167,16 @@ query!(
     "sql/queries/invoice/find_external_ids.sql"
 );
 query!(INVOICE_FIND_IDS, "sql/queries/invoice/find_ids.sql");
+query!(INVOICE_NUMBERED, "sql/queries/invoice/numbered.sql");
+query!(
+    INVOICE_NUMBERS_TWICE,
+    "sql/queries/invoice/numbers_twice.sql"
+);
 query!(INVOICE_FIND_NUMBERS, "sql/queries/invoice/find_numbers.sql");
+query!(
+    INVOICE_FIND_NUMBERS_OF_ALL_YEARS,
+    "sql/queries/invoice/find_numbers_of_all_years.sql"
+);
 query!(
     ARCHIVE_RECALL_RECORD,
     "sql/queries/archive_recall/record.sql"
@@ -196,6 +214,16 @@ query!(EVENT_HORIZON, "sql/queries/event/horizon.sql");
 query!(EVENT_RESTORE, "sql/queries/event/restore.sql");
 query!(INVOICE_UPDATE, "sql/queries/invoice/update.sql");
 query!(LINE_DELETE, "sql/queries/line/delete.sql");
+query!(
+    NUMBER_CLAIM_COLLISIONS,
+    "sql/queries/number_claim/collisions.sql"
+);
+query!(NUMBER_CLAIM_COPY, "sql/queries/number_claim/copy.sql");
+query!(NUMBER_CLAIM_DELETE, "sql/queries/number_claim/delete.sql");
+query!(NUMBER_CLAIM_FIND, "sql/queries/number_claim/find.sql");
+query!(NUMBER_CLAIM_INSERT, "sql/queries/number_claim/insert.sql");
+query!(NUMBER_CLAIM_LOCK, "sql/queries/number_claim/lock.sql");
+query!(NUMBER_CLAIM_PAGE, "sql/queries/number_claim/page.sql");
 query!(NUMBER_SERIES_ENSURE, "sql/queries/number_series/ensure.sql");
 query!(NUMBER_SERIES_LIST, "sql/queries/number_series/list.sql");
 query!(NUMBER_SERIES_LOCK, "sql/queries/number_series/lock.sql");

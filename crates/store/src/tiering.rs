@@ -193,7 +193,7 @@ pub(crate) async fn publish_row(
     let after = recalled.map(|at| at + TimeDelta::microseconds(1));
     let published_at = after.map_or_else(now, |after| after.max(now()));
     let month = file.period.to_string();
-    let params: [&(dyn ToSql + Sync); 16] = [
+    let params: [&(dyn ToSql + Sync); 17] = [
         &file.tenant_id.0,
         &month,
         &file.part,
@@ -210,6 +210,7 @@ pub(crate) async fn publish_row(
         &file.sums,
         &published_at,
         &tail_sha256,
+        &file.numbers,
     ];
     let publish = tx.prepare_cached(sql::ARCHIVE_FILE_PUBLISH).await?;
     Ok(tx.execute(&publish, &params).await? == 1)

@@ -401,6 +401,8 @@ pub struct ArchiveFile {
     pub superseded_at: Option<DateTime<Utc>>,
     /// SHA-256 from `tail_offset` on; none while staged, and of files that were written before this was kept.
     pub tail_sha256: Option<[u8; 32]>,
+    /// Which numbers it may have, when it is to be published: [`crate::NumberRanges`]. Not read back.
+    pub numbers: Option<serde_json::Value>,
 }
 
 /// What a file of the cold tier holds, for uniqueness across the tiers.

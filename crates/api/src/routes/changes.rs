@@ -137,7 +137,7 @@ pub(super) async fn edit(
         ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
     responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The new version, quoted"))),
         (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`already_issued`, `invoice_cancelled`, `customer_inactive`, `number_series_exhausted`"),
+        (status = 409, description = "`already_issued`, `invoice_cancelled`, `customer_inactive`, `duplicate_number`, `number_series_exhausted`"),
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "`due_before_issue`, `invalid_date`, `date_out_of_range`, `customer_not_found`, \
             `unknown_field`, `idempotency_key_reused`")))]

@@ -237,8 +237,12 @@ impl Work {
             now,
         )?;
         self.customers.may_receive(&invoice)?;
-        if number.is_some() {
-            self.numbers.take(key.0, series, day);
+        match number {
+            Some(_) => self.numbers.take(series, day, &invoice),
+            None => {
+                let brought = self.numbers.bring(&invoice);
+                brought.map_err(|existing| ChangeError::DuplicateNumber { existing })?;
+            }
         }
         self.put(index, key, invoice, "invoice.issued", json!({}));
         self.answer(key, 200)
@@ -267,7 +271,7 @@ impl Work {
         };
         let (mut made, applied) = invoice.credit(note, change.now)?;
         self.customers.hide_erased(&mut made);
-        self.numbers.take(key.0, NOTE, day);
+        self.numbers.take(NOTE, day, &made);
         let more = json!({
             "credit_note_id": made.id, "number": made.number, "total": show(made.total, &made),
             "reason": request.reason, "applied": applied.map(|a| show(a.amount, &made)),

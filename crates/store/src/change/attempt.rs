@@ -4,22 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use deadpool_postgres::Object;
-use sheaf_model::lifecycle::{self, Change};
-use sheaf_model::{Kind, TenantId, id};
+use sheaf_model::lifecycle::Change;
+use sheaf_model::{TenantId, id};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::apply::{Doc, StoredAnswer, Work};
-use super::command::{Command, NewChange};
+use super::command::NewChange;
 use super::named::Records;
+use super::needs::{keyed, needs};
 use super::write::Decided;
 use super::{ChangeError, Cold, Outcome};
 use crate::flush::{Abort, pairs};
 use crate::lookup::{self, Named};
+use crate::numbers::{self, Locks};
 use crate::rows;
 use crate::send::{Frame, Opening, Place};
-use crate::series::{self, INVOICE, NOTE, Need, Numbers, SeriesKey};
+use crate::series::{Archived, Numbers};
 use crate::session::{Session, in_order};
 use crate::shard::{Find, Shard, Statement};
 use crate::types::{ArchiveFile, FileKeys, Replay};
@@ -69,12 +71,16 @@ impl Store {
     ) -> Result<Vec<Outcome>, Abort> {
         let mut work = self.read(place, changes).await?;
         add_cold(&mut work, place, changes, cold)?;
-        let needs = needs(&work, changes);
+        let (needs, locks) = needs(&self.inner.cluster, &work, changes);
         let mut keyed = keyed(&needs);
         let mut files = self.cold_keys(&keyed).await.map_err(Abort::Store)?;
+        let archived = Archived {
+            of_years: &files,
+            more: &cold.numbers,
+        };
         // Sent first, and answered while the numbers are locked.
         let records = async { Ok::<_, Abort>(Records::read(place, &work, changes).await?) };
-        let numbers = Numbers::reserve(place.conn, needs, &files);
+        let numbers = Numbers::reserve(place.conn, &locks, &needs, archived);
         let (records, numbers) = tokio::try_join!(biased; records, numbers)?;
         (work.customers, work.numbers) = (records, numbers);
         let mut outcomes: Vec<Outcome> = changes
@@ -135,7 +141,8 @@ impl Store {
                 of_tenant.1.push(&idem.key);
             }
         }
-        let opening = Opening::prepare(place, self.is_citus()).await?;
+        // Which locks of numbers it needs, a change knows when it has its invoice.
+        let opening = Opening::prepare(place, self.is_citus(), &Locks::default()).await?;
         let mut reads = Vec::with_capacity(wanted.len());
         for ((tenant, year), (shard, ids)) in &wanted {
             let wanted = Wanted::new(*tenant, *year, ids.iter().copied().collect());
@@ -259,7 +266,7 @@ fn add_cold(
             if work.docs.contains_key(&key) {
                 continue;
             }
-            match cold.get(&key) {
+            match cold.invoices.get(&key) {
                 None => missing.push(key),
                 Some(None) => {}
                 Some(Some(found)) => {
@@ -298,53 +305,6 @@ fn add_cold(
     }
 }
 
-/// The numbers that the batch may need.
-fn needs(work: &Work, changes: &[NewChange]) -> BTreeMap<SeriesKey, (Arc<Shard>, Need)> {
-    let mut needs: BTreeMap<SeriesKey, (Arc<Shard>, Need)> = BTreeMap::new();
-    for change in changes {
-        let Some(doc) = work.docs.get(&(change.tenant_id, change.invoice_id)) else {
-            continue;
-        };
-        let draft = &doc.new;
-        let (series, day, id_year) = match &change.command {
-            Command::Issue { issue_date, .. } if draft.number.is_none() => {
-                let series = match draft.kind {
-                    Kind::Invoice => INVOICE,
-                    Kind::CreditNote => NOTE,
-                };
-                let day = lifecycle::issue_date(draft, *issue_date, change.now);
-                (series, day, id::year_of(draft.id))
-            }
-            Command::Credit(request) => {
-                let today = change.now.date_naive();
-                // The credit note's id is of today.
-                let day = request.issue_date.unwrap_or(today);
-                (NOTE, day, series::year_of(today))
-            }
-            _ => continue,
-        };
-        let year = series::year_of(day);
-        let (_, need) = needs
-            .entry((change.tenant_id, series, year))
-            .or_insert_with(|| (Arc::clone(&doc.shard), Need::default()));
-        need.count += 1;
-        // Unique in the year of the document, and not confusing in the year of its number.
-        need.years.extend([id_year, year]);
-    }
-    needs
-}
-
-fn keyed(needs: &BTreeMap<SeriesKey, (Arc<Shard>, Need)>) -> Keyed {
-    let mut keyed = Keyed::new();
-    for ((tenant, ..), (_, need)) in needs {
-        keyed
-            .entry(*tenant)
-            .or_default()
-            .extend(need.years.iter().copied());
-    }
-    keyed
-}
-
 /// What an edit's customer and keys came to.
 pub(super) struct Resolved {
     pub(super) keyed: Keyed,
@@ -366,6 +326,11 @@ impl Store {
         let Some(doc) = work.docs.get_mut(&key) else {
             return Ok(Err(ChangeError::NotFound(change.invoice_id)));
         };
+        let numbered = numbers::differ(&doc.new, &doc.old);
+        if numbered {
+            let locks = self.inner.cluster.number_locks(std::iter::once(&doc.new));
+            locks.take(place.conn).await?;
+        }
         let year = id::year_of(doc.new.id);
         let named = change.names_customer();
         let found = lookup::ask_edit(place.conn, &doc.shard, &doc.new, &doc.old, named).await?;
@@ -379,13 +344,21 @@ impl Store {
         if found.keyed {
             keyed.entry(key.0).or_default().insert(year);
         }
+        if numbered {
+            keyed
+                .entry(key.0)
+                .or_default()
+                .extend(numbers::years(&doc.new));
+        }
         let files = self.cold_keys(&keyed).await.map_err(Abort::Store)?;
-        for (_, keys) in &files {
+        for (file, keys) in &files {
             let taken = |of: &std::collections::HashMap<Box<str>, Uuid>, name: &Option<String>| {
                 let id = name.as_deref().and_then(|name| of.get(name)).copied();
                 id.filter(|id| *id != doc.new.id)
             };
-            if let Some(existing) = taken(&keys.external_ids, &doc.new.external_id) {
+            if file.period.year == year
+                && let Some(existing) = taken(&keys.external_ids, &doc.new.external_id)
+            {
                 return Ok(Err(ChangeError::DuplicateExternalId { existing }));
             }
             if let Some(existing) = taken(&keys.numbers, &doc.new.number) {

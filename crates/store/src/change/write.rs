@@ -19,6 +19,7 @@ use super::{Changed, Outcome};
 use crate::Store;
 use crate::encode::Batch;
 use crate::flush::{Abort, same_archive};
+use crate::numbers::Claim;
 use crate::recall;
 use crate::send::{Place, write};
 use crate::session::in_order;
@@ -70,6 +71,17 @@ impl Store {
                 updates.push(Box::pin(header.delete_lines(conn, delete)));
             }
         }
+        for doc in &changed {
+            if let Some(claim) = given_up(doc) {
+                let statement = prepare(conn, &doc.shard, Statement::GiveUpNumber).await?;
+                let old = &doc.old;
+                updates.push(Box::pin(async move {
+                    let params: [&(dyn ToSql + Sync); 4] =
+                        [&old.tenant_id.0, &claim.number, &claim.year, &old.id];
+                    conn.execute(&statement, &params).await
+                }));
+            }
+        }
         for (shard, tenant, series, row, next) in work.numbers.moved() {
             let statement = prepare(conn, shard, Statement::NextNumber).await?;
             updates.push(Box::pin(async move {
@@ -98,6 +110,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The claim of a document that has another number, or another year, now. An archived one keeps both.
+fn given_up(doc: &Doc) -> Option<Claim<'_>> {
+    Claim::of(&doc.old).filter(|claim| Claim::of(&doc.new) != Some(*claim))
 }
 
 async fn prepare(conn: &Object, shard: &Shard, statement: Statement) -> Result<Prepared, Error> {
@@ -239,6 +256,9 @@ fn encode(
                 );
             });
         }
+        if Claim::of(&doc.new) != Claim::of(&doc.old) {
+            on(&doc.shard, &mut |batch| batch.push_claim(&doc.new));
+        }
         on(&doc.shard, &mut |batch| match &doc.cold {
             Some(_) => batch.push_document(&doc.new),
             None => {
@@ -252,7 +272,10 @@ fn encode(
         });
     }
     for made in &work.made {
-        on(&made.shard, &mut |batch| batch.push_document(&made.invoice));
+        on(&made.shard, &mut |batch| {
+            batch.push_document(&made.invoice);
+            batch.push_claim(&made.invoice);
+        });
     }
     for event in &work.events {
         let change = &changes[event.by];

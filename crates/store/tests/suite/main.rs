@@ -5,6 +5,7 @@ mod api_role;
 mod customers;
 mod encoding;
 mod lists;
+mod numbers;
 mod plans;
 mod profile_versions;
 mod schema_change;

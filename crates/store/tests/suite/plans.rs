@@ -70,6 +70,15 @@ impl Sample {
             )
             .await
             .unwrap();
+        // As if other documents had been issued with the same numbers.
+        client
+            .execute(
+                "insert into number_claims (tenant_id, number, issue_year, invoice_id)
+                 select $1, 'n-' || n, 2025, gen_random_uuid() from generate_series(1, 399, 2) n",
+                &[&tenant.0],
+            )
+            .await
+            .unwrap();
         let customers = client
             .query(
                 "select id from customers where tenant_id = $1 limit 3",
@@ -302,7 +311,7 @@ async fn look_ups_planned_on_empty_tables_read_what_they_find() {
     let store = store().await;
     let sample = Sample::load(&store).await;
     let client = &sample.home.owner;
-    let tables = ["customers", "invoices", "idempotency_keys"];
+    let tables = ["customers", "invoices", "idempotency_keys", "number_claims"];
     for table in tables {
         let shard = sample.home.shard(table);
         let fresh = format!("create temp table {table}_fresh (like {shard} including all)");
@@ -312,7 +321,9 @@ async fn look_ups_planned_on_empty_tables_read_what_they_find() {
     let asked = [
         ("{tenant}, {year}, {ids}", 3),
         ("{tenant}, {year}, {external_ids}", 2),
+        ("{tenant}, {year}, {numbers}", 4),
         ("{tenant}, {year}, {numbers}", 2),
+        ("{tenant}, {numbers}", 2),
         ("{tenant}, {customer_ids}", 3),
         ("{tenant}, {customer_keys}", 2),
         ("{tenant}, '{key-7,key-8,key-9}'", 3),
@@ -341,7 +352,7 @@ async fn look_ups_planned_on_empty_tables_read_what_they_find() {
         assert_eq!(plan[0]["Plan"]["Actual Rows"], found, "{plan:#}");
         plan
     };
-    let of_customer_ids = 3;
+    let of_customer_ids = 5;
     for n in 0..asked.len() {
         let plan = run(n).await;
         // As long as a tenant is taken for one row, the other index of customers is as good.
@@ -399,6 +410,7 @@ async fn direct_inserts_name_the_shard_and_plan_nothing_else() {
             "customer" => "customers",
             "idempotency" => "idempotency_keys",
             "number_series" => "number_series",
+            "number_claim" => "number_claims",
             "archive_recall" => "archive_recalls",
             other => panic!("which table is {other}?"),
         };

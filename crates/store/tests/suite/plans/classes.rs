@@ -56,11 +56,13 @@ pub(super) fn class(name: &str) -> Option<Class> {
         // A tenant has twelve files a year or some more: no index by year pays for itself.
         "archive_file/of_years" => Range("{tenant}, '{1980,1981}'"),
         "archive_file/publish" => Point(
-            "{tenant}, '1980-05', 0, 1, {uuid}, {uuid}, 1, 1, 1, 1, 1, 1, '\\x00', '{}', now(), '\\x00'",
+            "{tenant}, '1980-05', 0, 1, {uuid}, {uuid}, 1, 1, 1, 1, 1, 1, '\\x00', '{}', now(), '\\x00', '{}'",
             "period",
         ),
         "archive_file/stage" => Range("{tenant}, '1980-05', 7, 1, 1980, 'k', 1, now()"),
 
+        "archive_file/describe_numbers" => Point("{tenant}, '1980-05', 0, 1, '{}'", "period"),
+        "archive_file/with_numbers" => Range("{tenant}, 'R-', 1, 100, 10"),
         "archive_file/hold" => Point("{tenant}, '1980-05', 0, 1", "period"),
         "archive_file/hold_all" => Point("{tenant}, '{1980-05}', '{k}'", "period"),
         "archive_file/supersede" => Point("{tenant}, '1980-05', 0, 1, now()", "period"),
@@ -126,6 +128,15 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "invoice/find_ids" => Point("{tenant}, {year}, {ids}", "id"),
         "invoice/get" => Point("{tenant}, {year}, {ids}, {first_id}, {last_id}", "id"),
         "invoice/find_numbers" => Point("{tenant}, {year}, {numbers}", "number"),
+        "invoice/find_numbers_of_all_years" => Point("{tenant}, {numbers}", "number"),
+        "number_claim/find" => Point("{tenant}, {year}, {numbers}", "number"),
+        "number_claim/collisions" => {
+            Apart("a join: planned for its parameters, or on the shard's own tables")
+        }
+        "number_claim/page" => Range("{tenant}, 'n-1', 2025::smallint, 10"),
+        "invoice/numbered" => Range("{tenant}, {uuid}, 10"),
+        "invoice/numbers_twice" => Range("{tenant}, 'n-', 10"),
+        "number_claim/lock" => Range("{tenant}, 1, true"),
         "invoice/list" => Point(
             "{tenant}, {uuid}, 10, null, null, null, null, null, null, null",
             "id",
@@ -173,7 +184,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "tiering/next_settled" => Range("{tenant}, {uuid}, {uuid}"),
 
         "customer/copy" | "event/copy" | "idempotency/copy" | "invoice/copy" | "line/copy"
-        | "payment/copy" => Apart(COPY),
+        | "number_claim/copy" | "payment/copy" => Apart(COPY),
         "customer/insert"
         | "event/insert"
         | "idempotency/insert"
@@ -184,12 +195,15 @@ pub(super) fn class(name: &str) -> Option<Class> {
         | "event/restore"
         | "invoice/update"
         | "line/delete"
+        | "number_claim/delete"
+        | "number_claim/insert"
         | "number_series/ensure"
         | "number_series/lock"
         | "number_series/next" => Insert,
         "cluster/advisory_lock"
         | "cluster/advisory_xact_lock"
         | "cluster/hold_shards"
+        | "cluster/lock_numbers"
         | "cluster/try_advisory_lock"
         | "cluster/try_advisory_lock_shared" => Apart(LOCK),
         "cluster/has_citus"

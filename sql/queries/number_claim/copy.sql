@@ -1,0 +1,3 @@
+-- number_claim/copy
+-- The column order is that of the encoder (crates/store/src/encode.rs).
+copy number_claims (tenant_id, number, issue_year, invoice_id) from stdin (format binary)
