@@ -25,6 +25,7 @@ mod metadata_numbers;
 mod money;
 mod money_model;
 mod numbers;
+mod numbers_archived;
 mod numbers_years;
 mod openapi;
 mod operations;

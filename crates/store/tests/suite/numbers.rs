@@ -3,9 +3,11 @@
 use crate::support::{now, simple, store, tenant};
 use chrono::NaiveDate;
 use serde_json::json;
+use sheaf_local::{CitusMode, Throwaway};
 use sheaf_model::{TenantId, id};
 use sheaf_store::{
-    ChangeError, Command, Created, LineOutcome, NewChange, NewInvoice, Origin, Store, StoreError,
+    ChangeError, Command, CreateError, Created, LineOutcome, NewChange, NewInvoice, Origin, Store,
+    StoreConfig, StoreError,
 };
 use uuid::Uuid;
 
@@ -134,4 +136,65 @@ async fn uploads_of_claimed_numbers_land_and_what_was_wrong_before_stops_none() 
         assert!(matches!(written[2], LineOutcome::Rejected { .. }));
         upload.commit().await.unwrap();
     }
+}
+
+/// The migration enters what is stored, once, on both topologies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_enters_the_numbers_of_stored_documents() {
+    let citus = if sheaf_local::test_env().citus {
+        CitusMode::Require
+    } else {
+        CitusMode::Off
+    };
+    let cluster = Throwaway::start(citus).await.unwrap();
+    let url = cluster.env().database_url().to_owned();
+    let fresh = sheaf_store::migrate(&url, 8).await.unwrap();
+    assert_eq!(fresh.numbers, None, "there was nothing to enter");
+    let before = Store::connect(StoreConfig::new(url.clone())).await.unwrap();
+    let tenants = [tenant(&before).await, tenant(&before).await];
+    for tenant in tenants {
+        let late = draft(&before, tenant, "N-1").await;
+        issue(&before, tenant, late).await.unwrap();
+        let unnumbered = simple(tenant, json!({"issue_date": "2025-05-05"}));
+        let plain = numbered(tenant, "N-2", false);
+        let lines = before.write_chunk(vec![unnumbered, plain]).await.unwrap();
+        assert_eq!(lines, [LineOutcome::Created, LineOutcome::Created]);
+    }
+    before.close().await;
+    let (db, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    for undo in [
+        "drop table number_claims",
+        "alter table archive_files drop column numbers",
+        "delete from refinery_schema_history where version = 10",
+    ] {
+        db.batch_execute(undo).await.unwrap();
+    }
+    // What an older release would have taken.
+    db.execute(
+        "update invoices set number = 'N-1' where tenant_id = $1 and number = 'N-2'",
+        &[&tenants[1].0],
+    )
+    .await
+    .unwrap();
+    let migrated = sheaf_store::migrate(&url, 8).await.unwrap();
+    let numbers = migrated.numbers.unwrap();
+    assert_eq!(
+        (numbers.documents, numbers.entered, numbers.duplicated),
+        (4, 2, 1),
+        "{numbers:?}"
+    );
+    assert_eq!(numbers.duplicates[0].tenant_id, tenants[1]);
+    let after = Store::connect(StoreConfig::new(url.clone())).await.unwrap();
+    let refused = after.create_invoice(numbered(tenants[0], "N-1", false));
+    assert!(matches!(
+        refused.await,
+        Err(CreateError::DuplicateNumber { .. })
+    ));
+    assert_eq!(sheaf_store::migrate(&url, 8).await.unwrap().numbers, None);
+    after.close().await;
+    drop(db);
+    cluster.stop().await.unwrap();
 }
