@@ -276,7 +276,7 @@ impl Shard {
         let name = |table: &str| format!("{table}{}", suffix(table));
         let find = |find: Find| {
             if direct {
-                find.key_by_key(&name)
+                find.key_by_key(name)
             } else {
                 find.whole().to_owned()
             }
