@@ -7,6 +7,7 @@ use chrono::{Datelike, Months, NaiveDate, TimeDelta, Utc};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use metrics::counter;
 use serde::Serialize;
+use sheaf_model::limits::MIN_YEAR;
 use sheaf_model::{Period, TenantId};
 use sheaf_store::{Store, Tenant};
 use tokio::sync::Semaphore;
@@ -115,7 +116,7 @@ fn horizon(options: &RunOptions) -> Result<Period, ArchiveError> {
         .as_of
         .checked_sub_months(Months::new(options.older_than_months))
         .ok_or_else(invalid)?;
-    let years = i32::from(sheaf_model::limits::MIN_YEAR)..=i32::from(sheaf_model::limits::MAX_YEAR);
+    let years = i32::from(MIN_YEAR)..=i32::from(sheaf_model::limits::MAX_YEAR);
     if !years.contains(&day.year()) {
         return Err(invalid());
     }
@@ -228,7 +229,7 @@ impl Tiering {
         }
         // Partitions are everybody's: runs of single tenants, which go side by side, leave them alone.
         if options.tenant.is_none() {
-            summary.years_dropped = self.store.drop_empty_years(horizon.year).await?;
+            summary.years_dropped = self.store.drop_empty_years(MIN_YEAR..horizon.year).await?;
         }
         self.checkpoint.reached(Step::YearsDropped).await;
         Ok(())

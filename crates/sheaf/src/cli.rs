@@ -81,6 +81,10 @@ pub(crate) struct MigrateArgs {
     #[arg(long, env = "SHEAF_SHARDS", default_value_t = crate::migrate::DEFAULT_SHARDS,
         value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) shards: u32,
+    /// Documents of earlier years share one partition; decided at the first migration
+    #[arg(long, env = "SHEAF_FIRST_OWN_YEAR", default_value_t = sheaf_store::FIRST_OWN_YEAR, value_name = "YEAR",
+        value_parser = clap::value_parser!(i16).range(1970..=2199))]
+    pub(crate) first_own_year: i16,
 }
 
 #[derive(Debug, Subcommand)]

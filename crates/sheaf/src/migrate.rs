@@ -9,7 +9,12 @@ pub(crate) const DEFAULT_SHARDS: u32 = 32;
 
 /// Migrates and prints what was done.
 pub(crate) async fn run(args: &MigrateArgs) -> Result<()> {
-    let migrated = sheaf_store::migrate(&args.database.database_url, args.shards).await?;
+    let migrated = sheaf_store::migrate_from(
+        &args.database.database_url,
+        args.shards,
+        args.first_own_year,
+    )
+    .await?;
     let mut told = serde_json::json!({
         "applied": migrated.applied,
         "schema_version": sheaf_store::known_version(),

@@ -118,7 +118,7 @@ impl Store {
                             Failure::MissingPartition | Failure::Retry | Failure::Locked
                         ) =>
                 {
-                    self.forget_years().await;
+                    self.forget_years();
                 }
                 Err(EventError::Db(e)) => return Err(e.into()),
                 Err(EventError::Store(e)) => return Err(e),

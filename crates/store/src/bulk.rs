@@ -7,6 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use sheaf_model::{TenantId, id};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::error::{Failure, classify};
 use crate::flush::{Abort, Known};
 use crate::numbers::Numbered;
 use crate::plan::{CustomerRef, Outcome};
@@ -218,6 +219,10 @@ async fn write_chunk_in(
             }
             Err(Abort::Store(e)) => return Err(e),
             Err(Abort::Db(e)) => {
+                if classify(&e) == Failure::MissingPartition {
+                    // Another process has dropped the year: the next attempt makes it anew.
+                    store.forget_years();
+                }
                 return Err(StoreError::Unavailable {
                     detail: e.to_string(),
                 });

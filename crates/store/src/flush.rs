@@ -153,7 +153,7 @@ impl Store {
         metrics::counter!("sheaf_flush_retry_total").increment(1);
         tracing::debug!(%error, ?kind, attempt, "a batch is tried again");
         if kind == Failure::MissingPartition {
-            self.forget_years().await;
+            self.forget_years();
         }
         match kind {
             Failure::Unavailable => tokio::time::sleep(Duration::from_millis(20 << attempt)).await,

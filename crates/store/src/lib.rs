@@ -15,6 +15,7 @@ mod cluster;
 mod config;
 mod copy;
 mod customers;
+mod ddl;
 mod encode;
 mod error;
 mod events;
@@ -50,14 +51,14 @@ mod tiering;
 mod types;
 mod wanted;
 mod writer;
+mod years;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use quick_cache::sync::Cache;
 use sheaf_model::TenantId;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub use admin::{
@@ -80,8 +81,9 @@ pub use list::MAX_PAGE_LINES;
 pub use metadata_columns::{
     MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns,
 };
-pub use migrate::{Migrated, known_version, migrate};
+pub use migrate::{Migrated, known_version, migrate, migrate_from};
 pub use numbers::{DuplicateNumber, EnteredNumbers, NumberRanges, NumberedDocument, number_parts};
+pub use partition::FIRST_OWN_YEAR;
 pub use profiles::{NewProfile, PutProfile, StoredProfile};
 pub use replace::Replaced;
 pub use reports::{Aging, AgingCursor, Balance, KindSum, StatusTotal, Sum, Summary, SummaryFilter};
@@ -123,8 +125,8 @@ struct Inner {
     writers: queue::Queues<writer::Job>,
     changes: queue::Queues<change::Job>,
     readers: queue::Queues<reader::Job>,
-    /// Years whose partitions are known to exist; empty: not yet asked.
-    years: Mutex<BTreeSet<i16>>,
+    /// Years whose partitions are known to exist.
+    years: years::Years,
     /// Customers that new invoices may name, and when they were seen.
     customers_by_key: Cache<(TenantId, Box<str>), (Uuid, Instant)>,
     customers_by_id: Cache<(TenantId, Uuid), (Arc<lookup::CustomerRow>, Instant)>,
@@ -153,7 +155,7 @@ impl Store {
                 changes: queue::Queues::new(limits(config.write_queue, config.flushes_per_node)),
                 readers: queue::Queues::new(limits(config.read_queue, config.reads_per_node)),
                 cluster,
-                years: Mutex::new(BTreeSet::new()),
+                years: years::Years::default(),
                 customers_by_key: Cache::new(CACHED_CUSTOMERS),
                 customers_by_id: Cache::new(CACHED_CUSTOMERS),
                 archived: Cache::new(CACHED_YEARS),

@@ -3,7 +3,9 @@
 use chrono::Datelike;
 use tokio_postgres::{Client, NoTls};
 
-use crate::{EnteredNumbers, Store, StoreConfig, StoreError, node, partition, role, sql};
+use crate::ddl::{self, Patient};
+use crate::partition::{self, FIRST_OWN_YEAR};
+use crate::{EnteredNumbers, Store, StoreConfig, StoreError, node, role, sql};
 
 mod embedded {
     refinery::embed_migrations!("../../sql/migrations");
@@ -45,6 +47,18 @@ pub fn known_version() -> i32 {
 /// # Errors
 /// [`StoreError::SchemaTooNew`] where a newer binary has been here.
 pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, StoreError> {
+    migrate_from(database_url, shard_count, FIRST_OWN_YEAR).await
+}
+
+/// As [`migrate`]; the first run decides that documents of years before `first_own_year` share a partition.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_from(
+    database_url: &str,
+    shard_count: u32,
+    first_own_year: i16,
+) -> Result<Migrated, StoreError> {
     let mut client = connect(database_url).await?;
     client
         .execute(sql::CLUSTER_ADVISORY_LOCK, &[&MIGRATION_LOCK])
@@ -60,9 +74,9 @@ pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, S
         });
     }
     let report = embedded::migrations::runner()
-        .run_async(&mut client)
+        .run_async(&mut Patient(&mut client))
         .await
-        .map_err(|e| StoreError::Config(format!("a migration failed: {e}")))?;
+        .map_err(|error| failed(&error))?;
     let applied: Vec<i32> = report
         .applied_migrations()
         .iter()
@@ -70,12 +84,13 @@ pub async fn migrate(database_url: &str, shard_count: u32) -> Result<Migrated, S
         .collect();
     let citus = has_citus(&client).await?;
     if citus {
-        distribute(&client, shard_count).await?;
+        distribute(&mut client, shard_count).await?;
     }
     // Not in the migration itself: rows that are there before Citus distributes the table leave a copy behind.
     client.batch_execute(sql::PROFILE_KEEP_VERSIONS).await?;
-    client.batch_execute(&partition::function()).await?;
+    client.batch_execute(sql::PARTITION_FUNCTION).await?;
     role::prepare(&client, citus).await?;
+    partition::share_early(&mut client, first_own_year).await?;
     // Nobody should wait for DDL at New Year.
     let year = chrono::Utc::now().year();
     for year in [year, year + 1] {
@@ -120,6 +135,15 @@ async fn enter_numbers(database_url: &str) -> Result<EnteredNumbers, StoreError>
              `sheaf numbers`, which goes on with it: {error}"
         ))
     })
+}
+
+fn failed(error: &refinery::Error) -> StoreError {
+    let advice = if ddl::was_locked_out(error) {
+        ". A transaction holds a lock that the migration needs, and did not end: run it again when that one has ended"
+    } else {
+        ""
+    };
+    StoreError::Config(format!("a migration failed: {error}{advice}"))
 }
 
 /// Refuses a database that this binary does not fit. One that a newer binary has only expanded fits.
@@ -189,25 +213,23 @@ async fn has_citus(client: &Client) -> Result<bool, StoreError> {
     Ok(row.is_some())
 }
 
-async fn distribute(client: &Client, shard_count: u32) -> Result<(), StoreError> {
+async fn distribute(client: &mut Client, shard_count: u32) -> Result<(), StoreError> {
     let shard_count =
         i32::try_from(shard_count).map_err(|_| StoreError::Config("too many shards".into()))?;
+    let mut ddl = Patient(client);
     for table in sql::REFERENCE_TABLES.split_whitespace() {
-        client.execute(sql::CITUS_REFERENCE, &[&table]).await?;
+        ddl.run(sql::CITUS_REFERENCE, &[&table]).await?;
     }
-    client.batch_execute(sql::CITUS_HOLD_SHARDS).await?;
+    ddl.run(sql::CITUS_HOLD_SHARDS, &[]).await?;
     // The first table makes the colocation group, the others join it.
     let mut tables = sql::DISTRIBUTED_TABLES.split_whitespace();
     let Some(first) = tables.next() else {
         return Ok(());
     };
-    client
-        .execute(sql::CITUS_DISTRIBUTE, &[&first, &shard_count])
+    ddl.run(sql::CITUS_DISTRIBUTE, &[&first, &shard_count])
         .await?;
     for table in tables {
-        client
-            .execute(sql::CITUS_COLOCATE, &[&table, &first])
-            .await?;
+        ddl.run(sql::CITUS_COLOCATE, &[&table, &first]).await?;
     }
     Ok(())
 }

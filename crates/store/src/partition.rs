@@ -1,156 +1,140 @@
-//! Year partitions, made when the first invoice of a year arrives and dropped when the last one has left.
+//! Year partitions, made when the first invoice of a year arrives and dropped when the last one has left
+//! (docs/decisions/0020-new-years.md).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio_postgres::Client;
+use sheaf_model::limits::MIN_YEAR;
+use tokio_postgres::{Client, Row};
+
+mod drop;
 
 use crate::error::{Failure, classify};
 use crate::{Store, StoreError, migrate, sql};
 
 /// Serialises partition DDL over all processes.
 const PARTITION_LOCK: i64 = 0x5368_6561_6602;
-/// DDL waits this long for its lock, so that writers queue behind it no longer.
-const LOCK_TIMEOUT_MS: u32 = 2_000;
+/// The tables that have a partition a year, in the order in which writers write them.
+const TABLES: [&str; 4] = ["invoices", "invoice_lines", "payments", "events"];
 const ATTEMPTS: u32 = 20;
+/// Documents of years before this one share a partition, unless the first migration was told otherwise.
+pub const FIRST_OWN_YEAR: i16 = 2010;
 
-/// Creates the year's partitions of all partitioned tables unless they exist. Retried: on Citus partition DDL can
-/// deadlock with writes.
+/// Creates the year's partitions of all partitioned tables unless they exist.
 pub(crate) async fn create(client: &mut Client, year: i16) -> Result<(), StoreError> {
-    for attempt in 1.. {
-        match run(year, client).await {
-            Err(e) if busy(&e, attempt).await => {}
-            result => return Ok(result?),
+    patiently(client, &Make::Year(year)).await
+}
+
+/// Makes one partition of all years before `first` that have none yet, once and for all.
+pub(crate) async fn share_early(client: &mut Client, first: i16) -> Result<(), StoreError> {
+    patiently(client, &Make::Early(first)).await
+}
+
+/// DDL on the partitioned tables.
+enum Make {
+    Year(i16),
+    Early(i16),
+}
+
+/// Retried: on Citus partition DDL can deadlock with writes, and nobody should wait long behind it.
+async fn patiently(client: &mut Client, make: &Make) -> Result<(), StoreError> {
+    let mut attempt = 1;
+    loop {
+        match run(make, client).await {
+            Err(error) if attempt < ATTEMPTS && worth_another(&error) => {
+                tracing::info!(%error, attempt, "partition DDL is tried again");
+                tokio::time::sleep(Duration::from_millis(50 * u64::from(attempt))).await;
+                attempt += 1;
+            }
+            outcome => return Ok(outcome?),
         }
     }
-    Ok(())
 }
 
-/// Whether DDL that failed is worth another attempt; waits before it.
-async fn busy(error: &tokio_postgres::Error, attempt: u32) -> bool {
-    let again = attempt < ATTEMPTS
-        && matches!(
-            classify(error),
-            Failure::Retry | Failure::Locked | Failure::Unique
-        );
-    if again {
-        tracing::info!(%error, attempt, "partition DDL is tried again");
-        tokio::time::sleep(Duration::from_millis(50 * u64::from(attempt))).await;
-    }
-    again
+/// Whether DDL that failed is worth another attempt.
+fn worth_another(error: &tokio_postgres::Error) -> bool {
+    matches!(
+        classify(error),
+        Failure::Retry | Failure::Locked | Failure::Unique
+    )
 }
 
-async fn run(year: i16, client: &mut Client) -> Result<(), tokio_postgres::Error> {
+async fn run(make: &Make, client: &mut Client) -> Result<(), tokio_postgres::Error> {
     let tx = client.transaction().await?;
     tx.execute(sql::CLUSTER_ADVISORY_XACT_LOCK, &[&PARTITION_LOCK])
         .await?;
-    tx.batch_execute(&format!("set local lock_timeout = {LOCK_TIMEOUT_MS}"))
-        .await?;
-    tx.execute(sql::PARTITION_MAKE, &[&year]).await?;
+    tx.batch_execute(sql::CLUSTER_PATIENCE).await?;
+    match make {
+        Make::Year(year) => {
+            tx.execute(sql::PARTITION_MAKE, &[year]).await?;
+        }
+        Make::Early(first) => {
+            let found = tx.query(sql::PARTITION_LIST, &[]).await?;
+            for table in TABLES {
+                if let Some(early) = early(table, *first, &found) {
+                    tx.batch_execute(&early).await?;
+                }
+            }
+        }
+    }
     tx.commit().await
 }
 
-/// The function by which the API makes years without owning the tables.
-pub(crate) fn function() -> String {
-    sql::PARTITION_FUNCTION.replace("{ddl}", sql::PARTITION_CREATE)
+/// The statement that makes a table's partition of early years; none where no year is left for it.
+fn early(table: &str, first: i16, found: &[Row]) -> Option<String> {
+    let of_table = found.iter().filter(|row| row.get::<_, &str>(0) == table);
+    let taken: BTreeSet<i16> = of_table.map(|row| row.get(1)).collect();
+    let left = (MIN_YEAR..first).filter(|year| !taken.contains(year));
+    let years = left.map(|y| y.to_string()).collect::<Vec<_>>().join(", ");
+    let statement = sql::PARTITION_EARLY
+        .replace("{table}", table)
+        .replace("{years}", &years);
+    (!years.is_empty()).then_some(statement)
 }
 
 impl Store {
     /// Makes sure that the partitions of these years exist. Years are remembered, so that this is free afterwards.
     pub(crate) async fn ensure_years(&self, years: &BTreeSet<i16>) -> Result<(), StoreError> {
-        let missing: Vec<i16> = {
-            let known = self.inner.years.lock().await;
-            years
-                .iter()
-                .copied()
-                .filter(|y| !known.contains(y))
-                .collect()
-        };
-        if missing.is_empty() {
+        let known = &self.inner.years;
+        if years.iter().all(|year| known.has(*year)) {
             return Ok(());
         }
-        // One DDL session at a time in this process as well: holding the lock keeps later flushes from piling up.
-        let mut known = self.inner.years.lock().await;
-        if known.is_empty() {
-            let conn = self.inner.cluster.coordinator().get().await?;
-            known.extend(
-                conn.query(sql::PARTITION_LIST, &[])
-                    .await?
-                    .iter()
-                    .map(|r| r.get::<_, i16>(0)),
-            );
-        }
-        for year in missing {
-            if !known.contains(&year) {
+        self.look_for_years().await?;
+        for year in years.iter().filter(|year| !known.has(**year)) {
+            let _one_at_a_time = known.making.lock().await;
+            // Whoever had its turn before may have made the same.
+            if !known.has(*year) {
                 let mut client = migrate::connect(&self.inner.config.database_url).await?;
-                create(&mut client, year).await?;
-                known.insert(year);
+                create(&mut client, *year).await?;
+                known.learn(*year);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for one year, before its document goes into a queue: whoever needs the year waits for it, and nobody else does.
+    pub(crate) async fn ensure_year(&self, year: i16) -> Result<(), StoreError> {
+        if self.inner.years.has(year) {
+            return Ok(());
+        }
+        self.ensure_years(&BTreeSet::from([year])).await
+    }
+
+    /// Learns which years there are.
+    async fn look_for_years(&self) -> Result<(), StoreError> {
+        let conn = self.inner.cluster.coordinator().get().await?;
+        let list = conn.prepare_cached(sql::PARTITION_LIST).await?;
+        let rows = conn.query(&list, &[]).await?;
+        for of_year in rows.chunk_by(|a, b| a.get::<_, i16>(1) == b.get::<_, i16>(1)) {
+            if of_year.len() == TABLES.len() {
+                self.inner.years.learn(of_year[0].get(1));
             }
         }
         Ok(())
     }
 
     /// Forgets which partitions exist: one that was believed to be there is gone.
-    pub(crate) async fn forget_years(&self) {
-        self.inner.years.lock().await.clear();
+    pub(crate) fn forget_years(&self) {
+        self.inner.years.forget();
     }
-
-    /// Drops the partitions of years before `before_year` that hold nothing anywhere. Returns the years dropped.
-    ///
-    /// Emptiness is checked under the lock that the drop needs, so a write that comes in between finds the partition
-    /// gone, makes it anew and loses nothing.
-    ///
-    /// # Errors
-    /// When the database fails; a partition that is busy is left for the next run.
-    pub async fn drop_empty_years(&self, before_year: i16) -> Result<Vec<i16>, StoreError> {
-        let mut client = migrate::connect(&self.inner.config.database_url).await?;
-        let years: Vec<i16> = client
-            .query(sql::PARTITION_LIST, &[])
-            .await?
-            .iter()
-            .map(|r| r.get(0))
-            .collect();
-        let mut dropped = Vec::new();
-        for year in years.into_iter().filter(|y| *y < before_year) {
-            let empty = sql::PARTITION_EMPTY.replace("{year}", &year.to_string());
-            if !client.query_one(&empty, &[]).await?.get::<_, bool>(0) {
-                continue;
-            }
-            for attempt in 1.. {
-                match drop_year(&mut client, year).await {
-                    Ok(true) => dropped.push(year),
-                    Ok(false) => {}
-                    Err(error) if busy(&error, attempt).await => continue,
-                    Err(error) => {
-                        tracing::warn!(year, %error, "an empty year could not be dropped now")
-                    }
-                }
-                break;
-            }
-        }
-        if !dropped.is_empty() {
-            self.forget_years().await;
-        }
-        Ok(dropped)
-    }
-}
-
-async fn drop_year(client: &mut Client, year: i16) -> Result<bool, tokio_postgres::Error> {
-    let fill = |sql: &str| sql.replace("{year}", &year.to_string());
-    let tx = client.transaction().await?;
-    tx.execute(sql::CLUSTER_ADVISORY_XACT_LOCK, &[&PARTITION_LOCK])
-        .await?;
-    tx.batch_execute(&format!("set local lock_timeout = {LOCK_TIMEOUT_MS}"))
-        .await?;
-    tx.batch_execute(&fill(sql::PARTITION_LOCK)).await?;
-    if !tx
-        .query_one(&fill(sql::PARTITION_EMPTY), &[])
-        .await?
-        .get::<_, bool>(0)
-    {
-        return Ok(false);
-    }
-    tx.batch_execute(&fill(sql::PARTITION_DROP)).await?;
-    tx.commit().await?;
-    Ok(true)
 }

@@ -36,6 +36,11 @@ query!(
 );
 query!(METADATA_COLUMNS_PUT, "sql/queries/metadata_columns/put.sql");
 query!(CLUSTER_ROWS, "sql/queries/cluster/rows.sql");
+query!(CLUSTER_PATIENCE, "sql/queries/cluster/patience.sql");
+query!(
+    CLUSTER_ADVISORY_UNLOCK,
+    "sql/queries/cluster/advisory_unlock.sql"
+);
 query!(RETENTION_LIST, "sql/queries/retention/list.sql");
 query!(RETENTION_LOCK, "sql/queries/retention/lock.sql");
 query!(RETENTION_PUT, "sql/queries/retention/put.sql");
@@ -237,13 +242,14 @@ query!(LINE_COPY, "sql/queries/line/copy.sql");
 query!(LINE_INSERT, "sql/queries/line/insert.sql");
 query!(LINE_BETWEEN, "sql/queries/line/between.sql");
 query!(LINE_GET, "sql/queries/line/get.sql");
-query!(PARTITION_CREATE, "sql/queries/partition/create.sql");
+query!(PARTITION_DETACH, "sql/queries/partition/detach.sql");
 query!(PARTITION_DROP, "sql/queries/partition/drop.sql");
+query!(PARTITION_EARLY, "sql/queries/partition/early.sql");
 query!(PARTITION_EMPTY, "sql/queries/partition/empty.sql");
 query!(PARTITION_FUNCTION, "sql/queries/partition/function.sql");
 query!(PARTITION_LIST, "sql/queries/partition/list.sql");
-query!(PARTITION_LOCK, "sql/queries/partition/lock.sql");
 query!(PARTITION_MAKE, "sql/queries/partition/make.sql");
+query!(PARTITION_TABLES, "sql/queries/partition/tables.sql");
 query!(ROLE_CREATE, "sql/queries/role/create.sql");
 query!(ROLE_EXISTS, "sql/queries/role/exists.sql");
 query!(ROLE_GRANT, "sql/queries/role/grant.sql");

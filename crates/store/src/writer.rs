@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
+use sheaf_model::id;
+
 use crate::plan::Outcome;
 use crate::queue::{self, Queue};
 use crate::types::{Created, NewInvoice};
@@ -22,6 +24,8 @@ impl Store {
     /// [`CreateError::Busy`] when the node's queue, or the tenant's share of it, is full;
     /// [`StoreError::Unavailable`] at once while the node is down; the conflicts that [`CreateError`] names.
     pub async fn create_invoice(&self, new: NewInvoice) -> Result<Created, CreateError> {
+        // Before the queue, where it would keep others waiting.
+        self.ensure_year(id::year_of(new.invoice.id)).await?;
         let work = (new.invoice.tenant_id, new);
         self.submit(&self.inner.writers, work, serve, CreateError::Busy)
             .await

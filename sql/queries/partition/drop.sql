@@ -1,2 +1,2 @@
 -- partition/drop
-drop table invoices_y{year}, invoice_lines_y{year}, payments_y{year}, events_y{year}
+drop table {table}_y{year}

@@ -12,3 +12,4 @@ mod schema_change;
 mod support;
 mod tiering;
 mod writes;
+mod years;

@@ -201,9 +201,11 @@ pub(super) fn class(name: &str) -> Option<Class> {
         | "number_series/lock"
         | "number_series/next" => Insert,
         "cluster/advisory_lock"
+        | "cluster/advisory_unlock"
         | "cluster/advisory_xact_lock"
         | "cluster/hold_shards"
         | "cluster/lock_numbers"
+        | "cluster/patience"
         | "cluster/try_advisory_lock"
         | "cluster/try_advisory_lock_shared" => Apart(LOCK),
         "cluster/has_citus"
@@ -212,12 +214,13 @@ pub(super) fn class(name: &str) -> Option<Class> {
         | "cluster/has_history"
         | "cluster/schema_version"
         | "partition/list"
+        | "partition/tables"
         | "role/exists"
         | "role/sees_activity" => Apart(SCHEMA),
-        "partition/create"
+        "partition/detach"
         | "partition/drop"
+        | "partition/early"
         | "partition/function"
-        | "partition/lock"
         | "partition/make"
         | "role/create"
         | "role/grant"

@@ -1,0 +1,339 @@
+//! Years come and go under writers: nothing that was answered is lost, and nobody waits long.
+//!
+//! Each test has years of its own, far from those that other tests write into.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sheaf_model::{Period, TenantId};
+use sheaf_store::{CreateError, LineOutcome, NewInvoice, Store, StoreError};
+use uuid::Uuid;
+
+use crate::support::explain::Home;
+use crate::support::{raw, simple, store, tenant};
+
+/// No test waits longer for what has to happen.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How a writer brings its invoices in.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Single,
+    Bulk,
+    Atomic,
+}
+
+/// What there is to see while a year is dropped again and again.
+#[derive(Default)]
+struct Seen {
+    attempts: AtomicU64,
+    drops: AtomicU64,
+    stored: AtomicU64,
+}
+
+impl Seen {
+    /// Enough for the test: years were dropped, and documents written meanwhile.
+    fn is_enough(&self) -> bool {
+        self.drops.load(Ordering::Relaxed) >= 3 && self.stored.load(Ordering::Relaxed) >= 8
+    }
+}
+
+/// No row of the year is left, and none of its tables.
+async fn free(store: &Store, db: &tokio_postgres::Client, year: i16) {
+    for table in ["invoice_lines", "payments", "events", "invoices"] {
+        let delete = format!("delete from {table} where year = {year}");
+        db.batch_execute(&delete).await.unwrap();
+    }
+    let tables = format!("select 1 from pg_class where relname ~ '_y{year}$' and relkind = 'r'");
+    let started = Instant::now();
+    while !db.query(&tables, &[]).await.unwrap().is_empty() {
+        assert!(started.elapsed() < PATIENCE, "{year} stays");
+        store.drop_empty_years(year..year + 1).await.unwrap();
+    }
+}
+
+fn dated(tenant: TenantId, year: i16) -> NewInvoice {
+    simple(tenant, json!({"issue_date": format!("{year}-05-05")}))
+}
+
+/// Whether the invoice was answered as stored. Busy is an answer too: nothing is there then, or it is found by its id.
+async fn write(store: &Store, way: Way, new: NewInvoice) -> bool {
+    let id = new.invoice.id;
+    let busy = |error: &StoreError| matches!(error, StoreError::Unavailable { .. });
+    match way {
+        Way::Single => match store.create_invoice(new).await {
+            Ok(_) => true,
+            Err(CreateError::Store(error)) if busy(&error) => false,
+            Err(error) => panic!("{id}: {error:?}"),
+        },
+        Way::Bulk => match store.write_chunk(vec![new]).await {
+            Ok(outcomes) => {
+                assert_eq!(outcomes, [LineOutcome::Created]);
+                true
+            }
+            Err(error) if busy(&error) => false,
+            Err(error) => panic!("{id}: {error:?}"),
+        },
+        Way::Atomic => {
+            let year = sheaf_model::id::year_of(id);
+            // Of no tenant in particular: through the coordinator.
+            let upload = async {
+                let mut upload = store.begin_atomic(None, &[year].into()).await?;
+                upload.write(vec![new]).await?;
+                upload.commit().await
+            };
+            match upload.await {
+                Ok(()) => true,
+                Err(error) if busy(&error) => false,
+                Err(error) => panic!("{id}: {error:?}"),
+            }
+        }
+    }
+}
+
+/// Takes the invoice out, as tiering does. Returns how many rows of `invoices` that were.
+async fn take_out(db: &tokio_postgres::Client, tenant: TenantId, id: Uuid, year: i16) -> u64 {
+    let mut taken = 0;
+    for (table, column) in [
+        ("invoice_lines", "invoice_id"),
+        ("events", "subject_id"),
+        ("invoices", "id"),
+    ] {
+        let delete =
+            format!("delete from {table} where tenant_id = $1 and year = $2 and {column} = $3");
+        let started = Instant::now();
+        taken = loop {
+            match db.execute(&delete, &[&tenant.0, &year, &id]).await {
+                Ok(rows) => break rows,
+                // Beside a detachment the tables of the year may be away for a moment.
+                Err(error) if started.elapsed() < PATIENCE => {
+                    tracing::debug!(%error, "a delete is tried again");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        };
+    }
+    taken
+}
+
+/// Writes an invoice of the year into every third attempt to drop it, sooner or later after its begin, and takes it out again.
+async fn come_and_go(store: Store, tenant: TenantId, way: Way, year: i16, seen: Arc<Seen>) {
+    let db = raw().await;
+    let started = Instant::now();
+    let mut last = 0;
+    while started.elapsed() < PATIENCE && !seen.is_enough() {
+        let attempt = seen.attempts.load(Ordering::Relaxed);
+        if attempt == last || attempt % 3 != way as u64 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            continue;
+        }
+        last = attempt;
+        tokio::time::sleep(Duration::from_millis(attempt * 97 % 700)).await;
+        let new = dated(tenant, year);
+        let id = new.invoice.id;
+        let answered = write(&store, way, new).await;
+        let taken = take_out(&db, tenant, id, year).await;
+        if answered {
+            assert_eq!(taken, 1, "{way:?}: {id} was answered as stored and is lost");
+            seen.stored.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answered_invoice_is_lost_when_its_year_is_dropped() {
+    const YEAR: i16 = 2010;
+    let seen = Arc::new(Seen::default());
+    let mut writers = Vec::new();
+    for way in [Way::Single, Way::Bulk, Way::Atomic] {
+        let store = store().await;
+        let tenant = tenant(&store).await;
+        let seen = Arc::clone(&seen);
+        writers.push(tokio::spawn(come_and_go(store, tenant, way, YEAR, seen)));
+    }
+    let other = store().await;
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        seen.attempts.fetch_add(1, Ordering::Relaxed);
+        let dropped = other.drop_empty_years(YEAR..YEAR + 1).await.unwrap();
+        seen.drops
+            .fetch_add(dropped.len() as u64, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let drops = seen.drops.load(Ordering::Relaxed);
+    assert!(seen.is_enough(), "{drops} drops, {:?}", seen.stored);
+}
+
+/// The same without chance: the drop has looked, and waits for somebody who reads the first shard, when the others are written.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_between_the_look_and_the_drop_is_not_lost() {
+    const YEAR: i16 = 2020;
+    let (store, other) = (store().await, store().await);
+    let db = raw().await;
+    free(&other, &db, YEAR).await;
+    let mut homes = Vec::new();
+    for _ in 0..6 {
+        let tenant = tenant(&store).await;
+        homes.push((Home::of(tenant).await, tenant));
+    }
+    homes.sort_by_key(|(home, _)| home.shard("invoices").to_owned());
+    let tenants: Vec<TenantId> = homes.iter().map(|(_, tenant)| *tenant).collect();
+    let first = dated(tenants[0], YEAR);
+    let id = first.invoice.id;
+    assert!(write(&store, Way::Bulk, first).await);
+    assert_eq!(take_out(&db, tenants[0], id, YEAR).await, 1);
+    // Of the shard alone: the drop takes its lock of all else.
+    let (first, _) = &homes[0];
+    let read = format!("select count(*) from {}", first.shard("invoices"));
+    first.owner.batch_execute("begin").await.unwrap();
+    first.owner.batch_execute(&read).await.unwrap();
+    let drop = tokio::spawn(async move { other.drop_empty_years(YEAR..YEAR + 1).await });
+    let dropping = format!(
+        "select 1 from pg_stat_activity where state = 'active' and pid <> pg_backend_pid()
+         and query ~ '(drop table|detach partition).*invoices_y{YEAR}'"
+    );
+    let started = Instant::now();
+    while db.query(&dropping, &[]).await.unwrap().is_empty()
+        && !drop.is_finished()
+        && started.elapsed() < PATIENCE
+    {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let mut answered = Vec::new();
+    for tenant in &tenants {
+        let new = dated(*tenant, YEAR);
+        let id = new.invoice.id;
+        let one = write(&store, Way::Bulk, new);
+        // Whoever waits behind the drop has no answer yet.
+        if let Ok(true) = tokio::time::timeout(Duration::from_secs(3), one).await {
+            answered.push((*tenant, id));
+        }
+    }
+    first.owner.batch_execute("commit").await.unwrap();
+    tokio::time::timeout(PATIENCE, drop)
+        .await
+        .expect("the drop ends")
+        .unwrap()
+        .unwrap();
+    assert!(!answered.is_empty(), "everybody waits for the drop");
+    for (tenant, id) in answered {
+        let found = store.get_invoice(tenant, id).await.unwrap();
+        assert!(found.is_some(), "{id} was answered as stored and is lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_year_that_is_dropped_beside_a_long_read_keeps_no_writer_waiting() {
+    const YEAR: i16 = 2013;
+    let (store, other) = (store().await, store().await);
+    let tenant = tenant(&store).await;
+    let db = raw().await;
+    free(&other, &db, YEAR).await;
+    let new = dated(tenant, YEAR);
+    let id = new.invoice.id;
+    assert!(write(&store, Way::Bulk, new).await);
+    assert_eq!(take_out(&db, tenant, id, YEAR).await, 1);
+    // A read of the same shard, as an export's, that goes on for as long as we like.
+    let read = dated(tenant, 2025);
+    assert!(write(&store, Way::Bulk, read).await);
+    let mut reader = store
+        .snapshot_reader(tenant, Period::of_date("2025-05-05".parse().unwrap()), None)
+        .await
+        .unwrap();
+    reader.next_page(10).await.unwrap();
+    let drop = tokio::spawn(async move { other.drop_empty_years(YEAR..YEAR + 1).await });
+    let mut longest = Duration::ZERO;
+    let started = Instant::now();
+    while !drop.is_finished() && started.elapsed() < PATIENCE {
+        let asked = Instant::now();
+        assert!(write(&store, Way::Single, dated(tenant, 2025)).await);
+        longest = longest.max(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let dropped = tokio::time::timeout(Duration::ZERO, drop).await;
+    let dropped = dropped.expect("dropping waits for the reader, and writers for it");
+    assert_eq!(dropped.unwrap().unwrap(), [0; 0], "somebody reads");
+    assert!(longest < Duration::from_secs(4), "a write took {longest:?}");
+    reader.finish().await.unwrap();
+    let other = crate::support::store().await;
+    assert_eq!(
+        other.drop_empty_years(YEAR..YEAR + 1).await.unwrap(),
+        [YEAR]
+    );
+}
+
+/// The lock of all partition DDL, as another process holds it that makes a year.
+const PARTITION_LOCK: i64 = 0x5368_6561_6602;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_year_keeps_only_those_waiting_who_need_it() {
+    const YEAR: i16 = 2014;
+    let store = store().await;
+    let (ours, theirs) = (tenant(&store).await, tenant(&store).await);
+    assert!(write(&store, Way::Bulk, dated(theirs, 2025)).await);
+    let db = raw().await;
+    free(&store, &db, YEAR).await;
+    let locked = "select pg_advisory_lock($1)";
+    db.execute(locked, &[&PARTITION_LOCK]).await.unwrap();
+    // One that is queued, one of an upload.
+    let makers = [Way::Single, Way::Bulk].map(|way| {
+        let (store, new) = (store.clone(), dated(ours, YEAR));
+        tokio::spawn(async move { write(&store, way, new).await })
+    });
+    let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
+    let started = Instant::now();
+    while db.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        assert!(started.elapsed() < PATIENCE, "nobody makes the year");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for n in 0..20 {
+        let way = if n % 5 == 4 { Way::Bulk } else { Way::Single };
+        let one = write(&store, way, dated(theirs, 2025));
+        let answered = tokio::time::timeout(Duration::from_secs(10), one).await;
+        assert!(
+            answered.expect("everybody waits for the year"),
+            "{way:?} {n}"
+        );
+    }
+    assert!(makers.iter().all(|maker| !maker.is_finished()));
+    let free = "select pg_advisory_unlock($1)";
+    db.execute(free, &[&PARTITION_LOCK]).await.unwrap();
+    for maker in makers {
+        assert!(maker.await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn early_years_share_a_table() {
+    let store = store().await;
+    let tenant = tenant(&store).await;
+    let db = raw().await;
+    let tables = async || {
+        let count = "select count(*) from pg_class where relkind = 'r' and relname ~ '^(invoices|events)_(early|y(19|200)[0-9]+)$'";
+        db.query_one(count, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    assert_eq!(tables().await, 2);
+    // Drafts of forty years, one a year: no table is made for them.
+    let first = 1970;
+    let drafts = (first..sheaf_store::FIRST_OWN_YEAR).map(|year| {
+        let date = format!("{year}-05-05");
+        simple(tenant, json!({"issue_date": date, "status": "draft"}))
+    });
+    let drafts: Vec<NewInvoice> = drafts.collect();
+    let ids: Vec<Uuid> = drafts.iter().map(|new| new.invoice.id).collect();
+    assert_eq!(sheaf_model::id::year_of(ids[0]), first);
+    let outcomes = store.write_chunk(drafts).await.unwrap();
+    assert!(outcomes.iter().all(|o| *o == LineOutcome::Created));
+    assert_eq!(tables().await, 2);
+    for id in ids {
+        assert!(store.get_invoice(tenant, id).await.unwrap().is_some());
+    }
+    // They are not dropped either, however empty they become.
+    let dropped = store.drop_empty_years(first..sheaf_store::FIRST_OWN_YEAR);
+    assert_eq!(dropped.await.unwrap(), [0; 0]);
+}

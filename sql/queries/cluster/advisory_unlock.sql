@@ -1,0 +1,2 @@
+-- cluster/advisory_unlock
+select pg_advisory_unlock($1)
