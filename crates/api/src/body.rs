@@ -9,7 +9,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
-use sheaf_model::FieldError;
+use sheaf_model::strict;
 use sheaf_store::IdemKey;
 
 use crate::app::Shared;
@@ -107,31 +107,9 @@ impl JsonBody {
 }
 
 impl JsonBody {
-    /// Parses the small documents of the administration routes.
+    /// Parses the small documents of the administration routes: objects, and objects alone.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        let mut reader = serde_json::Deserializer::from_slice(&self.bytes);
-        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let path = error.path().to_string();
-            let inner = error.into_inner();
-            if !inner.is_data() {
-                return ApiError::InvalidJson(inner.to_string());
-            }
-            let message = inner.to_string();
-            let code = match () {
-                () if message.starts_with("unknown field") => "unknown_field",
-                () if message.starts_with("missing field") => "missing_field",
-                () if message.starts_with("duplicate field") => "duplicate_field",
-                () => "invalid_type",
-            };
-            let detail = message.split(" at line ").next().unwrap_or_default();
-            ApiError::Invalid(
-                FieldError::new(if path == "." { "" } else { &path }, code, detail).into(),
-            )
-        })?;
-        reader
-            .end()
-            .map_err(|error| ApiError::InvalidJson(error.to_string()))?;
-        Ok(value)
+        Ok(strict::from_json(&self.bytes)?)
     }
 }
 

@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::header::{ETAG, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
+use sheaf_model::plain;
 
 /// The versions that the client expects to change; none: whatever is there (`*`, or no header).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ impl IfMatch {
         if tags.contains(&"*") {
             return Self(None);
         }
-        let version = |tag: &&str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+        let version = |tag: &&str| plain::count(tag.strip_prefix('"')?.strip_suffix('"')?);
         Self(Some(tags.iter().filter_map(version).collect()))
     }
 
@@ -71,6 +72,7 @@ mod tests {
         assert_eq!(of("*"), None);
         assert_eq!(of("W/\"3\""), Some(vec![]));
         assert_eq!(of("3"), Some(vec![]));
+        assert_eq!(of("\"+3\", \"03\""), Some(vec![]));
         assert_eq!(of(""), Some(vec![]));
         assert_eq!(IfMatch::of(&HeaderMap::new()).0, None);
     }

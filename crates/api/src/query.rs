@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
-use axum::extract::Query;
 use axum::http::Uri;
+use chrono::NaiveDate;
+use sheaf_model::plain;
+use uuid::Uuid;
 
 use crate::error::ApiError;
 
@@ -19,14 +21,17 @@ pub(crate) struct Params(Vec<(String, String)>);
 impl Params {
     /// Decodes the query string.
     pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
-        if uri.query().is_none_or(str::is_empty) {
+        let Some(query) = uri.query().filter(|query| !query.is_empty()) else {
             return Ok(Self(Vec::new()));
-        }
-        let Query(pairs) = Query::try_from_uri(uri).map_err(|_| ApiError::InvalidParameter {
-            field: "query".to_owned(),
-            detail: "the query string cannot be decoded".to_owned(),
-        })?;
-        Ok(Self(pairs))
+        };
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decoded(name).ok_or_else(|| undecodable("query"))?;
+            let value = decoded(value).ok_or_else(|| undecodable(&name))?;
+            Ok((name, value))
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
     }
 
     /// Takes the value of `name`.
@@ -59,6 +64,36 @@ impl Params {
             .transpose()
     }
 
+    /// Takes a date.
+    pub(crate) fn date(&mut self, name: &str) -> Result<Option<NaiveDate>, ApiError> {
+        self.read(name, |text| plain::date(text).map_err(|error| error.detail))
+    }
+
+    /// Takes an id.
+    pub(crate) fn uuid(&mut self, name: &str) -> Result<Option<Uuid>, ApiError> {
+        self.read(name, |text| plain::uuid(text).map_err(|error| error.detail))
+    }
+
+    /// Takes a whole number in digits: `+5` and `05` are none.
+    pub(crate) fn count<T: FromStr>(
+        &mut self,
+        name: &str,
+        expected: &str,
+    ) -> Result<Option<T>, ApiError> {
+        let mistake = || format!("must be {expected}");
+        self.read(name, |text| plain::count(text).ok_or_else(mistake))
+    }
+
+    fn read<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ApiError> {
+        let value = self.take(name)?;
+        let read = |text: String| read(&text).map_err(|detail| invalid(name, &detail));
+        value.map(read).transpose()
+    }
+
     /// Takes all parameters that start with `prefix`, without it, in the order given.
     pub(crate) fn take_prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
         let (taken, rest) = std::mem::take(&mut self.0)
@@ -76,10 +111,7 @@ impl Params {
         let Some(text) = self.take("limit")? else {
             return Ok(DEFAULT_LIMIT);
         };
-        let limit = text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        let limit = plain::count(&text).filter(|limit| (1..=MAX_LIMIT).contains(limit));
         limit.ok_or(ApiError::LimitOutOfRange)
     }
 
@@ -95,6 +127,28 @@ impl Params {
 /// Refuses any parameter, on routes that take none.
 pub(crate) fn none(uri: &Uri) -> Result<(), ApiError> {
     Params::of(uri)?.finish()
+}
+
+/// The text of `application/x-www-form-urlencoded`; `None` for what is no UTF-8, or an escape that is none. Lenient decoders
+/// put U+FFFD in its place, and a filter would look for something that nobody asked for.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn undecodable(field: &str) -> ApiError {
+    invalid(field, "is not percent-encoded UTF-8")
 }
 
 /// A parameter with a bad value.
@@ -123,7 +177,9 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_number_from_1_to_100() {
-        for bad in ["0", "101", "1000", "-1", "ten", ""] {
+        for bad in [
+            "0", "101", "1000", "-1", "ten", "", "%2B5", "+5", "05", "5.0", "%205",
+        ] {
             assert!(
                 matches!(
                     params(&format!("limit={bad}")).limit(),
@@ -145,5 +201,46 @@ mod tests {
         );
         given.finish().unwrap();
         assert!(params("a=1&a=2").take("a").is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_refused() {
+        let of = |query: &str| Params::of(&format!("/x?{query}").parse().unwrap());
+        for bad in [
+            "number=%FF",
+            "number=a%C3",
+            "number=%",
+            "number=%4",
+            "number=%zz",
+            "%FF=1",
+        ] {
+            assert!(
+                matches!(of(bad), Err(ApiError::InvalidParameter { .. })),
+                "{bad}"
+            );
+        }
+        let mut given = of("&&number=%C3%a4&flag&").unwrap();
+        assert_eq!(given.take("number").unwrap().as_deref(), Some("ä"));
+        assert_eq!(given.take("flag").unwrap().as_deref(), Some(""));
+        given.finish().unwrap();
+    }
+
+    #[test]
+    fn dates_ids_and_numbers_have_one_spelling() {
+        for bad in ["2026-1-5", "%202026-01-05", "-9999-01-01", "2200-01-01", ""] {
+            assert!(params(&format!("d={bad}")).date("d").is_err(), "{bad}");
+        }
+        assert!(params("d=2026-01-05").date("d").unwrap().is_some());
+        assert!(
+            params("i=%7B0190163d-8694-739b-aea5-966c26f8ad90%7D")
+                .uuid("i")
+                .is_err()
+        );
+        assert!(params("n=%2B5").count::<u64>("n", "a number").is_err());
+        assert_eq!(
+            params("n=5").count::<u64>("n", "a number").unwrap(),
+            Some(5)
+        );
+        assert_eq!(params("").date("d").unwrap(), None);
     }
 }

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sheaf_model::plain;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -64,6 +65,7 @@ pub struct ApiKeyIn {
     #[schema(pattern = "^(admin|finance|viewer)$", default = "admin")]
     pub role: Option<String>,
     /// When it stops to work; never, if not given.
+    #[serde(default, deserialize_with = "plain::optional_time")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -75,6 +77,7 @@ pub struct ApiKeyRotationIn {
     #[schema(minimum = 0, maximum = 2_592_000, default = 86_400)]
     pub overlap_seconds: Option<i64>,
     /// When the new key stops to work; never, if not given.
+    #[serde(default, deserialize_with = "plain::optional_time")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sheaf_model::input::ParseError;
-use sheaf_model::{FieldError, Invalid, limits};
+use sheaf_model::{FieldError, Invalid, limits, strict};
 
 use crate::Language;
 use crate::countries::{is_country, is_vat_id};
@@ -143,38 +143,9 @@ impl Profile {
     /// [`ParseError::Syntax`] when the bytes are no JSON object; [`ParseError::Invalid`] with `unknown_field`,
     /// `duplicate_field`, `invalid_type`, or all mistakes of its values.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        if !serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
-            .map(|_| bytes.trim_ascii_start().starts_with(b"{"))
-            .map_err(|error| ParseError::Syntax(error.to_string()))?
-        {
-            return Err(
-                Invalid::from(FieldError::new("", "invalid_type", "must be an object")).into(),
-            );
-        }
-        let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
-        let input: ProfileInput = serde_path_to_error::deserialize(deserializer)
-            .map_err(|error| misread(&error.path().to_string(), error.inner()))?;
+        let input: ProfileInput = strict::from_json(bytes)?;
         Ok(input.check()?)
     }
-}
-
-/// serde's mistake with its code, as the model gives them.
-fn misread(path: &str, error: &serde_json::Error) -> ParseError {
-    if !error.is_data() {
-        return ParseError::Syntax(error.to_string());
-    }
-    let message = error.to_string();
-    let message = message.split(" at line ").next().unwrap_or_default();
-    let named = || message.split('`').nth(1).unwrap_or_default().to_owned();
-    let (code, field) = match message {
-        _ if message.starts_with("unknown field") => ("unknown_field", named()),
-        _ if message.starts_with("duplicate field") => ("duplicate_field", named()),
-        _ => (
-            "invalid_type",
-            if path == "." { "" } else { path }.to_owned(),
-        ),
-    };
-    ParseError::Invalid(FieldError::new(field, code, message).into())
 }
 
 impl ProfileInput {

@@ -263,7 +263,7 @@ pub fn check_client_id(id: Uuid, now: DateTime<Utc>) -> Result<(), FieldError> {
         return Err(FieldError::new(
             "id",
             "id_not_v7",
-            "an invoice id must be a UUID of version 7",
+            "the id must be a UUID of version 7",
         ));
     }
     let latest = now + TimeDelta::seconds(limits::MAX_CLOCK_SKEW_SECONDS);

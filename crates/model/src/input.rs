@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
-use crate::{Currency, FieldError, Invalid, Kind, Metadata, PaymentKind, Status, TenantId};
+use crate::{Currency, FieldError, Invalid, Kind, Metadata, PaymentKind, Status, TenantId, plain};
 pub use customer::{CustomerFields, CustomerPatch, new_customer};
 pub use money::{
     ApplyInput, Body, CancelInput, CreditNoteInput, CreditNoteRequest, IssueInput, PaymentBody,
@@ -200,21 +200,25 @@ fn explain<'de, T: Deserialize<'de>>(text: &'de str) -> ParseError {
 }
 
 /// Gives serde's message its code. The prefixes are those of `serde::de::Error`.
-fn place(path: &str, error: &serde_json::Error) -> ParseError {
+pub(crate) fn place(path: &str, error: &serde_json::Error) -> ParseError {
     if !error.is_data() {
         return ParseError::Syntax(error.to_string());
     }
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
+    if let Some((code, detail)) = plain::coded(message) {
+        return ParseError::Invalid(FieldError::new(path, code, detail).into());
+    }
     let code = match message {
         _ if message.starts_with("unknown field") => "unknown_field",
         _ if message.starts_with("duplicate field") => "duplicate_field",
+        _ if message.starts_with("missing field") => "missing_field",
         _ => "invalid_type",
     };
-    // serde notices a duplicate before it descends: the message names the field, the path its parent.
+    // serde notices these two before, or after, it descends: the message names the field, the path its parent.
     let path = match (code, message.split('`').nth(1), path) {
-        ("duplicate_field", Some(name), "") => name.to_owned(),
-        ("duplicate_field", Some(name), parent) => format!("{parent}.{name}"),
+        ("duplicate_field" | "missing_field", Some(name), "") => name.to_owned(),
+        ("duplicate_field" | "missing_field", Some(name), parent) => format!("{parent}.{name}"),
         (_, _, path) => path.to_owned(),
     };
     ParseError::Invalid(FieldError::new(path, code, message).into())

@@ -11,6 +11,8 @@
 //! | [`rules`] | totals and status |
 //! | [`tax`] | how tax is rounded, and what credit notes took |
 //! | [`lifecycle`] | what may be done to an invoice, and what it does |
+//! | [`plain`] | dates, times, ids and counts as clients write them |
+//! | [`strict`] | JSON objects into structs, arrays refused |
 //! | [`error`] | field errors with stable codes |
 
 pub mod currency;
@@ -22,7 +24,9 @@ pub mod invoice;
 pub mod json;
 pub mod lifecycle;
 pub mod limits;
+pub mod plain;
 pub mod rules;
+pub mod strict;
 pub mod tax;
 
 pub use currency::Currency;

@@ -25,7 +25,7 @@ pub use table::{Step, forbidden};
 
 use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
 
-use crate::{FieldError, Invoice, Kind, Status, rules};
+use crate::{FieldError, Invoice, Kind, Status, limits, rules};
 
 /// Why a step was not done: the state, or another document, is in the way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +124,10 @@ impl Invoice {
 
     /// Whether `step` is possible in this status at all.
     fn permit(&self, step: Step) -> Result<(), Refusal> {
+        if self.version >= limits::MAX_VERSION {
+            let detail = "the document's version cannot count any further";
+            return Err(Refusal::new("too_many_changes", detail));
+        }
         forbidden(self.kind, self.status, step)
             .map_or(Ok(()), |(code, detail)| Err(Refusal::new(code, detail)))
     }

@@ -67,6 +67,12 @@ pub fn max_date() -> NaiveDate {
     NaiveDate::from_ymd_opt(i32::from(MAX_YEAR), 12, 31).unwrap_or(NaiveDate::MAX)
 }
 
+/// The version that a restored document can have at most: more changes than anybody makes, and far from where counting on
+/// would end.
+pub const MAX_RESTORED_VERSION: i64 = 1_000_000_000;
+/// The version at which a document stays as it is: JSON's numbers are exact up to here.
+pub const MAX_VERSION: i64 = (1 << 53) - 1;
+
 /// Seconds by which a client's clock, seen in the ids that it sends, may be ahead of ours.
 pub const MAX_CLOCK_SKEW_SECONDS: i64 = 300;
 

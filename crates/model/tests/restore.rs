@@ -141,6 +141,45 @@ fn what_does_not_follow_from_the_rest_is_refused() {
         "modified_at invalid_time",
     );
     refused("/version", json!(0), "version invalid_version");
+    refused("/version", json!(i64::MAX), "version invalid_version");
+    refused("/version", json!(1_000_000_001), "version invalid_version");
+    refused(
+        "/modified_at",
+        json!("2026-01-01T00:00:00Z"),
+        "modified_at time_out_of_range",
+    );
+    let last = "ffffffff-ffff-7fff-bfff-ffffffffffff";
+    refused("/payments/0/id", json!(last), "payments[0].id id_in_future");
+    refused("/credits", json!(last), "credits id_in_future");
+    refused(
+        "/credits",
+        told["id"].clone(),
+        "credits inconsistent_document",
+    );
+    refused(
+        "/amount_credited",
+        json!("1000.00"),
+        "amount_credited inconsistent_document",
+    );
+    refused(
+        "/payments/0/kind",
+        json!("refund"),
+        "payments[0] inconsistent_document",
+    );
+    refused(
+        "/payments/0/reverses",
+        told["payments"][0]["id"].clone(),
+        "payments[0] inconsistent_document",
+    );
+    refused("/issue_date", Value::Null, "issue_date missing_field");
+    let mut twice = told["payments"].as_array().unwrap().clone();
+    twice.push(twice[0].clone());
+    twice[1]["reference"] = json!("another");
+    refused(
+        "/payments",
+        json!(twice),
+        "payments[1].id duplicate_payment_id",
+    );
     refused("/id", Value::Null, "id missing_field");
     refused(
         "/amount_credited",

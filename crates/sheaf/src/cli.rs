@@ -135,7 +135,7 @@ pub(crate) enum TierCommand {
 #[derive(Debug, Args)]
 pub(crate) struct TierRunArgs {
     /// The day to count from, YYYY-MM-DD [default: today, UTC]
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = sheaf_model::plain::date)]
     pub(crate) as_of: Option<NaiveDate>,
     /// Whole months before this horizon move: 12m, 1y, 0m
     #[arg(long, default_value = "12m", value_name = "AGE", value_parser = units::months)]

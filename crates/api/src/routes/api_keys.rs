@@ -54,7 +54,7 @@ struct Call {
     params(("id" = Uuid, Path, description = "The tenant")),
     responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`tenant_not_found`"),
         (status = 409, description = "`too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`invalid_role`, `expires_at_in_past`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+        (status = 422, description = "`invalid_role`, `expires_at_in_past`, `time_out_of_range`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
 pub(super) async fn create(
     _: AdminAuth,
     State(app): State<Shared>,
@@ -106,7 +106,7 @@ pub(super) async fn revoke(
     params(("id" = Uuid, Path, description = "The tenant"), ("key_id" = Uuid, Path, description = "The old key's id")),
     responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`tenant_not_found`, `api_key_not_found`"),
         (status = 409, description = "`api_key_ended`, `too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+        (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `time_out_of_range`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
 pub(super) async fn rotate(
     _: AdminAuth,
     State(app): State<Shared>,
@@ -124,7 +124,7 @@ pub(super) async fn rotate(
     request_body = ApiKeyIn, security(("bearer" = []), ("apiKey" = [])),
     responses((status = 201, body = ApiKeyCreated),
         (status = 409, description = "`too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`invalid_role`, `expires_at_in_past`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+        (status = 422, description = "`invalid_role`, `expires_at_in_past`, `time_out_of_range`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
 pub(super) async fn create_own(
     auth: Keys,
     State(app): State<Shared>,
@@ -170,7 +170,7 @@ pub(super) async fn revoke_own(
     params(("key_id" = Uuid, Path, description = "The old key's id")),
     responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`api_key_not_found`, also for another tenant's"),
         (status = 409, description = "`api_key_ended`, `too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+        (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `time_out_of_range`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
 pub(super) async fn rotate_own(
     auth: Keys,
     State(app): State<Shared>,

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use sheaf_model::Period;
+use sheaf_model::limits::{MAX_YEAR, MIN_YEAR};
 use sheaf_store::{ArchiveFile, FileState};
 
 use super::{PageOut, json};
@@ -95,11 +96,15 @@ fn position_in(bytes: [u8; POSITION]) -> Result<Position, ApiError> {
         year: i16::from_be_bytes([y0, y1]),
         month,
     };
-    Ok((
-        period,
+    let (part, generation) = (
         i32::from_be_bytes([p0, p1, p2, p3]),
         i32::from_be_bytes([g0, g1, g2, g3]),
-    ))
+    );
+    // Of no file of ours, and of no form that the catalog's periods have.
+    let known = (MIN_YEAR..=MAX_YEAR).contains(&period.year) && month <= 12;
+    (known && part >= 0 && generation >= 0)
+        .then_some((period, part, generation))
+        .ok_or(ApiError::InvalidCursor)
 }
 
 #[cfg(test)]
@@ -118,5 +123,7 @@ mod tests {
             70_000,
         );
         assert_eq!(position_in(position_of(position)).unwrap(), position);
+        let (year, month) = (i16::MIN, 200);
+        assert!(position_in(position_of((Period { year, month }, 0, 0))).is_err());
     }
 }

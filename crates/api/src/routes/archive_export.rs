@@ -18,7 +18,6 @@ use sheaf_archive::storage::MAX_URL_AGE;
 use sheaf_archive::{Export, ExportError, ExportFormat, ExportOptions, ExportTiers};
 use sheaf_model::limits::{MAX_YEAR, MIN_YEAR};
 use tokio_util::io::{ReaderStream, StreamReader};
-use uuid::Uuid;
 
 use super::invoices::SHEAF_TIER;
 use super::json;
@@ -49,7 +48,7 @@ impl Asked {
             Some(_) => return Err(invalid("format", "must be ndjson, csv or parquet")),
         };
         let mut year = |name, default| {
-            let year = params.parse(name, "a year")?.unwrap_or(default);
+            let year = params.count(name, "a year")?.unwrap_or(default);
             let known = (MIN_YEAR..=MAX_YEAR).contains(&year);
             known
                 .then_some(year)
@@ -68,8 +67,8 @@ impl Asked {
                     Some("cold") => ExportTiers::Cold,
                     Some(_) => return Err(invalid("tier", "must be all, hot or cold")),
                 };
-                let after: Option<Uuid> = params.parse("after", "an invoice's id")?;
-                let limit: Option<u64> = params.parse("limit", "a number")?;
+                let after = params.uuid("after")?;
+                let limit = params.count("limit", "a number")?;
                 Self::Lines(ExportOptions {
                     from,
                     to,
@@ -83,7 +82,7 @@ impl Asked {
                 if tier.is_some_and(|tier| tier != "cold") {
                     return Err(invalid("tier", "must be cold: objects are the archive's"));
                 }
-                let seconds = params.parse("expires", "a number of seconds")?;
+                let seconds = params.count("expires", "a number of seconds")?;
                 let expires = seconds.map_or(DEFAULT_URL_AGE, Duration::from_secs);
                 if expires.is_zero() || expires > MAX_URL_AGE {
                     return Err(invalid("expires", "must be from 1 to 43200 seconds"));
@@ -253,6 +252,9 @@ mod tests {
             "tier=warm",
             "after=1",
             "limit=-1",
+            "limit=%2B5",
+            "from=%2B2020",
+            "after=%7B0190163d-8694-739b-aea5-966c26f8ad90%7D",
             "expires=60",
             "format=parquet&expires=0",
             "format=parquet&expires=43201",

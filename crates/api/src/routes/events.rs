@@ -5,8 +5,10 @@ use axum::extract::State;
 use axum::extract::rejection::PathRejection;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sheaf_model::limits;
 use sheaf_store::{EventRow, FeedPosition};
 use uuid::Uuid;
 
@@ -29,7 +31,7 @@ struct EventOut {
     correlation_id: Option<String>,
     causation_id: Option<String>,
     data: Box<RawValue>,
-    created_at: chrono::DateTime<chrono::Utc>,
+    created_at: DateTime<Utc>,
 }
 
 impl EventOut {
@@ -102,7 +104,7 @@ pub(super) async fn feed(
     let scope = Scope::new("events").with(&auth.tenant_id.to_string());
     let sent = params.take("cursor")?;
     let after = match &sent {
-        Some(cursor) => Some(position_in(scope.decode(cursor)?)),
+        Some(cursor) => Some(position_in(scope.decode(cursor)?)?),
         None => None,
     };
     params.finish()?;
@@ -129,12 +131,39 @@ fn position_of(position: FeedPosition) -> [u8; POSITION] {
     bytes
 }
 
-fn position_in(bytes: [u8; POSITION]) -> FeedPosition {
+/// The place that a cursor names. One that we did not make can hold any time; the database's end before chrono's.
+fn position_in(bytes: [u8; POSITION]) -> Result<FeedPosition, ApiError> {
     let (mut micros, mut id) = ([0; 8], [0; 16]);
     micros.copy_from_slice(&bytes[..8]);
     id.copy_from_slice(&bytes[8..]);
-    FeedPosition {
-        micros: i64::from_be_bytes(micros),
+    let micros = i64::from_be_bytes(micros);
+    let time = DateTime::from_timestamp_micros(micros).ok_or(ApiError::InvalidCursor)?;
+    let day = time.date_naive();
+    if day < limits::min_date() || day > limits::max_date() {
+        return Err(ApiError::InvalidCursor);
+    }
+    Ok(FeedPosition {
+        micros,
         id: Uuid::from_bytes(id),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_position_is_of_a_time_that_there_is() {
+        for micros in [0, 1_700_000_000_000_000] {
+            let id = Uuid::from_u128(7);
+            let position = FeedPosition { micros, id };
+            assert_eq!(position_in(position_of(position)).unwrap(), position);
+        }
+        // Before 4713 BC, of which PostgreSQL knows nothing; before 1970; and after chrono's end.
+        for micros in [i64::MIN, -210_900_000_000_000_000, -1, i64::MAX] {
+            let id = Uuid::max();
+            assert!(position_in(position_of(FeedPosition { micros, id })).is_err());
+        }
     }
 }

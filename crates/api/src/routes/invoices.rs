@@ -270,11 +270,11 @@ impl Asked {
             status,
             overdue_on,
             kind: params.parse("kind", "invoice or credit_note")?,
-            customer_id: params.parse("customer_id", "a UUID")?,
+            customer_id: params.uuid("customer_id")?,
             number: params.take("number")?,
             external_id: params.take("external_id")?,
-            issued_from: params.parse("issued_from", "a date, YYYY-MM-DD")?,
-            issued_to: params.parse("issued_to", "a date, YYYY-MM-DD")?,
+            issued_from: params.date("issued_from")?,
+            issued_to: params.date("issued_to")?,
             metadata,
         };
         params.finish()?;

@@ -27,6 +27,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
+use sheaf_model::plain;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -139,6 +140,5 @@ fn id_in(path: Result<Path<String>, PathRejection>, noun: Noun) -> Result<Uuid, 
 
 fn parse_id(text: &str, noun: Noun) -> Result<Uuid, ApiError> {
     // Only the hyphenated form: an id has one spelling.
-    let id = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
-    id.ok_or(ApiError::NotFound(noun))
+    plain::uuid(text).map_err(|_| ApiError::NotFound(noun))
 }

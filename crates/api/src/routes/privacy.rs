@@ -4,7 +4,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use sheaf_model::{FieldError, Invalid};
+use sheaf_model::limits::{MAX_YEAR, MIN_YEAR};
+use sheaf_model::{FieldError, Invalid, plain};
 use sheaf_store::{Cause, NewRetention, PutRetention};
 use uuid::Uuid;
 
@@ -106,8 +107,8 @@ pub(super) async fn put_retention(
     year: Result<Path<String>, PathRejection>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let year = year.ok().and_then(|Path(text)| text.parse::<i16>().ok());
-    let year = year.filter(|year| (1970..=2199).contains(year));
+    let year = year.ok().and_then(|Path(text)| plain::count(&text));
+    let year = year.filter(|year| (MIN_YEAR..=MAX_YEAR).contains(year));
     let Some(year) = year else {
         let mistake = FieldError::new("year", "date_out_of_range", "from 1970 to 2199");
         return Err(Invalid::from(mistake).into());

@@ -35,8 +35,8 @@ pub(super) async fn summary(
     let mut params = Params::of(&uri)?;
     let filter = SummaryFilter {
         today: app.clock.now().date_naive(),
-        from: params.parse("from", "a date, YYYY-MM-DD")?,
-        to: params.parse("to", "a date, YYYY-MM-DD")?,
+        from: params.date("from")?,
+        to: params.date("to")?,
     };
     params.finish()?;
     let summary = app.store.summary(auth.tenant_id, filter).await?;
@@ -95,7 +95,7 @@ pub(super) async fn aging(
 ) -> Result<Response, ApiError> {
     let mut params = Params::of(&uri)?;
     let as_of = params
-        .parse("as_of", "a date, YYYY-MM-DD")?
+        .date("as_of")?
         .unwrap_or_else(|| app.clock.now().date_naive());
     let page = match params.take("group")?.as_deref() {
         None | Some("total") => {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sheaf_model::plain;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -138,6 +139,7 @@ pub struct CustomerPage {
 #[serde(deny_unknown_fields)]
 pub struct MergeIn {
     /// The customer that survives.
+    #[serde(deserialize_with = "plain::required_uuid")]
     pub into: Uuid,
 }
 

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use sheaf_model::plain;
 use sheaf_store::{ErasureRecord, Held, Pending, Retention};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -138,6 +139,7 @@ pub struct RetentionIn {
     #[serde(default)]
     pub legal_hold: bool,
     /// The first day on which erasure may change documents of the year.
+    #[serde(default, deserialize_with = "plain::optional_date")]
     pub keep_until: Option<NaiveDate>,
 }
 

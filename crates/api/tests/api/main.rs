@@ -34,6 +34,8 @@ mod rate_limit;
 mod recalls;
 mod reports;
 mod reports_money;
+mod restore_bounds;
+mod strict_input;
 mod support;
 mod tenants;
 mod tokens;

@@ -166,24 +166,14 @@ impl Mistakes {
         }
     }
 
-    /// A date that may be absent.
+    /// A date that may be absent. Its reader knows the range.
     pub(super) fn date(
         &mut self,
         at: At,
         name: &str,
         field: Option<Field<NaiveDate>>,
     ) -> Option<NaiveDate> {
-        let date = self.optional(at, name, field)?;
-        if date < limits::min_date() || date > limits::max_date() {
-            self.note(
-                at,
-                name,
-                "date_out_of_range",
-                "dates run from 1970-01-01 to 2199-12-31",
-            );
-            return None;
-        }
-        Some(date)
+        self.optional(at, name, field)
     }
 
     /// A text of at most `max` characters that may be absent, and empty.

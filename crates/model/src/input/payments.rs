@@ -83,7 +83,12 @@ pub(super) fn check_payments(
 
 fn check_references(payments: &[Payment], mistakes: &mut Mistakes) {
     let mut seen = HashSet::with_capacity(payments.len());
+    let mut ids = HashSet::with_capacity(payments.len());
     for (index, payment) in payments.iter().enumerate() {
+        if !ids.insert(payment.id) {
+            let detail = "another payment of the invoice has this id";
+            mistakes.note(At::Payment(index), "id", "duplicate_payment_id", detail);
+        }
         if !seen.insert(payment.reference.as_str()) {
             let detail = "another payment of the invoice has this reference";
             mistakes.note(
@@ -115,7 +120,15 @@ fn check_payment(
     };
     let method = mistakes.required_text(at, "method", input.method, limits::MAX_METHOD);
     let id = match is_stored {
-        true => mistakes.required(at, "id", input.id)?,
+        true => {
+            let id = mistakes.required(at, "id", input.id)?;
+            // The next payment's id comes after it.
+            if let Err(error) = id::check_client_id(id, now) {
+                mistakes.add(error.at(at.path("id")));
+                return None;
+            }
+            id
+        }
         // Ids of one millisecond ascend on a thread, so that the payments keep their order.
         false => id::new_id(now),
     };

@@ -11,7 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::{Currency, FieldError, Kind, Metadata, PaymentKind, Status, decimal};
+use crate::{Currency, FieldError, Kind, Metadata, PaymentKind, Status, decimal, plain};
 
 /// A value, or what is wrong with it. Boxed: errors are rare, and lines are many.
 #[derive(Clone, Debug)]
@@ -24,23 +24,13 @@ trait FromText: Sized {
 
 impl FromText for Uuid {
     fn from_text(text: &str) -> Result<Self, FieldError> {
-        // `Uuid` also reads braces and URNs, which are not what JSON Schema calls a uuid.
-        let id = if text.len() == 36 {
-            Self::try_parse(text).ok()
-        } else {
-            None
-        };
-        id.ok_or_else(|| {
-            FieldError::new("", "invalid_uuid", "must be a UUID in its hyphenated form")
-        })
+        plain::uuid(text)
     }
 }
 
 impl FromText for NaiveDate {
     fn from_text(text: &str) -> Result<Self, FieldError> {
-        read_date(text).ok_or_else(|| {
-            FieldError::new("", "invalid_date", "must be a calendar date as YYYY-MM-DD")
-        })
+        plain::date(text)
     }
 }
 
@@ -64,8 +54,7 @@ impl FromText for PaymentKind {
 
 impl FromText for DateTime<Utc> {
     fn from_text(text: &str) -> Result<Self, FieldError> {
-        let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
-        time.map_err(|_| FieldError::new("", "invalid_time", "must be an RFC 3339 time"))
+        plain::time(text)
     }
 }
 
@@ -73,22 +62,6 @@ impl FromText for Currency {
     fn from_text(text: &str) -> Result<Self, FieldError> {
         Self::parse(text)
     }
-}
-
-/// `YYYY-MM-DD`, digit for digit.
-fn read_date(text: &str) -> Option<NaiveDate> {
-    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.as_bytes() else {
-        return None;
-    };
-    let number = |digits: &[u8]| {
-        digits.iter().try_fold(0_u32, |value, digit| {
-            digit
-                .is_ascii_digit()
-                .then(|| value * 10 + u32::from(digit - b'0'))
-        })
-    };
-    let year = i32::try_from(number(&[y1, y2, y3, y4])?).ok()?;
-    NaiveDate::from_ymd_opt(year, number(&[m1, m2])?, number(&[d1, d2])?)
 }
 
 struct TextVisitor<T>(PhantomData<T>);

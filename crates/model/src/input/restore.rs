@@ -13,7 +13,9 @@ use super::check::{At, Mistakes, Rule};
 use super::read::{Field, Object};
 use super::validate::amount;
 use super::{Context, InvoiceInput, LineInput};
-use crate::{Currency, FieldError, Invalid, Invoice, Status};
+use crate::{
+    Currency, FieldError, Invalid, Invoice, Kind, Payment, PaymentKind, Status, id, limits,
+};
 
 /// What a document has that a new one has not.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +40,15 @@ impl InvoiceInput {
     /// tenant's, and the store finds or makes the one that the customer's `external_id` names.
     ///
     /// # Errors
-    /// As for a new one; `time_in_future`, `invalid_version`, and `inconsistent_document` with the first member that is
-    /// not what the others come to.
+    /// As for a new one; `time_out_of_range`, `invalid_version`, `duplicate_payment_id`, `id_not_v7` and `id_in_future` of
+    /// a payment or of `credits`, and `inconsistent_document` with the first member that is not what the others come to.
     pub fn into_stored(self, line: &[u8], context: &Context) -> Result<Invoice, Invalid> {
         let mut mistakes = Mistakes::of_stored();
         let invoice = self.build(context, &mut mistakes);
         let invoice = mistakes.into_result(invoice)?;
+        if let Some(mistake) = impossible(&invoice) {
+            return Err(mistake.into());
+        }
         let told = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap_or_default() };
         let (sent, made) = (told(line), told(&invoice.render()));
         let (Some(sent), Some(made)) = (sent.as_object(), made.as_object()) else {
@@ -90,18 +95,29 @@ impl InvoiceInput {
     ) -> Option<Stored> {
         let at = At::Root;
         let version = self.version?;
-        if version < 1 {
-            mistakes.note(at, "version", "invalid_version", "counts from 1");
+        if !(1..=limits::MAX_RESTORED_VERSION).contains(&version) {
+            let detail = format!("from 1 to {}", limits::MAX_RESTORED_VERSION);
+            mistakes.note(at, "version", "invalid_version", &detail);
         }
         let mut time = |name, field: Option<Field<DateTime<Utc>>>| {
             let time = mistakes.required(at, name, field)?;
-            if time > now || time.timestamp() < 0 {
+            if time > now {
                 mistakes.note(at, name, "time_out_of_range", "from 1970 until now");
             }
             Some(time)
         };
         let created_at = time("created_at", self.created_at.take());
         let modified_at = time("modified_at", self.modified_at.take());
+        if created_at > modified_at && modified_at.is_some() {
+            let detail = "must not be before created_at";
+            mistakes.note(at, "modified_at", "time_out_of_range", detail);
+        }
+        // Read for its form alone: records are the tenant's.
+        mistakes.optional(at, "customer_id", self.customer_id.take());
+        let credits = mistakes.optional(at, "credits", self.credits.take());
+        if let Some(Err(error)) = credits.map(|id| id::check_client_id(id, now)) {
+            mistakes.add(error.at("credits"));
+        }
         let cancelled = matches!(self.status, Some(Field(Ok(Status::Cancelled))));
         let amount_credited = mistakes.number_or_zero(
             at,
@@ -114,7 +130,7 @@ impl InvoiceInput {
             created_at: created_at?,
             modified_at: modified_at?,
             cancelled,
-            credits: mistakes.optional(at, "credits", self.credits.take()),
+            credits,
             amount_credited: amount_credited?,
         })
     }
@@ -150,6 +166,59 @@ impl Stored {
             ..made
         }
     }
+}
+
+/// The first member that no life of a document leads to, though each value is sound by itself.
+fn impossible(invoice: &Invoice) -> Option<FieldError> {
+    let wrong = |field: &str, detail: &str| {
+        let code = "inconsistent_document";
+        Some(FieldError::new(field, code, detail))
+    };
+    let is_note = invoice.kind == Kind::CreditNote;
+    let credited = invoice.amount_credited;
+    match invoice.status {
+        Status::Issued | Status::PartiallyPaid | Status::Paid if invoice.issue_date.is_none() => {
+            let detail = "what is issued has a date";
+            return Some(FieldError::new("issue_date", "missing_field", detail));
+        }
+        Status::Cancelled if !(invoice.amount_paid.is_zero() && credited.is_zero()) => {
+            return wrong("status", "what is paid or credited is not cancelled");
+        }
+        _ => {}
+    }
+    if invoice.credits.is_some() && !is_note {
+        return wrong("credits", "only a credit note corrects an invoice");
+    }
+    if credited > invoice.total || (is_note && !credited.is_zero()) {
+        return wrong("amount_credited", "credit notes come to the total at most");
+    }
+    let payments = &invoice.payments;
+    payments.iter().enumerate().find_map(|(index, payment)| {
+        let comes_in = payment.amount > Decimal::ZERO;
+        let sound = match payment.kind {
+            PaymentKind::Payment | PaymentKind::Credit => comes_in && payment.reverses.is_none(),
+            // A credit note is settled by it, an invoice gives back.
+            PaymentKind::Refund => comes_in == is_note && payment.reverses.is_none(),
+            PaymentKind::Reversal => {
+                let once = |of: &&Payment| of.reverses == payment.reverses;
+                let of = |before: &Payment| {
+                    Some(before.id) == payment.reverses
+                        && before.kind == PaymentKind::Payment
+                        && before.amount == -payment.amount
+                };
+                payments[..index].iter().any(of) && payments.iter().filter(once).count() == 1
+            }
+        };
+        let field = || format!("payments[{index}]");
+        (!sound)
+            .then(|| {
+                wrong(
+                    &field(),
+                    "its kind, amount and reverses do not fit together",
+                )
+            })
+            .flatten()
+    })
 }
 
 const NOT_NEGATIVE: Rule = (

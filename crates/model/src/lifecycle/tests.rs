@@ -152,6 +152,21 @@ fn payments_keep_their_order_when_a_clock_goes_back() {
 }
 
 #[test]
+fn a_document_that_cannot_count_further_stays_as_it_is() {
+    let mut invoice = issued();
+    invoice.version = crate::limits::MAX_VERSION;
+    let before = invoice.clone();
+    refused(invoice.pay(money("1", "a"), now()), "too_many_changes");
+    refused(invoice.send(now()), "too_many_changes");
+    refused(invoice.cancel(now()), "too_many_changes");
+    // One that an earlier version let in.
+    invoice.version = i64::MAX;
+    refused(invoice.pay(money("1", "a"), now()), "too_many_changes");
+    invoice.version = before.version;
+    assert_eq!(invoice, before);
+}
+
+#[test]
 fn a_draft_is_issued_once_with_date_and_number() {
     let mut draft = make(&document("draft"));
     refused(draft.send(now()), "not_issued");
