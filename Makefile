@@ -1,6 +1,7 @@
 # make up     everything local in the foreground; ARGS are for `sheaf up`, as in make up ARGS="--port 9000"
 # make test   the whole test suite, beside a throwaway cluster and S3; ARGS are for the test runner
 # make lint   formatting and lints
+# make linter the linter of the OpenAPI document, from npm into target/; the suite runs it where it is, or fetches it by npx
 # make fuzz   schemathesis against the running API's OpenAPI document, 3 minutes (FUZZ_SECONDS)
 # make duckdb the archive's SQL beside DuckDB over the same objects, on real invoices: equal to the penny
 # make garage the archive's tests on Garage, a real S3 server, instead of our own local one; needs `garage` on PATH
@@ -14,7 +15,7 @@ PROFILE ?= release
 # have everything built twice.
 BUILD = $(CARGO) build --release --workspace --bins --tests
 
-.PHONY: up test lint fuzz duckdb garage bench postgres
+.PHONY: up test lint linter fuzz duckdb garage bench postgres
 
 up: postgres
 	$(CARGO) build --release -p sheaf
@@ -35,6 +36,9 @@ test: postgres
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --profile $(PROFILE) --workspace --all-targets -- -D warnings
+
+linter:
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix target/linter @redocly/cli@2.77.0
 
 fuzz: postgres
 	$(BUILD)

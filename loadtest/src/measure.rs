@@ -29,6 +29,8 @@ const SETTLE: Duration = Duration::from_millis(500);
 pub struct Settings {
     /// Whom.
     pub server: Server,
+    /// Who answers `GET /metrics` for it.
+    pub metrics: Server,
     /// Operations; an idle round and a round of creates are always made.
     pub operations: Vec<Operation>,
     /// What invoices look like.
@@ -239,7 +241,7 @@ impl Settings {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|error| HttpError::Answer(error.to_string()))?;
-        let metrics = runtime.block_on(metrics(&self.server))?;
+        let metrics = runtime.block_on(metrics(&self.metrics))?;
         let mut readings = Readings::new();
         for (name, resource) in [
             ("sheaf_cold_gets_total", Resource::ObjectGets),

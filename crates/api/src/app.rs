@@ -12,6 +12,7 @@ use crate::config::{ApiConfig, Clock};
 use crate::denials::Denials;
 use crate::desk::Desk;
 use crate::error::ApiError;
+use crate::guesses::Guesses;
 use crate::keys::{self, KeyCache};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -33,6 +34,7 @@ pub struct App {
     pub(crate) jwt: Option<Jwt>,
     pub(crate) tenants: KnownTenants,
     pub(crate) limits: Option<Limits>,
+    pub(crate) guesses: Option<Guesses>,
     pub(crate) denials: Arc<Denials>,
     pub(crate) desk: Desk,
     admin_hash: [u8; 32],
@@ -55,6 +57,9 @@ impl App {
             jwt: config.jwt.clone().map(Jwt::new),
             tenants: KnownTenants::new(),
             limits: config.rate_limit.map(Limits::new),
+            guesses: config
+                .guess_limit
+                .map(|limit| Guesses::new(limit, config.proxies)),
             denials: Arc::new(Denials::new(config.denial_window, clock.clone())),
             desk: Desk::new(),
             admin_hash: keys::hash(&config.admin_key),
@@ -65,9 +70,9 @@ impl App {
         }
     }
 
-    /// Whether `secret` is the admin key. An empty admin key opens nothing.
-    pub(crate) fn is_admin(&self, secret: &str) -> bool {
-        !self.config.admin_key.is_empty() && same_secret(secret, &self.admin_hash)
+    /// Whether the secret with this hash is the admin key. An empty admin key opens nothing.
+    pub(crate) fn is_admin(&self, hash: &[u8; 32]) -> bool {
+        !self.config.admin_key.is_empty() && same_secret(hash, &self.admin_hash)
     }
 }
 

@@ -134,11 +134,41 @@ async fn tenant(parts: &Parts, app: &App, action: Action) -> Result<TenantAuth, 
     }
 }
 
-/// Recognises the credential. One that is known is noted in the request's [`Caller`], also when it is refused.
+/// Recognises the credential, if its address has not sent too many wrong ones.
 async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
-    let credential = credential(&parts.headers)?;
+    let guesses = app.guesses.as_ref();
+    let from = guesses.and_then(|guesses| Some((guesses, guesses.address(parts)?)));
+    let credential = credential(&parts.headers);
+    // A missing one is no guess; one in a form that is not ours is, and all such are the same.
+    let hash = match &credential {
+        Ok(credential) => keys::hash(credential.text()),
+        Err(ApiError::MissingCredential) => return Err(ApiError::MissingCredential),
+        Err(_) => [0; 32],
+    };
+    if let Some((guesses, from)) = from {
+        guesses.admit(from, &hash)?;
+    }
+    let outcome = match credential {
+        Ok(credential) => recognise(parts, app, &credential, &hash).await,
+        Err(error) => Err(error),
+    };
+    match (from, &outcome) {
+        (Some((guesses, from)), Ok(_)) => guesses.right(from, &hash),
+        (Some((guesses, from)), Err(ApiError::InvalidCredential)) => guesses.wrong(from),
+        _ => {}
+    }
+    outcome
+}
+
+/// Whose the credential is. One that is known is noted in the request's [`Caller`], also when it is refused.
+async fn recognise(
+    parts: &Parts,
+    app: &App,
+    credential: &Credential<'_>,
+    hash: &[u8; 32],
+) -> Result<Principal, ApiError> {
     let secret = credential.text();
-    if app.is_admin(secret) {
+    if app.is_admin(hash) {
         return Ok(Principal::Admin);
     }
     let note = |tenant_id, actor: &Arc<str>| {
@@ -151,7 +181,7 @@ async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
         }
         auth
     };
-    if let (Credential::Bearer(token), Some(jwt)) = (&credential, &app.jwt)
+    if let (Credential::Bearer(token), Some(jwt)) = (credential, &app.jwt)
         && jwt::looks_like_one(token)
     {
         let (verified, expired) = match jwt.verify(token, app.clock.now()).await {
@@ -173,7 +203,7 @@ async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
             Ok(Principal::Tenant(auth, verified.role))
         };
     }
-    let found = app.keys.find(&app.store, secret).await?;
+    let found = app.keys.find(&app.store, secret, hash).await?;
     let key = found.ok_or(ApiError::InvalidCredential)?;
     let auth = note(key.tenant_id, &key.actor);
     if key.revoked {
@@ -218,8 +248,7 @@ fn credential(headers: &HeaderMap) -> Result<Credential<'_>, ApiError> {
 }
 
 /// Compares hashes without stopping at the first difference: the time taken says nothing about the key.
-pub(crate) fn same_secret(presented: &str, expected: &[u8; 32]) -> bool {
-    let presented = keys::hash(presented);
+pub(crate) fn same_secret(presented: &[u8; 32], expected: &[u8; 32]) -> bool {
     presented
         .iter()
         .zip(expected)

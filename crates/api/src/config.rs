@@ -37,11 +37,23 @@ pub struct ApiConfig {
     pub jwt: Option<JwtConfig>,
     /// Requests that a tenant may send. Default as many as it likes.
     pub rate_limit: Option<RateLimit>,
+    /// Wrong credentials that one client address may send. Default 10 a second, and 300 at once.
+    pub guess_limit: Option<RateLimit>,
+    /// Proxies of ours in front, each of which appends to `X-Forwarded-For` whom it heard: a client's address is what the
+    /// first of them wrote. Default 0: the address is that of the connection.
+    pub proxies: usize,
     /// Denials of one caller on one route for one reason within this time become one event. Default 60 s.
     pub denial_window: Duration,
 }
 
-/// A token bucket for each tenant, in this process.
+/// Keys of ours cannot be guessed, an admin key that somebody chose may be. A busy client with a wrong key is told so for a
+/// while before it is turned away.
+const GUESS_LIMIT: RateLimit = RateLimit {
+    per_second: NonZeroU32::MIN.saturating_add(9),
+    burst: NonZeroU32::MIN.saturating_add(299),
+};
+
+/// A token bucket for each tenant, or each client, in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// Requests that come back each second.
@@ -170,6 +182,8 @@ impl ApiConfig {
             bulk: BulkConfig::default(),
             jwt: None,
             rate_limit: None,
+            guess_limit: Some(GUESS_LIMIT),
+            proxies: 0,
             denial_window: Duration::from_secs(60),
         }
     }

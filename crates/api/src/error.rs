@@ -41,6 +41,8 @@ pub(crate) enum ApiError {
     JwksUnavailable,
     /// The tenant has sent too many requests; seconds until the next is let in.
     RateLimited(u32),
+    /// The client's address has sent too many wrong credentials; seconds until the next is looked at.
+    TooManyGuesses(u32),
     /// `X-Tenant-Id`, or the document, names another tenant than the credential's.
     TenantMismatch,
     /// A tenant's key on a platform route.
@@ -172,6 +174,11 @@ impl ApiError {
             Self::RateLimited(seconds) => {
                 let detail = "the tenant has sent too many requests; see Retry-After";
                 Problem::new(S::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after(seconds)
+            }
+            Self::TooManyGuesses(seconds) => {
+                let detail = "too many wrong credentials came from this address; see Retry-After";
+                Problem::new(S::TOO_MANY_REQUESTS, "too_many_wrong_credentials", detail)
+                    .with_retry_after(seconds)
             }
             Self::RouteNotFound => {
                 Problem::new(S::NOT_FOUND, "route_not_found", "there is no such path")

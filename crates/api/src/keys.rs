@@ -103,16 +103,17 @@ impl KeyCache {
             .filter(|key| key.loaded.elapsed() < self.ttl)
     }
 
-    /// The key that `secret` is, revoked or not; `None` when there is none.
+    /// The key that `secret` is, whose hash is `hash`, revoked or not; `None` when there is none.
     pub(crate) async fn find(
         &self,
         store: &Store,
         secret: &str,
+        hash: &[u8; 32],
     ) -> Result<Option<Arc<KnownKey>>, StoreError> {
         if !well_formed(secret) {
             return Ok(None);
         }
-        let hash = hash(secret);
+        let hash = *hash;
         if let Some(key) = self.cached(&hash) {
             return Ok(Some(key));
         }

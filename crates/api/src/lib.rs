@@ -1,7 +1,7 @@
 //! The front door: axum routes, authentication, problem+json, OpenAPI.
 //!
 //! A handler parses, makes one call, and responds. Everything around that is done once: credentials by the extractors
-//! of `auth`, rate limits by `limits`, what was refused by `denials`, bodies and their bounds by `body`, errors by the match in `error`, request ids, metrics, the access log
+//! of `auth`, guesses at them by `guesses`, rate limits by `limits`, what was refused by `denials`, bodies and their bounds by `body`, errors by the match in `error`, request ids, metrics, the access log
 //! and timeouts by the one layer of `observe`.
 
 mod app;
@@ -14,6 +14,7 @@ mod denials;
 mod desk;
 mod error;
 mod etag;
+mod guesses;
 mod idempotency;
 mod keys;
 mod limits;
@@ -31,4 +32,4 @@ pub use auth::role_table;
 pub use config::{ApiConfig, BulkConfig, Clock, JwksSource, JwtConfig, JwtSecret, RateLimit};
 pub use metrics::Metrics;
 pub use problem::{PROBLEM_JSON, Problem};
-pub use serve::serve;
+pub use serve::{serve, serve_metrics};

@@ -88,6 +88,10 @@ fn describe() {
         "Requests answered 401 or 403, by code and by whether the credential names a known tenant"
     );
     metrics::describe_counter!(
+        "sheaf_credentials_turned_away_total",
+        "Credentials that were not looked at: their client address had sent too many wrong ones"
+    );
+    metrics::describe_counter!(
         "sheaf_denial_events_total",
         "access.denied events written; each counts the denials of one window"
     );

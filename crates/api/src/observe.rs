@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, Request};
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -271,6 +272,8 @@ impl Seen {
             );
         }
         let headers = response.headers_mut();
+        // What tenants wrote comes back in answers: no browser may take it for something else than it says.
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let (Some(policy), Some(standing)) = (&self.settings.policy, self.caller.standing.get())
         {
             standing.write(policy, headers);
@@ -331,9 +334,11 @@ pub(crate) struct RequestMetrics {
 /// Route, method, status: bounded by the routes that exist and the statuses that they answer.
 type Key = (u16, u8, u16);
 
-const METHODS: [(Method, &str); 4] = [
+const METHODS: [(Method, &str); 6] = [
     (Method::GET, "GET"),
     (Method::POST, "POST"),
+    (Method::PATCH, "PATCH"),
+    (Method::PUT, "PUT"),
     (Method::DELETE, "DELETE"),
     (Method::HEAD, "HEAD"),
 ];

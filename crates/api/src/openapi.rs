@@ -9,8 +9,8 @@ use utoipa::openapi::path::{
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    Components, ContentBuilder, Header, HeaderBuilder, InfoBuilder, OpenApi, Ref, RefOr, Required,
-    Response, Schema, tag::TagBuilder,
+    Components, ContentBuilder, Header, HeaderBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref,
+    RefOr, Required, Response, Schema, ServerBuilder, tag::TagBuilder,
 };
 
 use crate::problem::PROBLEM_JSON;
@@ -39,7 +39,7 @@ const SECURED: [(&str, &str); 5] = [
         "403",
         "`tenant_mismatch`, `forbidden_role`, `admin_required`, `tenant_credential_required`, `unknown_tenant`",
     ),
-    ("429", "`rate_limited`"),
+    ("429", "`rate_limited`, `too_many_wrong_credentials`"),
     ("503", "`jwks_unavailable`"),
 ];
 /// Problems of routes that read a body.
@@ -70,9 +70,20 @@ const REPEATABLE: [(&str, &str); 1] = [("409", "`idempotency_in_progress`")];
 
 /// Completes the document that the handlers' attributes give.
 pub(crate) fn complete(api: &mut OpenApi) {
+    let license = LicenseBuilder::new()
+        .name(env!("CARGO_PKG_LICENSE"))
+        .identifier(Some(env!("CARGO_PKG_LICENSE")))
+        .build();
+    // The document is served by the API itself: a path of it is one beside the document's own.
+    let here = ServerBuilder::new()
+        .url("/")
+        .description(Some("Where this document was read"))
+        .build();
+    api.servers = Some(vec![here]);
     api.info = InfoBuilder::new()
         .title("Sheaf")
         .version(env!("CARGO_PKG_VERSION"))
+        .license(Some(license))
         .description(Some(
             "An invoice store: bulk ingestion at COPY speed, one API over a hot and a cold tier.",
         ))
@@ -93,7 +104,7 @@ pub(crate) fn complete(api: &mut OpenApi) {
         ),
         ("tenants", "Tenants and their API keys; needs the admin key"),
         ("platform", "All tenants at once; needs the admin key"),
-        ("operations", "Health, metrics"),
+        ("operations", "Health"),
     ];
     let tag = |(name, description): (&str, &str)| {
         TagBuilder::new()
@@ -165,7 +176,9 @@ fn add_security(components: &mut Components) {
 }
 
 fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
-    let secured = operation.security.is_some();
+    // Said of each operation: one that says nothing could be one that was forgotten.
+    let security = operation.security.get_or_insert_default();
+    let secured = !security.is_empty();
     let repeatable = *method == HttpMethod::Post;
     let with_body = repeatable || matches!(method, HttpMethod::Patch | HttpMethod::Put);
     let bodies: &[(&str, &str)] = if with_body { &WITH_BODY } else { &[] };
@@ -183,6 +196,9 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
         };
         if status.starts_with(['4', '5']) {
             describe_problem(status, response);
+        }
+        if response.description.is_empty() {
+            response.description = outcome(method, status).to_owned();
         }
         response.headers.insert(
             "X-Request-Id".to_owned(),
@@ -219,6 +235,16 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
     if repeatable {
         let description = "The same key and request replay the first answer; the same key with another request is 422";
         parameters.push(header_parameter("Idempotency-Key", description, 255));
+    }
+}
+
+/// What an answer is, where its operation says no more of it than what it holds.
+fn outcome(method: &HttpMethod, status: &str) -> &'static str {
+    match (method, status) {
+        (HttpMethod::Get, _) => "What was asked for",
+        (_, "201") => "It was made",
+        (_, "202") => "It has begun",
+        _ => "It was done",
     }
 }
 

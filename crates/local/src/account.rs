@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -29,7 +29,7 @@ impl Launcher {
     /// Creates `dir` (the parent of the nodes' directories), gives it to the account, and makes sure that the account
     /// gets there.
     pub(crate) fn prepare(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir).at("create", dir)?;
+        crate::datadir::closed_dir(dir)?;
         if !rustix::process::geteuid().is_root() {
             return Ok(Self {
                 account: None,
@@ -38,7 +38,6 @@ impl Launcher {
         }
         let account = choose_account(dir)?;
         chown(dir, Some(account.uid), Some(account.gid)).at("change the owner of", dir)?;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).at("set the mode of", dir)?;
         for override_access in [false, true] {
             let launcher = Self {
                 account: Some(account.clone()),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::account::Launcher;
-use crate::datadir::{NodeState, State};
+use crate::datadir::{NodeState, State, closed_dir};
 use crate::error::{IoContext, LocalError, Result};
 use crate::install::Install;
 use crate::node::{Node, Spec, Watcher};
@@ -235,7 +235,7 @@ impl How {
         let pg = data_dir.join("pg");
         let launcher = Launcher::prepare(&pg)?;
         let log = data_dir.join("log");
-        fs::create_dir_all(&log).at("create", &log)?;
+        closed_dir(&log)?;
         let passfile = pg.join("passfile");
         let password = state.password.clone();
         // Nodes log in to one another as whoever asks them.

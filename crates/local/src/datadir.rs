@@ -1,9 +1,9 @@
 //! The data directory: its lock, its marker file, and what the marker remembers.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,6 +35,9 @@ pub(crate) struct State {
     /// Secrets of the program that runs here, by name.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, String>,
+    /// Ports of it, by name.
+    #[serde(default)]
+    pub(crate) ports: BTreeMap<String, u16>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,6 +67,7 @@ impl DataDir {
         refuse_foreign(&path)?;
         fs::create_dir_all(&path).at("create", &path)?;
         let path = path.canonicalize().at("find", &path)?;
+        close(&path)?;
         let lock_path = path.join(LOCK);
         let lock = OpenOptions::new()
             .create(true)
@@ -148,6 +152,35 @@ impl DataDir {
             }
         }
     }
+}
+
+/// Closes the directory, and what an earlier version left open in it, to others. Under root, PostgreSQL runs as an account of
+/// its own, which has to get through the directory to its own below; it finds what it knows the name of, and sees no more.
+fn close(path: &Path) -> Result<()> {
+    let through = match rustix::process::geteuid().is_root() {
+        true => 0o711,
+        false => 0o700,
+    };
+    match fs::set_permissions(path, Permissions::from_mode(through)) {
+        // Somebody else's directory, in which we may write: what is below is ours and closed.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            tracing::warn!(dir = %path.display(), "the data directory is another user's and stays open");
+        }
+        other => other.at("set the mode of", path)?,
+    }
+    for name in ["pg", "log", "s3"] {
+        let below = path.join(name);
+        if below.is_dir() {
+            closed_dir(&below)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory that is its user's alone, or closes one that is there.
+pub(crate) fn closed_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).at("create", path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o700)).at("set the mode of", path)
 }
 
 /// A directory is ours when it has our marker, or nothing but what a first start leaves when it breaks off early.

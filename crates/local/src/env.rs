@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::cluster::{self, Cluster, HOST};
-use crate::datadir::{DataDir, NodeState, S3State, State, random_hex};
+use crate::datadir::{DataDir, NodeState, S3State, State, closed_dir, random_hex};
 use crate::error::{LocalError, Result};
 use crate::install::Install;
 use crate::ports;
@@ -98,6 +98,7 @@ impl LocalEnv {
         }
         data_dir.save(&state)?;
         let s3_root = data_dir.path().join("s3");
+        closed_dir(&s3_root)?;
         let S3State {
             port,
             access_key,
@@ -232,6 +233,21 @@ impl LocalEnv {
         Ok(secret)
     }
 
+    /// A port of the caller's on 127.0.0.1: free when first asked for, and the same at every later start.
+    ///
+    /// # Errors
+    /// When none is free, or it cannot be kept.
+    pub fn port(&self, name: &str) -> Result<u16> {
+        let mut state = self.state();
+        if let Some(port) = state.ports.get(name) {
+            return Ok(*port);
+        }
+        let port = ports::pick(1)?.pop().ok_or(LocalError::NoFreePort)?;
+        state.ports.insert(name.to_owned(), port);
+        self.data_dir.save(&state)?;
+        Ok(port)
+    }
+
     /// Starts one more PostgreSQL with the extension, in this data directory: a worker-to-be, which Citus does not know
     /// before `sheaf cluster add-node`. It is there again at every later start.
     ///
@@ -364,6 +380,7 @@ fn fresh(options: &Options, installs: &[Install]) -> Result<(State, Install)> {
             secret_key: random_hex(20)?,
         },
         secrets: std::collections::BTreeMap::new(),
+        ports: std::collections::BTreeMap::new(),
     };
     Ok((state, install.clone()))
 }

@@ -65,6 +65,9 @@ pub(crate) struct UpArgs {
     /// Port of the API on 127.0.0.1
     #[arg(long, default_value_t = 8080)]
     pub(crate) port: u16,
+    /// Port of GET /metrics on 127.0.0.1 [default: what the data directory has]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) metrics_port: Option<u16>,
     /// Citus workers; 0 for one plain node [default: 2, or what the data directory has]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,

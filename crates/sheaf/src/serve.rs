@@ -14,12 +14,17 @@ use crate::error::{Doing, Error, Result};
 use crate::settings::ServeSettings;
 use crate::signals::Stop;
 
+/// Where metrics are read unless a setting says otherwise: on this machine alone.
+const METRICS: &str = "127.0.0.1:9464";
+
 /// What a server is made of.
 pub(crate) struct Parts {
     pub(crate) store: StoreConfig,
     pub(crate) s3: S3Config,
     pub(crate) api: ApiConfig,
     pub(crate) tiering: Option<Tiering>,
+    /// Where metrics are read, if anywhere.
+    pub(crate) metrics: Option<TcpListener>,
 }
 
 /// Tiering in the same process.
@@ -37,6 +42,7 @@ pub(crate) struct Server {
     store: Store,
     stop: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
+    metrics: Option<JoinHandle<()>>,
     tiering: Option<JoinHandle<()>>,
 }
 
@@ -69,6 +75,14 @@ impl Server {
                 )
             }
         };
+        let told = parts.metrics.map(|listener| {
+            let shutdown = stop.clone().cancelled_owned();
+            tokio::spawn(sheaf_api::serve_metrics(
+                listener,
+                metrics.clone(),
+                shutdown,
+            ))
+        });
         let app = App::new(store.clone(), &archive, parts.api, metrics, Clock::system());
         let shutdown = stop.clone().cancelled_owned();
         let serving = tokio::spawn(sheaf_api::serve(listener, Arc::new(app), shutdown));
@@ -76,6 +90,7 @@ impl Server {
             store,
             stop,
             serving,
+            metrics: told,
             tiering,
         })
     }
@@ -100,7 +115,13 @@ impl Server {
                 .await
                 .map_err(|error| Error::new(format!("the tiering loop failed: {error}")))?;
         }
-        ended(self.serving.await)
+        let served = ended(self.serving.await);
+        if let Some(metrics) = self.metrics {
+            metrics
+                .await
+                .map_err(|error| Error::new(format!("the metrics failed: {error}")))?;
+        }
+        served
     }
 }
 
@@ -122,6 +143,22 @@ pub(crate) async fn listen(address: &str) -> Result<TcpListener> {
         })
 }
 
+/// Where `GET /metrics` is answered, and its address. Two processes on one machine are started with the same settings: the
+/// second takes whatever port is free, and says which.
+async fn listen_for_metrics(setting: Option<&str>) -> Result<Option<TcpListener>> {
+    match setting {
+        Some("off") => Ok(None),
+        Some(address) => listen(address).await.map(Some),
+        None => match TcpListener::bind(METRICS).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                listen("127.0.0.1:0").await.map(Some)
+            }
+            Err(error) => Err(Error::new(format!("cannot listen on {METRICS}: {error}"))),
+            Ok(listener) => Ok(Some(listener)),
+        },
+    }
+}
+
 /// Serves until asked to stop.
 pub(crate) async fn run(settings: &ServeSettings) -> Result<()> {
     let mut stop = Stop::new()?;
@@ -129,7 +166,13 @@ pub(crate) async fn run(settings: &ServeSettings) -> Result<()> {
     let address = listener
         .local_addr()
         .doing(|| "find the address".to_owned())?;
+    let metrics = listen_for_metrics(settings.metrics_listen.as_deref()).await?;
+    let told = metrics.as_ref().map(TcpListener::local_addr).transpose();
+    let told = told
+        .doing(|| "find the address of the metrics".to_owned())?
+        .map_or_else(|| "off".to_owned(), |address| address.to_string());
     let parts = Parts {
+        metrics,
         store: settings.store_config(),
         s3: settings.s3.config(),
         api: settings.api_config()?,
@@ -139,7 +182,7 @@ pub(crate) async fn run(settings: &ServeSettings) -> Result<()> {
         server = Box::pin(Server::start(listener, parts)) => server?,
         () = stop.requested() => return Ok(()),
     };
-    tracing::info!(%address, citus = server.store().is_citus(), "serving");
+    tracing::info!(%address, metrics = told, citus = server.store().is_citus(), "serving");
     tokio::select! {
         error = server.failed() => return Err(error),
         () = stop.requested() => {}

@@ -19,6 +19,7 @@ use jwt::JwtSettings;
 /// An admin key opens every tenant: shorter ones can be guessed.
 const MIN_ADMIN_KEY: usize = 16;
 const TWO_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
+const THIRTY_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 
 /// The database.
 #[derive(Clone, Debug, Args)]
@@ -186,6 +187,10 @@ pub(crate) struct ServeSettings {
         value_name = "HOST:PORT"
     )]
     pub(crate) listen: String,
+    /// Address for GET /metrics, which takes no credential; `off` for none [default: 127.0.0.1:9464, or a free port where that
+    /// one is taken]
+    #[arg(long, env = "SHEAF_METRICS_LISTEN", value_name = "HOST:PORT")]
+    pub(crate) metrics_listen: Option<String>,
     /// Opens the routes of the platform; at least 16 characters
     #[arg(long, env = "SHEAF_ADMIN_KEY", hide_env_values = true, value_name = "KEY", value_parser = admin_key)]
     pub(crate) admin_key: String,
@@ -218,6 +223,15 @@ pub(crate) struct ServeSettings {
     /// Requests that a tenant may send at once [default: those of two seconds]
     #[arg(long, env = "SHEAF_RATE_LIMIT_BURST", value_name = "N")]
     pub(crate) rate_limit_burst: Option<NonZeroU32>,
+    /// Wrong credentials a second of one client address, and thirty times as many at once; 0 for no limit. More are answered
+    /// with 429
+    #[arg(long, env = "SHEAF_GUESS_LIMIT", default_value_t = 10, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub(crate) guess_limit: u32,
+    /// Proxies in front of this process that append to X-Forwarded-For; 0: a client's address is its connection's
+    #[arg(long, env = "SHEAF_PROXIES", default_value_t = 0, value_name = "N",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(0..=16))]
+    pub(crate) proxies: usize,
     /// Log filter, such as info, or warn,sheaf_api=debug
     #[arg(long, env = "SHEAF_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -276,10 +290,16 @@ impl ServeSettings {
                 .rate_limit_burst
                 .unwrap_or(per_second.saturating_mul(TWO_SECONDS)),
         });
+        let guess_limit = NonZeroU32::new(self.guess_limit).map(|per_second| RateLimit {
+            per_second,
+            burst: per_second.saturating_mul(THIRTY_SECONDS),
+        });
         Ok(ApiConfig {
             max_connections: self.max_connections,
             jwt: self.jwt.config()?,
             rate_limit,
+            guess_limit,
+            proxies: self.proxies,
             ..ApiConfig::new(self.admin_key.as_str())
         })
     }

@@ -1,7 +1,9 @@
 //! `sheaf up`: everything on this machine, in the foreground.
 
 use std::convert::Infallible;
+use std::path::Path;
 
+use rustix::fs::Mode;
 use sheaf_api::ApiConfig;
 use sheaf_archive::S3Config;
 use sheaf_local::{LocalEnv, Options};
@@ -26,10 +28,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     envfile::remove_stale(&args.data_dir)?;
     // Before all that takes time: a taken port is known at once.
     let listener = serve::listen(&format!("127.0.0.1:{}", args.port)).await?;
-    let port = listener
-        .local_addr()
-        .map_or(args.port, |address| address.port());
-    let url = format!("http://127.0.0.1:{port}");
+    keep_private(&args.data_dir)?;
     let options = Options {
         data_dir: args.data_dir.clone(),
         workers: args.workers,
@@ -40,7 +39,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         () = stop.requested() => return Ok(()),
     };
     output::note(local.describe());
-    let outcome = Box::pin(run_in(&local, listener, &url, &mut stop)).await;
+    let outcome = Box::pin(run_in(&local, listener, args, &mut stop)).await;
     let removed = match &outcome {
         // The directory is no longer ours.
         Err(Error::Local(sheaf_local::LocalError::LockLost { .. })) => Ok(()),
@@ -50,15 +49,53 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     outcome.and(removed).and(stopped.map_err(Error::from))
 }
 
-async fn run_in(local: &LocalEnv, listener: TcpListener, url: &str, stop: &mut Stop) -> Result<()> {
+/// Where clients and scrapers find the server.
+struct Urls {
+    api: String,
+    metrics: String,
+}
+
+fn url_of(listener: &TcpListener, asked: u16) -> String {
+    let port = listener.local_addr().map_or(asked, |at| at.port());
+    format!("http://127.0.0.1:{port}")
+}
+
+/// Whatever this process and its children make from here on is their user's alone: archived invoices and logs as well. The
+/// directories above the data directory are made as usual before, since PostgreSQL's own account has to get through them.
+fn keep_private(data_dir: &Path) -> Result<()> {
+    let path = std::path::absolute(data_dir).doing(|| "find the data directory".to_owned())?;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).doing(|| format!("create {}", parent.display()))?;
+    }
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    Ok(())
+}
+
+async fn run_in(
+    local: &LocalEnv,
+    listener: TcpListener,
+    args: &UpArgs,
+    stop: &mut Stop,
+) -> Result<()> {
     let admin_key = local.secret("admin-key")?;
+    // The same at each start, for those who read it on and on.
+    let port = match args.metrics_port {
+        Some(port) => port,
+        None => local.port("metrics")?,
+    };
+    let metrics = serve::listen(&format!("127.0.0.1:{port}")).await?;
+    let urls = Urls {
+        api: url_of(&listener, args.port),
+        metrics: format!("{}/metrics", url_of(&metrics, port)),
+    };
+    let listeners = (listener, metrics);
     let mut server = tokio::select! {
-        server = Box::pin(start(local, listener, &admin_key)) => server?,
+        server = Box::pin(start(local, listeners, &admin_key)) => server?,
         error = local.failed() => return Err(error.into()),
         () = stop.requested() => return Ok(()),
     };
     let outcome = tokio::select! {
-        outcome = Box::pin(announce_and_wait(local, &mut server, url, &admin_key)) => outcome,
+        outcome = Box::pin(announce_and_wait(local, &mut server, &urls, &admin_key)) => outcome,
         error = local.failed() => Err(error.into()),
         never = grow(local) => match never? {},
         () = stop.requested() => Ok(()),
@@ -69,7 +106,11 @@ async fn run_in(local: &LocalEnv, listener: TcpListener, url: &str, stop: &mut S
     outcome.and(server.stop().await)
 }
 
-async fn start(local: &LocalEnv, listener: TcpListener, admin_key: &str) -> Result<Server> {
+async fn start(
+    local: &LocalEnv,
+    (listener, metrics): (TcpListener, TcpListener),
+    admin_key: &str,
+) -> Result<Server> {
     sheaf_store::migrate(local.database_url(), DEFAULT_SHARDS).await?;
     let parts = Parts {
         store: StoreConfig {
@@ -86,6 +127,7 @@ async fn start(local: &LocalEnv, listener: TcpListener, admin_key: &str) -> Resu
         .with_key(local.access_key(), local.secret_key()),
         api: ApiConfig::new(admin_key),
         tiering: None,
+        metrics: Some(metrics),
     };
     Server::start(listener, parts).await
 }
@@ -111,15 +153,15 @@ async fn grow(local: &LocalEnv) -> Result<Infallible> {
 async fn announce_and_wait(
     local: &LocalEnv,
     server: &mut Server,
-    url: &str,
+    urls: &Urls,
     admin_key: &str,
 ) -> Result<()> {
-    let store = server.store().clone();
+    let (store, url) = (server.store().clone(), &urls.api);
     let demo = tokio::select! {
         demo = demo::find_or_create(local.data_dir(), &store, url, admin_key) => demo?,
         error = server.failed() => return Err(error),
     };
-    let lines = variables(local, url, admin_key, &demo);
+    let lines = variables(local, urls, admin_key, &demo);
     envfile::write(local.data_dir(), &lines)?;
     output::line(lines.trim_end())?;
     output::line(&format!(
@@ -129,9 +171,9 @@ async fn announce_and_wait(
     Err(server.failed().await)
 }
 
-fn variables(local: &LocalEnv, url: &str, admin_key: &str, demo: &Demo) -> String {
+fn variables(local: &LocalEnv, urls: &Urls, admin_key: &str, demo: &Demo) -> String {
     envfile::render(&[
-        ("SHEAF_URL", url),
+        ("SHEAF_URL", &urls.api),
         ("SHEAF_ADMIN_KEY", admin_key),
         ("SHEAF_TENANT_ID", &demo.tenant_id),
         ("SHEAF_API_KEY", &demo.api_key),
@@ -141,6 +183,7 @@ fn variables(local: &LocalEnv, url: &str, admin_key: &str, demo: &Demo) -> Strin
         ("SHEAF_S3_REGION", local.region()),
         ("AWS_ACCESS_KEY_ID", local.access_key()),
         ("AWS_SECRET_ACCESS_KEY", local.secret_key()),
+        ("SHEAF_METRICS_URL", &urls.metrics),
     ])
 }
 

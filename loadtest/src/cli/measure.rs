@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use sheaf_loadtest::capacity::costs::Cost;
 use sheaf_loadtest::capacity::regress::MAX_ROUNDS;
+use sheaf_loadtest::http::Server;
 use sheaf_loadtest::measure::{self, Settings};
 use sheaf_loadtest::mix::{Mix, Operation};
 
@@ -28,6 +29,9 @@ pub(crate) struct MeasureArguments {
     /// Length of one round.
     #[arg(long, default_value = "8s", value_parser = seconds)]
     round: Duration,
+    /// The server's metrics [default: /metrics of the target itself, where earlier servers have them]
+    #[arg(long, env = "SHEAF_METRICS_URL", value_name = "URL")]
+    metrics: Option<String>,
     /// A command that prints the totals so far: lines `cpu_s 12.3`, `wal_bytes 456`, `hot_bytes 789`; see docs/loadtest.md.
     #[arg(long)]
     probe: String,
@@ -72,8 +76,13 @@ pub(crate) fn measure(arguments: &MeasureArguments) -> Result<Exit, Failure> {
         ..arguments.target.mix()?
     };
     let (server, material) = arguments.target.gather(&mix)?;
+    let metrics = match &arguments.metrics {
+        Some(url) => Server::parse(url.strip_suffix("/metrics").unwrap_or(url))?,
+        None => server.clone(),
+    };
     let settings = Settings {
         server,
+        metrics,
         operations,
         mix,
         rate: arguments.rate,

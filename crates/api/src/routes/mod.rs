@@ -22,8 +22,9 @@ mod validate;
 use axum::Router;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRAME_OPTIONS};
 use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
@@ -36,6 +37,7 @@ use uuid::Uuid;
 
 use crate::app::Shared;
 use crate::error::{ApiError, Noun};
+use crate::metrics::Metrics;
 
 /// Every documented route.
 pub(crate) fn all() -> OpenApiRouter<Shared> {
@@ -87,7 +89,6 @@ pub(crate) fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(archive_export::export))
         .routes(routes!(ops::healthz))
         .routes(routes!(ops::readyz))
-        .routes(routes!(ops::metrics))
 }
 
 /// The API's own description: the document, and Swagger UI over it.
@@ -100,6 +101,29 @@ pub(crate) fn docs(api: &OpenApi) -> Router<Shared> {
     Router::new()
         .route("/openapi.json", get(serve))
         .merge(SwaggerUi::new("/docs").config(Config::from("/openapi.json")))
+        .layer(map_response(page))
+}
+
+/// What a page of ours may load: what comes from here, and nothing that is written into it. Swagger UI sets styles from its
+/// script, and draws icons from `data:` URLs.
+const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+async fn page(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    response
+}
+
+/// `GET /metrics`, for a listener of its own.
+pub(crate) fn metrics(metrics: Metrics) -> Router {
+    Router::new()
+        .route("/metrics", get(ops::metrics))
+        .with_state(metrics)
 }
 
 /// A page of a list, as answered.

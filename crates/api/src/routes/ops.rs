@@ -1,15 +1,16 @@
-//! What operators ask: alive, ready, metrics.
+//! What operators ask: alive, ready; and, on another listener, metrics.
 
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 
 use super::json_bytes;
 use crate::app::Shared;
 use crate::error::ApiError;
+use crate::metrics::Metrics;
 use crate::schemas::Health;
 
 /// A probe that waits longer than this is answered by its prober's own timeout.
@@ -35,13 +36,14 @@ pub(super) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiErr
     }
 }
 
-/// Metrics in Prometheus' text format.
-#[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
-    responses((status = 200, body = String, content_type = "text/plain; version=0.0.4")))]
-pub(super) async fn metrics(State(app): State<Shared>) -> Response {
+/// Metrics in Prometheus' text format, on a listener of their own: they tell how much business is done.
+pub(super) async fn metrics(State(metrics): State<Metrics>) -> Response {
     (
-        [(CONTENT_TYPE, "text/plain; version=0.0.4")],
-        app.metrics.render(),
+        [
+            (CONTENT_TYPE, "text/plain; version=0.0.4"),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ],
+        metrics.render(),
     )
         .into_response()
 }

@@ -146,12 +146,7 @@ async fn denials_are_counted_with_and_without_a_tenant() {
     app.read("/v1/invoices", ADMIN_KEY)
         .await
         .is_problem(403, "tenant_credential_required");
-    let text = String::from_utf8(
-        send(app.request(reqwest::Method::GET, "/metrics"))
-            .await
-            .body,
-    )
-    .unwrap();
+    let text = app.metrics_text().await;
     for line in [
         r#"sheaf_denials_total{code="admin_required",tenant="known"}"#,
         r#"sheaf_denials_total{code="invalid_credential",tenant="unknown"}"#,

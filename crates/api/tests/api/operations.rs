@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{TestApp, invoice, send};
 
 #[tokio::test]
-async fn probes_and_metrics_answer_without_credential() {
+async fn probes_answer_without_credential_and_metrics_elsewhere() {
     let app = TestApp::start().await;
     let tenant = app.tenant().await;
     app.create("/v1/invoices", &tenant.key, &invoice(json!({})))
@@ -14,8 +14,12 @@ async fn probes_and_metrics_answer_without_credential() {
     let get = |path: &'static str| send(app.request(reqwest::Method::GET, path));
     assert_eq!(get("/healthz").await.is(200)["status"], "ok");
     assert_eq!(get("/readyz").await.is(200)["status"], "ok");
-    let metrics = get("/metrics").await;
-    let text = String::from_utf8(metrics.body.clone()).unwrap();
+    get("/metrics").await.is_problem(404, "route_not_found");
+    let text = app.metrics_text().await;
+    for other in ["/", "/healthz", "/v1/invoices", "/openapi.json"] {
+        let url = format!("http://{}{other}", app.metrics);
+        assert_eq!(reqwest::get(url).await.unwrap().status(), 404, "{other}");
+    }
     let counted =
         "sheaf_http_requests_total{route=\"/v1/invoices\",method=\"POST\",status=\"201\"} ";
     assert!(text.contains(counted), "{text}");
@@ -25,8 +29,74 @@ async fn probes_and_metrics_answer_without_credential() {
         .find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
     assert!(cpu.unwrap().parse::<f64>().unwrap() > 0.0, "{text}");
     assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
-    assert!(get("/docs/").await.status == 200);
     assert_eq!(get("/openapi.json").await.is(200)["openapi"], "3.1.0");
+}
+
+#[tokio::test]
+async fn each_method_is_metered_by_its_name() {
+    let app = TestApp::start().await;
+    let tenant = app.tenant().await;
+    let made = app
+        .create("/v1/invoices", &tenant.key, &invoice(json!({})))
+        .await
+        .is(201);
+    let path = format!("/v1/invoices/{}", made["id"].as_str().unwrap());
+    let patch = app.request(reqwest::Method::PATCH, &path);
+    let patch = patch.bearer_auth(&tenant.key);
+    send(patch.json(&json!({"metadata": {"a": 1}})))
+        .await
+        .is(200);
+    let put = app.request(reqwest::Method::PUT, "/v1/retention/2020");
+    let put = put.bearer_auth(&tenant.key);
+    send(put.json(&json!({"legal_hold": false}))).await.is(200);
+    let text = app.metrics_text().await;
+    for counted in [
+        "{route=\"/v1/invoices/{id}\",method=\"PATCH\",status=\"200\"} ",
+        "{route=\"/v1/retention/{year}\",method=\"PUT\",status=\"200\"} ",
+    ] {
+        let line = format!("sheaf_http_requests_total{counted}");
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
+}
+
+#[tokio::test]
+async fn pages_say_what_they_may_load_and_answers_what_they_are() {
+    let app = TestApp::start().await;
+    let tenant = app.tenant().await;
+    let get = |path: &str| send(app.request(reqwest::Method::GET, path));
+    for page in [
+        "/docs/",
+        "/docs/swagger-initializer.js",
+        "/docs/swagger-ui.css",
+    ] {
+        let page = get(page).await;
+        assert_eq!(page.status, 200);
+        let policy = page.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self';"),
+            "{policy}"
+        );
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("script-src 'self' 'unsafe"), "{policy}");
+        assert_eq!(page.header("x-frame-options"), "DENY");
+        assert_eq!(page.header("x-content-type-options"), "nosniff");
+    }
+    // The page works under its policy: no script stands in it.
+    let page = String::from_utf8(get("/docs/").await.body).unwrap();
+    let inline = page
+        .split("<script")
+        .skip(1)
+        .filter(|tag| !tag.trim_start().starts_with("src="));
+    assert_eq!(inline.count(), 0, "{page}");
+    for answer in [
+        get("/healthz").await,
+        get("/nowhere").await,
+        get("/v1/invoices").await,
+        app.read("/v1/invoices", &tenant.key).await,
+        app.read("/v1/archive/export?format=csv", &tenant.key).await,
+    ] {
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    }
 }
 
 #[tokio::test]

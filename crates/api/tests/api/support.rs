@@ -22,6 +22,8 @@ const SHARDS: u32 = 8;
 /// A running API over the shared test cluster.
 pub(crate) struct TestApp {
     pub(crate) addr: std::net::SocketAddr,
+    /// Where its metrics are read.
+    pub(crate) metrics: std::net::SocketAddr,
     /// As the tables' owner.
     pub(crate) archive: Archive,
     client: Client,
@@ -142,6 +144,11 @@ impl TestApp {
         let mut config = ApiConfig::new(ADMIN_KEY);
         change(&mut config);
         let metrics = Metrics::install().expect("metrics");
+        let of_metrics = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let metrics_addr = of_metrics.local_addr().unwrap();
+        // Ends with the test's runtime.
+        let told = sheaf_api::serve_metrics(of_metrics, metrics.clone(), std::future::pending());
+        drop(tokio::spawn(told));
         let app = Arc::new(App::new(store, &archive, config, metrics, clock()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -150,6 +157,7 @@ impl TestApp {
         let server = tokio::spawn(sheaf_api::serve(listener, app, shutdown));
         Self {
             addr,
+            metrics: metrics_addr,
             archive: of_owner,
             client: Client::new(),
             stop: Some(stop),
@@ -166,6 +174,14 @@ impl TestApp {
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client
             .request(method, format!("http://{}{path}", self.addr))
+    }
+
+    /// The text of the metrics.
+    pub(crate) async fn metrics_text(&self) -> String {
+        let url = format!("http://{}/metrics", self.metrics);
+        let answer = send(self.client.get(url)).await;
+        assert_eq!(answer.status, 200, "{answer}");
+        String::from_utf8(answer.body).unwrap()
     }
 
     pub(crate) fn get(&self, path: &str, key: &str) -> RequestBuilder {

@@ -39,7 +39,6 @@ const CUSTOMER_WRITE: Access = Access::Resource("customers", "customer_not_found
 const CASES: &[(&str, &str, Access)] = &[
     ("GET", "/healthz", Access::Open),
     ("GET", "/readyz", Access::Open),
-    ("GET", "/metrics", Access::Open),
     ("GET", "/v1/tenants", Access::Admin),
     ("POST", "/v1/tenants", Access::Admin),
     ("GET", "/v1/tenants/{id}", Access::Admin),

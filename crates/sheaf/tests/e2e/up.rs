@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::api::Api;
 use crate::process::{Done, Place, Up, env_lines, send, sheaf, up_command, wait_for};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "SHEAF_URL",
     "SHEAF_ADMIN_KEY",
     "SHEAF_TENANT_ID",
@@ -21,6 +21,7 @@ const NAMES: [&str; 10] = [
     "SHEAF_S3_REGION",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
+    "SHEAF_METRICS_URL",
 ];
 
 #[test]
@@ -37,6 +38,7 @@ fn life(workers: usize) {
     let place = Place::new();
     let mut up = Up::start(&place, workers);
     assert_env_file(&up);
+    assert_private(&place, &up);
     let (path, keys) = (create(&up), keys(&up));
     second_starts_are_refused(&place, &up);
 
@@ -97,6 +99,51 @@ fn assert_env_file(up: &Up) {
     for path in ["/healthz", "/readyz"] {
         assert_eq!(api.get("", path).status, 200);
     }
+    // Metrics are on a port of their own.
+    assert_eq!(api.get("", "/metrics").status, 404);
+    let mut elsewhere = up.env.clone();
+    let metrics = up.env["SHEAF_METRICS_URL"]
+        .strip_suffix("/metrics")
+        .unwrap();
+    elsewhere.insert("SHEAF_URL".to_owned(), metrics.to_owned());
+    let metrics = Api::new(&elsewhere).get("", "/metrics");
+    assert_eq!(metrics.status, 200);
+    let text = String::from_utf8_lossy(&metrics.body).into_owned();
+    assert!(text.contains("sheaf_http_requests_total"), "{text}");
+}
+
+/// What is in the data directory is its user's alone, and PostgreSQL's account's under root: logs and archived objects too.
+fn assert_private(place: &Place, up: &Up) {
+    let line = json!({"description": "Mug", "quantity": "1", "unit_price": "2.50"});
+    let paid =
+        json!([{"reference": "p", "amount": "2.50", "paid_on": "2020-01-03", "method": "card"}]);
+    let body = json!({"currency": "GBP", "customer": {"external_id": "c", "name": "Ann"}, "lines": [line],
+        "issue_date": "2020-01-02", "payments": paid});
+    let answer = Api::new(&up.env).post(&up.env["SHEAF_API_KEY"], "/v1/invoices", &body);
+    assert_eq!(answer.status, 201, "{}", answer.json());
+    let tiered = up.run(&["tier", "run"]).json();
+    assert_eq!(tiered["invoices"], 1, "{tiered}");
+    let mut left = vec![place.data()];
+    let (mut logs, mut objects) = (0, 0);
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            // PostgreSQL makes and removes files while we look.
+            let Ok(meta) = fs::symlink_metadata(&path) else {
+                continue;
+            };
+            let mode = meta.permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+            logs += usize::from(path.extension().is_some_and(|e| e == "log"));
+            objects += usize::from(path.extension().is_some_and(|e| e == "parquet"));
+            if meta.is_dir() {
+                left.push(path);
+            }
+        }
+    }
+    assert!(logs > 0 && objects > 0, "{logs} logs, {objects} objects");
+    let mode = fs::metadata(place.data()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o066, 0, "nobody else sees what is in it: {mode:o}");
 }
 
 /// An invoice of the demo tenant.

@@ -1,0 +1,241 @@
+//! Wrong credentials by client address: a bucket for each address that sent one, in this process. Who has emptied it is
+//! turned away before anything is looked up, so that guesses neither go on for ever nor reach the database. What opened
+//! a door from that address before goes on opening it: a client behind the same address as a guesser is not slowed.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use quick_cache::sync::Cache;
+
+use crate::config::RateLimit;
+use crate::error::ApiError;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Addresses with wrong credentials that are kept. One that is forgotten starts with a full bucket.
+const ADDRESSES: usize = 50_000;
+/// Credentials that were right, by address, that are kept.
+const PROVEN: usize = 100_000;
+
+/// The other end of the connection that a request came by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Where a client is: an IPv4 address, or the network of an IPv6 address, of which one client has all 2^64 addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Address(IpAddr);
+
+impl Address {
+    fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => {
+                let network = address.to_bits() & !u128::from(u64::MAX);
+                Ipv6Addr::from_bits(network).into()
+            }
+        })
+    }
+}
+
+/// How long an address has to wait, as nanoseconds since [`Guesses::began`] (the generic cell rate algorithm: the moment
+/// at which the bucket is full again).
+#[derive(Debug, Default)]
+struct Bucket(AtomicU64);
+
+/// Addresses, and what they sent.
+pub(crate) struct Guesses {
+    began: Instant,
+    /// Nanoseconds for one wrong credential to be forgiven, and those of a whole bucket.
+    each: u64,
+    whole: u64,
+    /// Proxies in front of us that write `X-Forwarded-For`.
+    proxies: usize,
+    buckets: Cache<Address, Arc<Bucket>>,
+    proven: Cache<(Address, [u8; 32]), ()>,
+}
+
+impl Guesses {
+    pub(crate) fn new(limit: RateLimit, proxies: usize) -> Self {
+        let each = 1_000_000_000 / u64::from(limit.per_second.get());
+        Self {
+            began: Instant::now(),
+            each,
+            whole: each * u64::from(limit.burst.get()),
+            proxies,
+            buckets: Cache::new(ADDRESSES),
+            proven: Cache::new(PROVEN),
+        }
+    }
+
+    /// Whose request it is; none where it came by no connection.
+    pub(crate) fn address(&self, parts: &Parts) -> Option<Address> {
+        let forwarded = forwarded(&parts.headers, self.proxies);
+        let peer = || parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
+        forwarded.or_else(peer).map(Address::of)
+    }
+
+    /// Lets a credential be looked at, or says when the next one may be sent.
+    pub(crate) fn admit(&self, from: Address, secret: &[u8; 32]) -> Result<(), ApiError> {
+        let Some(bucket) = self.buckets.get(&from) else {
+            return Ok(());
+        };
+        let wait = self.wait(&bucket, self.now());
+        if wait == 0 || self.proven.get(&(from, *secret)).is_some() {
+            return Ok(());
+        }
+        metrics::counter!("sheaf_credentials_turned_away_total").increment(1);
+        let seconds = Duration::from_nanos(wait).as_secs() + 1;
+        Err(ApiError::TooManyGuesses(
+            u32::try_from(seconds).unwrap_or(u32::MAX),
+        ))
+    }
+
+    /// Counts a wrong credential.
+    pub(crate) fn wrong(&self, from: Address) {
+        let bucket = self
+            .buckets
+            .get_or_insert_with(&from, || Ok::<_, std::convert::Infallible>(Arc::default()));
+        let Ok(bucket) = bucket;
+        let now = self.now();
+        // The bucket is never emptier than empty: who goes on guessing is not shut out for longer.
+        let later = |full: u64| Some((full.max(now) + self.each).min(now + self.whole));
+        let _always = bucket
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+    }
+
+    /// Remembers one that was right.
+    pub(crate) fn right(&self, from: Address, secret: &[u8; 32]) {
+        let key = (from, *secret);
+        if self.proven.get(&key).is_none() {
+            self.proven.insert(key, ());
+        }
+    }
+
+    /// Nanoseconds until the bucket has room for one more; 0 when it has.
+    fn wait(&self, bucket: &Bucket, now: u64) -> u64 {
+        let full = bucket.0.load(Ordering::Relaxed);
+        (full.saturating_sub(now) + self.each).saturating_sub(self.whole)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX / 2)
+    }
+}
+
+/// The address that the outermost of our own proxies saw. Each appends one, so that what a client wrote there itself stands
+/// further to the left and is not looked at.
+fn forwarded(headers: &HeaderMap, proxies: usize) -> Option<IpAddr> {
+    let values = headers.get_all(X_FORWARDED_FOR).iter();
+    let mut hops: Vec<&str> = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    let at = hops.len().checked_sub(proxies).filter(|_| proxies > 0)?;
+    hops.truncate(at + 1);
+    hops.pop()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::num::NonZeroU32;
+
+    use axum::http::{HeaderValue, Request};
+
+    use super::*;
+
+    fn limit(per_second: u32, burst: u32) -> RateLimit {
+        RateLimit {
+            per_second: NonZeroU32::new(per_second).unwrap(),
+            burst: NonZeroU32::new(burst).unwrap(),
+        }
+    }
+
+    fn at(text: &str) -> Address {
+        Address::of(text.parse().unwrap())
+    }
+
+    fn turned_away(guesses: &Guesses, from: Address, secret: u8) -> Option<u32> {
+        match guesses.admit(from, &[secret; 32]) {
+            Ok(()) => None,
+            Err(ApiError::TooManyGuesses(seconds)) => Some(seconds),
+            Err(other) => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_address_runs_out_of_guesses_and_its_good_credentials_go_on() {
+        let guesses = Guesses::new(limit(1, 3), 0);
+        let (guesser, other) = (at("192.0.2.7"), at("192.0.2.8"));
+        guesses.right(guesser, &[1; 32]);
+        for _ in 0..3 {
+            assert_eq!(turned_away(&guesses, guesser, 9), None);
+            guesses.wrong(guesser);
+        }
+        assert_eq!(turned_away(&guesses, guesser, 9), Some(1));
+        // The key that worked from there works on; one that nobody has seen from there has to wait, right or wrong.
+        assert_eq!(turned_away(&guesses, guesser, 1), None);
+        assert_eq!(turned_away(&guesses, guesser, 2), Some(1));
+        assert_eq!(turned_away(&guesses, other, 9), None);
+        for _ in 0..1_000 {
+            guesses.wrong(guesser);
+        }
+        assert_eq!(
+            turned_away(&guesses, guesser, 9),
+            Some(1),
+            "no longer than one"
+        );
+    }
+
+    #[test]
+    fn a_bucket_fills_again() {
+        let guesses = Guesses::new(limit(2, 4), 0);
+        let (bucket, second) = (Bucket::default(), 1_000_000_000);
+        bucket.0.store(10 * second, Ordering::Relaxed);
+        assert_eq!(guesses.wait(&bucket, 8 * second), second / 2);
+        assert_eq!(guesses.wait(&bucket, 8 * second + second / 2), 0);
+        assert_eq!(guesses.wait(&bucket, 100 * second), 0);
+    }
+
+    #[test]
+    fn addresses_that_are_kept_are_bounded() {
+        let guesses = Guesses::new(limit(1, 1), 0);
+        for n in 0..200_000_u32 {
+            let from = Address::of(IpAddr::from(n.to_be_bytes()));
+            guesses.wrong(from);
+            guesses.right(from, &[0; 32]);
+        }
+        assert!(guesses.buckets.len() <= ADDRESSES && guesses.proven.len() <= PROVEN);
+    }
+
+    #[test]
+    fn an_address_is_a_network_and_told_by_our_own_proxies_alone() {
+        assert_eq!(at("::ffff:192.0.2.7"), at("192.0.2.7"));
+        assert_eq!(at("2001:db8::1"), at("2001:db8::ffff:1"));
+        assert_ne!(at("2001:db8::1"), at("2001:db8:0:1::1"));
+        let of = |proxies, values: &[&'static str]| {
+            let mut request = Request::new(());
+            for value in values {
+                let value = HeaderValue::from_static(value);
+                request.headers_mut().append(X_FORWARDED_FOR, value);
+            }
+            request
+                .extensions_mut()
+                .insert(Peer("127.0.0.1:5".parse().unwrap()));
+            let (parts, ()) = request.into_parts();
+            Guesses::new(limit(1, 1), proxies).address(&parts).unwrap()
+        };
+        let (own, seen) = (at("127.0.0.1"), at("198.51.100.1"));
+        assert_eq!(of(0, &["198.51.100.1"]), own, "anybody can write it");
+        assert_eq!(of(1, &["203.0.113.9, 198.51.100.1"]), seen);
+        assert_eq!(of(1, &["203.0.113.9", "198.51.100.1"]), seen);
+        assert_eq!(of(2, &["203.0.113.9, 198.51.100.1, 10.0.0.1"]), seen);
+        assert_eq!(of(2, &["198.51.100.1"]), own);
+        assert_eq!(of(1, &["nobody"]), own);
+    }
+}
