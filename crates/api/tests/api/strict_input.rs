@@ -289,6 +289,7 @@ fn bodies(tenant: &Tenant, made: &Value) -> Vec<(Method, String, Value)> {
         (Method::POST, step("credit-notes"), json!({"lines": line})),
         (Method::POST, step("apply"), json!({"invoice_id": id})),
         (Method::POST, step("recall"), json!({})),
+        (Method::POST, step("validate"), json!({})),
         (
             Method::POST,
             step(&format!("payments/{id}/reverse")),
