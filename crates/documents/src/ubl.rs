@@ -1,8 +1,8 @@
 //! UBL 2.1 under EN 16931: the European e-invoice. Terms in comments (BT-31, BR-CO-15) are the standard's.
 //!
-//! Amounts are those of the invoice, never computed anew: Sheaf rounds tax line by line, EN 16931 asks for a group's tax
-//! to be the group's net times its rate, and its official rules allow less than one unit between the two. An invoice
-//! beyond that is refused.
+//! Amounts are those of the invoice, never computed anew. EN 16931 asks for a group's tax to be the group's net times its
+//! rate, and so it is where the invoice's tax is rounded by document. Where it is rounded line by line, the official rules
+//! allow less than one unit between the two; an invoice beyond that is refused.
 
 mod check;
 mod party;
@@ -219,7 +219,12 @@ impl Document<'_> {
             )?;
             self.amount(xml, "cbc:TaxExclusiveAmount", invoice.subtotal)?;
             self.amount(xml, "cbc:TaxInclusiveAmount", invoice.total)?;
-            if !allowances.is_zero() {
+            // Allowances of several rates can add up to nothing, and still need their sum (BR-CO-11).
+            if self
+                .rates
+                .iter()
+                .any(|sum| !sum.document_discount.is_zero())
+            {
                 self.amount(xml, "cbc:AllowanceTotalAmount", allowances)?;
             }
             if !invoice.amount_paid.is_zero() {

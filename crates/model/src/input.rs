@@ -19,7 +19,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
-use crate::{Currency, FieldError, Invalid, Kind, Metadata, PaymentKind, Status, TenantId, plain};
+use crate::{
+    Currency, FieldError, Invalid, Kind, Metadata, PaymentKind, Status, TaxRounding, TenantId,
+    plain,
+};
 pub use customer::{CustomerFields, CustomerPatch, new_customer};
 pub use money::{
     ApplyInput, Body, CancelInput, CreditNoteInput, CreditNoteRequest, IssueInput, PaymentBody,
@@ -44,6 +47,7 @@ pub struct InvoiceInput {
     due_date: Option<Field<NaiveDate>>,
     discount: Option<Field<Decimal>>,
     discount_percent: Option<Field<Decimal>>,
+    tax_rounding: Option<Field<TaxRounding>>,
     lines: Option<Vec<Object<LineInput>>>,
     payments: Option<Vec<Object<PaymentInput>>>,
     status: Option<Field<Status>>,
@@ -85,9 +89,9 @@ struct LineInput {
     discount_percent: Option<Field<Decimal>>,
     tax_rate: Option<Field<Decimal>>,
     // Of an exported document only.
-    document_discount: Option<IgnoredAny>,
+    document_discount: Option<Box<Field<Decimal>>>,
     net: Option<IgnoredAny>,
-    tax: Option<IgnoredAny>,
+    tax: Option<Box<Field<Decimal>>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -165,6 +169,13 @@ impl InvoiceInput {
     #[must_use]
     pub fn names_its_id(&self) -> bool {
         self.id.is_some()
+    }
+
+    /// How tax is rounded where the document does not say. One that was exported says it, or is older than the choice.
+    pub fn round_by(&mut self, rounding: TaxRounding) {
+        if self.tax_rounding.is_none() && !self.is_stored() {
+            self.tax_rounding = Some(Field(Ok(rounding)));
+        }
     }
 
     /// The tenant's own key of the invoice, as sent.

@@ -13,6 +13,7 @@
 
 mod change;
 mod credit;
+mod credited;
 mod edit;
 mod payment;
 mod table;
@@ -20,7 +21,7 @@ mod table;
 pub use change::Change;
 pub use credit::{Application, CreditNote, apply_credit};
 pub use edit::{Patch, PatchError};
-pub use payment::{NewPayment, Reversal};
+pub use payment::{NewPayment, Reversal, pay_out};
 pub use table::{Step, forbidden};
 
 use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
@@ -63,6 +64,13 @@ pub fn issue_date(draft: &Invoice, asked: Option<NaiveDate>, now: DateTime<Utc>)
     asked
         .or(draft.issue_date)
         .unwrap_or_else(|| now.date_naive())
+}
+
+/// The day on which a credit note of an invoice is issued: today, or with an invoice that is of a later day.
+#[must_use]
+pub fn credit_date(invoice: &Invoice, asked: Option<NaiveDate>, now: DateTime<Utc>) -> NaiveDate {
+    let today = now.date_naive();
+    asked.unwrap_or_else(|| invoice.issue_date.map_or(today, |day| day.max(today)))
 }
 
 impl Invoice {

@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
 
 use crate::decimal::{is_amount, round_half_up};
-use crate::{Line, Status};
+use crate::{Line, Status, TaxRounding};
 
-/// What one line comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LineAmounts {
-    /// round(quantity x `unit_price` - discount).
-    pub net: Decimal,
-    /// round(net x `tax_rate`).
-    pub tax: Decimal,
-}
+pub mod earlier;
+mod share;
+
+pub(crate) use share::{share_discount, share_tax_of, tax_on};
 
 /// What the lines of one tax rate come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +19,7 @@ pub struct TaxTotal {
     pub rate: Decimal,
     /// Sum of the lines' nets.
     pub net: Decimal,
-    /// Sum of the lines' taxes, each rounded on its line.
+    /// Sum of the lines' taxes.
     pub tax: Decimal,
 }
 
@@ -51,73 +47,63 @@ pub enum LineFault {
     DiscountExceedsLine,
 }
 
-/// Net and tax of one line, each rounded half up (away from zero) to `exponent` decimals. The quantity may be negative:
-/// a line that gives back; it takes no discount.
+/// Net of one line: round(quantity x `unit_price`) - `discount`, rounded half up (away from zero) to `exponent` decimals,
+/// those of the discount. The quantity may be negative: a line that gives back.
 ///
 /// # Errors
 /// [`LineFault`]. The arithmetic is exact for every amount in range: it needs at most 14 + 12 digits of 28.
-pub fn line_amounts(
+pub fn line_net(
     quantity: Decimal,
     unit_price: Decimal,
-    discount: Decimal,
-    tax_rate: Decimal,
+    discount: LineDiscount,
     exponent: u32,
-) -> Result<LineAmounts, LineFault> {
+) -> Result<Decimal, LineFault> {
     let gross = quantity
         .checked_mul(unit_price)
         .filter(|gross| is_amount(*gross))
         .ok_or(LineFault::OutOfRange)?;
-    if discount > gross.max(Decimal::ZERO) {
-        return Err(LineFault::DiscountExceedsLine);
-    }
-    let net = gross.checked_sub(discount).ok_or(LineFault::OutOfRange)?;
-    taxed(round_half_up(net, exponent), tax_rate, exponent).ok_or(LineFault::OutOfRange)
+    let gross = round_half_up(gross, exponent);
+    let off = match discount {
+        // Rounding keeps the order: no percentage up to 100 is more than the line, whichever its sign.
+        LineDiscount::Percentage(off) => off,
+        LineDiscount::Amount(off) if off > gross.max(Decimal::ZERO) => {
+            return Err(LineFault::DiscountExceedsLine);
+        }
+        LineDiscount::Amount(off) => off,
+    };
+    Some(gross - off)
+        .filter(|net| is_amount(*net))
+        .ok_or(LineFault::OutOfRange)
 }
 
-/// A net with its tax; `None` out of range.
-#[must_use]
-pub fn taxed(net: Decimal, tax_rate: Decimal, exponent: u32) -> Option<LineAmounts> {
-    let tax = round_half_up(net.checked_mul(tax_rate)?, exponent);
-    (is_amount(net) && is_amount(tax)).then_some(LineAmounts { net, tax })
+/// What is taken off a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineDiscount {
+    /// An amount; a line that gives back takes none.
+    Amount(Decimal),
+    /// What a percentage comes to ([`percentage`]): negative on a line that gives back.
+    Percentage(Decimal),
 }
 
-/// Spreads a discount on the whole document over its lines, in proportion to the nets that are positive: each share is
-/// rounded down to `exponent` decimals, and what is left goes, a smallest unit each, to the lines whose shares were cut
-/// most, the first of them first (the method of largest remainders). The shares add up to the discount, and none is
-/// larger than its line. `None` when the discount is larger than the lines.
+/// round(`base` x `percent` / 100), half away from zero; `None` out of range.
 #[must_use]
-pub fn spread(discount: Decimal, nets: &[Decimal], exponent: u32) -> Option<Vec<Decimal>> {
-    let positive = |net: &Decimal| (*net).max(Decimal::ZERO);
-    let sum: Decimal = nets.iter().sum();
-    let base: Decimal = nets.iter().map(positive).sum();
-    if discount > sum {
-        return None;
-    }
-    if discount.is_zero() {
-        return Some(vec![Decimal::ZERO; nets.len()]);
-    }
-    let mut shares = Vec::with_capacity(nets.len());
-    let mut cuts = Vec::with_capacity(nets.len());
-    for (index, net) in nets.iter().enumerate() {
-        // At most 18 digits each: the product is exact.
-        let exact = positive(net).checked_mul(discount)?.checked_div(base)?;
-        let share = exact.round_dp_with_strategy(exponent, RoundingStrategy::ToZero);
-        cuts.push((exact - share, index));
-        shares.push(share);
-    }
-    let unit = Decimal::new(1, exponent);
-    let mut left = discount - shares.iter().sum::<Decimal>();
-    cuts.sort_by_key(|(cut, index)| (std::cmp::Reverse(*cut), *index));
-    for (_, index) in cuts.into_iter().cycle().take(2 * nets.len()) {
-        if left <= Decimal::ZERO {
-            break;
-        }
-        if shares[index] + unit <= nets[index] {
-            shares[index] += unit;
-            left -= unit;
+pub fn percentage(base: Decimal, percent: Decimal, exponent: u32) -> Option<Decimal> {
+    let share = base.checked_mul(percent)?;
+    Some(round_half_up(share / Decimal::ONE_HUNDRED, exponent))
+}
+
+/// Gives every line its tax, as `rounding` says; `None` out of range.
+#[must_use]
+pub fn tax_lines(lines: &mut [Line], rounding: TaxRounding, exponent: u32) -> Option<()> {
+    match rounding {
+        TaxRounding::Document => share::share_tax(lines, exponent),
+        TaxRounding::Line => {
+            for line in lines {
+                line.tax = tax_on(line.net, line.tax_rate, exponent)?;
+            }
+            Some(())
         }
     }
-    left.is_zero().then_some(shares)
 }
 
 /// What the lines come to by tax rate, the lowest rate first.
@@ -153,6 +139,17 @@ pub fn totals(lines: &[Line]) -> Option<Totals> {
         sums.total,
     ];
     all.into_iter().all(is_amount).then_some(sums)
+}
+
+/// The total if every line's tax were rounded by itself; `None` out of range.
+#[must_use]
+pub fn total_by_line(lines: &[Line], exponent: u32) -> Option<Decimal> {
+    let mut total = Decimal::ZERO;
+    for line in lines {
+        let tax = tax_on(line.net, line.tax_rate, exponent)?;
+        total = total.checked_add(line.net)?.checked_add(tax)?;
+    }
+    Some(total)
 }
 
 /// The status that follows from what is paid. A draft stays one; an issued invoice of zero is paid.

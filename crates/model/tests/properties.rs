@@ -5,6 +5,7 @@ use chrono::{TimeZone, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sheaf_model::input::Context;
+use sheaf_model::rules::earlier;
 use sheaf_model::{Currency, Decimal, Invoice, InvoiceInput, TenantId, rules};
 use uuid::Uuid;
 
@@ -131,7 +132,7 @@ proptest! {
     fn a_line_is_rounded_as_integers_are(
         quantity in 1_i64..10_000_000_000, price in 0_i64..10_000_000_000, rate in 0_i64..=1_000_000, exponent in 0_u32..=4,
     ) {
-        let amounts = rules::line_amounts(
+        let amounts = earlier::line_amounts(
             Decimal::new(quantity, 6), Decimal::new(price, 6), Decimal::ZERO, Decimal::new(rate, 6), exponent,
         ).unwrap();
         let net = half_up(i128::from(quantity) * i128::from(price), 12, exponent);
@@ -149,7 +150,7 @@ proptest! {
         let sum: Decimal = nets.iter().sum();
         let discount = (sum.max(Decimal::ZERO) * Decimal::new(part, 4)).round_dp_with_strategy(
             exponent, rust_decimal::RoundingStrategy::ToZero);
-        let shares = rules::spread(discount, &nets, exponent);
+        let shares = earlier::spread(discount, &nets, exponent);
         if sum < Decimal::ZERO {
             prop_assert_eq!(shares, None);
             return Ok(());
@@ -160,7 +161,7 @@ proptest! {
             prop_assert!(*share >= Decimal::ZERO && *share <= (*net).max(Decimal::ZERO), "{share} of {net}");
             prop_assert!(share.scale() <= exponent);
         }
-        prop_assert_eq!(rules::spread(sum + Decimal::new(1, exponent), &nets, exponent), None);
+        prop_assert_eq!(earlier::spread(sum + Decimal::new(1, exponent), &nets, exponent), None);
     }
 
     #[test]

@@ -125,6 +125,9 @@ pub(crate) struct IngestArgs {
     /// The lines are an export, of whatever tenant: they become this one's, as they were
     #[arg(long)]
     pub(crate) restore: bool,
+    /// How tax is rounded of lines that do not say: once a rate, or each line by itself
+    #[arg(long, value_name = "HOW", value_parser = ["document", "line"])]
+    pub(crate) tax_rounding: Option<String>,
     #[command(flatten)]
     pub(crate) api: ApiSettings,
 }

@@ -84,10 +84,12 @@ fn path(args: &IngestArgs) -> String {
         ("atomic", args.atomic),
         ("restore", args.restore),
     ];
+    let rounding = args.tax_rounding.as_ref();
     let options: Vec<_> = options
         .into_iter()
         .filter(|(_, on)| *on)
         .map(|(name, _)| format!("{name}=true"))
+        .chain(rounding.map(|rounding| format!("tax_rounding={rounding}")))
         .collect();
     if !options.is_empty() {
         path = format!("{path}?{}", options.join("&"));

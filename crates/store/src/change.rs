@@ -103,10 +103,30 @@ impl Store {
     ///
     /// # Errors
     /// [`ChangeError`].
-    pub async fn change_invoice(&self, change: NewChange) -> Outcome {
+    pub async fn change_invoice(&self, mut change: NewChange) -> Outcome {
+        if let Command::Refund(refund) = &change.command
+            && let Some(of) = self.corrected(change.tenant_id, change.invoice_id).await?
+        {
+            let refund = refund.clone();
+            change.command = Command::PayOut { refund, of };
+        }
         let work = (change.tenant_id, change);
         self.submit(&self.inner.changes, work, serve, ChangeError::Busy)
             .await
+    }
+}
+
+impl Store {
+    /// The invoice that a credit note corrects, in whichever tier the note is: it never becomes another.
+    async fn corrected(&self, tenant: TenantId, id: Uuid) -> Result<Option<Uuid>, StoreError> {
+        if let Some(note) = self.get_invoice(tenant, id).await? {
+            return Ok(note.credits);
+        }
+        let Some(archive) = self.inner.cold.get() else {
+            return Ok(None);
+        };
+        let found = archive.fetch(tenant, id).await?;
+        Ok(found.and_then(|found| found.archived.invoice.credits))
     }
 }
 

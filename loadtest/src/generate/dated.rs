@@ -51,7 +51,7 @@ impl Generator {
             format_args!("\"kind\":\"{kind}\",\"currency\":\"{currency}\""),
         );
         self.write_customer(out);
-        let total = self.write_lines(out).0;
+        let total = self.write_lines(true, out).0;
         let due = issued + Days::new(30);
         put(
             out,

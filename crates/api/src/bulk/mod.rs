@@ -18,7 +18,7 @@ use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
-use sheaf_model::TenantId;
+use sheaf_model::{TaxRounding, TenantId};
 use sheaf_store::Origin;
 use uuid::Uuid;
 
@@ -65,6 +65,8 @@ struct Options {
     atomic: bool,
     create_tenants: bool,
     restore: bool,
+    /// Of lines that do not say.
+    tax_rounding: Option<TaxRounding>,
 }
 
 impl Options {
@@ -78,11 +80,13 @@ impl Options {
             Owner::Tenant(_) => false,
         };
         let restore = params.parse("restore", "true or false")?.unwrap_or(false);
+        let tax_rounding = params.parse("tax_rounding", "document or line")?;
         params.finish()?;
         Ok(Self {
             atomic,
             create_tenants,
             restore,
+            tax_rounding,
         })
     }
 
@@ -157,7 +161,7 @@ async fn upload(
         false => config.line_limit,
     };
     let now = app.clock.now();
-    let parser = Parser::new(tenants, now, caller, line_limit, options.restore);
+    let parser = Parser::new(tenants, now, caller, line_limit, options);
     let reader = LineReader::new(source, config, line_limit);
     if options.atomic {
         Box::pin(atomic::run(app, caller.owner, parser, reader)).await

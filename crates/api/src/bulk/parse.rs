@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
 use sheaf_model::input::{Context, ParseError};
-use sheaf_model::{FieldError, InvoiceInput, TenantId};
+use sheaf_model::{FieldError, InvoiceInput, TaxRounding, TenantId};
 use sheaf_store::{NewInvoice, Origin};
 
 use super::lines::Numbered;
 use super::tenants::{Known, Resolved, Tenants, Unresolved};
-use super::{Caller, LineError, Owner};
+use super::{Caller, LineError, Options, Owner};
 use crate::error::ApiError;
 
 /// Mistakes spelled out for one line.
@@ -56,6 +56,8 @@ struct Common {
     line_limit: usize,
     /// Exported documents are taken whoever's they were.
     restore: bool,
+    /// Of lines that do not say.
+    tax_rounding: Option<TaxRounding>,
 }
 
 impl Parser {
@@ -64,13 +66,14 @@ impl Parser {
         now: DateTime<Utc>,
         caller: &Caller,
         line_limit: usize,
-        restore: bool,
+        options: Options,
     ) -> Self {
         let common = Common {
             now: now.trunc_subsecs(6),
             origin: caller.origin.clone(),
             line_limit,
-            restore: restore && caller.owner != Owner::Platform,
+            restore: options.restore && caller.owner != Owner::Platform,
+            tax_rounding: options.tax_rounding,
         };
         Self {
             tenants,
@@ -197,9 +200,12 @@ impl Common {
         line: u64,
         text: &[u8],
         tenant_id: TenantId,
-        input: InvoiceInput,
+        mut input: InvoiceInput,
         parsed: &mut Parsed,
     ) {
+        if let Some(rounding) = self.tax_rounding {
+            input.round_by(rounding);
+        }
         let context = Context {
             tenant_id,
             now: self.now,

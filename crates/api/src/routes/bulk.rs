@@ -8,7 +8,7 @@ use crate::auth::{AdminAuth, Writer};
 use crate::bulk::{self, Caller, Owner, Summary};
 use crate::error::ApiError;
 use crate::observe::Requested;
-use crate::schemas::{InvoiceIn, InvoiceLineIn};
+use crate::schemas::{InvoiceIn, InvoiceLineIn, TaxRoundingSchema};
 
 /// Upload invoices of one tenant as NDJSON, one invoice a line, streamed. Good lines land, bad ones are named by
 /// number. With `atomic=true` all lines land or none. A broken upload leaves whole invoices; send it again to create
@@ -17,10 +17,13 @@ use crate::schemas::{InvoiceIn, InvoiceLineIn};
 /// A line with a `version` is a whole document, as an export has it: it keeps its id, number, version, times and
 /// payments, and what does not follow from the rest is refused (`inconsistent_document`). With `restore=true` lines may
 /// have 8 MiB instead of 1, and the `tenant_id` of such a document is not looked at: it becomes the caller's.
+///
+/// `tax_rounding` is what new documents have that do not say it themselves.
 #[utoipa::path(post, path = "/v1/invoices/bulk", tag = "invoices", operation_id = "uploadInvoices",
     security(("bearer" = []), ("apiKey" = [])),
     params(("atomic" = Option<bool>, Query, description = "All lines or none"),
-        ("restore" = Option<bool>, Query, description = "The lines are an export, of whatever tenant")),
+        ("restore" = Option<bool>, Query, description = "The lines are an export, of whatever tenant"),
+        ("tax_rounding" = inline(Option<TaxRoundingSchema>), Query, description = "Of lines that do not say")),
     request_body(content = InvoiceIn, content_type = "application/x-ndjson", description = "One invoice a line; `Content-Encoding: gzip` is taken"),
     responses((status = 200, body = Summary),
         (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
@@ -45,7 +48,8 @@ pub(super) async fn upload(
     security(("bearer" = []), ("apiKey" = [])),
     params(("atomic" = Option<bool>, Query, description = "All lines or none"),
         ("create_tenants" = Option<bool>, Query, description = "Make tenants that do not exist"),
-        ("restore" = Option<bool>, Query, description = "The lines are exports; each goes to the tenant that it names")),
+        ("restore" = Option<bool>, Query, description = "The lines are exports; each goes to the tenant that it names"),
+        ("tax_rounding" = inline(Option<TaxRoundingSchema>), Query, description = "Of lines that do not say")),
     request_body(content = InvoiceLineIn, content_type = "application/x-ndjson", description = "One invoice a line; `Content-Encoding: gzip` is taken"),
     responses((status = 200, body = Summary), (status = 409, description = "`idempotency_in_progress`"),
         (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`")))]

@@ -257,7 +257,8 @@ pub(super) async fn reverse(
     change(&app, auth, about, id, command, body).await
 }
 
-/// Give money back: on an invoice a negative payment, never more than was paid; on a credit note its paying out.
+/// Give money back: on an invoice a negative payment, never more than was paid; on a credit note its paying out, never
+/// more than is left of it. On an invoice and its credit notes together never more goes out than came in on the invoice.
 #[utoipa::path(post, path = "/v1/invoices/{id}/refunds", tag = "invoices", operation_id = "refundInvoice",
     request_body = NewPaymentIn, security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The invoice or credit note"),
@@ -281,7 +282,8 @@ pub(super) async fn refund(
 }
 
 /// Correct an invoice by a credit note: of the lines sent, or of all of it. As far as something is owed it is set off
-/// at once (unless `apply` is false); the rest can be applied to another invoice or refunded.
+/// at once (unless `apply` is false); the rest can be applied to another invoice or refunded. At no tax rate more is
+/// credited than was charged, and what takes the rest of a rate's net takes the rest of its tax.
 #[utoipa::path(post, path = "/v1/invoices/{id}/credit-notes", tag = "invoices", operation_id = "creditInvoice",
     request_body = Option<CreditNoteIn>, security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The invoice"),
@@ -291,7 +293,7 @@ pub(super) async fn refund(
         (status = 404, description = "`invoice_not_found`"),
         (status = 409, description = "`credit_exceeds_invoice`, `credit_note_of_credit_note`, `not_issued`, `invoice_cancelled`, `number_series_exhausted`, `too_many_payments`"),
         (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "The first field's code; `credit_of_nothing`, `idempotency_key_reused`")))]
+        (status = 422, description = "The first field's code; `credit_of_nothing`, `credit_before_invoice`, `credit_rate_not_charged`, `credit_exceeds_rate`, `idempotency_key_reused`")))]
 pub(super) async fn credit(
     Money(auth): Money,
     State(app): State<Shared>,

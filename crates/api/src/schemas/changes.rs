@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{CustomerIn, InvoiceOut, KindSchema, LineIn, PaymentKindSchema};
+use super::{CustomerIn, InvoiceOut, KindSchema, LineIn, PaymentKindSchema, TaxRoundingSchema};
 
 /// A merge patch of a draft: a field that is sent replaces the draft's, `null` removes it. On an issued invoice only
 /// `metadata`.
@@ -33,6 +33,10 @@ pub struct InvoicePatch {
     pub discount: Option<String>,
     /// The same in percent; replaces `discount`.
     pub discount_percent: Option<String>,
+    /// How tax is rounded. A draft that does not tell it, being older than the choice, becomes `line` by its first edit
+    /// unless that says `document`.
+    #[schema(inline)]
+    pub tax_rounding: Option<TaxRoundingSchema>,
     /// All lines.
     #[schema(min_items = 1, max_items = 10_000)]
     pub lines: Option<Vec<LineIn>>,

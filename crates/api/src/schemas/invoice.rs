@@ -91,6 +91,16 @@ pub enum StatusFilter {
     Overdue,
 }
 
+/// How a document's tax is rounded.
+#[derive(Debug, ToSchema)]
+#[schema(as = TaxRounding, rename_all = "snake_case")]
+pub enum TaxRoundingSchema {
+    /// Once a rate, on the sum of its nets (EN 16931).
+    Document,
+    /// Each line by itself.
+    Line,
+}
+
 /// What a client may ask for: the other statuses follow from payments.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -142,7 +152,8 @@ pub struct LineIn {
     /// Taken off the line, in the currency's decimals.
     #[schema(default = "0")]
     pub discount: Option<String>,
-    /// Taken off the line, in percent: 10 is 10 %. An amount sent beside it is checked.
+    /// Taken off the line, in percent: 10 is 10 %. An amount sent beside it is checked. Of a line that gives back, less
+    /// is given back.
     #[schema(example = "10")]
     pub discount_percent: Option<String>,
     /// A fraction: 0.2 is 20 %.
@@ -196,6 +207,10 @@ pub struct InvoiceIn {
     pub discount: Option<String>,
     /// The same in percent of the lines' nets: 10 is 10 %.
     pub discount_percent: Option<String>,
+    /// Default `document`: the tax of a rate is the sum of its nets times the rate, rounded once. With `line` each
+    /// line's tax is rounded by itself.
+    #[schema(inline)]
+    pub tax_rounding: Option<TaxRoundingSchema>,
     /// In document order.
     #[schema(min_items = 1, max_items = 10_000)]
     pub lines: Vec<LineIn>,
@@ -266,7 +281,7 @@ pub struct LineOut {
     pub quantity: String,
     /// Price of one.
     pub unit_price: String,
-    /// Taken off the line.
+    /// Taken off the line; negative where a percentage lowers what a line gives back.
     pub discount: String,
     /// The percentage that it was given as.
     #[schema(required)]
@@ -275,8 +290,9 @@ pub struct LineOut {
     pub document_discount: String,
     /// A fraction.
     pub tax_rate: String,
-    /// `round(quantity x unit_price - discount) - document_discount`, half up.
+    /// `round(quantity x unit_price) - discount - document_discount`, half up.
     pub net: String,
+    /// The line's share of its rate's tax, less than a smallest unit from `net x tax_rate`; with `tax_rounding` `line`,
     /// `round(net x tax_rate)`.
     pub tax: String,
 }
@@ -375,6 +391,9 @@ pub struct InvoiceOut {
     /// The percentage that it was given as.
     #[schema(required)]
     pub discount_percent: Option<String>,
+    /// How its tax is rounded. Not there on what was stored before there was a choice: by line.
+    #[schema(inline)]
+    pub tax_rounding: Option<TaxRoundingSchema>,
     /// Totals by tax rate, the lowest first.
     pub taxes: Vec<TaxOut>,
     /// Sum of the lines' nets.

@@ -13,7 +13,7 @@ use crate::support::{Answer, Tenant, TestApp, invoice, ndjson, send};
 const BULK: &str = "/v1/invoices/bulk";
 const RESTORE: &str = "/v1/invoices/bulk?restore=true";
 
-async fn export(app: &TestApp, key: &str, query: &str) -> Answer {
+pub(crate) async fn export(app: &TestApp, key: &str, query: &str) -> Answer {
     let answer = app.read(&format!("/v1/archive/export?{query}"), key).await;
     assert_eq!(answer.status, 200, "{answer}");
     answer
@@ -69,7 +69,7 @@ async fn fill(app: &TestApp, tenant: &Tenant) {
                 .status
                 .is_success()
         );
-        let note = json!({"lines": [{"description": "back", "quantity": 1, "unit_price": "1"}]});
+        let note = json!({"lines": [{"description": "back", "quantity": 1, "unit_price": "1", "tax_rate": "0.19"}]});
         make(app, tenant, &format!("{at}/credit-notes"), &note).await;
         let due = app.read(&at, &tenant.key).await.is(200)["amount_due"].clone();
         let rest = json!({"reference": "p-2", "amount": due});

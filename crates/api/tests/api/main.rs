@@ -38,6 +38,7 @@ mod reports_money;
 mod restore_bounds;
 mod strict_input;
 mod support;
+mod tax;
 mod tenants;
 mod tokens;
 mod validate;

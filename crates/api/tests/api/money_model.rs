@@ -165,7 +165,7 @@ impl Alone {
             Op::Refund(at, amount) => {
                 let at = self.at(*at);
                 let answer = self.step(at, "refunds", money(*amount)).await;
-                let expected = self.docs[at].refund(*amount).map(|()| at);
+                let expected = self.refund(at, *amount).map(|()| at);
                 Ran { answer, expected }
             }
             Op::Reverse(at, payment) => {
@@ -204,6 +204,16 @@ impl Alone {
         }
     }
 
+    fn refund(&mut self, at: usize, amount: Cents) -> Result<(), &'static str> {
+        let Some(of) = self.docs[at].of else {
+            return self.docs[at].refund(amount);
+        };
+        let mut note = self.docs[at].clone();
+        self.docs[of].pay_out(&mut note, amount)?;
+        self.docs[at] = note;
+        Ok(())
+    }
+
     fn credit(
         &mut self,
         at: usize,
@@ -211,6 +221,7 @@ impl Alone {
         answer: &Answer,
     ) -> Result<usize, &'static str> {
         let mut note = self.docs[at].credit(lines)?;
+        note.of = Some(at);
         note.id = answer.json()["id"].as_str().unwrap_or_default().to_owned();
         self.docs.push(note);
         Ok(self.docs.len() - 1)

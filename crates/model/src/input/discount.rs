@@ -1,18 +1,17 @@
 //! Discounts of a line or of the whole document, as an amount or as a percentage.
+//!
+//! `rounding` is the document's; none is one of the earlier rules (`rules::earlier`), which a restored document may have.
 
 use rust_decimal::Decimal;
 
-use super::check::{At, Bounds, Mistakes, Rule};
+use super::check::{At, Bounds, Mistakes};
 use super::read::Field;
-use super::validate::{amount, fine};
-use crate::decimal::{render_amount, round_half_up};
-use crate::{Currency, Line, rules};
+use super::validate::{ANY, amount, fine};
+use crate::decimal::render_amount;
+use crate::rules::{self, LineDiscount, earlier};
+use crate::{Currency, Line, TaxRounding};
 
-const AMOUNT: Rule = (
-    |value| value >= Decimal::ZERO,
-    "discount_negative",
-    "must not be negative",
-);
+const NEGATIVE: (&str, &str) = ("discount_negative", "must not be negative");
 const PERCENT: Bounds = fine((
     |value| value >= Decimal::ZERO && value <= Decimal::ONE_HUNDRED,
     "discount_percent_out_of_range",
@@ -33,6 +32,16 @@ pub(super) struct Taken {
     pub(super) percent: Option<Decimal>,
 }
 
+impl Taken {
+    /// Of a line.
+    pub(super) fn of_line(self) -> LineDiscount {
+        match self.percent {
+            Some(_) => LineDiscount::Percentage(self.amount),
+            None => LineDiscount::Amount(self.amount),
+        }
+    }
+}
+
 impl Discount {
     pub(super) fn check(
         at: At,
@@ -41,26 +50,35 @@ impl Discount {
         currency: Option<Currency>,
         mistakes: &mut Mistakes,
     ) -> Self {
-        Self {
-            sent: mistakes.number(at, "discount", sent, amount(currency, AMOUNT)),
-            percent: mistakes.number(at, "discount_percent", percent, PERCENT),
+        let sent = mistakes.number(at, "discount", sent, amount(currency, ANY));
+        let percent = mistakes.number(at, "discount_percent", percent, PERCENT);
+        // What a percentage of a line that gives back comes to is negative.
+        if percent.is_none() && sent.is_some_and(|sent| sent < Decimal::ZERO) {
+            mistakes.note(at, "discount", NEGATIVE.0, NEGATIVE.1);
         }
+        Self { sent, percent }
     }
 
     /// The amount of `base`. An amount sent beside a percentage is checked, as a total is.
-    fn of(self, at: At, base: Decimal, exponent: u32, mistakes: &mut Mistakes) -> Option<Taken> {
+    pub(super) fn of(
+        self,
+        at: At,
+        base: Decimal,
+        (exponent, rounding): (u32, Option<TaxRounding>),
+        mistakes: &mut Mistakes,
+    ) -> Option<Taken> {
         let Some(percent) = self.percent else {
             return Some(Taken {
                 amount: self.sent.unwrap_or_default(),
                 percent: None,
             });
         };
-        let share = base.max(Decimal::ZERO).checked_mul(percent)?;
-        let rounded = round_half_up(share / Decimal::ONE_HUNDRED, exponent);
-        // Rounding up may not make it more than its base, which is rounded later.
-        let amount = match rounded > base && base > Decimal::ZERO {
-            true => base.trunc_with_scale(exponent),
-            false => rounded,
+        let amount = match rounding {
+            None => earlier::percentage(base, percent, exponent),
+            Some(_) => rules::percentage(base, percent, exponent),
+        };
+        let Some(amount) = amount else {
+            return too_large(at, mistakes);
         };
         if self.sent.is_some_and(|sent| sent != amount) {
             let detail = format!(
@@ -76,40 +94,54 @@ impl Discount {
         })
     }
 
-    /// Off a line of `gross`.
-    pub(super) fn of_line(
-        self,
-        at: At,
-        gross: Decimal,
-        exponent: u32,
-        mistakes: &mut Mistakes,
-    ) -> Option<Taken> {
-        self.of(at, gross, exponent, mistakes)
-    }
-
-    /// Off all lines: each gets its share, and with it another net and tax.
+    /// Off all lines: each gets its share, and with it another net. Their taxes are left to the caller, but for those of the
+    /// earlier rules.
     pub(super) fn spread(
         self,
         lines: &mut [Line],
-        currency: Currency,
+        (currency, rounding): (Currency, Option<TaxRounding>),
         mistakes: &mut Mistakes,
     ) -> Option<Taken> {
         let exponent = currency.exponent();
-        let nets: Vec<Decimal> = lines.iter().map(|line| line.net).collect();
-        let taken = self.of(At::Root, nets.iter().sum(), exponent, mistakes)?;
-        if taken.amount.is_zero() {
+        let sum: Decimal = lines.iter().map(|line| line.net).sum();
+        let taken = self.of(At::Root, sum, (exponent, rounding), mistakes)?;
+        let none = match taken.percent {
+            // Where the lines add up to nothing, a percentage does as well, and still lowers each of them.
+            Some(percent) if rounding.is_some() => percent.is_zero(),
+            _ => taken.amount.is_zero(),
+        };
+        if none {
             return Some(taken);
         }
-        let Some(shares) = rules::spread(taken.amount, &nets, exponent) else {
+        if taken.percent.is_none() && taken.amount > sum {
             let detail = "larger than the lines";
             mistakes.note(At::Root, "discount", "discount_exceeds_lines", detail);
             return None;
-        };
-        for (line, share) in lines.iter_mut().zip(shares) {
-            let amounts = rules::taxed(line.net - share, line.tax_rate, exponent)?;
-            line.document_discount = share;
-            (line.net, line.tax) = (amounts.net, amounts.tax);
         }
-        Some(taken)
+        let spread = match rounding {
+            None => spread_earlier(taken.amount, lines, exponent),
+            Some(_) => rules::share_discount(lines, taken.amount, taken.percent, exponent),
+        };
+        match spread {
+            Some(()) => Some(taken),
+            None => too_large(At::Root, mistakes),
+        }
     }
+}
+
+fn too_large(at: At, mistakes: &mut Mistakes) -> Option<Taken> {
+    let detail = "the discount is too large";
+    mistakes.note(at, "discount", "amount_out_of_range", detail);
+    None
+}
+
+fn spread_earlier(discount: Decimal, lines: &mut [Line], exponent: u32) -> Option<()> {
+    let nets: Vec<Decimal> = lines.iter().map(|line| line.net).collect();
+    let shares = earlier::spread(discount, &nets, exponent)?;
+    for (line, share) in lines.iter_mut().zip(shares) {
+        let amounts = earlier::taxed(line.net - share, line.tax_rate, exponent)?;
+        line.document_discount = share;
+        (line.net, line.tax) = (amounts.net, amounts.tax);
+    }
+    Some(())
 }

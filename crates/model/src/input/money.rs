@@ -14,7 +14,7 @@ use super::restore::refuse_lines;
 use super::validate::{amount, check_lines};
 use super::{LineInput, ParseError, explain};
 use crate::lifecycle::{NewPayment, Reversal};
-use crate::{Currency, Invalid, Line, Metadata, limits};
+use crate::{Currency, Invalid, Line, Metadata, TaxRounding, limits};
 
 const MOVED: Rule = (
     |value| value > Decimal::ZERO,
@@ -270,7 +270,8 @@ impl CreditNoteInput {
 }
 
 impl CreditNoteRequest {
-    /// The lines in the invoice's currency; `None` when all of the invoice is meant.
+    /// The lines in the invoice's currency, without their taxes, which depend on the invoice; `None` when all of it is
+    /// meant.
     ///
     /// # Errors
     /// All mistakes, each with its code and field.
@@ -296,9 +297,11 @@ fn check_lines_of(
     );
     let lines = input.lines?;
     refuse_lines(&lines, mistakes);
-    let mut lines = check_lines(Some(lines), currency, mistakes);
+    // Nets are the same for both.
+    let rounding = Some(TaxRounding::Line);
+    let mut lines = check_lines(Some(lines), currency, rounding, mistakes);
     if let Some(currency) = currency.filter(|_| mistakes.none()) {
-        discount.spread(&mut lines, currency, mistakes)?;
+        discount.spread(&mut lines, (currency, rounding), mistakes)?;
     }
     Some(lines)
 }

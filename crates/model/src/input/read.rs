@@ -11,7 +11,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::{Currency, FieldError, Kind, Metadata, PaymentKind, Status, decimal, plain};
+use crate::{
+    Currency, FieldError, Kind, Metadata, PaymentKind, Status, TaxRounding, decimal, plain,
+};
 
 /// A value, or what is wrong with it. Boxed: errors are rare, and lines are many.
 #[derive(Clone, Debug)]
@@ -58,6 +60,12 @@ impl FromText for DateTime<Utc> {
     }
 }
 
+impl FromText for TaxRounding {
+    fn from_text(text: &str) -> Result<Self, FieldError> {
+        text.parse()
+    }
+}
+
 impl FromText for Currency {
     fn from_text(text: &str) -> Result<Self, FieldError> {
         Self::parse(text)
@@ -96,6 +104,7 @@ read_from_text!(
     Kind,
     PaymentKind,
     Status,
+    TaxRounding,
     Currency
 );
 

@@ -3,6 +3,9 @@
 //! A line with a `version` is a whole document and not a new one. It keeps what a new one is given (id, times, version,
 //! ids and kinds of payments), and everything that is derived must be what the rules make of the rest: the document
 //! that comes out, told again, is the document that came in.
+//!
+//! One that corrects an invoice was made from what was left of that: its taxes, and the shares that its lines have of a
+//! discount, are taken as told, if they can be right.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -10,11 +13,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::check::{At, Mistakes, Rule};
+use super::discount::{Discount, Taken};
 use super::read::{Field, Object};
-use super::validate::amount;
+use super::validate::{ANY, amount};
 use super::{Context, InvoiceInput, LineInput};
 use crate::{
-    Currency, FieldError, Invalid, Invoice, Kind, Payment, PaymentKind, Status, id, limits,
+    Currency, FieldError, Invalid, Invoice, Kind, Line, Payment, PaymentKind, Status, TaxRounding,
+    id, limits, rules,
 };
 
 /// What a document has that a new one has not.
@@ -134,6 +139,92 @@ impl InvoiceInput {
             amount_credited: amount_credited?,
         })
     }
+}
+
+/// What a document says of its lines, in their order.
+pub(super) struct Told(Vec<ToldLine>);
+
+struct ToldLine {
+    document_discount: Decimal,
+    tax: Decimal,
+}
+
+impl Stored {
+    /// What is taken as told, of a document that corrects another.
+    pub(super) fn told(
+        self,
+        lines: Option<&[Object<LineInput>]>,
+        currency: Option<Currency>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Told> {
+        self.credits?;
+        let line = |(index, Object(line)): (usize, &Object<LineInput>)| {
+            let mut told = |name, field: &Option<Box<Field<Decimal>>>| {
+                let field = field.as_deref().cloned();
+                let value = mistakes.number(At::Line(index), name, field, amount(currency, ANY));
+                value.unwrap_or_default()
+            };
+            ToldLine {
+                document_discount: told("document_discount", &line.document_discount),
+                tax: told("tax", &line.tax),
+            }
+        };
+        // No more than any document has; the check of the lines says so.
+        let lines = lines.unwrap_or_default().iter().take(limits::MAX_LINES);
+        Some(Told(lines.enumerate().map(line).collect()))
+    }
+}
+
+impl Told {
+    /// Gives the lines what was told of them.
+    pub(super) fn put(
+        self,
+        discount: Discount,
+        lines: &mut [Line],
+        (currency, rounding): (Currency, Option<TaxRounding>),
+        mistakes: &mut Mistakes,
+    ) -> Option<Taken> {
+        let exponent = currency.exponent();
+        let sum: Decimal = lines.iter().map(|line| line.net).sum();
+        let taken = discount.of(At::Root, sum, (exponent, rounding), mistakes)?;
+        let shares: Decimal = self.0.iter().map(|told| told.document_discount).sum();
+        let mut right = shares == taken.amount && self.0.len() == lines.len();
+        for (line, told) in lines.iter_mut().zip(self.0) {
+            let share = told.document_discount;
+            // Off the line, and at most all of it.
+            let (from, to) = (line.net.min(Decimal::ZERO), line.net.max(Decimal::ZERO));
+            right &= from <= share && share <= to;
+            line.document_discount = share;
+            line.net -= share;
+            line.tax = told.tax;
+        }
+        if right && taxes_can_be_right(lines, exponent) {
+            return Some(taken);
+        }
+        let detail = "their taxes or shares of the discount do not follow from the rest";
+        mistakes.note(At::Root, "lines", "inconsistent_document", detail);
+        None
+    }
+}
+
+/// Whether the tax of each rate is near its net times the rate, or near what the lines come to one by one.
+fn taxes_can_be_right(lines: &[Line], exponent: u32) -> bool {
+    // A unit of the currency, or a hundred of its smallest.
+    let most = Decimal::ONE.max(Decimal::new(100, exponent));
+    let near = |tax: Decimal, expected: Decimal| (tax - expected).abs() <= most;
+    let by_line = |rate: Decimal| -> Option<Decimal> {
+        let of_rate = lines.iter().filter(|line| line.tax_rate == rate);
+        of_rate
+            .map(|line| rules::tax_on(line.net, rate, exponent))
+            .sum()
+    };
+    lines
+        .iter()
+        .all(|line| near(line.tax, line.net * line.tax_rate))
+        && rules::taxes(lines).iter().all(|of| {
+            near(of.tax, of.net * of.rate)
+                || by_line(of.rate).is_some_and(|by_line| near(of.tax, by_line))
+        })
 }
 
 /// Only lines of an exported document have them.

@@ -5,14 +5,15 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::check::{At, Bounds, Mistakes, Rule, text_mistake};
-use super::discount::Discount;
+use super::discount::{Discount, Taken};
 use super::payments::{check_paid, check_payments};
 use super::read::{Field, Object};
 use super::{Context, CustomerInput, InvoiceInput, LineInput, TenantRef};
 use crate::decimal::render_amount;
-use crate::rules::{self, LineFault, Totals};
+use crate::rules::{self, LineFault, Totals, earlier};
 use crate::{
-    Currency, Customer, FieldError, Invalid, Invoice, Kind, Line, Status, TenantId, id, limits,
+    Currency, Customer, FieldError, Invalid, Invoice, Kind, Line, Status, TaxRounding, TenantId,
+    id, limits,
 };
 
 /// A line that gives back has a negative quantity; its price is not negative (EN 16931, BR-27).
@@ -28,7 +29,7 @@ const TAX_RATE: Bounds = fine((
     "a fraction from 0 to 1: 0.2 is 20 %",
 ));
 /// The total needs no rule of its own: it must be the sum.
-const ANY: Rule = (|_| true, "", "");
+pub(super) const ANY: Rule = (|_| true, "", "");
 
 /// DECIMAL(18,6), and a rule.
 pub(super) const fn fine(rule: Rule) -> Bounds {
@@ -140,7 +141,14 @@ impl InvoiceInput {
                 "must not be before issue_date",
             );
         }
-        let mut lines = check_lines(self.lines, currency, mistakes);
+        let tax_rounding = mistakes.optional(at, "tax_rounding", self.tax_rounding);
+        // What was stored before there was a choice does not say, and keeps the rules of that time.
+        let tax_rounding = match is_stored {
+            true => tax_rounding,
+            false => Some(tax_rounding.unwrap_or(TaxRounding::Document)),
+        };
+        let told = stored.and_then(|stored| stored.told(self.lines.as_deref(), currency, mistakes));
+        let mut lines = check_lines(self.lines, currency, tax_rounding, mistakes);
         let discount =
             Discount::check(at, self.discount, self.discount_percent, currency, mistakes);
         let payments = check_payments(self.payments, currency, issued, (now, is_stored), mistakes);
@@ -154,8 +162,12 @@ impl InvoiceInput {
             return None;
         }
         let currency = currency?;
-        let discount = discount.spread(&mut lines, currency, mistakes)?;
-        let totals = check_totals(&lines, sent_total, currency, mistakes)?;
+        let rules = (currency, tax_rounding);
+        let discount = match told {
+            Some(told) => told.put(discount, &mut lines, rules, mistakes)?,
+            None => put_amounts(discount, &mut lines, rules, mistakes)?,
+        };
+        let totals = check_totals(&lines, sent_total, rules, mistakes)?;
         let amount_paid = check_paid(&payments, totals.total, currency, mistakes)?;
         let invoice = Invoice {
             id: client_id.unwrap_or_else(|| choose_id(issue_date, now)),
@@ -174,7 +186,7 @@ impl InvoiceInput {
             credits: None,
             discount: discount.amount,
             discount_percent: discount.percent,
-            tax_rounding: None,
+            tax_rounding,
             subtotal: totals.subtotal,
             discount_total: totals.discount_total,
             tax_total: totals.tax_total,
@@ -309,9 +321,11 @@ fn check_shown(
     })
 }
 
+/// The lines with their nets, before a discount on the document and, but for the earlier rules, without their taxes.
 pub(super) fn check_lines(
     input: Option<Vec<Object<LineInput>>>,
     currency: Option<Currency>,
+    rounding: Option<TaxRounding>,
     mistakes: &mut Mistakes,
 ) -> Vec<Line> {
     let Some(input) = input else {
@@ -335,14 +349,15 @@ pub(super) fn check_lines(
         );
         return Vec::new();
     }
-    let check = |(index, Object(line))| check_line(At::Line(index), line, currency, mistakes);
+    let check =
+        |(index, Object(line))| check_line(At::Line(index), line, (currency, rounding), mistakes);
     input.into_iter().enumerate().filter_map(check).collect()
 }
 
 fn check_line(
     at: At,
     input: LineInput,
-    currency: Option<Currency>,
+    (currency, rounding): (Option<Currency>, Option<TaxRounding>),
     mistakes: &mut Mistakes,
 ) -> Option<Line> {
     let sku = mistakes.text(at, "sku", input.sku, limits::MAX_SKU);
@@ -365,28 +380,32 @@ fn check_line(
     let tax_rate = tax_rate?;
     let (description, quantity, unit_price) = (description?, quantity?, unit_price?);
     let exponent = currency?.exponent();
-    let discount = discount.of_line(at, quantity.saturating_mul(unit_price), exponent, mistakes)?;
-    match rules::line_amounts(quantity, unit_price, discount.amount, tax_rate, exponent) {
-        Ok(amounts) => {
-            let (net, tax) = (amounts.net, amounts.tax);
-            Some(Line {
-                sku,
-                description,
-                quantity,
-                unit_price,
-                discount: discount.amount,
-                discount_percent: discount.percent,
-                document_discount: Decimal::ZERO,
-                tax_rate,
-                net,
-                tax,
-            })
-        }
+    let gross = quantity.saturating_mul(unit_price);
+    let discount = discount.of(at, gross, (exponent, rounding), mistakes)?;
+    let amounts = match rounding {
+        None => earlier::line_amounts(quantity, unit_price, discount.amount, tax_rate, exponent)
+            .map(|amounts| (amounts.net, amounts.tax)),
+        Some(_) => rules::line_net(quantity, unit_price, discount.of_line(), exponent)
+            .map(|net| (net, Decimal::ZERO)),
+    };
+    match amounts {
+        Ok((net, tax)) => Some(Line {
+            sku,
+            description,
+            quantity,
+            unit_price,
+            discount: discount.amount,
+            discount_percent: discount.percent,
+            document_discount: Decimal::ZERO,
+            tax_rate,
+            net,
+            tax,
+        }),
         Err(LineFault::OutOfRange) => {
-            mistakes.note(
+            out_of_range(
+                mistakes,
                 at,
                 "unit_price",
-                "amount_out_of_range",
                 "quantity x unit_price is too large",
             );
             None
@@ -403,19 +422,35 @@ fn check_line(
     }
 }
 
+fn out_of_range(mistakes: &mut Mistakes, at: At, name: &str, detail: &str) {
+    mistakes.note(at, name, "amount_out_of_range", detail);
+}
+
+/// Takes the document's discount off the lines, and gives them their taxes.
+pub(super) fn put_amounts(
+    discount: Discount,
+    lines: &mut [Line],
+    (currency, rounding): (Currency, Option<TaxRounding>),
+    mistakes: &mut Mistakes,
+) -> Option<Taken> {
+    let taken = discount.spread(lines, (currency, rounding), mistakes)?;
+    if let Some(rounding) = rounding
+        && rules::tax_lines(lines, rounding, currency.exponent()).is_none()
+    {
+        out_of_range(mistakes, At::Root, "lines", "the total is too large");
+        return None;
+    }
+    Some(taken)
+}
+
 fn check_totals(
     lines: &[Line],
     sent: Option<Decimal>,
-    currency: Currency,
+    (currency, rounding): (Currency, Option<TaxRounding>),
     mistakes: &mut Mistakes,
 ) -> Option<Totals> {
     let Some(totals) = rules::totals(lines) else {
-        mistakes.note(
-            At::Root,
-            "lines",
-            "amount_out_of_range",
-            "the total is too large",
-        );
+        out_of_range(mistakes, At::Root, "lines", "the total is too large");
         return None;
     };
     if totals.total < Decimal::ZERO {
@@ -423,14 +458,22 @@ fn check_totals(
         mistakes.note(At::Root, "lines", "negative_total", detail);
         return None;
     }
-    if sent.is_some_and(|sent| sent != totals.total) {
-        let total = render_amount(totals.total, currency.exponent());
-        mistakes.note(
-            At::Root,
-            "total",
-            "total_mismatch",
-            &format!("the lines come to {total}"),
-        );
+    if let Some(sent) = sent.filter(|sent| *sent != totals.total) {
+        let exponent = currency.exponent();
+        let total = render_amount(totals.total, exponent);
+        let by_line = rounding == Some(TaxRounding::Document)
+            && rules::total_by_line(lines, exponent) == Some(sent);
+        let (code, detail) = match by_line {
+            true => (
+                "total_fits_line_rounding",
+                format!(
+                    "the lines come to {total}; what was sent is what they come to with the tax of each line rounded \
+                     by itself: send \"tax_rounding\": \"line\" for that"
+                ),
+            ),
+            false => ("total_mismatch", format!("the lines come to {total}")),
+        };
+        mistakes.note(At::Root, "total", code, &detail);
     }
     Some(totals)
 }

@@ -6,7 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::decimal::{render_amount, render_plain};
-use crate::{Invoice, Line};
+use crate::{Invoice, Line, TaxRounding};
 
 /// Lines of both versions that an event holds whole; longer documents are told by their sums.
 const MAX_LINES: usize = 1_000;
@@ -87,6 +87,7 @@ fn fields(invoice: &Invoice) -> Map<String, Value> {
         "due_date": invoice.due_date,
         "discount": amount(invoice.discount),
         "discount_percent": invoice.discount_percent.map(|p| render_plain(p, 0)),
+        "tax_rounding": invoice.tax_rounding.map(TaxRounding::as_str),
         "subtotal": amount(invoice.subtotal),
         "discount_total": amount(invoice.discount_total),
         "tax_total": amount(invoice.tax_total),

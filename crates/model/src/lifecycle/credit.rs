@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::{NewPayment, Refusal, Step};
-use crate::{Invoice, Kind, Line, Metadata, PaymentKind, Status, id, rules};
+use crate::{Invoice, Kind, Line, Metadata, PaymentKind, Status, id};
 
 /// How a credit note is recorded as a payment.
 const METHOD: &str = "credit_note";
@@ -13,7 +13,7 @@ const METHOD: &str = "credit_note";
 /// A credit note to be made of an invoice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreditNote {
-    /// What is credited; all lines of the invoice when none are given.
+    /// What is credited, whatever the taxes of the lines; all lines of the invoice when none are given.
     pub lines: Option<Vec<Line>>,
     /// Day of issue.
     pub issue_date: NaiveDate,
@@ -36,36 +36,30 @@ pub struct Application {
 
 impl Invoice {
     /// Corrects the invoice: makes an issued credit note of it, and sets it off as far as something is owed. All credit
-    /// notes of an invoice together never exceed its total.
+    /// notes of an invoice together never exceed its total, nor what was charged at any of its tax rates.
     ///
     /// # Errors
-    /// What [`super::forbidden`] says of [`Step::Credit`]; `credit_exceeds_invoice`, `credit_of_nothing`.
+    /// What [`super::forbidden`] says of [`Step::Credit`]; `credit_before_invoice`, `credit_rate_not_charged`,
+    /// `credit_exceeds_invoice`, `credit_exceeds_rate`, `credit_of_nothing`.
     pub fn credit(
         &mut self,
         note: CreditNote,
         now: DateTime<Utc>,
     ) -> Result<(Self, Option<Application>), Refusal> {
         self.permit(Step::Credit)?;
-        let lines = note.lines.unwrap_or_else(|| self.lines.clone());
-        let Some(totals) = rules::totals(&lines) else {
-            return Err(Refusal::new(
-                "amount_out_of_range",
-                "the total is too large",
-            ));
-        };
-        if totals.total <= Decimal::ZERO {
-            let detail = "a credit note comes to more than nothing";
-            return Err(Refusal::new("credit_of_nothing", detail));
+        if self.issue_date.is_some_and(|day| note.issue_date < day) {
+            let detail = "a credit note is not issued before its invoice";
+            return Err(Refusal::new("credit_before_invoice", detail));
         }
-        let left = self.total - self.amount_credited;
-        if totals.total > left {
-            return Err(self.beyond(
-                "credit_exceeds_invoice",
-                totals.total,
-                "is not credited",
-                left,
-            ));
+        let whole = note.lines.is_none();
+        let mut lines = note.lines.unwrap_or_else(|| self.lines.clone());
+        if whole && self.tax_rounding.is_none() {
+            // They came to the discounts by earlier rules; the discounts are what counts.
+            for line in &mut lines {
+                line.discount_percent = None;
+            }
         }
+        let (totals, credited) = self.credited_with(&mut lines)?;
         let now = now.trunc_subsecs(6);
         let mut made = Self {
             id: id::new_id(now),
@@ -81,7 +75,7 @@ impl Invoice {
             due_date: None,
             discount: lines.iter().map(|line| line.document_discount).sum(),
             discount_percent: None,
-            tax_rounding: None,
+            tax_rounding: Some(self.note_rounding()),
             lines,
             payments: Vec::new(),
             credits: Some(self.id),
@@ -100,6 +94,7 @@ impl Invoice {
             modified_at: now,
         };
         self.amount_credited += made.total;
+        self.credited = credited;
         let amount = made.total.min(self.amount_due);
         let application = if note.apply && amount > Decimal::ZERO {
             let version = made.version;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{Refusal, Step};
 use crate::decimal::{render_amount, render_plain};
 use crate::input::{Context, ParseError};
-use crate::{FieldError, Invalid, Invoice, InvoiceInput, Metadata};
+use crate::{FieldError, Invalid, Invoice, InvoiceInput, Metadata, TaxRounding};
 
 /// Fields that a patch cannot set.
 const FIXED: [&str; 6] = [
@@ -248,6 +248,9 @@ fn document(draft: &Invoice) -> Fields {
         Some(percent) => set("discount_percent", render_plain(percent, 0).into()),
         None => set("discount", render_amount(draft.discount, exponent).into()),
     }
+    // A draft of before the choice was rounded by line, and goes on so unless the patch says otherwise.
+    let rounding = draft.tax_rounding.unwrap_or(TaxRounding::Line);
+    set("tax_rounding", rounding.as_str().into());
     set("lines", lines.into());
     // As it is: its numbers may be longer than a float.
     if let Ok(metadata) = RawValue::from_string(draft.metadata.as_str().to_owned()) {

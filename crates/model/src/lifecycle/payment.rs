@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Refusal, Step};
 use crate::decimal::render_amount;
-use crate::{Invoice, Kind, Payment, PaymentKind, id, limits};
+use crate::{Credited, Invoice, Kind, Payment, PaymentKind, id, limits};
 
 /// A payment or refund to be recorded: a positive amount in the invoice's decimals.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,32 @@ pub struct Reversal {
     pub paid_on: Option<NaiveDate>,
 }
 
+/// Pays a credit note out, with the invoice that it corrects beside it: never more than is left of the note, nor than came
+/// in on the invoice and was not given back. Changes both. Returns the refund's id.
+///
+/// # Errors
+/// Those of [`Invoice::refund`].
+pub fn pay_out(
+    note: &mut Invoice,
+    invoice: &mut Invoice,
+    new: NewPayment,
+    now: DateTime<Utc>,
+) -> Result<Uuid, Refusal> {
+    let amount = new.amount;
+    let before = note.clone();
+    let id = note.refund(new, now)?;
+    if let Err(refusal) = invoice.check_refundable(amount) {
+        *note = before;
+        return Err(refusal);
+    }
+    invoice
+        .credited
+        .get_or_insert_with(Credited::default)
+        .paid_out += amount;
+    invoice.touch(now);
+    Ok(id)
+}
+
 impl Invoice {
     /// Records money that came in. Returns the payment's id.
     ///
@@ -46,8 +72,9 @@ impl Invoice {
         self.record(PaymentKind::Payment, new, None, now)
     }
 
-    /// Gives money back: on an invoice a negative payment, never more than was paid in money; a credit note is paid
-    /// out by it, never more than is left of it. Returns the refund's id.
+    /// Gives money back: on an invoice a negative payment, never more than was paid in money and not paid out on its credit
+    /// notes; a credit note is paid out by it, never more than is left of it ([`pay_out`] for one that corrects an invoice).
+    /// Returns the refund's id.
     ///
     /// # Errors
     /// What [`super::forbidden`] says of [`Step::Refund`]; `refund_exceeds_paid`, and those of [`Invoice::pay`].
@@ -55,10 +82,7 @@ impl Invoice {
         self.permit(Step::Refund)?;
         match self.kind {
             Kind::Invoice => {
-                let paid = self.paid_in_money();
-                if new.amount > paid {
-                    return Err(self.beyond("refund_exceeds_paid", new.amount, "was paid", paid));
-                }
+                self.check_refundable(new.amount)?;
                 new.amount = -new.amount;
             }
             Kind::CreditNote => {
@@ -69,6 +93,22 @@ impl Invoice {
             }
         }
         self.record(PaymentKind::Refund, new, None, now)
+    }
+
+    /// All that goes out for an invoice, on itself and on its credit notes, came in on it.
+    fn check_refundable(&self, amount: Decimal) -> Result<(), Refusal> {
+        let paid_out = self.credited.as_ref().map(|credited| credited.paid_out);
+        let paid_out = paid_out.unwrap_or_default();
+        // A payment that was taken back afterwards may have been paid out before.
+        let left = (self.paid_in_money() - paid_out).max(Decimal::ZERO);
+        if amount > left {
+            let words = match paid_out.is_zero() {
+                true => "was paid",
+                false => "was paid and not paid out on its credit notes",
+            };
+            return Err(self.beyond("refund_exceeds_paid", amount, words, left));
+        }
+        Ok(())
     }
 
     /// Takes a payment back, once and whole. Returns the reversal's id.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use sheaf_model::lifecycle::{self, Change, CreditNote, Issue, PatchError};
+use sheaf_model::lifecycle::{self, Change, CreditNote, Issue, NewPayment, PatchError};
 use sheaf_model::{Invoice, Kind, Payment, TenantId};
 use uuid::Uuid;
 
@@ -142,6 +142,7 @@ impl Work {
             Command::Refund(refund) => self.record(index, key, "payment.refunded", |invoice| {
                 Ok((invoice.refund(refund.clone(), now)?, json!({})))
             }),
+            Command::PayOut { refund, of } => self.pay_out(index, key, (refund, *of), now),
             Command::Reverse { reversal, reason } => {
                 self.record(index, key, "payment.reversed", |invoice| {
                     let id = invoice.reverse(reversal.clone(), now)?;
@@ -197,7 +198,40 @@ impl Work {
         step: impl FnOnce(&mut Invoice) -> Result<(Uuid, Value), lifecycle::Refusal>,
     ) -> Result<Answer, ChangeError> {
         let mut invoice = self.copy(key)?;
-        let (id, mut more) = step(&mut invoice)?;
+        let (id, more) = step(&mut invoice)?;
+        self.recorded(index, key, invoice, event_type, (id, more))
+    }
+
+    /// A credit note is paid out of what came in on its invoice. One whose invoice is not there, having been restored
+    /// without it, is bounded by itself alone.
+    fn pay_out(
+        &mut self,
+        index: usize,
+        key: Key,
+        (refund, of): (&NewPayment, Uuid),
+        now: DateTime<Utc>,
+    ) -> Result<Answer, ChangeError> {
+        let (event_type, other) = ("payment.refunded", (key.0, of));
+        let mut note = self.copy(key)?;
+        let Ok(mut invoice) = self.copy(other) else {
+            let id = note.refund(refund.clone(), now)?;
+            return self.recorded(index, key, note, event_type, (id, json!({})));
+        };
+        let id = lifecycle::pay_out(&mut note, &mut invoice, refund.clone(), now)?;
+        let more = json!({"credit_note_id": key.1, "payment_id": id, "amount": show(refund.amount, &note)});
+        let answer = self.recorded(index, key, note, event_type, (id, json!({})));
+        self.put(index, other, invoice, "invoice.credit_paid_out", more);
+        answer
+    }
+
+    fn recorded(
+        &mut self,
+        index: usize,
+        key: Key,
+        invoice: Invoice,
+        event_type: &'static str,
+        (id, mut more): (Uuid, Value),
+    ) -> Result<Answer, ChangeError> {
         if let Some(payment) = invoice.payments.iter().find(|payment| payment.id == id) {
             more["payment"] = told(payment, &invoice);
         }
@@ -259,9 +293,7 @@ impl Work {
         };
         let mut invoice = self.copy(key)?;
         self.customers.follow_merge(&mut invoice);
-        let day = request
-            .issue_date
-            .unwrap_or_else(|| change.now.date_naive());
+        let day = lifecycle::credit_date(&invoice, request.issue_date, change.now);
         let note = CreditNote {
             lines: request.lines(invoice.currency)?,
             issue_date: day,

@@ -43,6 +43,16 @@ pub enum Command {
     },
     /// Gives money back.
     Refund(NewPayment),
+    /// The same of a credit note that corrects an invoice: what came in on that is the bound. [`Store::change_invoice`] makes it
+    /// of a refund.
+    ///
+    /// [`Store::change_invoice`]: crate::Store::change_invoice
+    PayOut {
+        /// How.
+        refund: NewPayment,
+        /// The invoice.
+        of: Uuid,
+    },
     /// Makes a credit note of it.
     Credit(Box<CreditNoteRequest>),
     /// Sets it, a credit note, off against an invoice.
@@ -90,6 +100,7 @@ impl NewChange {
     pub(super) fn targets(&self) -> impl Iterator<Item = Uuid> {
         let other = match self.command {
             Command::Apply { to, .. } => Some(to),
+            Command::PayOut { of, .. } => Some(of),
             _ => None,
         };
         std::iter::once(self.invoice_id).chain(other)

@@ -75,7 +75,7 @@ fn wanted<'a>(work: &'a Work, change: &NewChange) -> Option<Wanted<'a>> {
         Command::Credit(request) => {
             // The credit note's id is of today.
             let today = change.now.date_naive();
-            let day = request.issue_date.unwrap_or(today);
+            let day = lifecycle::credit_date(draft, request.issue_date, change.now);
             ((year_of(today), year_of(day)), Source::Series(NOTE))
         }
         _ => return None,

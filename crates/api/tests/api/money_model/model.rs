@@ -1,5 +1,7 @@
 //! The rules of money once more, in whole cents and as plainly as possible: what the API is compared with.
 
+use std::collections::BTreeMap;
+
 /// Cents of EUR.
 pub(super) type Cents = i64;
 
@@ -50,16 +52,33 @@ pub(super) struct Doc {
     pub(super) status: Status,
     pub(super) lines: Vec<Line>,
     pub(super) payments: Vec<Payment>,
+    total: Cents,
     pub(super) credited: Cents,
+    /// Net and tax by rate.
+    credited_at: BTreeMap<i64, (Cents, Cents)>,
+    /// On its credit notes.
+    paid_out: Cents,
+    /// Of a credit note, the index of its invoice.
+    pub(super) of: Option<usize>,
     pub(super) version: i64,
 }
 
-pub(super) fn total(lines: &[Line]) -> Cents {
-    let line = |&(quantity, price, rate): &Line| {
-        let net = quantity * price;
-        net + (net * rate + 50) / 100
-    };
-    lines.iter().map(line).sum()
+fn nets(lines: &[Line]) -> BTreeMap<i64, Cents> {
+    let mut nets = BTreeMap::new();
+    for (quantity, price, rate) in lines {
+        *nets.entry(*rate).or_default() += quantity * price;
+    }
+    nets
+}
+
+/// Rounded once a rate; no net is negative here.
+fn tax(net: Cents, rate: i64) -> Cents {
+    (net * rate + 50) / 100
+}
+
+fn total(lines: &[Line]) -> Cents {
+    let nets = nets(lines);
+    nets.iter().map(|(rate, net)| net + tax(*net, *rate)).sum()
 }
 
 type Outcome = Result<(), &'static str>;
@@ -70,9 +89,13 @@ impl Doc {
             id,
             note,
             status: if draft { Status::Draft } else { Status::Issued },
+            total: total(&lines),
             lines,
             payments: Vec::new(),
             credited: 0,
+            credited_at: BTreeMap::new(),
+            paid_out: 0,
+            of: None,
             version: 1,
         };
         if !draft {
@@ -82,7 +105,7 @@ impl Doc {
     }
 
     pub(super) fn total(&self) -> Cents {
-        total(&self.lines)
+        self.total
     }
 
     pub(super) fn paid(&self) -> Cents {
@@ -133,6 +156,7 @@ impl Doc {
             Status::Cancelled => return Err("invoice_cancelled"),
             _ => return Err("invoice_immutable"),
         }
+        self.total = total(&lines);
         self.lines = lines;
         self.version += 1;
         Ok(())
@@ -193,10 +217,27 @@ impl Doc {
         if self.status == Status::Issued {
             return Err("nothing_paid");
         }
-        if amount > self.money() {
+        if amount > self.refundable() {
             return Err("refund_exceeds_paid");
         }
         self.add(Kind::Refund, -amount);
+        Ok(())
+    }
+
+    fn refundable(&self) -> Cents {
+        (self.money() - self.paid_out).max(0)
+    }
+
+    /// A refund of a credit note of this invoice.
+    pub(super) fn pay_out(&mut self, note: &mut Self, amount: Cents) -> Outcome {
+        let before = note.clone();
+        note.refund(amount)?;
+        if amount > self.refundable() {
+            *note = before;
+            return Err("refund_exceeds_paid");
+        }
+        self.paid_out += amount;
+        self.version += 1;
         Ok(())
     }
 
@@ -228,14 +269,31 @@ impl Doc {
             return Err("credit_note_of_credit_note");
         }
         self.alive()?;
-        let mut note = Self::new(String::new(), false, true, lines);
-        if note.total() == 0 {
+        let charged = nets(&self.lines);
+        let (mut credited, mut total, mut beyond) = (self.credited_at.clone(), 0, false);
+        for (rate, net) in nets(&lines) {
+            let charged = *charged.get(&rate).ok_or("credit_rate_not_charged")?;
+            let (net_before, tax_before) = credited.get(&rate).copied().unwrap_or_default();
+            // What is credited so far is taxed as one; so the last takes the rest by itself.
+            let after = (net_before + net, tax(net_before + net, rate));
+            total += net + after.1 - tax_before;
+            beyond |= after.0 > charged;
+            credited.insert(rate, after);
+        }
+        if total == 0 {
             return Err("credit_of_nothing");
         }
-        if note.total() > self.total() - self.credited {
+        if total > self.total() - self.credited {
             return Err("credit_exceeds_invoice");
         }
-        self.credited += note.total();
+        if beyond {
+            return Err("credit_exceeds_rate");
+        }
+        let mut note = Self::new(String::new(), false, true, lines);
+        note.total = total;
+        note.follow();
+        self.credited_at = credited;
+        self.credited += total;
         let set_off = note.total().min(self.due());
         if set_off > 0 {
             self.add(Kind::Credit, set_off);

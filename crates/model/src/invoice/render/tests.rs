@@ -49,7 +49,7 @@ fn golden() {
         r#""payments":[{"id":"00000000-0000-0000-0000-000000000002","kind":"payment","reference":"p1","amount":"100.00","#,
         r#""paid_on":"2024-11-20","method":"card","reverses":null},{"id":"00000000-0000-0000-0000-000000000003","kind":"payment","reference":"p2","#,
         r#""amount":"1.35","paid_on":"2024-11-19","method":"card","reverses":null}],"credits":null,"discount":"0.00","discount_percent":null,"#,
-        r#""taxes":[{"rate":"0","net":"0.95","tax":"0.00"},{"rate":"0.21","net":"99.50","tax":"20.90"}],"subtotal":"100.45","discount_total":"0.50","#,
+        r#""tax_rounding":"document","taxes":[{"rate":"0","net":"0.95","tax":"0.00"},{"rate":"0.21","net":"99.50","tax":"20.90"}],"subtotal":"100.45","discount_total":"0.50","#,
         r#""tax_total":"20.90","total":"121.35","amount_paid":"101.35","amount_due":"20.00","amount_credited":"0.00","#,
         r#""metadata":{"b": [10], "source": "x"},"version":1,"created_at":"2026-11-20T07:08:09.012345Z","#,
         r#""modified_at":"2026-11-20T07:08:09.012345Z"}"#,
