@@ -12,6 +12,7 @@ use sheaf_store::{ArchiveFile, FileState, Store};
 
 use crate::ArchiveError;
 use crate::encode::bounds;
+use crate::failures::Failures;
 use crate::progress::{Checkpoint, Progress, Step};
 use crate::rewrite::{MAX_SOURCES, Outcome, Rewriter};
 use crate::storage::ColdStorage;
@@ -59,6 +60,9 @@ pub struct CompactSummary {
     pub bytes_after: u64,
     /// Files that stay for a later run, because they were recalled from twice while they were read.
     pub skipped_changed: u64,
+    /// Files that could not be put together: the next run takes them again.
+    #[serde(flatten)]
+    pub failures: Failures,
     /// Whether this only counted.
     pub dry_run: bool,
     /// Milliseconds.
@@ -167,7 +171,8 @@ impl Compaction<'_> {
         let outcome = self.tenants(&rewriter, &mut summary).await;
         lock.release();
         summary.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let label = if outcome.is_ok() { "done" } else { "failed" };
+        let all_done = outcome.is_ok() && summary.failures.is_empty();
+        let label = if all_done { "done" } else { "failed" };
         counter!("sheaf_compaction_runs_total", "outcome" => label).increment(1);
         outcome.map(|()| summary)
     }
@@ -179,21 +184,35 @@ impl Compaction<'_> {
     ) -> Result<(), ArchiveError> {
         for tenant in tenants(self.store, self.options.tenant).await? {
             summary.tenants += 1;
-            let recalls = self.store.has_recalls(tenant).await?;
-            let mut files = Files::new(self.store, tenant, &[FileState::Published]);
-            loop {
-                let year = files.next_year().await?;
-                if year.is_empty() {
-                    break;
-                }
-                summary.files += year.len() as u64;
-                for set in choose(self.candidates(year, recalls).await?) {
-                    self.progress.begin(&format!("{tenant} {}", set[0].period));
-                    self.compact(rewriter, set, summary).await?;
-                }
+            if let Err(error) = self.tenant(rewriter, tenant, summary).await {
+                summary.failures.note(tenant, None, error)?;
             }
         }
         Ok(())
+    }
+
+    async fn tenant(
+        &self,
+        rewriter: &Rewriter<'_>,
+        tenant: TenantId,
+        summary: &mut CompactSummary,
+    ) -> Result<(), ArchiveError> {
+        let recalls = self.store.has_recalls(tenant).await?;
+        let mut files = Files::new(self.store, tenant, &[FileState::Published]);
+        loop {
+            let year = files.next_year().await?;
+            if year.is_empty() {
+                return Ok(());
+            }
+            summary.files += year.len() as u64;
+            for set in choose(self.candidates(year, recalls).await?) {
+                let period = set[0].period.to_string();
+                self.progress.begin(&format!("{tenant} {period}"));
+                if let Err(error) = self.compact(rewriter, set, summary).await {
+                    summary.failures.note(tenant, Some(period), error)?;
+                }
+            }
+        }
     }
 
     async fn candidates(

@@ -1,15 +1,16 @@
 //! Erasure: a customer's personal data goes from every archived invoice and its history. Files that hold any are written
 //! anew; the old objects are gc's after its grace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 use sheaf_model::{Customer, TenantId};
 use sheaf_store::{
-    ArchiveFile, Cause, CustomerError, FileState, Pending, Store, is_erased, scrub, scrub_events,
+    ArchiveFile, Cause, CustomerError, FileState, Held, Pending, Store, is_erased, scrub,
+    scrub_events,
 };
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use crate::group::GroupData;
 use crate::kind::ReadKind;
 use crate::objects::Objects;
 use crate::progress::{Checkpoint, Progress, Step};
-use crate::rewrite::{Outcome, Rewriter, Transform};
+use crate::rewrite::{Change, Outcome, Rewriter, Transform};
 use crate::storage::{ColdStorage, StorageError};
 use crate::verify::files_of;
 use crate::walk::Files;
@@ -57,8 +58,10 @@ pub struct Erasure {
     /// Whether histories of other customers' invoices are searched as well: a draft that was this customer's once tells
     /// of it there. Reads the `events` column of all files of the tenant.
     pub histories: bool,
-    /// Years of documents that are to stay as they are.
-    pub held: BTreeSet<i16>,
+    /// Years of documents that are known to be held. Those whose hold is set while this runs are found where it counts.
+    pub held: Vec<Held>,
+    /// The day that decides what retention holds.
+    pub on: NaiveDate,
     /// Who wants it, in which request.
     pub cause: Cause,
 }
@@ -76,8 +79,8 @@ pub struct ErasureReceipt {
     pub files_rewritten: u64,
     /// Invoices whose document or history held the data.
     pub invoices: u64,
-    /// Years of [`Erasure::held`] that hold the data.
-    pub held: BTreeSet<i16>,
+    /// Held years that hold the data.
+    pub held: Vec<Held>,
     /// Objects of the tenant that are nobody's tier any more, and may hold the data until then.
     pub pending: Vec<Pending>,
 }
@@ -113,36 +116,36 @@ impl Eraser<'_> {
     }
 
     async fn both_tiers(&self, rewriter: &Rewriter<'_>) -> Result<ErasureReceipt, ArchiveError> {
-        self.erase_hot().await?;
-        let mut receipt = self.erase(rewriter).await?;
-        self.erase_hot().await?;
+        let known = self.erasure.held.iter().map(|held| (held.year, *held));
+        let mut held: BTreeMap<i16, Held> = known.collect();
+        self.erase_hot(&mut held).await?;
+        let (mut receipt, mut found) = self.erase(rewriter, &mut held).await?;
+        self.erase_hot(&mut held).await?;
         if self.erasure.hot {
-            let (tenant, held) = (self.erasure.tenant, self.held());
+            let years: Vec<i16> = held.keys().copied().collect();
             for person in self.persons() {
-                let years = self.store.hot_years_of(tenant, person, &held).await?;
-                receipt.held.extend(years);
+                let of_person = self.store.hot_years_of(self.erasure.tenant, person, &years);
+                found.extend(of_person.await?);
             }
         }
+        held.retain(|year, _| found.contains(year));
+        receipt.held = held.into_values().collect();
         Ok(receipt)
     }
 
-    fn held(&self) -> Vec<i16> {
-        self.erasure.held.iter().copied().collect()
-    }
-
-    async fn erase_hot(&self) -> Result<(), ArchiveError> {
+    async fn erase_hot(&self, held: &mut BTreeMap<i16, Held>) -> Result<(), ArchiveError> {
         let Erasure {
             tenant,
             customer_id,
+            on,
             ..
         } = self.erasure;
         if !self.erasure.hot {
             return Ok(());
         }
-        let held = self.held();
         let erased = self
             .store
-            .erase_hot(tenant, customer_id, &held, &self.erasure.cause);
+            .erase_hot(tenant, customer_id, held, on, &self.erasure.cause);
         erased.await.map_err(|error| match error {
             CustomerError::Store(error) => error.into(),
             other => ArchiveError::InvalidRun(other.to_string()),
@@ -154,7 +157,12 @@ impl Eraser<'_> {
         merged.chain([self.erasure.customer_id])
     }
 
-    async fn erase(&self, rewriter: &Rewriter<'_>) -> Result<ErasureReceipt, ArchiveError> {
+    /// Goes through the archive. Also returns the years of `held` that hold the data in it.
+    async fn erase(
+        &self,
+        rewriter: &Rewriter<'_>,
+        held: &mut BTreeMap<i16, Held>,
+    ) -> Result<(ErasureReceipt, BTreeSet<i16>), ArchiveError> {
         let tenant = self.erasure.tenant;
         let mut receipt = ErasureReceipt {
             tenant_id: tenant,
@@ -162,15 +170,11 @@ impl Eraser<'_> {
             files: 0,
             files_rewritten: 0,
             invoices: 0,
-            held: BTreeSet::new(),
+            held: Vec::new(),
             pending: Vec::new(),
         };
-        let (persons, cause): (Vec<Uuid>, _) =
-            (self.persons().collect(), self.erasure.cause.clone());
-        let transform: Transform = Arc::new(move |row| {
-            let scrubbed = persons.iter().map(|person| scrub(row, *person, &cause));
-            scrubbed.fold(false, |any, this| any | this)
-        });
+        let mut found = BTreeSet::new();
+        let change = self.change();
         let mut files = Files::new(self.store, tenant, &[FileState::Published]);
         loop {
             let month = files.next_month().await?;
@@ -181,25 +185,47 @@ impl Eraser<'_> {
                 self.progress.begin(&file.object_key);
                 receipt.files += 1;
                 let year = file.period.year;
-                let is_held = self.erasure.held.contains(&year);
+                let is_held = held.contains_key(&year);
                 // One file of a held year is enough to tell.
-                if is_held && receipt.held.contains(&year) {
+                if is_held && found.contains(&year) {
                     continue;
                 }
                 if !ReadKind::Rewrite.scope(self.holds(&file)).await? {
                     continue;
                 }
                 if is_held {
-                    receipt.held.insert(year);
-                } else {
-                    receipt.invoices += rewrite(rewriter, &file, &transform).await?;
-                    receipt.files_rewritten += 1;
+                    found.insert(year);
+                    continue;
+                }
+                match rewrite(rewriter, &file, &change).await? {
+                    Ok(touched) => {
+                        receipt.invoices += touched;
+                        receipt.files_rewritten += 1;
+                    }
+                    Err(hold) => {
+                        held.insert(year, hold);
+                        found.insert(year);
+                    }
                 }
             }
         }
         receipt.pending =
             pending_objects(self.store, &**self.storage, tenant, self.erasure.grace).await?;
-        Ok(receipt)
+        Ok((receipt, found))
+    }
+
+    /// What happens to each row.
+    fn change(&self) -> Change {
+        let (persons, cause): (Vec<Uuid>, _) =
+            (self.persons().collect(), self.erasure.cause.clone());
+        let transform: Transform = Arc::new(move |row| {
+            let scrubbed = persons.iter().map(|person| scrub(row, *person, &cause));
+            scrubbed.fold(false, |any, this| any | this)
+        });
+        Change {
+            transform,
+            on: self.erasure.on,
+        }
     }
 
     /// Whether a file holds personal data of the customer, be it in a copy that is out of date.
@@ -278,18 +304,20 @@ impl Eraser<'_> {
 }
 
 /// Writes a file anew, and whatever took its place when it is replaced by somebody else meanwhile is found by a rerun.
-/// Returns the invoices that held the data.
+/// Returns the invoices that held the data, or that its year is held now.
 async fn rewrite(
     rewriter: &Rewriter<'_>,
     file: &ArchiveFile,
-    transform: &Transform,
-) -> Result<u64, ArchiveError> {
+    change: &Change,
+) -> Result<Result<u64, Held>, ArchiveError> {
     for _ in 0..ATTEMPTS {
         let outcome = rewriter
-            .rewrite(std::slice::from_ref(file), Some(Arc::clone(transform)))
+            .rewrite(std::slice::from_ref(file), Some(change.clone()))
             .await?;
-        if let Outcome::Done(done) = outcome {
-            return Ok(done.touched);
+        match outcome {
+            Outcome::Done(done) => return Ok(Ok(done.touched)),
+            Outcome::Held(held) => return Ok(Err(held)),
+            Outcome::Changed => {}
         }
     }
     let detail = format!(

@@ -1,6 +1,5 @@
 //! The job of erasure: every request that is not complete is taken through both tiers, and its receipt says how far it is.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,6 +8,7 @@ use sheaf_model::TenantId;
 use sheaf_store::{Cause, ErasureRecord, Held, Origin, Pass, Pending, Retention, Store};
 use uuid::Uuid;
 
+use crate::failures::Failures;
 use crate::progress::Progress;
 use crate::tiering::IDEMPOTENCY_DAYS;
 use crate::verify::tenants;
@@ -45,6 +45,9 @@ pub struct ErasureSummary {
     pub files_rewritten: u64,
     /// Invoices that were changed in them.
     pub invoices: u64,
+    /// Erasures that could not go on, and tenants whose could not be read: the next run takes them again.
+    #[serde(flatten)]
+    pub failures: Failures,
 }
 
 pub(crate) async fn run(
@@ -56,34 +59,65 @@ pub(crate) async fn run(
     let mut summary = ErasureSummary::default();
     for tenant in tenants(store, options.tenant).await? {
         summary.tenants += 1;
-        let mut after = Uuid::nil();
-        loop {
-            let open = store.open_erasures(tenant, after, PAGE).await?;
-            let Some(last) = open.last() else { break };
-            after = last.customer_id;
-            let settings = store.retention(tenant).await?;
-            for erasure in open {
-                let job = Job {
-                    archive,
-                    store,
-                    options: &options,
-                    tenant,
-                    erasure: &erasure,
-                };
-                let pass = job.pass(&settings, progress).await?;
-                store
-                    .record_erasure(tenant, &erasure, &pass, options.as_of)
-                    .await?;
-                summary.erasures += 1;
-                summary.held += u64::from(!pass.held.is_empty());
-                summary.completed += u64::from(pass.held.is_empty() && pass.pending.is_empty());
-                summary.files += pass.files;
-                summary.files_rewritten += pass.files_rewritten;
-                summary.invoices += pass.invoices;
+        let of_tenant = tenant_erasures(archive, store, &options, tenant, progress, &mut summary);
+        match of_tenant.await {
+            // Nothing else was asked for.
+            Err(error @ ArchiveError::AlreadyRunning) if options.tenant.is_some() => {
+                return Err(error);
             }
+            Err(error) => summary.failures.note(tenant, None, error)?,
+            Ok(()) => {}
         }
     }
     Ok(summary)
+}
+
+async fn tenant_erasures(
+    archive: &Archive,
+    store: &Store,
+    options: &ErasureOptions,
+    tenant: TenantId,
+    progress: &dyn Progress,
+    summary: &mut ErasureSummary,
+) -> Result<(), ArchiveError> {
+    let mut after = Uuid::nil();
+    loop {
+        let open = store.open_erasures(tenant, after, PAGE).await?;
+        let Some(last) = open.last() else {
+            return Ok(());
+        };
+        after = last.customer_id;
+        for erasure in open {
+            summary.erasures += 1;
+            let job = Job {
+                archive,
+                store,
+                options,
+                tenant,
+                erasure: &erasure,
+            };
+            match job.run(progress).await {
+                Ok(pass) => summary.count(&pass),
+                Err(error @ ArchiveError::AlreadyRunning) if options.tenant.is_some() => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    let customer = format!("customer {}", erasure.customer_id);
+                    summary.failures.note(tenant, Some(customer), error)?;
+                }
+            }
+        }
+    }
+}
+
+impl ErasureSummary {
+    fn count(&mut self, pass: &Pass) {
+        self.held += u64::from(!pass.held.is_empty());
+        self.completed += u64::from(pass.held.is_empty() && pass.pending.is_empty());
+        self.files += pass.files;
+        self.files_rewritten += pass.files_rewritten;
+        self.invoices += pass.invoices;
+    }
 }
 
 struct Job<'a> {
@@ -95,40 +129,38 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// One pass, and what it came to in the receipt.
+    async fn run(&self, progress: &dyn Progress) -> Result<Pass, ArchiveError> {
+        let settings = self.store.retention(self.tenant).await?;
+        let pass = self.pass(&settings, progress).await?;
+        self.store
+            .record_erasure(self.tenant, self.erasure, &pass, self.options.as_of)
+            .await?;
+        Ok(pass)
+    }
+
     async fn pass(
         &self,
         settings: &[Retention],
         progress: &dyn Progress,
     ) -> Result<Pass, ArchiveError> {
         let today = self.options.as_of.date_naive();
-        let held: Vec<Held> = settings
-            .iter()
-            .filter(|setting| setting.holds(today))
-            .map(Retention::held)
-            .collect();
-        let years: BTreeSet<i16> = held.iter().map(|held| held.year).collect();
-        let is_still_held = |then: &Held| years.contains(&then.year);
+        let held = settings.iter().filter(|setting| setting.holds(today));
+        let held: Vec<Held> = held.map(Retention::held).collect();
+        let is_still_held = |then: &Held| held.iter().any(|held| held.year == then.year);
         let is_searched = self.erasure.passed_at.is_some();
         // What was found to be held is held still: nothing has become free to be erased since the last pass.
-        let (mut pass, found) = if is_searched && self.erasure.held.iter().all(is_still_held) {
-            self.look().await?
+        let mut pass = if is_searched && self.erasure.held.iter().all(is_still_held) {
+            self.look(&held).await?
         } else {
-            self.search(years, progress).await?
+            self.search(held, progress).await?
         };
-        pass.held = held
-            .into_iter()
-            .filter(|held| found.contains(&held.year))
-            .collect();
-        pass.pending.extend(self.kept_answers().await?);
+        pass.pending.extend(self.kept_answers(&pass).await?);
         Ok(pass)
     }
 
-    /// Goes through both tiers. Also returns the years of `held` that hold data.
-    async fn search(
-        &self,
-        held: BTreeSet<i16>,
-        progress: &dyn Progress,
-    ) -> Result<(Pass, BTreeSet<i16>), ArchiveError> {
+    /// Goes through both tiers.
+    async fn search(&self, held: Vec<Held>, progress: &dyn Progress) -> Result<Pass, ArchiveError> {
         let customer_id = self.erasure.customer_id;
         let origin = Origin::new(self.erasure.requested_by.as_str(), "erasure");
         let erasure = Erasure {
@@ -142,40 +174,48 @@ impl Job<'_> {
             grace: self.options.grace,
             histories: true,
             held,
+            on: self.options.as_of.date_naive(),
             cause: Cause::new(origin, Utc::now()),
         };
         let receipt = self.archive.erase_customer(erasure, progress).await?;
-        let pass = Pass {
+        Ok(Pass {
             files: receipt.files,
             files_rewritten: receipt.files_rewritten,
             invoices: receipt.invoices,
+            held: receipt.held,
             pending: receipt.pending,
-            ..Pass::default()
-        };
-        Ok((pass, receipt.held))
+        })
     }
 
-    /// Looks whether what goes by itself is gone.
-    async fn look(&self) -> Result<(Pass, BTreeSet<i16>), ArchiveError> {
-        let pass = Pass {
+    /// Looks whether what goes by itself is gone. `held` are the years that are held now.
+    async fn look(&self, held: &[Held]) -> Result<Pass, ArchiveError> {
+        let found = |held: &&Held| self.erasure.held.iter().any(|then| then.year == held.year);
+        Ok(Pass {
             files: self.erasure.cold_files,
+            held: held.iter().filter(found).copied().collect(),
             pending: self
                 .archive
                 .pending_objects(self.tenant, self.options.grace)
                 .await?,
             ..Pass::default()
-        };
-        let held = self.erasure.held.iter().map(|held| held.year);
-        Ok((pass, held.collect()))
+        })
     }
 
-    /// Answers that are kept for requests that are sent again show the customer as they did at first.
-    async fn kept_answers(&self) -> Result<Option<Pending>, ArchiveError> {
+    /// Answers that are kept for requests that are sent again show the customer as they did at first: until the last document
+    /// that showed it was changed, by this pass or an earlier one, there could be new ones.
+    async fn kept_answers(&self, pass: &Pass) -> Result<Option<Pending>, ArchiveError> {
         let age = TimeDelta::days(IDEMPOTENCY_DAYS);
         self.store
             .sweep_idempotency(self.tenant, self.options.as_of - age)
             .await?;
-        let until = self.erasure.requested_at + age;
+        let customer = self.erasure.customer_id;
+        let now = self.store.erasure(self.tenant, customer).await?;
+        let changed_hot = now.and_then(|erasure| erasure.changed_at);
+        let changed_cold = (pass.files_rewritten > 0).then(Utc::now);
+        let last = changed_hot.max(changed_cold);
+        let until = last.map_or(self.erasure.requested_at, |last| {
+            last.max(self.erasure.requested_at)
+        }) + age;
         Ok((until > self.options.as_of).then(|| Pending {
             place: "idempotency_keys".to_owned(),
             until,

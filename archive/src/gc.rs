@@ -7,9 +7,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sheaf_model::TenantId;
-use sheaf_store::{ArchiveFile, FileState, Store};
+use sheaf_store::{ArchiveFile, FileState, Retired, Store};
 
 use crate::ArchiveError;
+use crate::failures::Failures;
 use crate::progress::{Checkpoint, Step};
 use crate::storage::{ColdStorage, ObjectInfo};
 use crate::verify::tenants;
@@ -33,8 +34,22 @@ pub struct GcReport {
     pub held: u64,
     /// Recalls forgotten, because no file holds a copy of the invoice any more.
     pub recalls: u64,
+    /// Tenants that could not be gone through: the next run takes them again.
+    #[serde(flatten)]
+    pub failures: Failures,
     /// Whether this only counted.
     pub dry_run: bool,
+}
+
+impl GcReport {
+    fn count(&mut self, state: FileState) {
+        match state {
+            FileState::Staged => self.staged += 1,
+            FileState::Superseded => self.superseded += 1,
+            FileState::Garbage => self.garbage += 1,
+            FileState::Published => {}
+        }
+    }
 }
 
 /// One collection, under the tiering lock: whatever is staged is then no living run's.
@@ -69,7 +84,9 @@ impl Gc<'_> {
             ..GcReport::default()
         };
         for tenant in tenants(self.store, only).await? {
-            self.tenant(tenant, limit, &mut report).await?;
+            if let Err(error) = self.tenant(tenant, limit, &mut report).await {
+                report.failures.note(tenant, None, error)?;
+            }
         }
         Ok(report)
     }
@@ -91,7 +108,10 @@ impl Gc<'_> {
                 }
             }
             for file in &month.files {
-                if held.contains(&file.period.year) && file.state == FileState::Superseded {
+                // One that is garbage may have lost its object already, and only its row is left.
+                let is_there = month.objects.iter().any(|o| o.key == file.object_key);
+                let may_be_held = is_there || file.state == FileState::Superseded;
+                if may_be_held && was_published(file) && held.contains(&file.period.year) {
                     report.held += 1;
                     continue;
                 }
@@ -124,23 +144,44 @@ impl Gc<'_> {
         limit: DateTime<Utc>,
         report: &mut GcReport,
     ) -> Result<(), ArchiveError> {
-        let (count, since) = match file.state {
+        let since = match file.state {
             FileState::Published => return Ok(()),
-            FileState::Staged => (&mut report.staged, Some(file.staged_at)),
-            FileState::Superseded => (&mut report.superseded, file.superseded_at),
+            FileState::Staged => Some(file.staged_at),
+            FileState::Superseded => file.superseded_at,
             // Nobody ever read it, or its grace is over already.
-            FileState::Garbage => (&mut report.garbage, None),
+            FileState::Garbage => None,
         };
         if since.is_some_and(|since| since > limit) {
             return Ok(());
         }
         if self.dry_run {
-            *count += 1;
+            report.count(file.state);
             return Ok(());
         }
-        // The row changes first, and only if its state is still what was read: a published file is never touched.
-        if file.state != FileState::Garbage && !self.store.mark_garbage(file).await? {
-            return Ok(());
+        // The row changes first, and only if its state is still what was read: a published file is never touched. What was
+        // published once is asked for where it is decided: its year may have been put on hold since the run began.
+        match file.state {
+            FileState::Garbage if was_published(file) => {
+                let (tenant, year) = (file.tenant_id, file.period.year);
+                if self.store.on_legal_hold(tenant, year).await? {
+                    report.held += 1;
+                    return Ok(());
+                }
+            }
+            FileState::Garbage => {}
+            _ if was_published(file) => match self.store.retire_file(file).await? {
+                Retired::Done => {}
+                Retired::Changed => return Ok(()),
+                Retired::Held => {
+                    report.held += 1;
+                    return Ok(());
+                }
+            },
+            _ => {
+                if !self.store.mark_garbage(file).await? {
+                    return Ok(());
+                }
+            }
         }
         self.checkpoint.reached(Step::GcMarked).await;
         self.storage.delete(&file.object_key).await?;
@@ -148,10 +189,15 @@ impl Gc<'_> {
         let is_gone = self.store.forget_file(file).await?;
         // A row that stays was counted when it became garbage.
         if is_gone || file.state != FileState::Garbage {
-            *count += 1;
+            report.count(file.state);
         }
         Ok(())
     }
+}
+
+/// Whether the file was the tier of its invoices once.
+fn was_published(file: &ArchiveFile) -> bool {
+    file.published_at.is_some()
 }
 
 /// An object whose age the storage does not tell is left alone.

@@ -31,6 +31,7 @@ pub mod erase;
 mod erasures;
 mod error;
 pub mod export;
+mod failures;
 mod footer;
 pub mod gc;
 mod group;
@@ -65,6 +66,7 @@ pub use export::{
     Export, ExportError, ExportFormat, ExportLimits, ExportOptions, ExportTiers, Manifest,
     ManifestFile,
 };
+pub use failures::{Failure, Failures};
 pub use gc::{DEFAULT_GRACE, GcReport};
 pub use kind::ReadKind;
 pub use list::ColdPage;

@@ -6,7 +6,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use sheaf_store::{ArchiveFile, ArchivedInvoice, Publish, Replaced, Store, TieringLock};
+use chrono::NaiveDate;
+use sheaf_store::{ArchiveFile, ArchivedInvoice, Held, Publish, Replaced, Store, TieringLock};
 use tempfile::TempPath;
 use uuid::Uuid;
 
@@ -28,6 +29,15 @@ const CHUNK: usize = 64;
 /// Changes a row, and says whether it did. Neither id, period, currency, kind nor total may change; events may be added.
 pub(crate) type Transform = Arc<dyn Fn(&mut ArchivedInvoice) -> bool + Send + Sync>;
 
+/// A change of documents, which retention may forbid.
+#[derive(Clone)]
+pub(crate) struct Change {
+    pub(crate) transform: Transform,
+    /// The day that decides what retention holds. It is asked in the transaction of the handover: a hold that is set before that
+    /// has committed counts.
+    pub(crate) on: NaiveDate,
+}
+
 /// What a rewrite needs.
 pub(crate) struct Rewriter<'a> {
     pub(crate) store: &'a Store,
@@ -44,6 +54,8 @@ pub(crate) enum Outcome {
     Done(Rewritten),
     /// One of them was recalled from, or replaced, meanwhile. Nothing has changed.
     Changed,
+    /// Retention holds their year. Nothing has changed.
+    Held(Held),
 }
 
 /// What a rewrite did.
@@ -71,7 +83,7 @@ impl Rewriter<'_> {
     pub(crate) async fn rewrite(
         &self,
         files: &[ArchiveFile],
-        transform: Option<Transform>,
+        change: Option<Change>,
     ) -> Result<Outcome, ArchiveError> {
         let Some(first) = files.first() else {
             return Ok(Outcome::Done(Rewritten::default()));
@@ -100,7 +112,7 @@ impl Rewriter<'_> {
             .stage_file(tenant, period, SCHEMA_VERSION, part, key)
             .await?;
         self.checkpoint.reached(Step::Staged).await;
-        let work = self.fill_and_hand_over(&replaced, &mut target, transform);
+        let work = self.fill_and_hand_over(&replaced, &mut target, change);
         let (outcome, is_used) = ReadKind::Rewrite.scope(work).await?;
         if !is_used {
             self.store.mark_garbage(&target).await?;
@@ -113,8 +125,9 @@ impl Rewriter<'_> {
         &self,
         replaced: &[Replaced],
         target: &mut ArchiveFile,
-        transform: Option<Transform>,
+        change: Option<Change>,
     ) -> Result<(Outcome, bool), ArchiveError> {
+        let unless_held = change.as_ref().map(|change| change.on);
         let copies = self.fetch(replaced).await?;
         self.checkpoint.reached(Step::Read).await;
         let (sources, (tenant, period)) = (replaced.to_vec(), (target.tenant_id, target.period));
@@ -123,7 +136,12 @@ impl Rewriter<'_> {
         let rows = usize::try_from(rows).unwrap_or(usize::MAX);
         let merged = tokio::task::spawn_blocking(move || {
             let writer = PartWriter::kept(tenant, period, keys, rows)?;
-            merge(&sources, &copies, writer, transform.as_ref())
+            merge(
+                &sources,
+                &copies,
+                writer,
+                change.map(|c| c.transform).as_ref(),
+            )
         })
         .await??;
         self.checkpoint.reached(Step::Encoded).await;
@@ -158,13 +176,15 @@ impl Rewriter<'_> {
             return Err(ArchiveError::LockLost);
         }
         let target = part.is_some().then_some(&*target);
-        match self.store.replace_files(replaced, target).await? {
+        let handover = self.store.replace_files(replaced, target, unless_held);
+        match handover.await? {
             Publish::Done => {
                 self.checkpoint.reached(Step::AfterHandover).await;
                 self.progress.advance(done.invoices);
                 Ok((Outcome::Done(done), target.is_some()))
             }
             Publish::Changed => Ok((Outcome::Changed, false)),
+            Publish::Held(held) => Ok((Outcome::Held(held), false)),
         }
     }
 

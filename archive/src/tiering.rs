@@ -7,7 +7,7 @@ use chrono::{Datelike, Months, NaiveDate, TimeDelta, Utc};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use metrics::counter;
 use serde::Serialize;
-use sheaf_model::limits::MIN_YEAR;
+use sheaf_model::limits::{MAX_YEAR, MIN_YEAR};
 use sheaf_model::{Period, TenantId};
 use sheaf_store::{Store, Tenant};
 use tokio::sync::Semaphore;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::ArchiveError;
+use crate::failures::Failures;
 use crate::progress::{Checkpoint, Pass, Progress, Silent, Step};
 use crate::storage::ColdStorage;
 use crate::totals::Totals;
@@ -75,6 +76,9 @@ pub struct RunSummary {
     pub dry_run: bool,
     /// First day that stays hot.
     pub horizon: NaiveDate,
+    /// Months of tenants that could not be moved: the next run takes them again.
+    #[serde(flatten)]
+    pub failures: Failures,
     /// Milliseconds.
     pub elapsed_ms: u64,
 }
@@ -88,7 +92,7 @@ impl RunSummary {
     }
 
     /// Adds what was done for other tenants and months.
-    fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: Self) {
         self.units += other.units;
         self.parts += other.parts;
         self.invoices += other.invoices;
@@ -100,6 +104,7 @@ impl RunSummary {
         self.skipped_changed += other.skipped_changed;
         self.idempotency_keys_swept += other.idempotency_keys_swept;
         self.tenants += other.tenants;
+        self.failures.merge(other.failures);
     }
 }
 
@@ -116,7 +121,7 @@ fn horizon(options: &RunOptions) -> Result<Period, ArchiveError> {
         .as_of
         .checked_sub_months(Months::new(options.older_than_months))
         .ok_or_else(invalid)?;
-    let years = i32::from(MIN_YEAR)..=i32::from(sheaf_model::limits::MAX_YEAR);
+    let years = i32::from(MIN_YEAR)..=i32::from(MAX_YEAR);
     if !years.contains(&day.year()) {
         return Err(invalid());
     }
@@ -147,10 +152,11 @@ impl Tiering {
         self
     }
 
-    /// One run over all tenants, or over one. At any failure, what has moved has moved wholly.
+    /// One run over all tenants, or over one. What fails is in the summary, and the run goes on with the next; what has moved
+    /// has moved wholly.
     ///
     /// # Errors
-    /// [`ArchiveError::AlreadyRunning`] when another process runs; else what the store or the storage answers.
+    /// [`ArchiveError::AlreadyRunning`] when another process runs; [`ArchiveError::LockLost`]; when the tenants cannot be read.
     pub async fn run(
         &self,
         options: RunOptions,
@@ -181,7 +187,8 @@ impl Tiering {
             .await;
         lock.release();
         summary.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let label = if outcome.is_ok() { "done" } else { "failed" };
+        let all_done = outcome.is_ok() && summary.failures.is_empty();
+        let label = if all_done { "done" } else { "failed" };
         counter!("sheaf_tiering_runs_total", "outcome" => label).increment(1);
         outcome.map(|()| summary)
     }
@@ -197,7 +204,7 @@ impl Tiering {
         match options.tenant {
             Some(tenant) => {
                 let run = self.run_tenant(protocol, &lanes, tenant, horizon, options.dry_run);
-                summary.merge(&run.await?);
+                summary.merge(run.await?);
             }
             None => {
                 let mut after = None;
@@ -214,7 +221,7 @@ impl Tiering {
                     });
                     let mut runs = stream::iter(runs).buffer_unordered(LANES);
                     while let Some(run) = runs.try_next().await? {
-                        summary.merge(&run);
+                        summary.merge(run);
                     }
                 }
             }
@@ -229,7 +236,13 @@ impl Tiering {
         }
         // Partitions are everybody's: runs of single tenants, which go side by side, leave them alone.
         if options.tenant.is_none() {
-            summary.years_dropped = self.store.drop_empty_years(MIN_YEAR..horizon.year).await?;
+            match self.store.drop_empty_years(MIN_YEAR..horizon.year).await {
+                Ok(dropped) => summary.years_dropped = dropped,
+                Err(error) => {
+                    let what = "empty years".to_owned();
+                    summary.failures.note(None, Some(what), error.into())?;
+                }
+            }
         }
         self.checkpoint.reached(Step::YearsDropped).await;
         Ok(())
@@ -251,24 +264,44 @@ impl Tiering {
         // The first settled id of each month.
         let months = stream::try_unfold(Uuid::nil(), |from| async move {
             let first = self.store.next_settled(tenant, from, end).await?;
-            Ok(first.map(|id| (id, Period::of(id).id_bounds().1)))
+            Ok::<_, ArchiveError>(first.map(|id| (id, Period::of(id).id_bounds().1)))
         });
-        let mut units = months
-            .map_ok(|first| {
-                self.run_unit(protocol, lanes, tenant, first, dry_run)
-                    .boxed()
-            })
-            .try_buffer_unordered(LANES)
-            .boxed();
-        while let Some(unit) = units.try_next().await? {
-            summary.merge(&unit);
+        let units = months.map(|first| {
+            async move {
+                let first = first.map_err(|error| (None, error))?;
+                let unit = self.run_unit(protocol, lanes, tenant, first, dry_run);
+                unit.await
+                    .map_err(|error| (Some(Period::of(first).to_string()), error))
+            }
+            .boxed()
+        });
+        let mut units = units.buffer_unordered(LANES).boxed();
+        while let Some(unit) = units.next().await {
+            match unit {
+                Ok(unit) => summary.merge(unit),
+                Err((what, error)) => summary.failures.note(tenant, what, error)?,
+            }
         }
+        if let Err(error) = self.finish_tenant(tenant, end, dry_run, &mut summary).await {
+            summary.failures.note(tenant, None, error)?;
+        }
+        Ok(summary)
+    }
+
+    /// What is left to do for a tenant when its months are through.
+    async fn finish_tenant(
+        &self,
+        tenant: TenantId,
+        end: Uuid,
+        dry_run: bool,
+        summary: &mut RunSummary,
+    ) -> Result<(), ArchiveError> {
         summary.skipped_unsettled += self.store.count_unsettled(tenant, end).await?;
         if !dry_run {
             let oldest = Utc::now() - TimeDelta::days(IDEMPOTENCY_DAYS);
             summary.idempotency_keys_swept += self.store.sweep_idempotency(tenant, oldest).await?;
         }
-        Ok(summary)
+        Ok(())
     }
 
     /// Moves what is settled of one month, from its first settled id on, part by part.
@@ -334,7 +367,9 @@ impl Tiering {
                     outcome = Box::pin(tiering.run(options, &Silent)) => outcome,
                 };
                 match outcome {
+                    // What failed was told when it did.
                     Ok(summary) => tracing::info!(
+                        failed = summary.failures.failed,
                         units = summary.units,
                         invoices = summary.invoices,
                         bytes = summary.bytes,

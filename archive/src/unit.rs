@@ -133,7 +133,8 @@ impl Protocol<'_> {
                     last: max_id,
                 })
             }
-            Publish::Changed => Ok(PartOutcome::Changed {
+            // A move changes no document: nothing holds it.
+            Publish::Changed | Publish::Held(_) => Ok(PartOutcome::Changed {
                 last: max_id,
                 invoices: part.totals.invoices,
             }),

@@ -10,6 +10,7 @@ use sheaf_store::{ArchiveFile, FileState, Store};
 
 use crate::ArchiveError;
 use crate::check::{Contents, Expected, Pace, read_back};
+use crate::failures::Failures;
 use crate::kind::ReadKind;
 use crate::layout;
 use crate::progress::Progress;
@@ -52,10 +53,13 @@ pub struct VerifyReport {
     pub unpublished: u64,
     /// The first 1,000 of them.
     pub problems: Vec<Problem>,
+    /// Objects that could not be read, and tenants that could not be gone through: nothing is known of them.
+    #[serde(flatten)]
+    pub failures: Failures,
 }
 
 impl VerifyReport {
-    /// Whether nothing is missing, truncated, mismatched or orphaned.
+    /// Whether nothing is missing, truncated, mismatched or orphaned, of what could be read.
     pub fn is_clean(&self) -> bool {
         self.missing == 0 && self.truncated == 0 && self.mismatches == 0 && self.orphans == 0
     }
@@ -140,12 +144,18 @@ pub(crate) async fn verify(
     };
     let tenants = tenants(store, options.tenant).await?;
     for tenant in &tenants {
-        if options.after.is_none_or(|after| tenant.0 > after.0) {
-            run.tenant(*tenant).await?;
+        if options.after.is_none_or(|after| tenant.0 > after.0)
+            && let Err(error) = run.tenant(*tenant).await
+        {
+            run.report.failures.note(*tenant, None, error)?;
         }
     }
     if options.tenant.is_none() {
-        foreign_objects(storage, &tenants, &mut run.report).await?;
+        let foreign = foreign_objects(storage, &tenants, &mut run.report).await;
+        if let Err(error) = foreign {
+            let what = "objects of no tenant".to_owned();
+            run.report.failures.note(None, Some(what), error)?;
+        }
     }
     Ok(run.report)
 }
@@ -175,7 +185,10 @@ impl Run<'_> {
                 }
                 self.progress.begin(&file.object_key);
                 let object = month.objects.iter().find(|o| o.key == file.object_key);
-                self.file(file, object.map(|object| object.bytes)).await?;
+                if let Err(error) = self.file(file, object.map(|object| object.bytes)).await {
+                    let what = Some(file.object_key.clone());
+                    self.report.failures.note(tenant, what, error)?;
+                }
                 self.progress.advance(1);
             }
         }

@@ -1,6 +1,5 @@
 //! Erasure of a customer in the cold tier: nothing personal is left, nothing else is lost.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -101,7 +100,8 @@ pub(crate) async fn erase(
         hot: false,
         grace: DAY,
         histories: true,
-        held: BTreeSet::new(),
+        held: Vec::new(),
+        on: Utc::now().date_naive(),
         cause: cause(),
     };
     loop {

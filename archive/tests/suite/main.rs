@@ -8,6 +8,7 @@ mod export;
 mod faults;
 mod fixtures;
 mod histories;
+mod holds;
 mod keeping;
 mod lists;
 mod query;

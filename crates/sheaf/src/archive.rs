@@ -12,14 +12,14 @@ use sheaf_store::{ArchiveFile, Store};
 
 use crate::bar::{Bar, Unit};
 use crate::cli::{ArchiveArgs, CompactArgs, EraseArgs, GcArgs, VerifyArgs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::{output, pause};
 
 /// Tenants that are read at once.
 const TENANT_PAGE: usize = 500;
 
 /// Lists the published files, tenant by tenant, by period and part.
-pub(crate) async fn ls(args: &ArchiveArgs) -> Result<()> {
+pub(crate) async fn ls(args: &ArchiveArgs) -> Result<ExitCode> {
     let (store, archive) = args.cold.connect().await?;
     let table = std::io::stdout().is_terminal();
     if table {
@@ -34,25 +34,33 @@ pub(crate) async fn ls(args: &ArchiveArgs) -> Result<()> {
             "published",
         ]))?;
     }
-    if let Some(tenant) = args.tenant {
-        list_tenant(&archive, tenant, table).await?;
-    } else {
-        list_all(&store, &archive, table).await?;
-    }
+    let outcome = match args.tenant {
+        Some(tenant) => list_tenant(&archive, tenant, table)
+            .await
+            .map(|()| ExitCode::SUCCESS),
+        None => list_all(&store, &archive, table).await,
+    };
     store.close().await;
-    Ok(())
+    outcome
 }
 
-async fn list_all(store: &Store, archive: &Archive, table: bool) -> Result<()> {
-    let mut after = None;
+/// A tenant whose node is away keeps nobody from seeing the others.
+async fn list_all(store: &Store, archive: &Archive, table: bool) -> Result<ExitCode> {
+    let (mut after, mut code) = (None, ExitCode::SUCCESS);
     loop {
         let page = store.all_tenants_page(after, TENANT_PAGE).await?;
         let Some(last) = page.last() else {
-            return Ok(());
+            return Ok(code);
         };
         after = Some(last.id.0);
         for tenant in page {
-            list_tenant(archive, tenant.id, table).await?;
+            match list_tenant(archive, tenant.id, table).await {
+                Err(error @ (Error::Store(_) | Error::Archive(_))) => {
+                    output::note(&format!("tenant {}: {error}", tenant.id));
+                    code = ExitCode::FAILURE;
+                }
+                listed => listed?,
+            }
         }
     }
 }
@@ -136,9 +144,9 @@ pub(crate) async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     bar.finish();
     store.close().await;
     let report = outcome?;
-    output::json(&report)?;
+    let code = output::summary(&report, &report.failures)?;
     if report.is_clean() {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(code);
     }
     output::note(&format!(
         "the archive has problems: {} missing, {} truncated, {} mismatched, {} orphaned",
@@ -167,7 +175,7 @@ pub(crate) async fn numbers(args: &ArchiveArgs) -> Result<ExitCode> {
 }
 
 /// Makes few files of many.
-pub(crate) async fn compact(args: &CompactArgs) -> Result<()> {
+pub(crate) async fn compact(args: &CompactArgs) -> Result<ExitCode> {
     let (store, archive) = args.archive.cold.connect().await?;
     let archive = pause::hooked(archive)?;
     let bar = Bar::new(Unit::Invoices, None);
@@ -178,11 +186,12 @@ pub(crate) async fn compact(args: &CompactArgs) -> Result<()> {
     let outcome = archive.compact(options, &bar).await;
     bar.finish();
     store.close().await;
-    output::json(&outcome?)
+    let summary = outcome?;
+    output::summary(&summary, &summary.failures)
 }
 
 /// Goes on with erasures.
-pub(crate) async fn erase(args: &EraseArgs) -> Result<()> {
+pub(crate) async fn erase(args: &EraseArgs) -> Result<ExitCode> {
     let (store, archive) = args.archive.cold.connect().await?;
     let archive = pause::hooked(archive)?;
     let bar = Bar::new(Unit::Invoices, None);
@@ -194,15 +203,17 @@ pub(crate) async fn erase(args: &EraseArgs) -> Result<()> {
     let outcome = archive.run_erasures(options, &bar).await;
     bar.finish();
     store.close().await;
-    output::json(&outcome?)
+    let summary = outcome?;
+    output::summary(&summary, &summary.failures)
 }
 
 /// Collects garbage.
-pub(crate) async fn gc(args: &GcArgs) -> Result<()> {
+pub(crate) async fn gc(args: &GcArgs) -> Result<ExitCode> {
     let (store, archive) = args.archive.cold.connect().await?;
     let outcome = pause::hooked(archive)?
         .gc(args.archive.tenant, args.grace, args.dry_run)
         .await;
     store.close().await;
-    output::json(&outcome?)
+    let summary = outcome?;
+    output::summary(&summary, &summary.failures)
 }

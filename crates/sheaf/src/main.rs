@@ -69,16 +69,12 @@ async fn run(command: Command) -> Result<ExitCode> {
             Box::pin(tenant::create(&args)).await.map(done)
         }
         Command::Ingest(args) => Box::pin(ingest::run(&args)).await,
-        Command::Tier(TierCommand::Run(args)) => Box::pin(tier::run(&args)).await.map(done),
-        Command::Archive(ArchiveCommand::Ls(args)) => Box::pin(archive::ls(&args)).await.map(done),
+        Command::Tier(TierCommand::Run(args)) => Box::pin(tier::run(&args)).await,
+        Command::Archive(ArchiveCommand::Ls(args)) => Box::pin(archive::ls(&args)).await,
         Command::Archive(ArchiveCommand::Verify(args)) => Box::pin(archive::verify(&args)).await,
-        Command::Archive(ArchiveCommand::Compact(args)) => {
-            Box::pin(archive::compact(&args)).await.map(done)
-        }
-        Command::Archive(ArchiveCommand::Erase(args)) => {
-            Box::pin(archive::erase(&args)).await.map(done)
-        }
-        Command::Archive(ArchiveCommand::Gc(args)) => Box::pin(archive::gc(&args)).await.map(done),
+        Command::Archive(ArchiveCommand::Compact(args)) => Box::pin(archive::compact(&args)).await,
+        Command::Archive(ArchiveCommand::Erase(args)) => Box::pin(archive::erase(&args)).await,
+        Command::Archive(ArchiveCommand::Gc(args)) => Box::pin(archive::gc(&args)).await,
         Command::Archive(ArchiveCommand::Query(args)) => {
             Box::pin(query::run(&args)).await.map(done)
         }

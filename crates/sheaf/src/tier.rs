@@ -1,5 +1,7 @@
 //! `sheaf tier`.
 
+use std::process::ExitCode;
+
 use chrono::Utc;
 use sheaf_archive::RunOptions;
 
@@ -9,7 +11,7 @@ use crate::error::Result;
 use crate::{output, pause};
 
 /// Runs tiering once and prints what it did.
-pub(crate) async fn run(args: &TierRunArgs) -> Result<()> {
+pub(crate) async fn run(args: &TierRunArgs) -> Result<ExitCode> {
     let (store, archive) = args.cold.connect().await?;
     let archive = pause::hooked(archive)?;
     let options = RunOptions {
@@ -22,5 +24,6 @@ pub(crate) async fn run(args: &TierRunArgs) -> Result<()> {
     let outcome = archive.tiering().run(options, &bar).await;
     bar.finish();
     store.close().await;
-    output::json(&outcome?)
+    let summary = outcome?;
+    output::summary(&summary, &summary.failures)
 }

@@ -7,10 +7,21 @@ use uuid::Uuid;
 
 use crate::tenants::now;
 use crate::types::{ArchiveFile, FileState};
-use crate::{NumberRanges, Store, StoreError, sql};
+use crate::{NumberRanges, Store, StoreError, retention, sql};
 
 /// Files of one period that can hold one id: parts overlap only where invoices settled late.
 const MAX_LIST: usize = 1_000;
+
+/// What became of a file that was to be garbage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retired {
+    /// Its object may be deleted.
+    Done,
+    /// The catalog says otherwise.
+    Changed,
+    /// Its year is on legal hold.
+    Held,
+}
 
 pub(crate) fn from_row(row: &Row) -> Result<ArchiveFile, StoreError> {
     let corrupt = |what: &str| StoreError::Corrupt(format!("archive file: {what}"));
@@ -128,6 +139,27 @@ impl Store {
             .change_file(sql::ARCHIVE_FILE_MARK_GARBAGE, file)
             .await?
             == 1)
+    }
+
+    /// The same for a file that was published: not while its year is on legal hold, also one that is set at this moment.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn retire_file(&self, file: &ArchiveFile) -> Result<Retired, StoreError> {
+        let (tenant, month) = (file.tenant_id, file.period.to_string());
+        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let tx = conn.transaction().await?;
+        let set = retention::share(&tx, tenant, file.period.year).await?;
+        if set.is_some_and(|set| set.legal_hold) {
+            return Ok(Retired::Held);
+        }
+        let params: [&(dyn ToSql + Sync); 4] = [&tenant.0, &month, &file.part, &file.generation];
+        let marked = tx.execute(sql::ARCHIVE_FILE_MARK_GARBAGE, &params).await?;
+        tx.commit().await?;
+        Ok(match marked {
+            1 => Retired::Done,
+            _ => Retired::Changed,
+        })
     }
 
     /// Deletes the row of a garbage file whose object is gone. False where it has to stay: a key that readers may remember

@@ -68,6 +68,7 @@ pub use admin::{
 pub use api_keys::MAX_API_KEYS;
 pub use audit::NewEvent;
 pub use bulk::AtomicUpload;
+pub use catalog::Retired;
 pub use change::{Answer, ChangeError, Changed, Command, NewChange};
 pub use config::{Route, StoreConfig};
 pub use customers::scrub::{ERASED_NAME, is_erased, scrub, scrub_events};

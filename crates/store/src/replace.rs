@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sheaf_model::TenantId;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::tenants::now;
 use crate::tiering::publish_row;
 use crate::types::{ArchiveFile, Publish};
-use crate::{Store, StoreError, recall, sql};
+use crate::{Store, StoreError, recall, retention, sql};
 
 /// A published file that is to be replaced, as it was read.
 #[derive(Clone, Debug)]
@@ -24,7 +24,8 @@ pub struct Replaced {
 impl Store {
     /// In one transaction of the tenant's shard, `target` becomes the tier of what the files of one year held, and they
     /// are superseded. Without a target they held nothing that is not hot again. If a file is no longer published, or an
-    /// invoice was recalled from one since it was read, nothing happens.
+    /// invoice was recalled from one since it was read, nothing happens; nor where retention holds the year on the day
+    /// `unless_held`, which is asked for when the documents change.
     ///
     /// # Errors
     /// When the database fails. The outcome of a failed commit is unknown; the catalog tells.
@@ -32,6 +33,7 @@ impl Store {
         &self,
         replaced: &[Replaced],
         target: Option<&ArchiveFile>,
+        unless_held: Option<NaiveDate>,
     ) -> Result<Publish, StoreError> {
         let Some(Replaced { file: first, .. }) = replaced.first() else {
             return Ok(Publish::Changed);
@@ -43,6 +45,12 @@ impl Store {
         let (periods, keys) = (Vec::from_iter(&periods), Vec::from_iter(&wanted));
         let mut conn = self.inner.cluster.owner(tenant).get().await?;
         let tx = conn.transaction().await?;
+        if let Some(on) = unless_held
+            && let Some(set) = retention::share(&tx, tenant, first.period.year).await?
+            && set.holds(on)
+        {
+            return Ok(Publish::Held(set.held()));
+        }
         // A recall holds its file as well: from here on there is none.
         let held = tx
             .query(sql::ARCHIVE_FILE_HOLD_ALL, &[&tenant.0, &periods, &keys])

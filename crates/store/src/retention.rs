@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use deadpool_postgres::Transaction;
 use serde_json::json;
 use sheaf_model::TenantId;
 use tokio_postgres::Row;
@@ -88,6 +89,18 @@ impl Store {
         Ok(rows.iter().map(setting).collect())
     }
 
+    /// Whether the year is on legal hold now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn on_legal_hold(&self, tenant: TenantId, year: i16) -> Result<bool, StoreError> {
+        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let held = conn
+            .query_opt(sql::RETENTION_HOLD, &[&tenant.0, &year])
+            .await?;
+        Ok(held.is_some())
+    }
+
     /// Writes the setting of a year, and the event that tells old and new, in one transaction.
     ///
     /// # Errors
@@ -115,7 +128,8 @@ impl Store {
         let row = tx
             .query_opt(sql::RETENTION_LOCK, &[&tenant.0, &new.year])
             .await?;
-        let old = row.as_ref().map(setting);
+        // Version 0 is a row that was made to be locked.
+        let old = row.as_ref().map(setting).filter(|old| old.version > 0);
         let current = old.map_or(0, |old| old.version);
         let expected = new.expected.as_deref();
         if expected.is_some_and(|expected| !expected.contains(&current)) {
@@ -151,6 +165,21 @@ impl Store {
             modified_at: at,
         })))
     }
+}
+
+/// What is set for the year's documents, as the transaction that changes them has to know it: from here on, whoever sets it
+/// waits until that one has ended. So a hold that was answered is never broken by what began before.
+pub(crate) async fn share(
+    tx: &Transaction<'_>,
+    tenant: TenantId,
+    year: i16,
+) -> Result<Option<Retention>, tokio_postgres::Error> {
+    tx.execute(sql::RETENTION_ENSURE, &[&tenant.0, &year, &now()])
+        .await?;
+    let row = tx
+        .query_opt(sql::RETENTION_SHARE, &[&tenant.0, &year])
+        .await?;
+    Ok(row.as_ref().map(setting).filter(|set| set.version > 0))
 }
 
 fn setting(row: &Row) -> Retention {

@@ -41,6 +41,9 @@ query!(
     CLUSTER_ADVISORY_UNLOCK,
     "sql/queries/cluster/advisory_unlock.sql"
 );
+query!(RETENTION_ENSURE, "sql/queries/retention/ensure.sql");
+query!(RETENTION_HOLD, "sql/queries/retention/hold.sql");
+query!(RETENTION_SHARE, "sql/queries/retention/share.sql");
 query!(RETENTION_LIST, "sql/queries/retention/list.sql");
 query!(RETENTION_LOCK, "sql/queries/retention/lock.sql");
 query!(RETENTION_PUT, "sql/queries/retention/put.sql");

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use sheaf_model::{Invoice, Kind, Period, Status, TenantId, lifecycle};
 use uuid::Uuid;
 
-use crate::StoreError;
+use crate::{Held, StoreError};
 
 /// A customer of the platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -479,4 +479,6 @@ pub enum Publish {
     Done,
     /// Something changed meanwhile; nothing was done.
     Changed,
+    /// Retention holds the year, and the documents were to change; nothing was done.
+    Held(Held),
 }

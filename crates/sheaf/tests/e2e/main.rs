@@ -13,6 +13,7 @@ mod cluster;
 mod commands;
 mod data;
 mod export;
+mod failures;
 mod kills;
 mod load;
 mod main_job;

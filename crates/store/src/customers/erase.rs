@@ -7,27 +7,21 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, Utc};
 use deadpool_postgres::Transaction;
-use futures_util::SinkExt;
 use serde::{Deserialize, Serialize};
-use sheaf_model::{TenantId, id};
+use sheaf_model::TenantId;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
-use super::scrub::{self, ERASED_NAME, scrub_events};
+mod hot;
+
+use super::scrub::{self, ERASED_NAME};
 use super::{Cause, CustomerError, CustomerRecord, MAX_MERGED};
 use super::{Failed, record, refuse_merged};
-use crate::copy::CopyBuffer;
-use crate::encode::event_row;
-use crate::rows;
-use crate::types::EventRow;
+use crate::tenants::now;
 use crate::{Store, StoreError, sql};
-
-/// Invoices of one transaction.
-const CHUNK: i64 = 200;
 
 /// A year whose documents retention keeps as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +70,8 @@ pub struct ErasureRecord {
     pub passed_at: Option<DateTime<Utc>>,
     /// When nothing was left.
     pub completed_at: Option<DateTime<Utc>>,
+    /// When a pass changed something last: answers that were kept until then may tell the data.
+    pub changed_at: Option<DateTime<Utc>>,
 }
 
 /// What one pass over both tiers came to.
@@ -92,20 +88,6 @@ pub struct Pass {
     /// What goes by itself.
     pub pending: Vec<Pending>,
 }
-
-/// What one transaction is to look for.
-struct Search<'a> {
-    tenant: TenantId,
-    /// Whose receipt counts it.
-    receipt: Uuid,
-    /// Whose data: the customer, or one that was merged into it.
-    customer: Uuid,
-    held: &'a [i16],
-    cause: &'a Cause,
-}
-
-/// An invoice of a chunk: id, version, customer.
-type Found = (Uuid, i64, Option<Uuid>);
 
 impl Store {
     /// Asks for a customer's personal data to be erased. The record itself and those merged into it are erased at once, and
@@ -162,43 +144,6 @@ impl Store {
             self.forget_customer(tenant, old);
         }
         Ok(receipt)
-    }
-
-    /// Erases the customer's data in its own history, in hot invoices and in theirs, but for those of the years `held`. Doing
-    /// it again changes nothing. Takes the login of the tables' owner.
-    ///
-    /// # Errors
-    /// When the database fails: what was done until then is counted, and the next pass does the rest.
-    pub async fn erase_hot(
-        &self,
-        tenant: TenantId,
-        customer: Uuid,
-        held: &[i16],
-        cause: &Cause,
-    ) -> Result<(), CustomerError> {
-        let mut persons = self.merged_customers(tenant, customer).await?;
-        persons.push(customer);
-        for person in persons {
-            let conn = self.inner.cluster.owner(tenant).get().await?;
-            let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &id::year_of(person), &person];
-            conn.execute(sql::CUSTOMER_ERASE_HISTORY, &params)
-                .await
-                .map_err(StoreError::from)?;
-            drop(conn);
-            let search = Search {
-                tenant,
-                receipt: customer,
-                customer: person,
-                held,
-                cause,
-            };
-            while self.again(|| self.erase_chunk(&search)).await? >= CHUNK {}
-            let mut after = Some(Uuid::nil());
-            while let Some(last) = after {
-                after = self.again(|| self.erase_mentions(&search, last)).await?;
-            }
-        }
-        Ok(())
     }
 
     /// The years of `years` in which the customer has hot invoices.
@@ -262,7 +207,7 @@ impl Store {
         at: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let params: [&(dyn ToSql + Sync); 10] = [
+        let params: [&(dyn ToSql + Sync); 11] = [
             &tenant.0,
             &erasure.customer_id,
             &erasure.requested_at,
@@ -273,155 +218,10 @@ impl Store {
             &Json(&pass.pending),
             &at,
             &(pass.held.is_empty() && pass.pending.is_empty()),
+            &now(),
         ];
         let conn = self.inner.cluster.owner(tenant).get().await?;
         conn.execute(sql::ERASURE_PASS, &params).await?;
-        Ok(())
-    }
-
-    /// The next invoices that show the customer. Returns how many.
-    async fn erase_chunk(&self, search: &Search<'_>) -> Result<i64, Failed> {
-        let mut conn = self.inner.cluster.owner(search.tenant).get().await?;
-        let tx = conn.transaction().await?;
-        let params: [&(dyn ToSql + Sync); 5] = [
-            &search.tenant.0,
-            &search.customer,
-            &search.held,
-            &ERASED_NAME,
-            &CHUNK,
-        ];
-        let rows = tx.query(sql::CUSTOMER_LOCK_PERSONAL, &params).await?;
-        let invoices: Vec<Found> = rows.iter().map(found).collect();
-        let mut events = 0;
-        for of_year in years(&invoices) {
-            let (year, ids) = (id::year_of(of_year[0].0), ids(of_year));
-            let params: [&(dyn ToSql + Sync); 5] = [
-                &search.tenant.0,
-                &year,
-                &ids,
-                &ERASED_NAME,
-                &search.cause.at,
-            ];
-            let updated = tx.execute(sql::CUSTOMER_ERASE_INVOICES, &params).await?;
-            if updated != ids.len() as u64 {
-                return Err(Failed::Raced);
-            }
-            events += search.erase_events(&tx, of_year).await?.1;
-        }
-        search.count(&tx, &invoices, events).await?;
-        tx.commit().await?;
-        Ok(i64::try_from(invoices.len()).unwrap_or(i64::MAX))
-    }
-
-    /// The next invoices whose histories may tell of a time when they were this customer's. Returns the last one.
-    async fn erase_mentions(
-        &self,
-        search: &Search<'_>,
-        after: Uuid,
-    ) -> Result<Option<Uuid>, Failed> {
-        let mut conn = self.inner.cluster.owner(search.tenant).get().await?;
-        let tx = conn.transaction().await?;
-        let away = serde_json::json!({"changes": {"customer_id": {"old": search.customer}}});
-        let params: [&(dyn ToSql + Sync); 5] = [
-            &search.tenant.0,
-            &away.to_string(),
-            &after,
-            &search.held,
-            &CHUNK,
-        ];
-        let rows = tx.query(sql::EVENT_NAMING, &params).await?;
-        let subjects: Vec<Found> = rows.iter().map(|row| (row.get(0), 0, None)).collect();
-        let (mut changed, mut events) = (Vec::new(), 0);
-        for of_year in years(&subjects) {
-            let (year, ids) = (id::year_of(of_year[0].0), ids(of_year));
-            let params: [&(dyn ToSql + Sync); 3] = [&search.tenant.0, &year, &ids];
-            let rows = tx.query(sql::INVOICE_LOCK_OWNERS, &params).await?;
-            let owners: Vec<Found> = rows.iter().map(found).collect();
-            let (touched, erased) = search.erase_events(&tx, &owners).await?;
-            if touched.is_empty() {
-                continue;
-            }
-            let params: [&(dyn ToSql + Sync); 4] =
-                [&search.tenant.0, &year, &touched, &search.cause.at];
-            tx.execute(sql::INVOICE_TOUCH, &params).await?;
-            changed.extend(owners.into_iter().filter(|(id, ..)| touched.contains(id)));
-            events += erased;
-        }
-        search.count(&tx, &changed, events).await?;
-        tx.commit().await?;
-        let is_full = subjects.len() as u64 >= CHUNK.unsigned_abs();
-        Ok(subjects.last().filter(|_| is_full).map(|(id, ..)| *id))
-    }
-}
-
-impl Search<'_> {
-    /// Takes the data out of the histories of some invoices of one year. Returns whose were changed, and how many events.
-    async fn erase_events(
-        &self,
-        tx: &Transaction<'_>,
-        invoices: &[Found],
-    ) -> Result<(Vec<Uuid>, i64), Failed> {
-        let Some(year) = invoices.first().map(|(id, ..)| id::year_of(*id)) else {
-            return Ok((Vec::new(), 0));
-        };
-        let params: [&(dyn ToSql + Sync); 3] = [&self.tenant.0, &year, &ids(invoices)];
-        let rows = tx.query(sql::EVENT_GET, &params).await?;
-        let subject = |row: &Row| row.get::<_, Uuid>(1);
-        let (mut touched, mut erased) = (Vec::new(), 0);
-        for history in rows.chunk_by(|a, b| subject(a) == subject(b)) {
-            let of = subject(&history[0]);
-            let owner = invoices.iter().find(|(id, ..)| *id == of);
-            let mut events: Vec<EventRow> = history.iter().map(rows::event).collect();
-            let before: Vec<String> = events.iter().map(|event| event.data.clone()).collect();
-            if !scrub_events(
-                &mut events,
-                owner.and_then(|(.., owner)| *owner),
-                self.customer,
-            ) {
-                continue;
-            }
-            for (event, _) in events.iter().zip(before).filter(|(e, was)| e.data != *was) {
-                let params: [&(dyn ToSql + Sync); 5] =
-                    [&self.tenant.0, &year, &of, &event.id, &event.data];
-                erased += i64::try_from(tx.execute(sql::EVENT_ERASE, &params).await?).unwrap_or(0);
-            }
-            touched.push(of);
-        }
-        Ok((touched, erased))
-    }
-
-    /// Tells of the invoices that were changed, and counts them in the receipt.
-    async fn count(
-        &self,
-        tx: &Transaction<'_>,
-        invoices: &[Found],
-        events: i64,
-    ) -> Result<(), Failed> {
-        if invoices.is_empty() {
-            return Ok(());
-        }
-        let mut told = CopyBuffer::with_capacity(invoices.len() * 200);
-        for (invoice, version, _) in invoices {
-            let (by, data) = (
-                (self.tenant, &self.cause.origin),
-                scrub::told_data(version + 1),
-            );
-            event_row(
-                &mut told,
-                by,
-                *invoice,
-                scrub::EVENT_TYPE,
-                &data,
-                self.cause.at,
-            );
-        }
-        let sink = tx.copy_in::<_, Bytes>(sql::EVENT_COPY).await?;
-        let mut sink = std::pin::pin!(sink);
-        sink.send(told.stream()).await?;
-        sink.finish().await?;
-        let count = i64::try_from(invoices.len()).unwrap_or(i64::MAX);
-        let params: [&(dyn ToSql + Sync); 4] = [&self.tenant.0, &self.receipt, &count, &events];
-        tx.execute(sql::ERASURE_ADD_HOT, &params).await?;
         Ok(())
     }
 }
@@ -440,19 +240,6 @@ async fn erase_record(
         .await
 }
 
-fn found(row: &Row) -> Found {
-    (row.get(0), row.get(1), row.get(2))
-}
-
-fn ids(invoices: &[Found]) -> Vec<Uuid> {
-    invoices.iter().map(|(id, ..)| *id).collect()
-}
-
-/// Ids carry their time, so a year's are neighbours.
-fn years(invoices: &[Found]) -> impl Iterator<Item = &[Found]> {
-    invoices.chunk_by(|a, b| id::year_of(a.0) == id::year_of(b.0))
-}
-
 fn receipt(row: &Row) -> Result<ErasureRecord, StoreError> {
     let count = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or(0);
     let corrupt = |e: tokio_postgres::Error| StoreError::Corrupt(format!("erasure: {e}"));
@@ -469,5 +256,6 @@ fn receipt(row: &Row) -> Result<ErasureRecord, StoreError> {
         pending: row.try_get::<_, Json<Vec<Pending>>>(9).map_err(corrupt)?.0,
         passed_at: row.get(10),
         completed_at: row.get(11),
+        changed_at: row.get(12),
     })
 }

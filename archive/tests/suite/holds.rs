@@ -1,0 +1,188 @@
+//! Legal hold and retention that are set while something runs that they forbid; and answers that are kept for a while.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sheaf_archive::{Archive, Checkpoint, ErasureOptions, ErasureSummary, Silent, Step};
+use sheaf_model::Status;
+use sheaf_store::{Cause, FileState, Origin, Store};
+use uuid::Uuid;
+
+use crate::erasures::{DAY, fill, keep, personal, receipt, told};
+use crate::support::cluster::{Park, World, kill_at, world};
+
+/// Puts years on hold at a step, the first time that it is reached.
+struct HoldAt {
+    step: Step,
+    is_done: AtomicBool,
+    store: Store,
+    tenant: sheaf_model::TenantId,
+    years: Vec<i16>,
+}
+
+impl HoldAt {
+    fn new(world: &World, step: Step, years: &[i16]) -> Arc<Self> {
+        Arc::new(Self {
+            step,
+            is_done: false.into(),
+            store: world.store.clone(),
+            tenant: world.tenant,
+            years: years.to_vec(),
+        })
+    }
+}
+
+impl Checkpoint for HoldAt {
+    fn reached(&self, step: Step) -> BoxFuture<'_, ()> {
+        async move {
+            if step == self.step && !self.is_done.swap(true, Ordering::SeqCst) {
+                for year in &self.years {
+                    keep(&self.store, self.tenant, *year, true, None).await;
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+async fn run(archive: &Archive, world: &World, as_of: DateTime<Utc>) -> ErasureSummary {
+    let options = ErasureOptions {
+        tenant: Some(world.tenant),
+        grace: DAY,
+        as_of,
+    };
+    crate::erasures::again(|| archive.run_erasures(options, &Silent)).await
+}
+
+async fn ask(world: &World, customer: Uuid, at: DateTime<Utc>) {
+    let cause = Cause::new(Origin::new("test", "req-1"), at);
+    let asked = world
+        .store
+        .request_erasure(world.tenant, customer, &cause)
+        .await;
+    asked.unwrap();
+}
+
+async fn shown(world: &World) -> [bool; 3] {
+    let told = told(world).await;
+    [2022, 2023, 2026].map(|year| personal(&told, year))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_is_set_while_an_erasure_runs_is_kept_in_both_tiers() {
+    let world = world("hold-erasure").await;
+    let customer = fill(&world).await;
+    ask(&world, customer, Utc::now()).await;
+    let now = Utc::now();
+    // The run has read what is held, and has not changed anything yet.
+    let hold = HoldAt::new(&world, Step::Locked, &[2022, 2026]);
+    let archive = world.archive.clone().with_checkpoint(hold);
+    let held = run(&archive, &world, now).await;
+    assert_eq!((held.held, held.completed), (1, 0));
+    assert_eq!(shown(&world).await, [true, false, true]);
+    let years = receipt(&world, customer).await.held;
+    let years = years.iter().map(|held| (held.year, held.legal_hold));
+    assert_eq!(years.collect::<Vec<_>>(), [(2022, true), (2026, true)]);
+
+    // The file was written anew and verified, and is about to take the other's place.
+    keep(&world.store, world.tenant, 2022, false, None).await;
+    let hold = HoldAt::new(&world, Step::BeforeHandover, &[2022]);
+    let archive = world.archive.clone().with_checkpoint(hold);
+    run(&archive, &world, now).await;
+    assert_eq!(shown(&world).await, [true, false, true]);
+
+    // Lifted, the next run goes on.
+    for year in [2022, 2026] {
+        keep(&world.store, world.tenant, year, false, None).await;
+    }
+    let free = run(&world.archive, &world, now).await;
+    assert_eq!(free.held, 0);
+    assert_eq!(shown(&world).await, [false; 3]);
+    assert!(world.verify().await.is_clean());
+}
+
+/// Files of 2022 and 2023 that were the tier of invoices once.
+async fn superseded(world: &World) {
+    let invoices = ["2022-03-05", "2022-04-05", "2023-05-05", "2023-06-05"];
+    let invoices = invoices.iter().enumerate();
+    let invoices = invoices.map(|(n, date)| world.invoice(date, n, Status::Paid));
+    world.create(invoices.collect()).await;
+    assert_eq!(world.tier().await.parts, 4);
+    assert_eq!(world.compact().await.replaced, 4);
+}
+
+async fn objects(world: &World, state: FileState) -> usize {
+    let files = world
+        .store
+        .archive_files(world.tenant, &[state], None, 100)
+        .await;
+    let mut there = 0;
+    for file in files.unwrap() {
+        use sheaf_archive::storage::ColdStorage as _;
+        there += usize::from(world.storage.head(&file.object_key).await.is_ok());
+    }
+    there
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_once_stays_while_its_year_is_on_hold() {
+    let world = world("hold-gc").await;
+    superseded(&world).await;
+    // Killed when the first row was garbage, and its object still there.
+    assert!(kill_at(&world, Park::at(Step::GcMarked, 0)).await);
+    assert_eq!(objects(&world, FileState::Garbage).await, 1);
+    keep(&world.store, world.tenant, 2022, true, None).await;
+    let kept = world.gc(&world.archive, Duration::ZERO, false).await;
+    assert_eq!((kept.held, kept.superseded, kept.garbage), (2, 2, 0));
+    assert_eq!(objects(&world, FileState::Garbage).await, 1);
+    assert_eq!(objects(&world, FileState::Superseded).await, 1);
+    keep(&world.store, world.tenant, 2022, false, None).await;
+    let gone = world.gc(&world.archive, Duration::ZERO, false).await;
+    assert_eq!((gone.held, gone.superseded, gone.garbage), (0, 1, 1));
+    for state in [FileState::Garbage, FileState::Superseded] {
+        assert_eq!(objects(&world, state).await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_is_set_while_gc_runs_is_kept() {
+    let world = world("hold-gc-run").await;
+    superseded(&world).await;
+    // The first file is gone; what the run still means to take is held now.
+    let hold = HoldAt::new(&world, Step::GcObjectDeleted, &[2022, 2023]);
+    let archive = world.archive.clone().with_checkpoint(hold);
+    let kept = world.gc(&archive, Duration::ZERO, false).await;
+    assert_eq!((kept.held, kept.superseded), (3, 1));
+    assert_eq!(objects(&world, FileState::Superseded).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_answers_count_from_the_last_pass_that_changed_something() {
+    let world = world("kept-answers").await;
+    let customer = fill(&world).await;
+    let now = Utc::now();
+    // Asked for long ago; the documents told the name until now, and so could an answer of this morning.
+    ask(&world, customer, now - TimeDelta::days(30)).await;
+    assert_eq!(run(&world.archive, &world, now).await.completed, 0);
+    world.gc(&world.archive, Duration::ZERO, false).await;
+    let pending = |receipt: sheaf_store::ErasureRecord| {
+        let kept = receipt.pending.into_iter();
+        kept.map(|p| (p.place, p.until > now + TimeDelta::days(6)))
+            .collect::<Vec<_>>()
+    };
+    for days in [0, 5] {
+        let early = run(&world.archive, &world, now + TimeDelta::days(days)).await;
+        assert_eq!((early.erasures, early.completed), (1, 0), "day {days}");
+        assert_eq!(
+            pending(receipt(&world, customer).await),
+            [("idempotency_keys".to_owned(), true)],
+            "day {days}"
+        );
+    }
+    let last = run(&world.archive, &world, now + TimeDelta::days(8)).await;
+    assert_eq!((last.erasures, last.completed), (1, 1));
+}
