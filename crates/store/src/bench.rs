@@ -13,7 +13,7 @@ use crate::types::NewInvoice;
 pub fn encode(batch: &[NewInvoice]) -> usize {
     let mut rows = Batch::new(batch.len());
     for new in batch {
-        rows.push(new);
+        rows.push(new, Some(crate::encode::PROFILE_OF_NOW));
     }
     for table in Table::ALL {
         std::hint::black_box(rows.rows_of(table).columns());

@@ -1,13 +1,17 @@
 //! The model as rows. The order of fields is that of `sql/queries/*/copy.sql` and `insert.sql`.
 
 use chrono::{DateTime, Utc};
-use sheaf_model::{Credited, Customer, Invoice, Payment, TaxRounding, TenantId, id};
+use sheaf_model::{Credited, Customer, Invoice, Payment, Status, TaxRounding, TenantId, id};
 use uuid::Uuid;
 
 use crate::copy::CopyBuffer;
 use crate::numbers::Claim;
 use crate::shard::Table;
 use crate::types::{IdemKey, NewInvoice, Origin};
+
+/// The version of a profile that stands for the one of now: the statement that inserts the invoice reads it
+/// (`sql/queries/invoice/insert.sql`).
+pub(crate) const PROFILE_OF_NOW: i64 = 0;
 
 /// Rows of every table that a batch of creates touches.
 pub(crate) struct Batch {
@@ -75,9 +79,11 @@ impl Batch {
         }
     }
 
-    pub(crate) fn push(&mut self, new: &NewInvoice) {
+    /// `profile`: the version of the tenant's profile that it shows from now on, where it is issued.
+    pub(crate) fn push(&mut self, new: &NewInvoice, profile: Option<i64>) {
         let invoice = &new.invoice;
-        self.push_document(invoice);
+        let profile = profile.filter(|_| invoice.status != Status::Draft);
+        self.push_document_with(invoice, profile);
         self.push_claim(invoice);
         // Readers of the feed have been at `created_at` long ago, where a document comes back.
         let at = new.at;
@@ -94,7 +100,11 @@ impl Batch {
 
     /// The invoice with its lines and payments.
     pub(crate) fn push_document(&mut self, invoice: &Invoice) {
-        self.push_header(invoice);
+        self.push_document_with(invoice, invoice.profile_version);
+    }
+
+    fn push_document_with(&mut self, invoice: &Invoice, profile: Option<i64>) {
+        self.push_header(invoice, profile);
         self.push_lines(invoice);
         for payment in &invoice.payments {
             self.push_payment(invoice, payment, invoice.created_at);
@@ -225,7 +235,7 @@ impl Batch {
         event_row(&mut self.events, by, subject, event_type, data, at);
     }
 
-    fn push_header(&mut self, i: &Invoice) {
+    fn push_header(&mut self, i: &Invoice, profile: Option<i64>) {
         let c = i.customer.as_ref();
         // The model bounds lines to 10,000 and payments to 1,000.
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
@@ -265,7 +275,7 @@ impl Batch {
             .opt_decimal(i.discount_percent)
             .decimal(i.amount_credited)
             .opt_text(i.tax_rounding.map(TaxRounding::as_str))
-            .opt_i64(i.profile_version)
+            .opt_i64(profile)
             .opt_jsonb(i.credited.as_ref().map(Credited::to_json).as_deref());
     }
 }

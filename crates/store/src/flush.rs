@@ -16,7 +16,7 @@ use futures_util::future::try_join_all;
 use sheaf_model::{Period, TenantId, id};
 use uuid::Uuid;
 
-use crate::encode::{Batch, NewCustomer};
+use crate::encode::{Batch, NewCustomer, PROFILE_OF_NOW};
 use crate::error::{Failure, classify};
 use crate::lookup::{self, CustomerRow, Existing};
 use crate::numbers::{Claim, Locks};
@@ -245,7 +245,12 @@ impl Store {
             known.uncertain,
         );
         apply_customers(items, &known.refs, &plan);
-        let batches = encode(items, place.shards, &plan);
+        let profiles = if place.direct {
+            None
+        } else {
+            Some(lookup::ask_profiles(conn, items).await?)
+        };
+        let batches = encode(items, place.shards, &plan, profiles.as_ref());
         // Nothing goes in, so nothing can collide.
         let keyed = if batches.is_empty() {
             BTreeMap::new()
@@ -453,8 +458,14 @@ fn learned(items: &[NewInvoice], plan: &Plan, existing: Existing) -> Vec<Custome
     made.chain(existing.customers).collect()
 }
 
-/// The rows to write, by shard.
-fn encode(items: &[NewInvoice], shards: &[Arc<Shard>], plan: &Plan) -> Vec<(Arc<Shard>, Batch)> {
+/// The rows to write, by shard. `profiles` has the versions of the tenants' profiles where the rows go by COPY, which
+/// cannot read them by itself.
+fn encode(
+    items: &[NewInvoice],
+    shards: &[Arc<Shard>],
+    plan: &Plan,
+    profiles: Option<&BTreeMap<TenantId, i64>>,
+) -> Vec<(Arc<Shard>, Batch)> {
     let mut batches: BTreeMap<i64, (Arc<Shard>, Batch)> = BTreeMap::new();
     for shard in shards {
         let new = || (Arc::clone(shard), Batch::new(items.len() / 4 + 1));
@@ -476,7 +487,11 @@ fn encode(items: &[NewInvoice], shards: &[Arc<Shard>], plan: &Plan) -> Vec<(Arc<
         if outcome.is_none()
             && let Some((_, batch)) = batches.get_mut(&shard.id)
         {
-            batch.push(new);
+            let profile = match profiles {
+                None => Some(PROFILE_OF_NOW),
+                Some(known) => known.get(&new.invoice.tenant_id).copied(),
+            };
+            batch.push(new, profile);
         }
     }
     batches.retain(|_, (_, batch)| batch.rows_of(Table::Invoices).rows() > 0);

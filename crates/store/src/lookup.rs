@@ -16,6 +16,7 @@ use crate::numbers::{self, Claim};
 use crate::plan::{CustomerRef, KnownCustomer};
 use crate::send::Place;
 use crate::shard::{Find, Shard};
+use crate::sql;
 use crate::types::{NewInvoice, Replay};
 
 /// A key that is taken, and by which invoice.
@@ -277,6 +278,25 @@ pub(crate) async fn ask_customers(
     };
     let found = ask(conn, Some(shard), tenant.0, question).await?;
     Ok(found.customers)
+}
+
+/// The versions of the profiles of these tenants; none where a tenant has set none. By the transaction's own connection, on
+/// the table as a whole, which Citus routes.
+pub(crate) async fn ask_profiles(
+    conn: &Object,
+    items: &[NewInvoice],
+) -> Result<BTreeMap<TenantId, i64>, Error> {
+    let tenants: BTreeSet<TenantId> = items.iter().map(|new| new.invoice.tenant_id).collect();
+    let statement = conn.prepare_cached(sql::PROFILE_VERSION).await?;
+    let asked = tenants.iter().map(|tenant| {
+        let statement = &statement;
+        async move { conn.query_opt(statement, &[&tenant.0]).await }
+    });
+    let found = try_join_all(asked).await?;
+    let known = tenants.iter().zip(&found);
+    Ok(known
+        .filter_map(|(tenant, row)| Some((*tenant, row.as_ref()?.get(0))))
+        .collect())
 }
 
 /// Sends the statements that have something to ask; they travel together, since their futures are polled together.

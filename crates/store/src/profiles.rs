@@ -1,4 +1,5 @@
-//! The seller of a tenant's documents: one row a tenant, with its version, and an event for every change.
+//! The seller of a tenant's documents: one row a tenant, with its version, and an event for every change. Each version is
+//! kept: an issued document shows the one that it was issued with.
 
 use std::collections::BTreeSet;
 
@@ -58,7 +59,22 @@ impl Store {
         Ok(row.as_ref().map(stored))
     }
 
-    /// Writes the tenant's profile, and the event that tells old and new, in one transaction.
+    /// The profile that an issued document shows: the version that it was issued with, or the oldest that is kept.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn profile_of(
+        &self,
+        tenant: TenantId,
+        version: Option<i64>,
+    ) -> Result<Option<StoredProfile>, StoreError> {
+        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let get = conn.prepare_cached(sql::PROFILE_OF_DOCUMENT).await?;
+        let row = conn.query_opt(&get, &[&tenant.0, &version]).await?;
+        Ok(row.as_ref().map(stored))
+    }
+
+    /// Writes the tenant's profile, keeps it as a version, and tells old and new in an event, in one transaction.
     ///
     /// # Errors
     /// When the database fails.
@@ -102,12 +118,15 @@ impl Store {
                 return Ok(None);
             }
         }
+        let kept = current + 1;
+        tx.execute(sql::PROFILE_KEEP, &[&tenant.0, &kept, &new.profile, &at])
+            .await?;
         event.data = json!({"old": old, "new": new.profile}).to_string();
         event.write_in(&tx, tenant).await?;
         tx.commit().await?;
         Ok(Some(PutProfile::Stored(StoredProfile {
             profile: new.profile.clone(),
-            version: current + 1,
+            version: kept,
             modified_at: at,
         })))
     }

@@ -7,7 +7,7 @@ use crate::node::NodeAddr;
 use crate::sql;
 
 /// The tables whose shards make up a group.
-pub(crate) const TABLES: [&str; 9] = [
+pub(crate) const TABLES: [&str; 10] = [
     "customers",
     INVOICES,
     "invoice_lines",
@@ -17,10 +17,13 @@ pub(crate) const TABLES: [&str; 9] = [
     "number_series",
     "archive_recalls",
     NUMBER_CLAIMS,
+    PROFILES,
 ];
 /// The table whose shard names the group.
 pub(crate) const INVOICES: &str = "invoices";
 const NUMBER_CLAIMS: &str = "number_claims";
+/// What a document is issued with is read there, by the statement that writes it.
+const PROFILES: &str = "tenant_profiles";
 
 /// The tables that a create goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,10 +193,12 @@ pub(crate) enum Statement {
     GiveUpNumber,
     RestoreEvents,
     Recall,
+    /// The version of the tenant's profile.
+    Profile,
 }
 
 impl Statement {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::LockInvoices,
         Self::Lines,
         Self::Payments,
@@ -205,6 +210,7 @@ impl Statement {
         Self::GiveUpNumber,
         Self::RestoreEvents,
         Self::Recall,
+        Self::Profile,
     ];
 
     fn table(self) -> &'static str {
@@ -216,6 +222,7 @@ impl Statement {
             Self::GiveUpNumber => NUMBER_CLAIMS,
             Self::RestoreEvents => "events",
             Self::Recall => "archive_recalls",
+            Self::Profile => PROFILES,
         }
     }
 
@@ -235,6 +242,7 @@ impl Statement {
             Self::GiveUpNumber => sql::NUMBER_CLAIM_DELETE.replace("{table}", name),
             Self::RestoreEvents => sql::EVENT_RESTORE.replace("{table}", name),
             Self::Recall => sql::ARCHIVE_RECALL_RECORD.replace("{table}", name),
+            Self::Profile => read(sql::PROFILE_VERSION),
         }
     }
 }
@@ -286,7 +294,10 @@ impl Shard {
             min_hash,
             node,
             direct,
-            inserts: Table::ALL.map(|table| table.insert().replace("{table}", &name(table.name()))),
+            inserts: Table::ALL.map(|table| {
+                let insert = table.insert().replace("{table}", &name(table.name()));
+                insert.replace("{profiles}", &name(PROFILES))
+            }),
             finds: Find::ALL.map(find),
             statements: Statement::ALL.map(|statement| statement.on(&name(statement.table()))),
             collisions: sql::NUMBER_CLAIM_COLLISIONS

@@ -266,12 +266,15 @@ query!(PAYMENT_BETWEEN, "sql/queries/payment/between.sql");
 query!(PAYMENT_GET, "sql/queries/payment/get.sql");
 query!(PROFILE_CREATE, "sql/queries/profile/create.sql");
 query!(PROFILE_GET, "sql/queries/profile/get.sql");
+query!(PROFILE_KEEP, "sql/queries/profile/keep.sql");
 query!(
     PROFILE_KEEP_VERSIONS,
     "sql/queries/profile/keep_versions.sql"
 );
 query!(PROFILE_LOCK, "sql/queries/profile/lock.sql");
+query!(PROFILE_OF_DOCUMENT, "sql/queries/profile/of_document.sql");
 query!(PROFILE_UPDATE, "sql/queries/profile/update.sql");
+query!(PROFILE_VERSION, "sql/queries/profile/version.sql");
 query!(TENANT_CREATE, "sql/queries/tenant/create.sql");
 query!(
     TENANT_CREATE_MISSING,

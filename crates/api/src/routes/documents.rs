@@ -5,7 +5,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use sheaf_documents::{Corrected, Profile, pdf, ubl};
-use sheaf_model::{Invoice, TenantId};
+use sheaf_model::{Invoice, Status, TenantId};
 use sheaf_store::{StoreError, StoredProfile};
 use utoipa::OpenApi;
 
@@ -52,7 +52,7 @@ impl Form {
     }
 }
 
-/// The document of one invoice, from whichever tier holds it, with the seller as the profile says today.
+/// The document of one invoice, from whichever tier holds it, with the seller as the profile said when it was issued.
 pub(super) async fn answer(
     app: &Shared,
     tenant: TenantId,
@@ -90,9 +90,18 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-/// The seller as the document shows it, and the version of that; nobody, and 0, where there is no profile yet.
+/// The seller as the document shows it, and the version of that: the profile that it was issued with, of a draft today's.
+/// Nobody, and 0, where there is no profile yet.
 pub(super) async fn seller(app: &Shared, invoice: &Invoice) -> Result<(Profile, i64), ApiError> {
-    let stored = app.store.profile(invoice.tenant_id).await?;
+    let tenant = invoice.tenant_id;
+    let stored = match invoice.status {
+        Status::Draft => app.store.profile(tenant).await?,
+        _ => {
+            app.store
+                .profile_of(tenant, invoice.profile_version)
+                .await?
+        }
+    };
     let version = stored.as_ref().map_or(0, |stored| stored.version);
     let profile = stored.map(read).transpose()?.unwrap_or_default();
     Ok((profile, version))

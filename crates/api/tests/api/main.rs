@@ -16,6 +16,7 @@ mod customers_named;
 mod denials;
 mod documents;
 mod feed;
+mod frozen_profiles;
 mod guesses;
 mod idempotency;
 mod invoices;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sheaf_model::lifecycle::{self, Change, CreditNote, Issue, NewPayment, PatchError};
-use sheaf_model::{Invoice, Kind, Payment, TenantId};
+use sheaf_model::{Invoice, Kind, Payment, Status, TenantId};
 use uuid::Uuid;
 
 use super::command::{Answer, Command, NewChange};
@@ -132,10 +132,16 @@ impl Work {
                     Ok(json!({"channel": channel, "recipient": recipient}))
                 })
             }
-            Command::Cancel { reason } => self.change(index, key, "invoice.cancelled", |invoice| {
+            Command::Cancel { reason } => {
+                let mut invoice = self.copy(key)?;
+                if invoice.status == Status::Draft {
+                    self.customers.freeze_profile(&mut invoice);
+                }
                 invoice.cancel(now)?;
-                Ok(json!({"reason": reason}))
-            }),
+                let more = json!({"reason": reason});
+                self.put(index, key, invoice, "invoice.cancelled", more);
+                self.answer(key, 200)
+            }
             Command::Pay(payment) => self.record(index, key, "payment.recorded", |invoice| {
                 Ok((invoice.pay(payment.clone(), now)?, json!({})))
             }),
@@ -271,6 +277,7 @@ impl Work {
             now,
         )?;
         self.customers.may_receive(&invoice)?;
+        self.customers.freeze_profile(&mut invoice);
         match number {
             Some(_) => self.numbers.take(series, day, &invoice),
             None => {
@@ -303,6 +310,7 @@ impl Work {
         };
         let (mut made, applied) = invoice.credit(note, change.now)?;
         self.customers.hide_erased(&mut made);
+        self.customers.freeze_profile(&mut made);
         self.numbers.take(NOTE, day, &made);
         let more = json!({
             "credit_note_id": made.id, "number": made.number, "total": show(made.total, &made),

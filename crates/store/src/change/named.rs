@@ -17,14 +17,25 @@ use super::command::{Command, NewChange};
 use crate::customers::scrub;
 use crate::lookup::{self, CustomerRow};
 use crate::send::Place;
-use crate::shard::Shard;
+use crate::shard::{Shard, Statement};
 
-/// Records of customers, with those that they were merged into.
+/// Whether a document comes of it that does not change any more.
+fn ends_a_draft(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Issue { .. } | Command::Credit(_) | Command::Cancel { .. }
+    )
+}
+
+/// Records of customers, with those that they were merged into, and the versions of the tenants' profiles.
 #[derive(Default)]
-pub(super) struct Records(BTreeMap<(TenantId, Uuid), CustomerRow>);
+pub(super) struct Records {
+    customers: BTreeMap<(TenantId, Uuid), CustomerRow>,
+    profiles: BTreeMap<TenantId, i64>,
+}
 
 impl Records {
-    /// Reads the records of those that the batch's changes give a document to.
+    /// Reads the records of those that the batch's changes give a document to, and the profiles of those that give one.
     pub(super) async fn read(
         place: &Place<'_>,
         work: &Work,
@@ -52,8 +63,31 @@ impl Records {
         let asked = wanted
             .into_iter()
             .map(|(tenant, (shard, ids))| lookup::ask_customers(place.conn, shard, tenant, ids));
-        let rows = try_join_all(asked).await?.into_iter().flatten();
-        Ok(Self(rows.map(|row| ((row.tenant, row.id), row)).collect()))
+        let issuing: BTreeMap<TenantId, &Arc<Shard>> = changes
+            .iter()
+            .filter(|change| ends_a_draft(&change.command))
+            .filter_map(|change| {
+                let doc = work.docs.get(&(change.tenant_id, change.invoice_id))?;
+                Some((change.tenant_id, &doc.shard))
+            })
+            .collect();
+        let profiles = issuing.iter().map(|(tenant, shard)| async move {
+            let get = shard.statement(Statement::Profile);
+            let get = place.conn.prepare_cached(get).await?;
+            let row = place.conn.query_opt(&get, &[&tenant.0]).await?;
+            Ok::<_, Error>(row.map(|row| (*tenant, row.get(0))))
+        });
+        let (rows, profiles) = tokio::try_join!(try_join_all(asked), try_join_all(profiles))?;
+        let rows = rows.into_iter().flatten();
+        Ok(Self {
+            customers: rows.map(|row| ((row.tenant, row.id), row)).collect(),
+            profiles: profiles.into_iter().flatten().collect(),
+        })
+    }
+
+    /// From now on the document shows the tenant's profile as it is now, whatever becomes of that.
+    pub(super) fn freeze_profile(&self, document: &mut Invoice) {
+        document.profile_version = self.profiles.get(&document.tenant_id).copied();
     }
 
     /// Whether the document may be given to its customer now.
@@ -61,7 +95,7 @@ impl Records {
         let Some(id) = document.customer_id else {
             return Ok(());
         };
-        match self.0.get(&(document.tenant_id, id)) {
+        match self.customers.get(&(document.tenant_id, id)) {
             None => Err(ChangeError::CustomerNotFound),
             Some(record) if !record.active => Err(ChangeError::CustomerInactive),
             Some(_) => Ok(()),
@@ -73,7 +107,7 @@ impl Records {
     pub(super) fn follow_merge(&self, document: &mut Invoice) {
         let survivor = document
             .customer_id
-            .and_then(|id| self.0.get(&(document.tenant_id, id)))
+            .and_then(|id| self.customers.get(&(document.tenant_id, id)))
             .and_then(|record| record.merged_into);
         if survivor.is_some() {
             document.customer_id = survivor;
@@ -84,7 +118,7 @@ impl Records {
     pub(super) fn hide_erased(&self, made: &mut Invoice) {
         let record = made
             .customer_id
-            .and_then(|id| self.0.get(&(made.tenant_id, id)));
+            .and_then(|id| self.customers.get(&(made.tenant_id, id)));
         if record.is_some_and(|record| scrub::is_erased(&record.customer))
             && let Some(shown) = &mut made.customer
         {

@@ -416,6 +416,7 @@ async fn direct_inserts_name_the_shard_and_plan_nothing_else() {
         };
         assert!(sql.contains("{table}"), "{name} does not name its shard");
         let sql = sql.replace("{table}", home.shard(table));
+        let sql = sql.replace("{profiles}", home.shard("tenant_profiles"));
         let last = (1..100)
             .rev()
             .find(|n| sql.contains(&format!("${n}")))

@@ -173,7 +173,9 @@ pub(super) fn class(name: &str) -> Option<Class> {
 
         "profile/keep_versions" => Apart("`sheaf migrate` runs it over all tenants"),
         "profile/create" => Range("{tenant}, '{}', now()"),
-        "profile/get" | "profile/lock" => Point("{tenant}", "tenant_id"),
+        "profile/get" | "profile/lock" | "profile/version" => Point("{tenant}", "tenant_id"),
+        "profile/keep" => Range("{tenant}, 1, '{}', now()"),
+        "profile/of_document" => Point("{tenant}, 1", "tenant_id"),
         "profile/update" => Point("{tenant}, '{}', now()", "tenant_id"),
 
         "tiering/count_unsettled" => Range("{tenant}, {uuid}"),
