@@ -109,9 +109,13 @@ impl Gc<'_> {
             }
             for file in &month.files {
                 // One that is garbage may have lost its object already, and only its row is left.
-                let is_there = month.objects.iter().any(|o| o.key == file.object_key);
-                let may_be_held = is_there || file.state == FileState::Superseded;
-                if may_be_held && was_published(file) && held.contains(&file.period.year) {
+                let is_there = || month.objects.iter().any(|o| o.key == file.object_key);
+                let is_meant = match file.state {
+                    FileState::Superseded => true,
+                    FileState::Garbage => was_published(file) && is_there(),
+                    FileState::Staged | FileState::Published => false,
+                };
+                if is_meant && held.contains(&file.period.year) {
                     report.held += 1;
                     continue;
                 }
