@@ -106,6 +106,11 @@ impl ColdKeys for ArchivedKeys {
         .boxed()
     }
 
+    fn cached(&self, file: &ArchiveFile) -> Option<Arc<FileKeys>> {
+        let entry = self.cache.get(file.object_key.as_str())?;
+        Some(entry.keys.clone())
+    }
+
     fn fetch<'a>(
         &'a self,
         tenant: TenantId,

@@ -9,7 +9,7 @@ use metrics::counter;
 use serde::Serialize;
 use sheaf_model::limits::{MAX_YEAR, MIN_YEAR};
 use sheaf_model::{Period, TenantId};
-use sheaf_store::{Store, Tenant};
+use sheaf_store::{Store, Tenant, caught};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -361,11 +361,14 @@ impl Tiering {
                     tenant: None,
                     dry_run: false,
                 };
-                // Dropped in the middle, a run leaves what a killed one does: nothing that gc does not collect.
+                // Dropped in the middle, or ended by a panic, a run leaves what a killed one does: nothing that gc does not
+                // collect. The next one comes in its time.
+                let run = caught("tiering", tiering.run(options, &Silent));
                 let outcome = tokio::select! {
                     () = cancel.cancelled() => return,
-                    outcome = Box::pin(tiering.run(options, &Silent)) => outcome,
+                    outcome = Box::pin(run) => outcome,
                 };
+                let Ok(outcome) = outcome else { continue };
                 match outcome {
                     // What failed was told when it did.
                     Ok(summary) => tracing::info!(

@@ -116,6 +116,8 @@ pub(crate) enum ApiError {
     Timeout,
     /// The database cannot be reached.
     NotReady,
+    /// Nothing is taken from this queue, though work waits in it.
+    QueueStalled(&'static str),
     /// A bug: a panic, a lost task, a temporary file that failed. The text is for the log.
     Internal(String),
 }
@@ -268,6 +270,9 @@ impl ApiError {
                 "the request took too long; whether it took effect is unknown",
             ),
             Self::NotReady => unavailable("not_ready", "the database cannot be reached"),
+            Self::QueueStalled(queue) => {
+                unavailable("not_ready", &format!("the queue of {queue} does not move"))
+            }
             Self::Internal(detail) => {
                 tracing::error!(detail, "internal error");
                 internal()
@@ -398,6 +403,15 @@ fn store_problem(error: StoreError) -> Problem {
             tracing::warn!(detail, "store unavailable");
             unavailable("store_unavailable", "the database is unavailable")
         }
+        StoreError::OutcomeUnknown { detail } => {
+            tracing::error!(detail, "the outcome of a request is unknown");
+            outcome_unknown()
+        }
+        StoreError::Contended { what } => {
+            let detail = format!("others are changing {what} at the same time; nothing was done");
+            Problem::new(StatusCode::CONFLICT, "concurrent_changes", detail)
+                .with_retry_after(RETRY_AFTER)
+        }
         StoreError::Timeout => unavailable("store_timeout", "the database took too long"),
         StoreError::Cold { detail } => {
             tracing::warn!(detail, "archive unavailable");
@@ -408,11 +422,20 @@ fn store_problem(error: StoreError) -> Problem {
         | StoreError::SchemaTooOld { .. }
         | StoreError::Config(_)
         | StoreError::Corrupt(_)
-        | StoreError::Database(_)) => {
+        | StoreError::Database(_)
+        | StoreError::Bug(_)) => {
             tracing::error!(%error, "store failed");
             internal()
         }
     }
+}
+
+/// No `Retry-After`: whoever sends it again without looking may do it twice.
+fn outcome_unknown() -> Problem {
+    let detail = "whether the request took effect is unknown: the database's answer to its commit was lost. With the same \
+                  Idempotency-Key it can be sent again. Without one look first: a change shows in GET /v1/invoices/{id}, \
+                  in its events and in its credit notes, and what was made in the newest of its list";
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", detail)
 }
 
 /// Not an error: what was asked for is on its way from a slow storage class.
@@ -496,6 +519,39 @@ mod tests {
             let response = error.into_response();
             assert_eq!(response.status(), StatusCode::ACCEPTED);
             assert_eq!(response.headers()["retry-after"], "900");
+        }
+    }
+
+    #[test]
+    fn only_what_was_not_done_may_be_tried_again() {
+        let detail = || "the connection is gone".to_owned();
+        let unknown = || StoreError::OutcomeUnknown { detail: detail() };
+        for error in [
+            ApiError::from(CreateError::from(unknown())),
+            ApiError::from(ChangeError::from(unknown())),
+            ApiError::from(CustomerError::from(unknown())),
+        ] {
+            let problem = error.into_problem();
+            assert_eq!(
+                (problem.status.as_u16(), problem.code),
+                (504, "outcome_unknown")
+            );
+            let response = problem.into_response();
+            assert!(!response.headers().contains_key("retry-after"));
+        }
+        let not_done = [
+            (StoreError::Unavailable { detail: detail() }, 503),
+            (
+                StoreError::Contended {
+                    what: "the profile",
+                },
+                409,
+            ),
+        ];
+        for (error, status) in not_done {
+            let response = ApiError::from(error).into_response();
+            assert_eq!(response.status().as_u16(), status);
+            assert!(response.headers().contains_key("retry-after"));
         }
     }
 }

@@ -104,6 +104,22 @@ fn describe() {
         "Readings of the JWK set that failed; the last good set stays"
     );
     metrics::describe_counter!(
+        "sheaf_panics_total",
+        "Panics that were caught, by task; each is a bug, and cost one request or one round of the task"
+    );
+    metrics::describe_gauge!(
+        "sheaf_queue_waiting",
+        "Jobs that wait for a node, by kind of queue"
+    );
+    metrics::describe_gauge!(
+        "sheaf_queue_oldest_seconds",
+        "Age of the job that waits longest, by kind of queue"
+    );
+    metrics::describe_gauge!(
+        "sheaf_queue_running_seconds",
+        "Age of the batch that runs longest, by kind of queue"
+    );
+    metrics::describe_counter!(
         "sheaf_bulk_lines_total",
         "Lines of bulk uploads, by outcome"
     );

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
@@ -16,9 +15,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
-use futures_util::FutureExt as _;
 use metrics::{Counter, Gauge, Histogram};
-use sheaf_store::{Origin, Trace};
+use sheaf_store::{Origin, Trace, caught};
 use tower::{Layer, Service};
 use uuid::Uuid;
 
@@ -208,7 +206,7 @@ impl Service<Request> for Observed {
         // Uploads take as long as they take: each read of their body has a bound instead.
         let streaming = seen.template().ends_with("/bulk");
         Box::pin(async move {
-            let answer = AssertUnwindSafe(answer).catch_unwind();
+            let answer = caught("request", answer);
             let answer = if streaming {
                 answer.await
             } else {
@@ -218,18 +216,10 @@ impl Service<Request> for Observed {
                 }
             };
             let Ok(response) =
-                answer.unwrap_or_else(|panic| Ok(panicked(panic.as_ref()).into_response()));
+                answer.unwrap_or_else(|panic| Ok(ApiError::Internal(panic).into_response()));
             Ok(seen.finish(response))
         })
     }
-}
-
-fn panicked(panic: &(dyn std::any::Any + Send)) -> ApiError {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    ApiError::Internal(format!("panic: {}", text.unwrap_or("of unknown kind")))
 }
 
 /// A request on its way.

@@ -65,6 +65,11 @@ const RATE_LIMIT: [(&str, &str); 2] = [
         "The tenant's limit, where one is set: `\"tenant\";q=<requests>;w=<seconds>`",
     ),
 ];
+/// Problems of routes that change something.
+const CHANGING: [(&str, &str); 2] = [
+    ("409", "`concurrent_changes`"),
+    ("504", "`outcome_unknown`"),
+];
 /// Problems of routes that take an idempotency key.
 const REPEATABLE: [(&str, &str); 1] = [("409", "`idempotency_in_progress`")];
 
@@ -183,8 +188,15 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
     let with_body = repeatable || matches!(method, HttpMethod::Patch | HttpMethod::Put);
     let bodies: &[(&str, &str)] = if with_body { &WITH_BODY } else { &[] };
     let repeats: &[(&str, &str)] = if repeatable { &REPEATABLE } else { &[] };
+    let changing = *method != HttpMethod::Get;
+    let changes: &[(&str, &str)] = if changing { &CHANGING } else { &[] };
     let keys: &[(&str, &str)] = if secured { &SECURED } else { &[] };
-    let all = bodies.iter().chain(repeats).chain(keys).chain(&ANYWHERE);
+    let all = bodies
+        .iter()
+        .chain(repeats)
+        .chain(changes)
+        .chain(keys)
+        .chain(&ANYWHERE);
     for (status, codes) in all {
         let known = operation.responses.responses.entry((*status).to_owned());
         let response = known.or_insert_with(|| RefOr::T(Response::new(*codes)));

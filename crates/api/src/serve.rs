@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use sheaf_store::supervised;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
@@ -82,19 +83,28 @@ impl Background {
     async fn start(app: &Arc<App>) -> std::io::Result<Self> {
         let mut timers = JoinSet::new();
         let metrics = app.metrics.clone();
-        timers.spawn(async move { metrics.upkeep().await });
+        timers.spawn(supervised("metrics", move || {
+            let metrics = metrics.clone();
+            async move { metrics.upkeep().await }
+        }));
         if let Some(jwt) = &app.jwt {
             jwt.load().await.map_err(std::io::Error::other)?;
             let app = Arc::clone(app);
-            timers.spawn(async move {
-                if let Some(jwt) = &app.jwt {
-                    jwt.keep_fresh().await;
+            timers.spawn(supervised("jwks", move || {
+                let app = Arc::clone(&app);
+                async move {
+                    if let Some(jwt) = &app.jwt {
+                        jwt.keep_fresh().await;
+                    }
                 }
-            });
+            }));
         }
         let stop = CancellationToken::new();
         let (of_app, stopped) = (Arc::clone(app), stop.clone());
-        let denials = tokio::spawn(async move { of_app.denials.run(&of_app.store, stopped).await });
+        let denials = tokio::spawn(supervised("denials", move || {
+            let (app, stopped) = (Arc::clone(&of_app), stopped.clone());
+            async move { app.denials.run(&app.store, stopped).await }
+        }));
         Ok(Self {
             timers,
             denials,

@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::audit::NewEvent;
+use crate::error::commit_failed;
 use crate::tenants::{now, replay};
 use crate::types::{ApiKey, CreateOutcome, KeyCause, NewApiKey, Role, Rotation};
 use crate::{Store, StoreError, idempotency, sql};
@@ -75,7 +76,7 @@ impl Store {
         }
         insert(&tx, key, hash, cause).await?;
         remember(&tx, key, cause, answer).await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(commit_failed)?;
         Ok(CreateOutcome::Created(key.clone()))
     }
 
@@ -131,7 +132,7 @@ impl Store {
             .await?;
         insert(&tx, &key, &rotation.hash, cause).await?;
         remember(&tx, &key, cause, answer(&key)).await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(commit_failed)?;
         Ok(Some(CreateOutcome::Created(key)))
     }
 
@@ -181,7 +182,7 @@ impl Store {
                 .write_in(&tx, tenant)
                 .await?;
         }
-        tx.commit().await?;
+        tx.commit().await.map_err(commit_failed)?;
         Ok(Some(key))
     }
 

@@ -1,64 +1,146 @@
 //! Bulk: chunks of an upload, written node by node; and uploads that land as a whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool_postgres::Object;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use sheaf_model::{TenantId, id};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::error::{Failure, classify};
-use crate::flush::{Abort, Known};
+use crate::batch::{Abort, Batch, Carried, Doubt, End, Needs, Ticket, Work};
+use crate::cold_keys::ColdFiles;
+use crate::error::{Failure, classify, commit_failed, said};
+use crate::flush::{Known, keyed_years, pairs};
 use crate::numbers::Numbered;
 use crate::plan::{CustomerRef, Outcome};
 use crate::send::{Frame, Place};
 use crate::session::{BEGIN, Session};
 use crate::types::{LineOutcome, NewInvoice};
+use crate::writer::carried;
 use crate::{Store, StoreError};
 
 /// Transactions of one chunk at the same time, and on one node.
 const CONCURRENT: usize = 4;
 const CONCURRENT_PER_NODE: i64 = 2;
 
+/// How often a line may wait for what it needs of its tenant's archive, which may change meanwhile.
+const LOADS: u32 = 8;
+
+/// A line of a chunk, on its way.
+type Member = (NewInvoice, Carried, Line);
+
+/// What became of a chunk's lines so far.
+#[derive(Default)]
+struct Lines {
+    done: Vec<(usize, Result<LineOutcome, StoreError>)>,
+    /// Lines that wait for their tenant's archive.
+    waiting: Vec<(Member, Needs)>,
+}
+
+/// A line's place in its chunk.
+struct Line {
+    index: usize,
+    lines: Arc<Mutex<Lines>>,
+}
+
+impl Line {
+    fn lines(lines: &Mutex<Lines>) -> std::sync::MutexGuard<'_, Lines> {
+        lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket<NewInvoice> for Line {
+    fn hand(self, new: NewInvoice, carried: Carried, end: End<Outcome>) {
+        let lines = Arc::clone(&self.lines);
+        let mut lines = Self::lines(&lines);
+        match end {
+            End::Done(outcome) => {
+                let outcome = outcome.map(|outcome| line_outcome(&new, outcome));
+                lines.done.push((self.index, outcome));
+            }
+            End::Needs(needs) => lines.waiting.push(((new, carried, self), needs)),
+        }
+    }
+}
+
 impl Store {
     /// Writes a chunk of an upload, a few transactions a node. Outcomes come in the order of the chunk.
     ///
     /// # Errors
-    /// When the database fails. What was written before stays written; sending the chunk again finds them.
+    /// When the database fails for any line: what was written stays written, and all that can be written is; sending the
+    /// chunk again finds it.
     pub async fn write_chunk(
         &self,
         chunk: Vec<NewInvoice>,
     ) -> Result<Vec<LineOutcome>, StoreError> {
         let total = chunk.len();
-        let shards = self.inner.cluster.shards_of(&chunk);
-        let mut items: Vec<(usize, NewInvoice)> = chunk.into_iter().enumerate().collect();
-        items.sort_by_key(|(index, _)| shards[*index].id);
-        let mut parts: BTreeMap<_, (Vec<usize>, Vec<NewInvoice>)> = BTreeMap::new();
-        for (index, new) in items {
-            let shard = &shards[index];
-            let part = (&shard.node, shard.id / 2 % CONCURRENT_PER_NODE);
-            let (indexes, items) = parts.entry(part).or_default();
-            indexes.push(index);
-            items.push(new);
+        let lines = Arc::new(Mutex::new(Lines::default()));
+        let members = chunk.into_iter().enumerate().map(|(index, new)| {
+            let (carried, lines) = (carried(&new), Arc::clone(&lines));
+            (new, carried, Line { index, lines })
+        });
+        self.write_members(members.collect()).await;
+        // Whoever waits for its tenant's archive waits beside the others.
+        for _ in 0..LOADS {
+            let waiting = std::mem::take(&mut Line::lines(&lines).waiting);
+            if waiting.is_empty() {
+                break;
+            }
+            self.write_loaded(waiting).await;
         }
-        let written: Vec<(Vec<usize>, Vec<LineOutcome>)> = stream::iter(parts.into_values())
-            .map(|(indexes, mut items)| async move {
-                let outcomes = self.write_batch(&mut items).await?;
-                let lines = items
-                    .iter()
-                    .zip(outcomes)
-                    .map(|(n, o)| line_outcome(n, o))
-                    .collect();
-                Ok::<_, StoreError>((indexes, lines))
-            })
-            .buffer_unordered(CONCURRENT)
-            .try_collect()
-            .await?;
+        let lines = std::mem::take(&mut *Line::lines(&lines));
+        if lines.done.len() < total {
+            return Err(StoreError::Unavailable {
+                detail: "the archive keeps changing".into(),
+            });
+        }
         let mut outcomes = vec![LineOutcome::Created; total];
-        for (index, outcome) in written.into_iter().flat_map(|(i, o)| i.into_iter().zip(o)) {
-            outcomes[index] = outcome;
+        for (index, outcome) in lines.done {
+            outcomes[index] = outcome?;
         }
         Ok(outcomes)
+    }
+
+    async fn write_members(&self, members: Vec<Member>) {
+        let mut parts: BTreeMap<_, Vec<Member>> = BTreeMap::new();
+        for member in members {
+            let shard = self.inner.cluster.shard_of(member.0.invoice.tenant_id);
+            let part = (shard.node.clone(), shard.id / 2 % CONCURRENT_PER_NODE);
+            parts.entry(part).or_default().push(member);
+        }
+        stream::iter(parts.into_values())
+            .for_each_concurrent(CONCURRENT, |part| {
+                self.run_batch(Batch::sorted(self, part), 0)
+            })
+            .await;
+    }
+
+    /// Loads what lines need of their tenants' archives, and writes them: each tenant for itself.
+    async fn write_loaded(&self, waiting: Vec<(Member, Needs)>) {
+        let mut tenants: BTreeMap<TenantId, (Vec<Member>, Needs)> = BTreeMap::new();
+        for (member, needs) in waiting {
+            let of_tenant = tenants.entry(member.0.tenant()).or_default();
+            of_tenant.0.push(member);
+            of_tenant.1.years.extend(needs.years);
+        }
+        stream::iter(tenants)
+            .for_each_concurrent(CONCURRENT, |(tenant, (mut members, needs))| async move {
+                let mut loaded = Carried::default();
+                if let Err(error) = self.load(tenant, needs, &mut loaded).await {
+                    for (new, carried, line) in members {
+                        let error = Doubt::of(&new, &carried).told(error.clone());
+                        line.hand(new, carried, End::Done(Err(error)));
+                    }
+                    return;
+                }
+                for (_, carried, _) in &mut members {
+                    carried.keys.clone_from(&loaded.keys);
+                }
+                self.write_members(members).await;
+            })
+            .await;
     }
 
     /// Begins an upload that lands as a whole. With one tenant it is a transaction of its owner node; with several it
@@ -117,7 +199,7 @@ impl AtomicUpload {
     /// Makes everything written visible, at once.
     ///
     /// # Errors
-    /// When the commit failed or its outcome is unknown: the upload may be sent again. [`StoreError::Conflict`] with
+    /// When the commit failed; [`StoreError::OutcomeUnknown`] where its answer was lost. [`StoreError::Conflict`] with
     /// `duplicate_number` where a document took a number of the upload while it was written.
     pub async fn commit(self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
@@ -125,7 +207,9 @@ impl AtomicUpload {
             .send(Command::Commit(reply))
             .await
             .map_err(|_| lost())?;
-        answer.await.map_err(|_| lost())?
+        answer.await.map_err(|_| StoreError::OutcomeUnknown {
+            detail: "the upload's transaction ended without an answer".into(),
+        })?
     }
 
     /// Gives everything up. Dropping the handle does the same.
@@ -147,7 +231,7 @@ async fn transaction(
 ) {
     let Ok(conn) = session.conn() else { return };
     if let Err(error) = conn.batch_execute(BEGIN).await {
-        return tracing::warn!(%error, "an atomic upload could not begin");
+        return tracing::warn!(error = said(&error), "an atomic upload could not begin");
     }
     let mut numbered = Numbered::default();
     while let Some(command) = commands.recv().await {
@@ -163,7 +247,7 @@ async fn transaction(
             }
             Command::Commit(reply) => {
                 let committed = match store.settle_numbers(conn, direct, &numbered).await {
-                    Ok(()) => conn.batch_execute("commit").await.map_err(StoreError::from),
+                    Ok(()) => conn.batch_execute("commit").await.map_err(commit_failed),
                     Err(refused) => Err(refused),
                 };
                 if committed.is_ok() {
@@ -185,8 +269,8 @@ async fn write_chunk_in(
 ) -> Result<Vec<LineOutcome>, StoreError> {
     let mut known = Known {
         refs: chunk.iter().map(CustomerRef::of).collect(),
-        cold: Vec::new(),
-        uncertain: false,
+        cold: ColdFiles::new(),
+        uncertain: vec![false; chunk.len()],
     };
     let shards = store.inner.cluster.shards_of(&chunk);
     let place = Place {
@@ -194,10 +278,14 @@ async fn write_chunk_in(
         frame: Frame::Open,
         shards: &shards,
         direct,
+        committing: &AtomicBool::new(false),
     };
     // Years that the archive was not yet asked about show themselves as "moved"; the chunk is then planned again.
     for _ in 0..4 {
-        known.cold = store.cold_files(&chunk).await?;
+        known.cold = ColdFiles::new();
+        for (tenant, year) in pairs(&keyed_years(&chunk)) {
+            known.cold.extend(store.load_keys(tenant, year).await?);
+        }
         conn.batch_execute("savepoint chunk").await?;
         match store.write_in(&place, &mut chunk, &known).await {
             Ok(written) => {
@@ -211,21 +299,18 @@ async fn write_chunk_in(
             }
             Err(Abort::ArchiveMoved(files)) => {
                 conn.batch_execute("rollback to chunk").await?;
-                store.remember_archived(&chunk, files);
+                store.remember_archived(files);
             }
-            // Creates recall nothing, and take no number of a series.
-            Err(Abort::Cold(_) | Abort::Numbers(_)) => {
-                conn.batch_execute("rollback to chunk").await?
-            }
+            // Creates recall nothing, take no number of a series, and their keys are loaded.
+            Err(Abort::Needs(_)) => conn.batch_execute("rollback to chunk").await?,
+            Err(Abort::Bug(text)) => return Err(StoreError::Bug(text)),
             Err(Abort::Store(e)) => return Err(e),
             Err(Abort::Db(e)) => {
                 if classify(&e) == Failure::MissingPartition {
                     // Another process has dropped the year: the next attempt makes it anew.
                     store.forget_years();
                 }
-                return Err(StoreError::Unavailable {
-                    detail: e.to_string(),
-                });
+                return Err(StoreError::Unavailable { detail: said(&e) });
             }
         }
     }

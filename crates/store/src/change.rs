@@ -11,25 +11,20 @@ mod named;
 mod needs;
 mod write;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use futures_util::future::try_join_all;
 use sheaf_model::{Invalid, TenantId, id, lifecycle};
 use uuid::Uuid;
 
-use crate::error::{Failure, classify};
-use crate::flush::Abort;
-use crate::queue::{self, Queue};
-use crate::types::{ArchiveFile, ColdInvoice, FileKeys, Replay};
+use crate::batch::{Abort, Carried, Needs, Work};
+use crate::cold_keys::{ColdFiles, YearKeys};
+use crate::queue::{Job, Queued, Queues, Refused};
+use crate::send::Place;
+use crate::types::{ColdInvoice, Replay};
 use crate::{Inner, Store, StoreError};
 
 pub use command::{Answer, Command, NewChange};
-
-/// Changes of one batch at most: they hold their locks together.
-const MAX_CHANGES: usize = 128;
-/// Attempts of a batch before it is given up.
-const ATTEMPTS: u32 = 8;
 
 /// What a change came to.
 #[derive(Clone, Debug)]
@@ -92,8 +87,11 @@ pub enum ChangeError {
 
 type Outcome = Result<Changed, ChangeError>;
 
-/// A change and where its answer goes.
-pub(crate) type Job = queue::Job<NewChange, Changed, ChangeError>;
+impl Queued for NewChange {
+    fn queues(inner: &Inner) -> &Queues<Job<Self>> {
+        &inner.changes
+    }
+}
 
 impl Store {
     /// Changes one invoice. It shares its transaction with the other changes of its node that arrive meanwhile; the
@@ -102,7 +100,7 @@ impl Store {
     /// A change is safe to repeat with its idempotency key, also when no answer came.
     ///
     /// # Errors
-    /// [`ChangeError`].
+    /// [`ChangeError`]; [`StoreError::OutcomeUnknown`] where the answer to the commit was lost and the change has no key.
     pub async fn change_invoice(&self, mut change: NewChange) -> Outcome {
         if let Command::Refund(refund) = &change.command
             && let Some(of) = self.corrected(change.tenant_id, change.invoice_id).await?
@@ -110,13 +108,13 @@ impl Store {
             let refund = refund.clone();
             change.command = Command::PayOut { refund, of };
         }
-        let work = (change.tenant_id, change);
-        self.submit(&self.inner.changes, work, serve, ChangeError::Busy)
-            .await
+        match self.submit(change, Carried::default()).await {
+            Ok((_, outcome)) => outcome,
+            Err(Refused::Busy) => Err(ChangeError::Busy),
+            Err(Refused::Store(error)) => Err(error.into()),
+        }
     }
-}
 
-impl Store {
     /// The invoice that a credit note corrects, in whichever tier the note is: it never becomes another.
     async fn corrected(&self, tenant: TenantId, id: Uuid) -> Result<Option<Uuid>, StoreError> {
         if let Some(note) = self.get_invoice(tenant, id).await? {
@@ -130,165 +128,87 @@ impl Store {
     }
 }
 
-async fn serve(inner: Weak<Inner>, queue: Arc<Queue<Job>>) {
-    while let Some(jobs) = queue.take(|taken, _| taken < MAX_CHANGES).await {
-        let Some(store) = inner.upgrade().map(|inner| Store { inner }) else {
-            return;
-        };
-        metrics::histogram!("sheaf_change_batch")
-            .record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-        run(&store, jobs).await;
-    }
-}
-
-async fn run(store: &Store, mut jobs: Vec<Job>) {
-    // A stable sort: changes of one invoice keep the order in which they came.
-    jobs.sort_by_cached_key(|job| store.inner.cluster.shard_of(job.work.tenant_id).id);
-    let (changes, replies): (Vec<_>, Vec<_>) =
-        jobs.into_iter().map(|job| (job.work, job.reply)).unzip();
-    match store.change_batch(&changes).await {
-        Ok(outcomes) => {
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                let _gone = reply.send(outcome);
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "a batch of changes failed");
-            queue::fail(replies, error);
-        }
-    }
-}
-
-/// What was read of the archive for a batch.
-#[derive(Default)]
-struct Cold {
+/// What a batch of changes was given along of the archive.
+pub(crate) struct Known {
     /// Invoices that it may recall: as read, or known to be nowhere.
     invoices: BTreeMap<(TenantId, Uuid), Option<Arc<ColdInvoice>>>,
+    keys: Vec<Arc<YearKeys>>,
     /// Keys of files that may have the next numbers of its series.
-    numbers: Vec<(ArchiveFile, Arc<FileKeys>)>,
+    numbers: ColdFiles,
 }
 
-impl Store {
-    /// Outcomes in the order of the changes, which are sorted by shard.
-    pub(crate) async fn change_batch(
-        &self,
-        changes: &[NewChange],
-    ) -> Result<Vec<Outcome>, StoreError> {
-        // An edit looks up customers and keys for itself, and fails for itself.
-        if changes.len() > 1 && changes.iter().any(NewChange::is_edit) {
-            return self
-                .changes_apart(changes, |a, b| !a.is_edit() && !b.is_edit())
-                .await;
-        }
-        let mut cold = Cold::default();
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let shard = |change: &NewChange| self.inner.cluster.shard_of(change.tenant_id);
-            let shards: Vec<_> = changes.iter().map(shard).collect();
-            if shards.windows(2).any(|two| two[0].node != two[1].node) {
-                let together = |a: &NewChange, b: &NewChange| shard(a).node == shard(b).node;
-                return self.changes_apart(changes, together).await;
-            }
-            // The last invoice of a year may have left, and its partition with it; also while this attempt was made.
-            let recalled = cold.invoices.iter().filter(|(_, found)| found.is_some());
-            self.ensure_years(
-                &recalled
-                    .map(|((_, invoice), _)| id::year_of(*invoice))
-                    .collect(),
-            )
-            .await?;
-            let failure = match self.attempt_changes(&shards, changes, &cold).await {
-                Ok(outcomes) => return Ok(outcomes),
-                Err(Abort::Cold(missing)) if attempt < ATTEMPTS => {
-                    self.fetch_cold(&missing, &mut cold).await?;
-                    continue;
-                }
-                Err(Abort::ArchiveMoved(files)) if attempt < ATTEMPTS => {
-                    self.remember_files(files);
-                    continue;
-                }
-                Err(Abort::Numbers(files)) if attempt < ATTEMPTS => {
-                    for file in files {
-                        let keys = self.keys_of(&file).await?;
-                        cold.numbers.push((file, keys));
-                    }
-                    continue;
-                }
-                Err(Abort::Cold(_) | Abort::ArchiveMoved(_) | Abort::Numbers(_)) => {
-                    return Err(StoreError::Unavailable {
-                        detail: "the archive keeps changing".into(),
-                    });
-                }
-                Err(Abort::Store(e @ StoreError::Unavailable { .. })) if attempt < ATTEMPTS => {
-                    self.after_failure(Failure::Unavailable, attempt, &e).await;
-                    continue;
-                }
-                Err(Abort::Store(e)) => return Err(e),
-                Err(Abort::Db(e)) => e,
-            };
-            let kind = classify(&failure);
-            let several = shards.windows(2).any(|two| two[0].id != two[1].id);
-            if kind == Failure::Locked && several {
-                let together = |a: &NewChange, b: &NewChange| shard(a).id == shard(b).id;
-                return self.changes_apart(changes, together).await;
-            }
-            if attempt >= ATTEMPTS || matches!(kind, Failure::Fatal | Failure::Timeout) {
-                return Err(failure.into());
-            }
-            if kind == Failure::Unavailable && changes.iter().any(|change| change.idem.is_none()) {
-                // The answer to the commit may be what was lost. With a key a second attempt finds it; without one the
-                // change could be done twice, and only its client can tell.
-                return self.changes_after_loss(changes, failure).await;
-            }
-            self.after_failure(kind, attempt, &failure).await;
-        }
+impl Work for NewChange {
+    type Outcome = Outcome;
+    type Known = Known;
+    const KIND: &'static str = "changes";
+    const SIZES: &'static str = "sheaf_change_batch";
+    /// They hold their locks together.
+    const MOST: usize = 128;
+    const ATTEMPTS: u32 = 8;
+
+    fn tenant(&self) -> TenantId {
+        self.tenant_id
     }
 
-    /// Those with a key are tried again, one by one; the others are answered with what happened.
-    async fn changes_after_loss(
-        &self,
-        changes: &[NewChange],
-        failure: tokio_postgres::Error,
-    ) -> Result<Vec<Outcome>, StoreError> {
-        let mut outcomes = Vec::with_capacity(changes.len());
-        for change in changes {
-            if change.idem.is_some() {
-                let alone = std::slice::from_ref(change);
-                outcomes.extend(Box::pin(self.change_batch(alone)).await?);
-            } else {
-                outcomes.push(Err(ChangeError::Store(StoreError::Unavailable {
-                    detail: format!("whether the change took effect is unknown: {failure}"),
-                })));
-            }
-        }
-        Ok(outcomes)
+    /// An edit looks up customers and keys for itself.
+    fn is_alone(&self) -> bool {
+        self.is_edit()
     }
 
-    async fn changes_apart(
-        &self,
-        changes: &[NewChange],
-        together: impl Fn(&NewChange, &NewChange) -> bool,
-    ) -> Result<Vec<Outcome>, StoreError> {
-        let runs = changes.chunk_by(together);
-        let done = try_join_all(runs.map(|run| Box::pin(self.change_batch(run)))).await?;
-        Ok(done.into_iter().flatten().collect())
+    /// By its key; a recall of what is hot is none.
+    fn finds_itself(&self) -> bool {
+        self.idem.is_some() || matches!(self.command, Command::Recall)
     }
 
-    async fn fetch_cold(
-        &self,
-        missing: &[(TenantId, Uuid)],
-        cold: &mut Cold,
-    ) -> Result<(), StoreError> {
-        let Some(archive) = self.inner.cold.get() else {
-            cold.invoices.extend(missing.iter().map(|key| (*key, None)));
-            return Ok(());
+    fn may_be_sent_again(&self) -> bool {
+        self.finds_itself()
+    }
+
+    fn share_of(&self, needs: &Needs) -> Needs {
+        let targets = self.targets().filter(|id| needs.invoices.contains(id));
+        let mut share = Needs {
+            invoices: targets.collect(),
+            ..Needs::default()
         };
-        for (tenant, invoice) in missing {
-            let found = archive.fetch(*tenant, *invoice).await?;
-            cold.invoices
-                .insert((*tenant, *invoice), found.map(Arc::new));
+        if self.takes_keys() {
+            share.years.clone_from(&needs.years);
+            share.files.clone_from(&needs.files);
         }
-        Ok(())
+        share
+    }
+
+    /// Those of recalled invoices: the last invoice of a year may have left, and its partition with it.
+    fn years(_: &[Self], carried: &[Carried]) -> BTreeSet<i16> {
+        let recalled = carried.iter().flat_map(|carried| &carried.invoices);
+        recalled
+            .filter(|(_, found)| found.is_some())
+            .map(|(invoice, _)| id::year_of(*invoice))
+            .collect()
+    }
+
+    fn known(_: &Store, changes: &[Self], carried: &[Carried]) -> Result<Known, Abort> {
+        let mut known = Known {
+            invoices: BTreeMap::new(),
+            keys: Vec::new(),
+            numbers: ColdFiles::new(),
+        };
+        for (change, carried) in changes.iter().zip(carried) {
+            known.keys.extend(carried.keys.iter().cloned());
+            known.numbers.extend(carried.numbers.iter().cloned());
+            for (invoice, found) in &carried.invoices {
+                let key = (change.tenant_id, *invoice);
+                known.invoices.insert(key, found.clone());
+            }
+        }
+        Ok(known)
+    }
+
+    async fn attempt(
+        store: &Store,
+        place: &Place<'_>,
+        changes: &mut [Self],
+        known: &Known,
+    ) -> Result<Vec<Outcome>, Abort> {
+        store.changes_in(place, changes, known).await
     }
 }

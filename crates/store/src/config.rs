@@ -38,6 +38,8 @@ pub struct StoreConfig {
     pub statement_timeout: Duration,
     /// How long a create, a read or an admin call may wait for a connection.
     pub acquire_timeout: Duration,
+    /// A queue from which nothing is taken for so long, while work waits in it, does not move: the store is not ready.
+    pub queue_stall: Duration,
 }
 
 impl StoreConfig {
@@ -56,6 +58,12 @@ impl StoreConfig {
             placement_refresh: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(30),
             acquire_timeout: Duration::from_secs(5),
+            queue_stall: Duration::from_secs(60),
         }
+    }
+
+    /// Bound of one transaction of a batch, kept by this process: for a node that hangs, and keeps no bounds itself.
+    pub(crate) fn attempt_timeout(&self) -> Duration {
+        self.statement_timeout + self.acquire_timeout * 2
     }
 }

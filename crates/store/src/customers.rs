@@ -18,7 +18,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::error::{Failure, classify};
+use crate::error::{Failure, classify, commit_failed};
 use crate::idempotency::{self, Stored};
 use crate::rows::JsonbText;
 use crate::types::{CreateOutcome, IdemKey, Page, Replay};
@@ -100,7 +100,7 @@ impl Store {
         cause
             .tell(&tx, tenant, record.id, "customer.created", &data)
             .await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(Failed::of_commit)?;
         Ok(CreateOutcome::Created(record.clone()))
     }
 
@@ -235,7 +235,7 @@ impl Store {
         cause
             .tell(&tx, tenant, id, "customer.updated", &data)
             .await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(Failed::of_commit)?;
         self.forget_customer(tenant, &old);
         Ok(CustomerRecord {
             fields,
@@ -303,7 +303,7 @@ impl Store {
         cause
             .tell(&tx, tenant, id, "customer.deleted", &data)
             .await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(Failed::of_commit)?;
         self.forget_customer(tenant, &old);
         Ok(())
     }
@@ -351,8 +351,8 @@ impl Store {
             tokio::time::sleep(std::time::Duration::from_millis(5 << attempt)).await;
             self.reroute().await;
         }
-        let detail = "others keep changing the customer".to_owned();
-        Err(StoreError::Unavailable { detail }.into())
+        let what = "the customer";
+        Err(StoreError::Contended { what }.into())
     }
 }
 
@@ -361,6 +361,16 @@ enum Failed {
     /// Somebody got in between, and nothing was written: the next attempt sees what they wrote.
     Raced,
     Refused(Box<CustomerError>),
+}
+
+impl Failed {
+    /// A lost answer to a commit is told as such; a race that the commit lost is one.
+    fn of_commit(error: tokio_postgres::Error) -> Self {
+        match classify(&error) {
+            Failure::Unavailable => commit_failed(error).into(),
+            _ => error.into(),
+        }
+    }
 }
 
 impl From<CustomerError> for Failed {

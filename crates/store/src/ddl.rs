@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
+use crate::error::said;
 use crate::sql;
 
 /// A migration gives up after this long: somebody holds a lock who should be looked for.
@@ -81,7 +82,10 @@ pub(crate) fn was_locked_out(error: &refinery::Error) -> bool {
 }
 
 async fn wait(error: &Error) {
-    tracing::info!(%error, "a lock that DDL needs is taken; it is tried again");
+    tracing::info!(
+        error = said(error),
+        "a lock that DDL needs is taken; it is tried again"
+    );
     tokio::time::sleep(PAUSE).await;
 }
 

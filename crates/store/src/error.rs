@@ -1,16 +1,32 @@
 //! What can go wrong, in types: the API maps each to one problem, and retries look at nothing else.
 
+use std::sync::Arc;
+
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-/// A failure of the store itself; conflicts with what is stored have types of their own.
-#[derive(Debug, thiserror::Error)]
+/// A failure of the store itself; conflicts with what is stored have types of their own. It can be cloned: all members of
+/// a batch that fails as a whole are told the same.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A node cannot be reached, or no connection came free in time. Worth a retry.
+    /// A node cannot be reached, or no connection came free in time. Worth a retry: nothing was done, or what was done is
+    /// found again by the request's key.
     #[error("the database is unavailable: {detail}")]
     Unavailable {
         /// For the log.
         detail: String,
+    },
+    /// The answer to a commit was lost, and nothing that the request brings would find again what it may have done.
+    #[error("whether it took effect is unknown: {detail}")]
+    OutcomeUnknown {
+        /// For the log.
+        detail: String,
+    },
+    /// Others changed the same thing at the same time, again and again; nothing was done.
+    #[error("others keep changing {what}")]
+    Contended {
+        /// What is fought over.
+        what: &'static str,
     },
     /// A statement ran into its time limit.
     #[error("the database took too long")]
@@ -56,8 +72,11 @@ pub enum StoreError {
     #[error("a stored row cannot be read: {0}")]
     Corrupt(String),
     /// Anything else that PostgreSQL said: a bug until proven otherwise.
-    #[error("database error: {0}")]
-    Database(#[source] tokio_postgres::Error),
+    #[error("database error: {}", said(.0))]
+    Database(#[source] Arc<tokio_postgres::Error>),
+    /// A bug of ours, told by a panic that was caught.
+    #[error("a bug: {0}")]
+    Bug(String),
 }
 
 /// Why one create was not done.
@@ -122,23 +141,21 @@ pub(crate) enum Failure {
 /// Sorts an error by what can be done about it.
 pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
     let Some(state) = error.code() else {
-        // No SQLSTATE: the connection, not the statement, has failed.
-        return if error.is_closed()
-            // What the driver says when a COPY is broken off by the server: the connection is of no use any more.
-            || error.to_string().contains("unexpected message from server")
-            || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>())
-        {
-            Failure::Unavailable
-        } else {
-            Failure::Fatal
+        // No SQLSTATE: the connection, not the statement, has failed. Without a cause it was closed, or the driver got another
+        // message than it waits for, as when the server breaks a COPY off. Any other cause than the socket's is a value
+        // that does not fit its type.
+        return match std::error::Error::source(error) {
+            Some(cause) if !cause.is::<std::io::Error>() => Failure::Fatal,
+            _ => Failure::Unavailable,
         };
     };
     match *state {
         SqlState::UNIQUE_VIOLATION => Failure::Unique,
+        // Of all violations only that of a partition's bounds, and a row that no partition takes, name no constraint.
         SqlState::CHECK_VIOLATION
             if error
                 .as_db_error()
-                .is_some_and(|e| e.message().contains("no partition of relation")) =>
+                .is_some_and(|e| e.constraint().is_none()) =>
         {
             Failure::MissingPartition
         }
@@ -160,12 +177,25 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
     }
 }
 
-/// What the server said, for the log: the driver's own text is "db error" for all of it.
-fn said(error: &tokio_postgres::Error) -> String {
-    error.as_db_error().map_or_else(
-        || error.to_string(),
-        |db| format!("{}: {}", db.code().code(), db.message()),
-    )
+/// What the server said, for the log, with its SQLSTATE: the driver's own text is "db error" for all of it.
+pub(crate) fn said(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return format!("{}: {}", db.code().code(), db.message());
+    }
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// Why a commit failed. A connection that is lost takes the answer along, not the commit: the server may have done it.
+pub(crate) fn commit_failed(error: tokio_postgres::Error) -> StoreError {
+    match classify(&error) {
+        Failure::Unavailable => StoreError::OutcomeUnknown {
+            detail: said(&error),
+        },
+        _ => error.into(),
+    }
 }
 
 impl From<tokio_postgres::Error> for StoreError {
@@ -179,7 +209,7 @@ impl From<tokio_postgres::Error> for StoreError {
                 detail: said(&error),
             },
             Failure::Timeout => Self::Timeout,
-            Failure::Unique | Failure::Fatal => Self::Database(error),
+            Failure::Unique | Failure::Fatal => Self::Database(Arc::new(error)),
         }
     }
 }
@@ -190,7 +220,7 @@ impl From<deadpool_postgres::PoolError> for StoreError {
             deadpool_postgres::PoolError::Backend(e)
                 if classify(&e) == Failure::Fatal && e.code().is_some() =>
             {
-                Self::Database(e)
+                Self::Database(Arc::new(e))
             }
             deadpool_postgres::PoolError::Backend(e) => Self::Unavailable { detail: said(&e) },
             other => Self::Unavailable {

@@ -6,12 +6,14 @@
 mod admin;
 mod api_keys;
 mod audit;
+mod batch;
 #[doc(hidden)]
 pub mod bench;
 mod bulk;
 mod catalog;
 mod change;
 mod cluster;
+mod cold_keys;
 mod config;
 mod copy;
 mod customers;
@@ -46,6 +48,7 @@ mod session;
 mod shard;
 mod snapshot;
 mod sql;
+mod supervise;
 mod tenants;
 mod tiering;
 mod types;
@@ -54,7 +57,7 @@ mod writer;
 mod years;
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 use sheaf_model::TenantId;
@@ -93,9 +96,12 @@ pub use series::{
     INVOICE as INVOICE_SERIES, NOTE as NOTE_SERIES, NumberSeries, YEAR as SERIES_YEAR,
 };
 pub use snapshot::TenantSnapshot;
+pub use supervise::{caught, panic_text, supervised};
 pub use tiering::{SnapshotReader, TieringLock};
 pub use types::*;
 
+/// How often the queues' standing goes into the metrics.
+const QUEUES_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Customers, and (tenant, year) pairs with archived files, that are remembered.
 const CACHED_CUSTOMERS: usize = 100_000;
 const CACHED_YEARS: usize = 20_000;
@@ -123,9 +129,9 @@ impl WeakStore {
 struct Inner {
     config: StoreConfig,
     cluster: cluster::Cluster,
-    writers: queue::Queues<writer::Job>,
-    changes: queue::Queues<change::Job>,
-    readers: queue::Queues<reader::Job>,
+    writers: queue::Queues<queue::Job<NewInvoice>>,
+    changes: queue::Queues<queue::Job<NewChange>>,
+    readers: queue::Queues<queue::Job<rows::Key>>,
     /// Years whose partitions are known to exist.
     years: years::Years,
     /// Customers that new invoices may name, and when they were seen.
@@ -167,6 +173,7 @@ impl Store {
             }),
         };
         store.watch_placements();
+        store.watch_queues();
         Ok(store)
     }
 
@@ -187,6 +194,12 @@ impl Store {
     #[must_use]
     pub fn is_citus(&self) -> bool {
         self.inner.cluster.citus
+    }
+
+    /// The kind of a queue from which nothing has been taken for [`StoreConfig::queue_stall`], while work waits in it.
+    #[must_use]
+    pub fn stalled_queue(&self) -> Option<&'static str> {
+        self.inner.stalled_queue()
     }
 
     /// Whether any node answers: one that is away takes only its own tenants along.
@@ -212,15 +225,76 @@ impl Store {
         }
         let inner = Arc::downgrade(&self.inner);
         let every = self.inner.config.placement_refresh;
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(every).await;
-                let Some(inner) = inner.upgrade() else { return };
-                if let Err(error) = inner.cluster.refresh_placement().await {
-                    tracing::warn!(%error, "placements could not be read again");
+        let watch = move || {
+            let inner = inner.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(every).await;
+                    let Some(inner) = inner.upgrade() else { return };
+                    if let Err(error) = inner.cluster.refresh_placement().await {
+                        tracing::warn!(%error, "placements could not be read again");
+                    }
                 }
             }
-        });
+        };
+        tokio::spawn(supervised("placements", watch));
+    }
+
+    /// Tells where the queues stand, and of one that does not move, for as long as the store lives.
+    fn watch_queues(&self) {
+        let inner = Arc::downgrade(&self.inner);
+        let watch = move || {
+            let inner = inner.clone();
+            async move {
+                let mut stalled = None;
+                loop {
+                    tokio::time::sleep(QUEUES_TOLD_EVERY).await;
+                    let Some(inner) = inner.upgrade() else { return };
+                    inner.tell_standings();
+                    let now = inner.stalled_queue();
+                    if now != stalled {
+                        stalled = now;
+                        match now {
+                            Some(queue) => tracing::error!(queue, "a queue does not move"),
+                            None => tracing::info!("all queues move again"),
+                        }
+                    }
+                }
+            }
+        };
+        tokio::spawn(supervised("queue watch", watch));
+    }
+}
+
+impl Inner {
+    /// By kind; kinds that were never used are left out, since another store of the process may use them.
+    fn standings(&self) -> impl Iterator<Item = (&'static str, queue::Standing)> {
+        use batch::Work;
+        [
+            (NewInvoice::KIND, self.writers.standing()),
+            (NewChange::KIND, self.changes.standing()),
+            (rows::Key::KIND, self.readers.standing()),
+        ]
+        .into_iter()
+        .filter_map(|(kind, standing)| Some((kind, standing?)))
+    }
+
+    fn stalled_queue(&self) -> Option<&'static str> {
+        let most = self.config.queue_stall;
+        self.standings()
+            .find(|(_, standing)| standing.stalled >= most)
+            .map(|(kind, _)| kind)
+    }
+
+    fn tell_standings(&self) {
+        for (kind, standing) in self.standings() {
+            let waiting = u32::try_from(standing.waiting).unwrap_or(u32::MAX);
+            metrics::gauge!("sheaf_queue_waiting", "queue" => kind).set(waiting);
+            metrics::gauge!("sheaf_queue_oldest_seconds", "queue" => kind)
+                .set(standing.oldest.as_secs_f64());
+            metrics::gauge!("sheaf_queue_running_seconds", "queue" => kind)
+                .set(standing.running.as_secs_f64());
+        }
     }
 }
 

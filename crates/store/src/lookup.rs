@@ -133,20 +133,20 @@ pub(crate) async fn ask_all(
     Ok(found)
 }
 
-/// What the batch needs to know, by tenant; nothing where there is nothing to ask. `all_ids` asks for the ids of all
-/// items, not only of those that clients chose: after a commit whose outcome is unknown.
+/// What the batch needs to know, by tenant; nothing where there is nothing to ask. Asks also for the ids of items that
+/// are `uncertain`, not only for those that clients chose: after a commit whose outcome is unknown.
 pub(crate) fn questions(
     items: &[NewInvoice],
     refs: &[CustomerRef],
     known: &[Option<KnownCustomer>],
-    all_ids: bool,
+    uncertain: &[bool],
 ) -> Questions {
     let mut questions = Questions::new();
     for (index, new) in items.iter().enumerate() {
         let invoice = &new.invoice;
         let q = questions.entry(invoice.tenant_id.0).or_default();
         let of_year = q.years.entry(id::year_of(invoice.id)).or_default();
-        if new.client_id || all_ids {
+        if new.client_id || uncertain[index] {
             of_year.ids.push(invoice.id);
         }
         of_year.external_ids.extend(invoice.external_id.clone());

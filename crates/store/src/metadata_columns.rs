@@ -9,6 +9,7 @@ use sheaf_model::TenantId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::error::commit_failed;
 use crate::tenants::now;
 use crate::{NewEvent, Origin, Store, StoreError, sql};
 
@@ -75,7 +76,9 @@ impl Store {
                 return Ok(put);
             }
         }
-        Err(StoreError::Timeout)
+        Err(StoreError::Contended {
+            what: "the declared columns",
+        })
     }
 
     /// One attempt; `None` where somebody else was faster.
@@ -106,7 +109,7 @@ impl Store {
         }
         event.data = json!({"old": &*old.keys, "new": new.keys}).to_string();
         event.write_in(&tx, tenant).await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(commit_failed)?;
         Ok(Some(PutMetadataColumns::Stored(MetadataColumns {
             keys: new.keys.clone().into(),
             version: old.version + 1,

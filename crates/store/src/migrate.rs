@@ -4,6 +4,7 @@ use chrono::Datelike;
 use tokio_postgres::{Client, NoTls};
 
 use crate::ddl::{self, Patient};
+use crate::error::said;
 use crate::partition::{self, FIRST_OWN_YEAR};
 use crate::{EnteredNumbers, Store, StoreConfig, StoreError, node, role, sql};
 
@@ -143,7 +144,19 @@ fn failed(error: &refinery::Error) -> StoreError {
     } else {
         ""
     };
-    StoreError::Config(format!("a migration failed: {error}{advice}"))
+    StoreError::Config(format!("a migration failed: {}{advice}", why(error)))
+}
+
+/// What the migrations' runner says, and what the database said, which is behind that.
+fn why(error: &refinery::Error) -> String {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(database) = inner.downcast_ref::<tokio_postgres::Error>() {
+            return format!("{error}: {}", said(database));
+        }
+        cause = inner.source();
+    }
+    error.to_string()
 }
 
 /// Refuses a database that this binary does not fit. One that a newer binary has only expanded fits.
@@ -240,7 +253,7 @@ pub(crate) async fn connect(database_url: &str) -> Result<Client, StoreError> {
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::warn!(%error, "a database connection ended");
+            tracing::warn!(error = said(&error), "a database connection ended");
         }
     });
     Ok(client)

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Row};
 
 mod drop;
 
-use crate::error::{Failure, classify};
+use crate::error::{Failure, classify, said};
 use crate::{Store, StoreError, migrate, sql};
 
 /// Serialises partition DDL over all processes.
@@ -42,7 +42,11 @@ async fn patiently(client: &mut Client, make: &Make) -> Result<(), StoreError> {
     loop {
         match run(make, client).await {
             Err(error) if attempt < ATTEMPTS && worth_another(&error) => {
-                tracing::info!(%error, attempt, "partition DDL is tried again");
+                tracing::info!(
+                    error = said(&error),
+                    attempt,
+                    "partition DDL is tried again"
+                );
                 tokio::time::sleep(Duration::from_millis(50 * u64::from(attempt))).await;
                 attempt += 1;
             }

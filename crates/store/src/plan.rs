@@ -25,8 +25,9 @@ pub(crate) enum Outcome {
 }
 
 /// How an item names its customer; kept beside the item, because writing fills in what the client left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum CustomerRef {
+    #[default]
     None,
     ById,
     ByExternalId,
@@ -81,7 +82,7 @@ pub(crate) fn plan(
     existing: &Existing,
     cold: &ColdFiles,
     known: &[Option<KnownCustomer>],
-    uncertain: bool,
+    uncertain: &[bool],
 ) -> Plan {
     let mut plan = Plan {
         outcomes: vec![None; items.len()],
@@ -109,7 +110,7 @@ pub(crate) fn plan(
         let invoice = &new.invoice;
         let tenant = invoice.tenant_id;
         if let Some(outcome) = seen
-            .judge(new, uncertain)
+            .judge(new, uncertain[index])
             .or_else(|| cold_conflict(new, cold))
         {
             plan.outcomes[index] = Some(outcome);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sheaf_model::TenantId;
 use tokio_postgres::Row;
 
+use crate::error::commit_failed;
 use crate::tenants::now;
 use crate::{NewEvent, Origin, Store, StoreError, sql};
 
@@ -85,7 +86,9 @@ impl Store {
             }
         }
         // Nothing deletes a profile: whoever was first is found by the next attempt.
-        Err(StoreError::Timeout)
+        Err(StoreError::Contended {
+            what: "the profile",
+        })
     }
 
     /// One attempt; `None` where somebody else wrote the first profile meanwhile.
@@ -123,7 +126,7 @@ impl Store {
             .await?;
         event.data = json!({"old": old, "new": new.profile}).to_string();
         event.write_in(&tx, tenant).await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(commit_failed)?;
         Ok(Some(PutProfile::Stored(StoredProfile {
             profile: new.profile.clone(),
             version: kept,

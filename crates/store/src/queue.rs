@@ -5,23 +5,34 @@
 //! each tenant's share of it are bounded; beyond that, only the tenant that floods is refused. (Round robin over flows:
 //! Nagle, RFC 970; our jobs are bounded in size, so counting jobs is enough.)
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use sheaf_model::TenantId;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
+use crate::batch::{Batch, Carried, Doubt, End, Ticket, Work};
 use crate::node::NodeAddr;
+use crate::supervise::supervised;
 use crate::{Inner, Store, StoreError};
 
-/// Why a job was not taken.
-enum Refused {
+/// How often a request may load what it needs of its tenant's archive, which may change meanwhile.
+const LOADS: u32 = 8;
+
+/// Why work was not done.
+pub(crate) enum Refused {
     /// The queue, or the tenant's share of it, is full.
-    Full,
-    /// The store is closing.
-    Closed,
+    Busy,
+    Store(StoreError),
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 /// The bounds of a node's queue.
@@ -33,6 +44,18 @@ pub(crate) struct Limits {
     pub(crate) tenant: usize,
     /// Batches of one node at the same time.
     pub(crate) batches: usize,
+}
+
+/// Where the queues of one kind stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) waiting: usize,
+    /// The age of the job that waits longest.
+    pub(crate) oldest: Duration,
+    /// The age of the batch that runs longest.
+    pub(crate) running: Duration,
+    /// For how long nothing was taken from a queue, and a job has waited in it all the time.
+    pub(crate) stalled: Duration,
 }
 
 /// A queue for each node, made when first used.
@@ -51,34 +74,23 @@ impl<J: Send + 'static> Queues<J> {
         }
     }
 
-    /// Puts a job into the node's queue; `serve` is a task that takes batches from it, started with the queue.
-    fn submit<F, T>(
-        &self,
-        node: &NodeAddr,
-        tenant: TenantId,
-        job: J,
-        serve: F,
-    ) -> Result<(), Refused>
+    /// The node's queue; `serve` is a task that takes batches from it, started with the queue.
+    fn of<F, T>(&self, node: &NodeAddr, serve: F) -> Result<Arc<Queue<J>>, Refused>
     where
         F: Fn(Arc<Queue<J>>) -> T,
         T: Future<Output = ()> + Send + 'static,
     {
-        let queue = {
-            let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-            let nodes = nodes.as_mut().ok_or(Refused::Closed)?;
-            match nodes.get(node) {
-                Some(queue) => Arc::clone(queue),
-                None => {
-                    let queue = Arc::new(Queue::new(self.limits));
-                    for _ in 0..self.limits.batches.max(1) {
-                        self.tasks.spawn(serve(Arc::clone(&queue)));
-                    }
-                    nodes.insert(node.clone(), Arc::clone(&queue));
-                    queue
-                }
-            }
-        };
-        queue.push(tenant, job)
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let nodes = nodes.as_mut().ok_or_else(closing)?;
+        if let Some(queue) = nodes.get(node) {
+            return Ok(Arc::clone(queue));
+        }
+        let queue = Arc::new(Queue::new(self.limits));
+        for _ in 0..self.limits.batches.max(1) {
+            self.tasks.spawn(serve(Arc::clone(&queue)));
+        }
+        nodes.insert(node.clone(), Arc::clone(&queue));
+        Ok(queue)
     }
 
     /// Takes no more jobs, and waits until those taken are done.
@@ -94,66 +106,124 @@ impl<J: Send + 'static> Queues<J> {
         self.tasks.close();
         self.tasks.wait().await;
     }
-}
 
-/// Work that waits, and where its answer goes.
-pub(crate) struct Job<W, T, E> {
-    pub(crate) work: W,
-    pub(crate) reply: Reply<T, E>,
-}
-
-/// Takes batches from a node's queue until it is closed.
-type Serve<W, T, E, F> = fn(Weak<Inner>, Arc<Queue<Job<W, T, E>>>) -> F;
-
-/// A caller that has gone away does not undo what was done for it.
-pub(crate) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
-
-impl Store {
-    /// Queues work for the tenant's node, and waits for the answer; `busy` where the queue is full.
-    pub(crate) async fn submit<W, T, E, F>(
-        &self,
-        queues: &Queues<Job<W, T, E>>,
-        (tenant, work): (TenantId, W),
-        serve: Serve<W, T, E, F>,
-        busy: E,
-    ) -> Result<T, E>
-    where
-        W: Send + 'static,
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let closing = || StoreError::Unavailable {
-            detail: "the store is closing".into(),
-        };
-        let addr = &self.inner.cluster.shard_of(tenant).node;
-        self.inner.cluster.node(addr).check()?;
-        let (reply, answer) = oneshot::channel();
-        let inner = Arc::downgrade(&self.inner);
-        queues
-            .submit(addr, tenant, Job { work, reply }, |queue| {
-                serve(inner.clone(), queue)
-            })
-            .map_err(|refused| match refused {
-                Refused::Full => busy,
-                Refused::Closed => closing().into(),
-            })?;
-        answer.await.unwrap_or_else(|_| Err(closing().into()))
+    /// Where they stand, each figure that of the worst; `None` where no queue was ever used.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = nodes.iter().flat_map(HashMap::values);
+        all.map(|queue| queue.standing()).reduce(|a, b| Standing {
+            waiting: a.waiting + b.waiting,
+            oldest: a.oldest.max(b.oldest),
+            running: a.running.max(b.running),
+            stalled: a.stalled.max(b.stalled),
+        })
     }
 }
 
-/// Tells all that wait for a batch why it failed.
-pub(crate) fn fail<T, E: From<StoreError>>(
-    replies: impl IntoIterator<Item = Reply<T, E>>,
-    error: StoreError,
-) {
-    let detail = error.to_string();
-    let mut first = Some(error);
-    for reply in replies {
-        let error = first.take().unwrap_or_else(|| StoreError::Unavailable {
-            detail: detail.clone(),
-        });
-        let _gone = reply.send(Err(error.into()));
+fn closing() -> StoreError {
+    StoreError::Unavailable {
+        detail: "the store is closing".into(),
+    }
+}
+
+fn full() -> StoreError {
+    StoreError::Unavailable {
+        detail: "the queue is full".into(),
+    }
+}
+
+/// Work that waits, what it brings along, and where its answer goes.
+pub(crate) type Job<W> = (W, Carried, Reply<W>);
+
+/// A caller that has gone away does not undo what was done for it.
+pub(crate) type Reply<W> = oneshot::Sender<Returned<W>>;
+
+/// Work that has left its batch.
+pub(crate) struct Returned<W: Work> {
+    work: W,
+    carried: Carried,
+    end: End<W::Outcome>,
+}
+
+impl<W: Work> Ticket<W> for Reply<W> {
+    fn hand(self, work: W, carried: Carried, end: End<W::Outcome>) {
+        let _gone = self.send(Returned { work, carried, end });
+    }
+}
+
+/// Work that waits in queues of its own kind.
+pub(crate) trait Queued: Work {
+    fn queues(inner: &Inner) -> &Queues<Job<Self>>;
+}
+
+impl Store {
+    /// Queues work for its tenant's node, and waits for the outcome. What it needs of the archive is loaded here, so that
+    /// nobody else waits for it.
+    pub(crate) async fn submit<W: Queued>(
+        &self,
+        mut work: W,
+        mut carried: Carried,
+    ) -> Result<(W, W::Outcome), Refused> {
+        for _ in 0..LOADS {
+            let doubt = Doubt::of(&work, &carried);
+            let queued = self.queue(work, carried).await;
+            let returned = queued.map_err(|refused| match (refused, doubt) {
+                (refused, Doubt::No) => refused,
+                (Refused::Busy, _) => doubt.told(full()).into(),
+                (Refused::Store(error), _) => doubt.told(error).into(),
+            })?;
+            (work, carried) = (returned.work, returned.carried);
+            match returned.end {
+                End::Done(Ok(outcome)) => return Ok((work, outcome)),
+                End::Done(Err(error)) => return Err(error.into()),
+                End::Needs(needs) => {
+                    let loaded = self.load(work.tenant(), needs, &mut carried).await;
+                    loaded.map_err(|error| Doubt::of(&work, &carried).told(error))?;
+                }
+            }
+        }
+        let detail = "the archive keeps changing".into();
+        let error = StoreError::Unavailable { detail };
+        Err(Doubt::of(&work, &carried).told(error).into())
+    }
+
+    async fn queue<W: Queued>(&self, work: W, carried: Carried) -> Result<Returned<W>, Refused> {
+        let tenant = work.tenant();
+        let addr = &self.inner.cluster.shard_of(tenant).node;
+        self.inner.cluster.node(addr).check()?;
+        let inner = Arc::downgrade(&self.inner);
+        let queue = W::queues(&self.inner).of(addr, |queue| {
+            let inner = inner.clone();
+            supervised(W::KIND, move || serve(inner.clone(), Arc::clone(&queue)))
+        })?;
+        let (reply, answer) = oneshot::channel();
+        queue.push(tenant, (work, carried, reply))?;
+        // A batch answers all of its members: without an answer it was lost to a panic, or the store was dropped.
+        answer.await.map_err(|_| {
+            let lost = || StoreError::Bug(format!("a batch of {} was lost", W::KIND));
+            let error = if queue.is_closed() { closing() } else { lost() };
+            Refused::Store(error)
+        })
+    }
+}
+
+/// Takes batches from a node's queue until it is closed.
+async fn serve<W: Queued>(inner: Weak<Inner>, queue: Arc<Queue<Job<W>>>) {
+    loop {
+        let mut weight = 0;
+        let fits = |taken: usize, (work, ..): &Job<W>| {
+            weight += work.weight();
+            taken < W::MOST && weight <= W::HEAVIEST
+        };
+        let Some(jobs) = queue.take(fits).await else {
+            return;
+        };
+        let _running = queue.begin();
+        let Some(store) = inner.upgrade().map(|inner| Store { inner }) else {
+            return;
+        };
+        metrics::histogram!(W::SIZES).record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+        store.run_batch(Batch::sorted(&store, jobs), 0).await;
     }
 }
 
@@ -165,11 +235,28 @@ pub(crate) struct Queue<J> {
 }
 
 struct State<J> {
-    waiting: HashMap<TenantId, VecDeque<J>>,
+    /// Each with the time when it came.
+    waiting: HashMap<TenantId, VecDeque<(Instant, J)>>,
     /// Tenants with waiting jobs, in the order of their turns.
     turns: VecDeque<TenantId>,
     jobs: usize,
     closed: bool,
+    /// When the batches that run were taken.
+    running: BTreeMap<u64, Instant>,
+    taken: u64,
+    last_taken: Instant,
+}
+
+/// A batch that runs, for as long as this lives.
+struct Running<'a, J> {
+    queue: &'a Queue<J>,
+    number: u64,
+}
+
+impl<J> Drop for Running<'_, J> {
+    fn drop(&mut self) {
+        self.queue.state().running.remove(&self.number);
+    }
 }
 
 impl<J> Queue<J> {
@@ -180,6 +267,9 @@ impl<J> Queue<J> {
                 turns: VecDeque::new(),
                 jobs: 0,
                 closed: false,
+                running: BTreeMap::new(),
+                taken: 0,
+                last_taken: Instant::now(),
             }),
             ready: Notify::new(),
             limits,
@@ -193,20 +283,51 @@ impl<J> Queue<J> {
     fn push(&self, tenant: TenantId, job: J) -> Result<(), Refused> {
         let mut state = self.state();
         if state.closed {
-            return Err(Refused::Closed);
+            return Err(closing().into());
         }
         let waiting = state.waiting.get(&tenant).map_or(0, VecDeque::len);
         if state.jobs >= self.limits.node || waiting >= self.limits.tenant {
-            return Err(Refused::Full);
+            return Err(Refused::Busy);
         }
         if waiting == 0 {
             state.turns.push_back(tenant);
         }
+        let job = (Instant::now(), job);
         state.waiting.entry(tenant).or_default().push_back(job);
         state.jobs += 1;
         drop(state);
         self.ready.notify_one();
         Ok(())
+    }
+
+    /// Notes that the batch that was taken runs.
+    fn begin(&self) -> Running<'_, J> {
+        let mut state = self.state();
+        state.taken += 1;
+        let number = state.taken;
+        let at = state.last_taken;
+        state.running.insert(number, at);
+        Running {
+            queue: self,
+            number,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    fn standing(&self) -> Standing {
+        let state = self.state();
+        let fronts = state.waiting.values().filter_map(VecDeque::front);
+        let oldest = fronts.map(|(came, _)| *came).min();
+        let age = |at: Option<Instant>| at.map(|at| at.elapsed()).unwrap_or_default();
+        Standing {
+            waiting: state.jobs,
+            oldest: age(oldest),
+            running: age(state.running.values().min().copied()),
+            stalled: age(oldest.map(|came| came.max(state.last_taken))),
+        }
     }
 
     fn close(&self) {
@@ -224,6 +345,7 @@ impl<J> Queue<J> {
                 let mut state = self.state();
                 if state.jobs > 0 {
                     let batch = state.batch(&mut fits);
+                    state.last_taken = Instant::now();
                     let more = state.jobs > 0 || state.closed;
                     drop(state);
                     if more {
@@ -251,14 +373,14 @@ impl<J> State<J> {
                 continue;
             };
             match waiting.front() {
-                Some(job) if batch.is_empty() || fits(batch.len(), job) => {}
+                Some((_, job)) if batch.is_empty() || fits(batch.len(), job) => {}
                 Some(_) => {
                     self.turns.push_front(tenant);
                     break;
                 }
                 None => continue,
             }
-            batch.extend(waiting.pop_front());
+            batch.extend(waiting.pop_front().map(|(_, job)| job));
             self.jobs -= 1;
             if waiting.is_empty() {
                 self.waiting.remove(&tenant);
@@ -322,7 +444,7 @@ mod tests {
         let queue = Queue::new(LIMITS);
         assert!(queue.push(tenant(1), 7).is_ok());
         queue.close();
-        assert!(matches!(queue.push(tenant(1), 8), Err(Refused::Closed)));
+        assert!(matches!(queue.push(tenant(1), 8), Err(Refused::Store(_))));
         assert_eq!(queue.take(|_, _| true).await, Some(vec![7]));
         assert_eq!(queue.take(|_, _| true).await, None);
         assert_eq!(queue.take(|_, _| true).await, None);

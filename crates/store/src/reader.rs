@@ -1,30 +1,30 @@
 //! Point reads, coalesced: planning a statement costs a Citus node far more than one more row of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
-use futures_util::future::try_join_all;
 use sheaf_model::{Invoice, TenantId, id};
 use uuid::Uuid;
 
-use crate::node::{Node, NodeAddr};
-use crate::queue::{self, Queue};
+use crate::batch::{Abort, Carried, Work};
+use crate::queue::{Job, Queued, Queues, Refused};
 use crate::rows::{self, Key};
-use crate::session::{BEGIN_READ, Session, in_order};
+use crate::send::Place;
+use crate::session::{BEGIN_READ, in_order};
 use crate::wanted::Wanted;
 use crate::{Inner, Store, StoreError, sql};
 
-/// Reads answered by one round of statements.
-const MAX_READS: usize = 256;
 /// Tenants and years of one round trip.
 const MAX_STATEMENTS: usize = 32;
 const ATTEMPTS: u32 = 4;
 
-/// A read and where its answer goes.
-pub(crate) type Job = queue::Job<Key, Option<Invoice>, StoreError>;
+impl Queued for Key {
+    fn queues(inner: &Inner) -> &Queues<Job<Self>> {
+        &inner.readers
+    }
+}
 
 impl Store {
     /// Reads one invoice from the hot tier. `None`: not there; it may be cold.
@@ -36,52 +36,47 @@ impl Store {
         tenant: TenantId,
         id: Uuid,
     ) -> Result<Option<Invoice>, StoreError> {
-        let busy = StoreError::Unavailable {
-            detail: "the read queue is full".into(),
-        };
-        let work = (tenant, (tenant, id));
-        self.submit(&self.inner.readers, work, serve, busy).await
-    }
-}
-
-async fn serve(inner: Weak<Inner>, queue: Arc<Queue<Job>>) {
-    while let Some(jobs) = queue.take(|taken, _| taken < MAX_READS).await {
-        let Some(store) = inner.upgrade().map(|inner| Store { inner }) else {
-            return;
-        };
-        metrics::histogram!("sheaf_read_batch")
-            .record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-        let keys: BTreeSet<Key> = jobs.iter().map(|j| j.work).collect();
-        respond(jobs, store.retry(|| read(&store, &keys)).await);
-    }
-}
-
-fn respond(jobs: Vec<Job>, found: Result<HashMap<Key, Invoice>, StoreError>) {
-    match found {
-        Ok(found) => {
-            for job in jobs {
-                let _gone = job.reply.send(Ok(found.get(&job.work).cloned()));
-            }
+        match self.submit((tenant, id), Carried::default()).await {
+            Ok((_, found)) => Ok(found),
+            Err(Refused::Busy) => Err(StoreError::Unavailable {
+                detail: "the read queue is full".into(),
+            }),
+            Err(Refused::Store(error)) => Err(error),
         }
-        Err(error) => queue::fail(jobs.into_iter().map(|job| job.reply), error),
     }
 }
 
-/// Reads from the owners as they are now known: nearly always one, since the keys waited for it together.
-async fn read(store: &Store, keys: &BTreeSet<Key>) -> Result<HashMap<Key, Invoice>, StoreError> {
-    let mut owners: BTreeMap<NodeAddr, Vec<Key>> = BTreeMap::new();
-    for key in keys {
-        let addr = store.inner.cluster.shard_of(key.0).node.clone();
-        owners.entry(addr).or_default().push(*key);
+impl Work for Key {
+    type Outcome = Option<Invoice>;
+    type Known = ();
+    const KIND: &'static str = "reads";
+    const SIZES: &'static str = "sheaf_read_batch";
+    const MOST: usize = 256;
+    const ATTEMPTS: u32 = ATTEMPTS;
+
+    fn tenant(&self) -> TenantId {
+        self.0
     }
-    let found = owners.into_iter().map(|(addr, keys)| async move {
-        read_from(&store.inner.cluster.node(&addr), &keys).await
-    });
-    Ok(try_join_all(found).await?.into_iter().flatten().collect())
+
+    fn known(_: &Store, _: &[Self], _: &[Carried]) -> Result<(), Abort> {
+        Ok(())
+    }
+
+    async fn attempt(
+        _: &Store,
+        place: &Place<'_>,
+        keys: &mut [Self],
+        (): &(),
+    ) -> Result<Vec<Option<Invoice>>, Abort> {
+        let wanted: BTreeSet<Key> = keys.iter().copied().collect();
+        let found = read(place.conn, wanted).await?;
+        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+    }
 }
 
 impl Store {
-    /// Runs something that may run twice again, while its node is away or it lost a deadlock against partition DDL.
+    /// Runs something that may run twice again, while its node is away or it lost a deadlock against partition DDL; also
+    /// where it may have been done.
     pub(crate) async fn retry<T, F>(&self, run: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -90,7 +85,9 @@ impl Store {
         loop {
             attempt += 1;
             match run().await {
-                Err(StoreError::Unavailable { detail }) if attempt < ATTEMPTS => {
+                Err(StoreError::Unavailable { detail } | StoreError::OutcomeUnknown { detail })
+                    if attempt < ATTEMPTS =>
+                {
                     tracing::debug!(detail, attempt, "tried again");
                     tokio::time::sleep(Duration::from_millis(10 << attempt)).await;
                     self.reroute().await;
@@ -101,7 +98,9 @@ impl Store {
     }
 }
 
-async fn read_from(node: &Node, keys: &[Key]) -> Result<HashMap<Key, Invoice>, StoreError> {
+/// All of them, each at a snapshot that its neighbours share.
+async fn read(conn: &Object, keys: BTreeSet<Key>) -> Result<HashMap<Key, Invoice>, Abort> {
+    let keys: Vec<Key> = keys.into_iter().collect();
     // Keys are sorted, and ids carry their time: those of a tenant and year are neighbours.
     let of_year = |(tenant, id): &Key| (*tenant, id::year_of(*id));
     let wanted = keys.chunk_by(|a, b| of_year(a) == of_year(b)).map(|keys| {
@@ -109,19 +108,17 @@ async fn read_from(node: &Node, keys: &[Key]) -> Result<HashMap<Key, Invoice>, S
         Wanted::new(tenant.0, year, keys.iter().map(|(_, id)| *id).collect())
     });
     let wanted: Vec<Wanted> = wanted.collect();
-    let session = Session::open(node).await?;
     let mut found = HashMap::with_capacity(keys.len());
     for wanted in wanted.chunks(MAX_STATEMENTS) {
-        let invoices = whole(session.conn()?, wanted).await?;
+        let invoices = whole(conn, wanted).await?;
         found.extend(invoices.into_iter().map(|i| ((i.tenant_id, i.id), i)));
     }
-    session.release();
     Ok(found)
 }
 
 /// Reads whole invoices at one snapshot, so that a header never meets the lines of another version. The transaction
 /// and all of its statements travel in one round trip.
-async fn whole(conn: &Object, wanted: &[Wanted]) -> Result<Vec<Invoice>, StoreError> {
+async fn whole(conn: &Object, wanted: &[Wanted]) -> Result<Vec<Invoice>, Abort> {
     let get = conn.prepare_cached(sql::INVOICE_GET).await?;
     let lines = conn.prepare_cached(sql::LINE_GET).await?;
     let payments = conn.prepare_cached(sql::PAYMENT_GET).await?;
@@ -142,7 +139,8 @@ async fn whole(conn: &Object, wanted: &[Wanted]) -> Result<Vec<Invoice>, StoreEr
     )?;
     let mut invoices = Vec::new();
     for (headers, lines, payments) in read {
-        invoices.extend(rows::assemble(&headers, &lines, &payments)?);
+        let read = rows::assemble(&headers, &lines, &payments);
+        invoices.extend(read.map_err(Abort::Store)?);
     }
     Ok(invoices)
 }

@@ -1,9 +1,7 @@
 //! Bringing an archived invoice back to hot, in the transaction that changes it; and which archived copies are out of
 //! date because of that.
 
-use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use chrono::{DateTime, Utc};
@@ -13,9 +11,9 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
+use crate::batch::{Abort, Needs};
 use crate::change::NewChange;
 use crate::copy::CopyBuffer;
-use crate::flush::Abort;
 use crate::shard::{Shard, Statement};
 use crate::types::{ArchiveFile, ColdInvoice, EventRow};
 use crate::{Store, StoreError, sql};
@@ -80,7 +78,12 @@ pub(crate) async fn restore(
     ];
     if held.is_none() || conn.execute(&record, &params).await? != 1 {
         // What was read is not the invoice any more.
-        return Err(Abort::Cold(vec![key]));
+        let invoices = [key.1].into();
+        let needs = Needs {
+            invoices,
+            ..Needs::default()
+        };
+        return Err(Abort::Needs([(key.0, needs)].into()));
     }
     let events = event_rows(invoice.tenant_id, invoice.id, &cold.archived.events);
     if events.rows() > 0 {
@@ -166,19 +169,5 @@ impl Store {
     pub async fn recalled_from(&self, file: &ArchiveFile) -> Result<Vec<Uuid>, StoreError> {
         let conn = self.inner.cluster.owner(file.tenant_id).get().await?;
         Ok(masked(&**conn, file).await?)
-    }
-
-    /// Remembers which files there are in the years of those that a transaction met.
-    pub(crate) fn remember_files(&self, files: Vec<ArchiveFile>) {
-        let mut by_year: BTreeMap<(TenantId, i16), Vec<ArchiveFile>> = BTreeMap::new();
-        for file in files {
-            by_year
-                .entry((file.tenant_id, file.period.year))
-                .or_default()
-                .push(file);
-        }
-        for (year, files) in by_year {
-            self.inner.archived.insert(year, Arc::new(files));
-        }
     }
 }

@@ -12,6 +12,7 @@ use sheaf_model::TenantId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::error::commit_failed;
 use crate::tenants::now;
 use crate::{Held, NewEvent, Origin, Store, StoreError, sql};
 
@@ -111,7 +112,9 @@ impl Store {
                 return Ok(put);
             }
         }
-        Err(StoreError::Timeout)
+        Err(StoreError::Contended {
+            what: "the retention of this year",
+        })
     }
 
     /// One attempt; `None` where somebody else was faster.
@@ -156,7 +159,7 @@ impl Store {
         let now = json!({"legal_hold": new.legal_hold, "keep_until": new.keep_until});
         event.data = json!({"year": new.year, "old": old, "new": now}).to_string();
         event.write_in(&tx, tenant).await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(commit_failed)?;
         Ok(Some(PutRetention::Stored(Retention {
             year: new.year,
             legal_hold: new.legal_hold,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use deadpool_postgres::Object;
@@ -12,9 +13,9 @@ use sheaf_model::TenantId;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
+use crate::batch::Abort;
 use crate::copy::CopyBuffer;
 use crate::encode::Batch;
-use crate::flush::Abort;
 use crate::numbers::{LockNumbers, Locks};
 use crate::session::{BEGIN, in_order};
 use crate::shard::{Shard, Table};
@@ -51,6 +52,18 @@ pub(crate) struct Place<'a> {
     pub(crate) shards: &'a [Arc<Shard>],
     /// Straight into the tables of these shards, which are on this node; else by COPY, which Citus routes.
     pub(crate) direct: bool,
+    /// Set once the commit is on its way: from then on a lost connection may have taken its answer along.
+    pub(crate) committing: &'a AtomicBool,
+}
+
+impl Place<'_> {
+    /// Commits the batch's own transaction.
+    pub(crate) async fn commit(&self) -> Result<(), tokio_postgres::Error> {
+        if self.frame == Frame::Own {
+            self.committing.store(true, Ordering::Relaxed);
+        }
+        self.frame.run(self.conn, "commit").await
+    }
 }
 
 /// How a batch's transaction begins. Made before anything is sent: what is sent with it must not overtake it while a

@@ -12,6 +12,7 @@ use tokio_postgres::types::ToSql;
 pub(crate) use look::Archived;
 pub(crate) use reserve::{Needs, Numbers, TenantNeeds};
 
+use crate::error::commit_failed;
 use crate::{NewEvent, Store, StoreError, sql};
 
 /// The series of invoices.
@@ -108,7 +109,7 @@ impl Store {
             }
         }
         event.write_in(&tx, tenant).await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(commit_failed)?;
         Ok(true)
     }
 }

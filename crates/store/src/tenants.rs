@@ -8,7 +8,7 @@ use sheaf_model::{TenantId, id};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::error::{Failure, classify};
+use crate::error::{Failure, classify, commit_failed};
 use crate::idempotency::{self, Stored};
 use crate::types::{CreateOutcome, IdemKey, NewTenant, Page, Tenant};
 use crate::{Store, StoreError, sql};
@@ -59,7 +59,7 @@ impl Store {
             )
             .await?;
         }
-        tx.commit().await?;
+        tx.commit().await.map_err(commit_failed)?;
         Ok(CreateOutcome::Created(tenant))
     }
 
@@ -153,7 +153,7 @@ impl Store {
             tx.execute(&create, &[&id::new_id(now), external_id, &now])
                 .await?;
         }
-        tx.commit().await?;
+        tx.commit().await.map_err(commit_failed)?;
         Ok(read(conn.query(&find, &[&external_ids]).await?))
     }
 }

@@ -425,6 +425,9 @@ pub trait ColdKeys: Send + Sync {
         file: &'a ArchiveFile,
     ) -> BoxFuture<'a, Result<Arc<FileKeys>, StoreError>>;
 
+    /// The keys of one published file, if they are in memory.
+    fn cached(&self, file: &ArchiveFile) -> Option<Arc<FileKeys>>;
+
     /// Reads a whole archived invoice, and the file that is its tier; `None` when it is in none.
     fn fetch<'a>(
         &'a self,

@@ -1,20 +1,18 @@
 //! Group commit: single creates wait in their node's queue and are written together.
 
-use std::sync::{Arc, Weak};
-
 use sheaf_model::id;
 
-use crate::plan::Outcome;
-use crate::queue::{self, Queue};
+use crate::batch::Carried;
+use crate::plan::{CustomerRef, Outcome};
+use crate::queue::{Job, Queued, Queues, Refused};
 use crate::types::{Created, NewInvoice};
 use crate::{CreateError, Inner, Store};
 
-/// Bounds of one flush. More would only delay the first of them.
-const MAX_INVOICES: usize = 256;
-const MAX_LINES: usize = 20_000;
-
-/// A create and where its answer goes.
-pub(crate) type Job = queue::Job<NewInvoice, Created, CreateError>;
+impl Queued for NewInvoice {
+    fn queues(inner: &Inner) -> &Queues<Job<Self>> {
+        &inner.writers
+    }
+}
 
 impl Store {
     /// Stores one invoice. It shares its transaction with the other creates of its node that arrive meanwhile; the
@@ -22,49 +20,28 @@ impl Store {
     ///
     /// # Errors
     /// [`CreateError::Busy`] when the node's queue, or the tenant's share of it, is full;
-    /// [`StoreError::Unavailable`] at once while the node is down; the conflicts that [`CreateError`] names.
+    /// [`StoreError::Unavailable`] at once while the node is down, [`StoreError::OutcomeUnknown`] where the answer to the
+    /// commit was lost, and neither key nor id would find the invoice again; the conflicts that [`CreateError`] names.
+    ///
+    /// [`StoreError::Unavailable`]: crate::StoreError::Unavailable
+    /// [`StoreError::OutcomeUnknown`]: crate::StoreError::OutcomeUnknown
     pub async fn create_invoice(&self, new: NewInvoice) -> Result<Created, CreateError> {
         // Before the queue, where it would keep others waiting.
         self.ensure_year(id::year_of(new.invoice.id)).await?;
-        let work = (new.invoice.tenant_id, new);
-        self.submit(&self.inner.writers, work, serve, CreateError::Busy)
-            .await
+        let carried = carried(&new);
+        match self.submit(new, carried).await {
+            Ok((new, outcome)) => answer(new, outcome),
+            Err(Refused::Busy) => Err(CreateError::Busy),
+            Err(Refused::Store(error)) => Err(error.into()),
+        }
     }
 }
 
-async fn serve(inner: Weak<Inner>, queue: Arc<Queue<Job>>) {
-    loop {
-        let mut lines = 0;
-        let fits = |taken: usize, job: &Job| {
-            lines += job.work.invoice.lines.len();
-            taken < MAX_INVOICES && lines <= MAX_LINES
-        };
-        let Some(jobs) = queue.take(fits).await else {
-            return;
-        };
-        let Some(store) = inner.upgrade().map(|inner| Store { inner }) else {
-            return;
-        };
-        metrics::histogram!("sheaf_flush_invoices")
-            .record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-        flush(&store, jobs).await;
-    }
-}
-
-async fn flush(store: &Store, mut jobs: Vec<Job>) {
-    jobs.sort_by_cached_key(|job| store.inner.cluster.shard_of(job.work.invoice.tenant_id).id);
-    let (mut items, replies): (Vec<_>, Vec<_>) =
-        jobs.into_iter().map(|j| (j.work, j.reply)).unzip();
-    match store.write_batch(&mut items).await {
-        Ok(outcomes) => {
-            for ((new, reply), outcome) in items.into_iter().zip(replies).zip(outcomes) {
-                let _gone = reply.send(answer(new, outcome));
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "a flush failed");
-            queue::fail(replies, error);
-        }
+/// What a create is given along: its customer as the client named it.
+pub(crate) fn carried(new: &NewInvoice) -> Carried {
+    Carried {
+        customer: CustomerRef::of(new),
+        ..Carried::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sheaf_model::TenantId;
-use sheaf_store::{IdemState, Replay, Store};
+use sheaf_store::{IdemState, Replay, Store, supervised};
 use tokio::task::JoinHandle;
 
 use crate::app::Shared;
@@ -50,7 +50,10 @@ impl Lease {
             }),
             IdemState::Started => {
                 let store = app.store.clone();
-                let extending = tokio::spawn(extend(store.clone(), tenant, key.clone(), lease));
+                let (of_lease, of_key) = (store.clone(), key.clone());
+                let extending = tokio::spawn(supervised("lease", move || {
+                    extend(of_lease.clone(), tenant, of_key.clone(), lease)
+                }));
                 Ok(Begun::Ours(Self {
                     store,
                     tenant,

@@ -22,10 +22,13 @@ pub(super) async fn healthz() -> Response {
     json_bytes(StatusCode::OK, r#"{"status":"ok"}"#)
 }
 
-/// Whether requests can be served now: the database answers within 2 s.
+/// Whether requests can be served now: the database answers within 2 s, and no queue stands still.
 #[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz",
     responses((status = 200, body = Health), (status = 503, description = "`not_ready`")))]
 pub(super) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiError> {
+    if let Some(queue) = app.store.stalled_queue() {
+        return Err(ApiError::QueueStalled(queue));
+    }
     match tokio::time::timeout(READY_TIMEOUT, app.store.ready()).await {
         Ok(Ok(())) => Ok(json_bytes(StatusCode::OK, r#"{"status":"ok"}"#)),
         Ok(Err(error)) => {

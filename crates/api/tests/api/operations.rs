@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{TestApp, invoice, send};
+use crate::support::{TestApp, invoice, raw, send};
 
 #[tokio::test]
 async fn probes_answer_without_credential_and_metrics_elsewhere() {
@@ -155,4 +155,92 @@ async fn shutdown_lets_a_running_upload_end() {
     drop(sender);
     assert_eq!(upload.await.unwrap().is(200)["created"], 2);
     stopping.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_stands_still_is_told_by_readyz_and_a_metric() {
+    let stall = |store: &mut sheaf_store::StoreConfig| {
+        store.flushes_per_node = 1;
+        store.queue_stall = Duration::from_secs(2);
+    };
+    let app = std::sync::Arc::new(TestApp::start_over(stall, |_| {}).await);
+    let tenant = app.tenant().await;
+    let made = app.create("/v1/invoices", &tenant.key, &invoice(json!({})));
+    let id = made.await.is(201)["id"].as_str().unwrap().to_owned();
+    let readyz = || send(app.request(reqwest::Method::GET, "/readyz"));
+    readyz().await.is(200);
+    // Somebody holds the invoice: one payment waits for it in its batch, the other behind that.
+    let db = raw().await;
+    db.batch_execute("begin").await.unwrap();
+    let lock = "select 1 from invoices where tenant_id = $1 and id::text = $2 for update";
+    db.query_one(lock, &[&tenant.id, &id]).await.unwrap();
+    let pay = |reference: &'static str| {
+        let (app, key) = (app.clone(), tenant.key.clone());
+        let path = format!("/v1/invoices/{id}/payments");
+        let body = json!({"reference": reference, "amount": "1.00", "paid_on": "2026-11-19", "method": "card"});
+        tokio::spawn(async move { app.create(&path, &key, &body).await })
+    };
+    let first = pay("first");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let second = pay("second");
+    let problem = loop {
+        let answer = readyz().await;
+        if answer.status != 200 {
+            break answer.is_problem(503, "not_ready");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(problem["detail"], "the queue of changes does not move");
+    let oldest = loop {
+        let metrics = send(app.request(reqwest::Method::GET, "/metrics")).await;
+        let text = String::from_utf8(metrics.body).unwrap();
+        let gauge = "sheaf_queue_oldest_seconds{queue=\"changes\"} ";
+        let oldest = text.lines().find_map(|line| line.strip_prefix(gauge));
+        let oldest: f64 = oldest.map_or(0.0, |oldest| oldest.parse().unwrap());
+        if oldest >= 1.0 {
+            break oldest;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(oldest < 60.0, "{oldest}");
+    drop(db);
+    first.await.unwrap().is(201);
+    second.await.unwrap().is(201);
+    readyz().await.is(200);
+}
+
+/// What a bug of ours makes of a document must not be the last thing that a queue does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_costs_one_request() {
+    let app = TestApp::start().await;
+    let (poisoned, other) = (app.tenant().await, app.tenant().await);
+    let make = async |key: &str| {
+        let made = app.create("/v1/invoices", key, &invoice(json!({})));
+        let id = made.await.is(201)["id"].as_str().unwrap().to_owned();
+        (format!("/v1/invoices/{id}"), id)
+    };
+    let (path, id) = make(&poisoned.key).await;
+    let (good, _) = make(&other.key).await;
+    let spoil = "update invoices set total = 'NaN' where tenant_id = $1 and id::text = $2";
+    let db = raw().await;
+    db.execute(spoil, &[&poisoned.id, &id]).await.unwrap();
+    // More than there are workers.
+    for n in 0..6 {
+        let body = json!({"reference": format!("p{n}"), "amount": "1.00", "paid_on": "2026-11-19", "method": "card"});
+        let payments = format!("{path}/payments");
+        let answer = app.create(&payments, &poisoned.key, &body).await;
+        answer.is_problem(500, "internal_error");
+        let answer = app.read(&path, &poisoned.key).await;
+        answer.is_problem(500, "internal_error");
+        let payments = format!("{good}/payments");
+        app.create(&payments, &other.key, &body).await.is(201);
+        app.read(&good, &other.key).await.is(200);
+    }
+    let metrics = send(app.request(reqwest::Method::GET, "/metrics")).await;
+    let text = String::from_utf8(metrics.body).unwrap();
+    for task in ["changes", "reads"] {
+        let counter = format!("sheaf_panics_total{{task=\"{task}\"}} ");
+        let caught = text.lines().find_map(|line| line.strip_prefix(&counter));
+        assert!(caught.unwrap().parse::<u64>().unwrap() >= 6, "{text}");
+    }
 }

@@ -117,18 +117,30 @@ impl TestApp {
 
     /// With other settings than the defaults.
     pub(crate) async fn start_with(change: impl FnOnce(&mut ApiConfig)) -> Self {
+        Self::start_over(|_| {}, change).await
+    }
+
+    /// The same, over a store with other settings than the defaults.
+    pub(crate) async fn start_over(
+        change_store: impl FnOnce(&mut StoreConfig),
+        change: impl FnOnce(&mut ApiConfig),
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let env = sheaf_local::test_env();
         sheaf_store::migrate(&env.database_url, SHARDS)
             .await
             .expect("migrations");
-        let connect = async |url: String| {
+        let settings = |url: String| {
             let mut settings = StoreConfig::new(url);
             settings.max_connections_per_node = 8;
-            Store::connect(settings).await.expect("store")
+            settings
         };
-        let store = connect(env.api_database_url).await;
-        let owner = connect(env.database_url).await;
+        let mut of_api = settings(env.api_database_url);
+        change_store(&mut of_api);
+        let store = Store::connect(of_api).await.expect("store");
+        let owner = Store::connect(settings(env.database_url))
+            .await
+            .expect("store");
         let s3 = S3Config {
             endpoint: Some(env.s3_endpoint),
             bucket: env.s3_bucket,

@@ -15,68 +15,40 @@ use super::command::NewChange;
 use super::named::Records;
 use super::needs::{keyed, needs};
 use super::write::Decided;
-use super::{ChangeError, Cold, Outcome};
-use crate::flush::{Abort, pairs};
+use super::{ChangeError, Known, Outcome};
+use crate::Store;
+use crate::batch::{Abort, Needs};
+use crate::cold_keys::ColdFiles;
+use crate::flush::pairs;
 use crate::lookup::{self, Named};
 use crate::numbers::{self, Locks};
 use crate::rows;
-use crate::send::{Frame, Opening, Place};
+use crate::send::{Opening, Place};
 use crate::series::{Archived, Numbers};
-use crate::session::{Session, in_order};
+use crate::session::in_order;
 use crate::shard::{Find, Shard, Statement};
-use crate::types::{ArchiveFile, FileKeys, Replay};
+use crate::types::Replay;
 use crate::wanted::Wanted;
-use crate::{Store, StoreError};
 
 /// Years whose keys must be unique over both tiers, by tenant.
 pub(super) type Keyed = BTreeMap<TenantId, BTreeSet<i16>>;
 type OnShard<'a, T> = (&'a Arc<Shard>, T);
-pub(super) type ColdFiles = Vec<(ArchiveFile, Arc<FileKeys>)>;
 
 impl Store {
-    pub(super) async fn attempt_changes(
-        &self,
-        shards: &[Arc<Shard>],
-        changes: &[NewChange],
-        cold: &Cold,
-    ) -> Result<Vec<Outcome>, Abort> {
-        let Some(first) = shards.first() else {
-            return Ok(Vec::new());
-        };
-        let node = self.inner.cluster.node(&first.node);
-        let session = Session::open(&node).await.map_err(Abort::Store)?;
-        let place = Place {
-            conn: session.conn().map_err(Abort::Store)?,
-            frame: Frame::Own,
-            shards,
-            direct: self.inner.cluster.is_direct(),
-        };
-        match self.changes_in(&place, changes, cold).await {
-            Ok(outcomes) => {
-                session.release();
-                Ok(outcomes)
-            }
-            Err(abort) => {
-                session.rollback().await;
-                Err(abort)
-            }
-        }
-    }
-
-    async fn changes_in(
+    pub(super) async fn changes_in(
         &self,
         place: &Place<'_>,
         changes: &[NewChange],
-        cold: &Cold,
+        known: &Known,
     ) -> Result<Vec<Outcome>, Abort> {
         let mut work = self.read(place, changes).await?;
-        add_cold(&mut work, place, changes, cold)?;
+        add_cold(&mut work, place, changes, known)?;
         let (needs, locks) = needs(&self.inner.cluster, &work, changes);
         let mut keyed = keyed(&needs);
-        let mut files = self.cold_keys(&keyed).await.map_err(Abort::Store)?;
+        let mut files = self.cold_keys(&keyed, known)?;
         let archived = Archived {
             of_years: &files,
-            more: &cold.numbers,
+            more: &known.numbers,
         };
         // Sent first, and answered while the numbers are locked.
         let records = async { Ok::<_, Abort>(Records::read(place, &work, changes).await?) };
@@ -93,7 +65,7 @@ impl Store {
             && change.is_edit()
             && outcomes[0].is_ok()
         {
-            match self.resolve_edit(place, change, &mut work).await? {
+            match self.resolve_edit(place, change, &mut work, known).await? {
                 Ok(resolved) => {
                     keyed = resolved.keyed;
                     files = resolved.files;
@@ -189,13 +161,24 @@ impl Store {
         Ok(work)
     }
 
-    /// The keys of published files in these years, as last seen.
-    pub(super) async fn cold_keys(&self, keyed: &Keyed) -> Result<ColdFiles, StoreError> {
-        let mut files = Vec::new();
+    /// The keys of published files in these years, as last seen. The transaction holds locks, and waits for no archive:
+    /// whoever needs what is not at hand leaves.
+    fn cold_keys(&self, keyed: &Keyed, known: &Known) -> Result<ColdFiles, Abort> {
+        let mut files = ColdFiles::new();
+        let mut needs: BTreeMap<TenantId, Needs> = BTreeMap::new();
         for (tenant, year) in pairs(keyed) {
-            files.extend(self.cold_files_of(tenant, year).await?);
+            match self.keys_at_hand(tenant, year, &known.keys) {
+                Some(of_year) => files.extend(of_year),
+                None => {
+                    needs.entry(tenant).or_default().years.insert(year);
+                }
+            }
         }
-        Ok(files)
+        if needs.is_empty() {
+            Ok(files)
+        } else {
+            Err(Abort::Needs(needs))
+        }
     }
 }
 
@@ -257,7 +240,7 @@ fn add_cold(
     work: &mut Work,
     place: &Place<'_>,
     changes: &[NewChange],
-    cold: &Cold,
+    known: &Known,
 ) -> Result<(), Abort> {
     let mut missing = Vec::new();
     for (change, shard) in changes.iter().zip(place.shards) {
@@ -266,7 +249,7 @@ fn add_cold(
             if work.docs.contains_key(&key) {
                 continue;
             }
-            match cold.invoices.get(&key) {
+            match known.invoices.get(&key) {
                 None => missing.push(key),
                 Some(None) => {}
                 Some(Some(found)) => {
@@ -296,13 +279,14 @@ fn add_cold(
         })
     };
     missing.retain(|key| !answered(key));
-    missing.sort_unstable();
-    missing.dedup();
     if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(Abort::Cold(missing))
+        return Ok(());
     }
+    let mut needs: BTreeMap<TenantId, Needs> = BTreeMap::new();
+    for (tenant, invoice) in missing {
+        needs.entry(tenant).or_default().invoices.insert(invoice);
+    }
+    Err(Abort::Needs(needs))
 }
 
 /// What an edit's customer and keys came to.
@@ -321,6 +305,7 @@ impl Store {
         place: &Place<'_>,
         change: &NewChange,
         work: &mut Work,
+        known: &Known,
     ) -> Result<Result<Resolved, ChangeError>, Abort> {
         let key = (change.tenant_id, change.invoice_id);
         let Some(doc) = work.docs.get_mut(&key) else {
@@ -350,7 +335,7 @@ impl Store {
                 .or_default()
                 .extend(numbers::years(&doc.new));
         }
-        let files = self.cold_keys(&keyed).await.map_err(Abort::Store)?;
+        let files = self.cold_keys(&keyed, known)?;
         for (file, keys) in &files {
             let taken = |of: &std::collections::HashMap<Box<str>, Uuid>, name: &Option<String>| {
                 let id = name.as_deref().and_then(|name| of.get(name)).copied();

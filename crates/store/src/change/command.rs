@@ -96,6 +96,11 @@ impl NewChange {
         matches!(&self.command, Command::Edit(patch) if patch.names_customer())
     }
 
+    /// Whether it may give a document a key that must be unique.
+    pub(super) fn takes_keys(&self) -> bool {
+        self.is_edit() || matches!(self.command, Command::Issue { .. } | Command::Credit(_))
+    }
+
     /// The invoices that it changes.
     pub(super) fn targets(&self) -> impl Iterator<Item = Uuid> {
         let other = match self.command {

@@ -13,12 +13,14 @@ use tokio_postgres::{Error, Statement as Prepared};
 use uuid::Uuid;
 
 use super::apply::{Doc, Work};
-use super::attempt::{ColdFiles, Keyed};
+use super::attempt::Keyed;
 use super::command::NewChange;
 use super::{Changed, Outcome};
 use crate::Store;
+use crate::batch::Abort;
+use crate::cold_keys::ColdFiles;
 use crate::encode::Batch;
-use crate::flush::{Abort, same_archive};
+use crate::flush::same_archive;
 use crate::numbers::Claim;
 use crate::recall;
 use crate::send::{Place, write};
@@ -98,15 +100,15 @@ impl Store {
         };
         let end = async {
             if keyed.is_empty() {
-                place.frame.run(conn, "commit").await
+                place.commit().await
             } else {
                 Ok(())
             }
         };
         let now = write(place, &batches, keyed, open, end).await?;
         if !keyed.is_empty() {
-            same_archive(now, files)?;
-            place.frame.run(conn, "commit").await?;
+            same_archive(now, keyed, files)?;
+            place.commit().await?;
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ mod hot;
 use super::scrub::{self, ERASED_NAME};
 use super::{Cause, CustomerError, CustomerRecord, MAX_MERGED};
 use super::{Failed, record, refuse_merged};
+use crate::error::said;
 use crate::tenants::now;
 use crate::{Store, StoreError, sql};
 
@@ -139,7 +140,7 @@ impl Store {
             .query_one(sql::ERASURE_GET, &[&tenant.0, &customer])
             .await?;
         let receipt = receipt(&row)?;
-        tx.commit().await?;
+        tx.commit().await.map_err(Failed::of_commit)?;
         for old in &records {
             self.forget_customer(tenant, old);
         }
@@ -242,7 +243,7 @@ async fn erase_record(
 
 fn receipt(row: &Row) -> Result<ErasureRecord, StoreError> {
     let count = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or(0);
-    let corrupt = |e: tokio_postgres::Error| StoreError::Corrupt(format!("erasure: {e}"));
+    let corrupt = |e: tokio_postgres::Error| StoreError::Corrupt(format!("erasure: {}", said(&e)));
     Ok(ErasureRecord {
         customer_id: row.get(0),
         requested_at: row.get(1),

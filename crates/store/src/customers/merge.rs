@@ -126,7 +126,7 @@ impl Store {
             let body = answer(&merged);
             keep_answer(&tx, tenant, idem, 200, None, &body, cause).await?;
         }
-        tx.commit().await?;
+        tx.commit().await.map_err(Failed::of_commit)?;
         self.forget_customer(tenant, &merged.customer);
         Ok(Step::Moved(merged))
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use chrono::NaiveDate;
 use deadpool_postgres::Object;
@@ -13,9 +14,9 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{Locks, collisions, year_of};
+use crate::batch::Abort;
 use crate::encode::Batch;
 use crate::error::{Failure, classify};
-use crate::flush::Abort;
 use crate::send::{Frame, Opening, Place, write};
 use crate::session::Session;
 use crate::shard::{Find, Shard, Statement};
@@ -164,7 +165,8 @@ impl Store {
                 }
                 Err(Abort::Db(error)) => error,
                 Err(Abort::Store(error)) => return Err(error),
-                Err(Abort::ArchiveMoved(_) | Abort::Cold(_) | Abort::Numbers(_)) => {
+                Err(Abort::Bug(text)) => return Err(StoreError::Bug(text)),
+                Err(Abort::ArchiveMoved(_) | Abort::Needs(_)) => {
                     return Err(StoreError::Corrupt("numbers need no archive".into()));
                 }
             };
@@ -173,7 +175,8 @@ impl Store {
                 return Err(error.into());
             }
             // Entering what is there already does nothing.
-            self.after_failure(kind, attempt, &error).await;
+            self.after_failure("numbers", kind, attempt, &error.into())
+                .await;
         }
     }
 
@@ -193,6 +196,7 @@ impl Store {
             frame: Frame::Own,
             shards: &shards,
             direct: cluster.is_direct(),
+            committing: &AtomicBool::new(false),
         };
         let mut locks = Locks::default();
         locks.add(cluster.number_lock(tenant), true);

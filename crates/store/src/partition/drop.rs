@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use super::{PARTITION_LOCK, TABLES, worth_another};
+use crate::error::said;
 use crate::{Store, StoreError, migrate, sql};
 
 /// A year that is in use now is left for the next run: each attempt may keep writers waiting.
@@ -38,7 +39,11 @@ impl Store {
             match outcome {
                 Ok(true) => dropped.push(year),
                 Ok(false) => {}
-                Err(error) => tracing::warn!(year, %error, "a year could not be dropped now"),
+                Err(error) => tracing::warn!(
+                    year,
+                    error = said(&error),
+                    "a year could not be dropped now"
+                ),
             }
         }
         // Also where one has stayed: some of its tables may be gone.
@@ -116,7 +121,12 @@ async fn detach_patiently(
     loop {
         match detach(client, part, year).await {
             Err(error) if attempt < ATTEMPTS && worth_another(&error) => {
-                tracing::info!(%error, year, attempt, "detaching a year is tried again");
+                tracing::info!(
+                    error = said(&error),
+                    year,
+                    attempt,
+                    "detaching a year is tried again"
+                );
                 tokio::time::sleep(PAUSE * attempt).await;
                 attempt += 1;
             }

@@ -9,7 +9,7 @@ use sheaf_model::TenantId;
 use tokio_postgres::types::ToSql;
 
 use super::reserve::{Counter, RowKey};
-use crate::flush::Abort;
+use crate::batch::{Abort, Needs};
 use crate::numbers::{self, number_parts};
 use crate::session::in_order;
 use crate::shard::Find;
@@ -131,8 +131,11 @@ async fn look_for_files(
         }
     }
     if unknown.is_empty() {
-        Ok(())
-    } else {
-        Err(Abort::Numbers(unknown.into_values().collect()))
+        return Ok(());
     }
+    let mut needs: BTreeMap<TenantId, Needs> = BTreeMap::new();
+    for file in unknown.into_values() {
+        needs.entry(file.tenant_id).or_default().files.push(file);
+    }
+    Err(Abort::Needs(needs))
 }

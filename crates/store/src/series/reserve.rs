@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::look::{Archived, look};
 use super::{INVOICE, NOTE, PADDING, YEAR, default_prefix};
 use crate::StoreError;
-use crate::flush::Abort;
+use crate::batch::Abort;
 use crate::numbers::{self, Claim, Locks, year_of};
 use crate::session::in_order;
 use crate::shard::{Shard, Statement};

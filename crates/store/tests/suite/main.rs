@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api_role;
+mod batches;
 mod customers;
 mod encoding;
 mod lists;

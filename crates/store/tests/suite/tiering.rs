@@ -192,6 +192,10 @@ impl ColdKeys for Keys {
         Box::pin(async { Ok(self.0.clone()) })
     }
 
+    fn cached(&self, _: &ArchiveFile) -> Option<Arc<FileKeys>> {
+        None
+    }
+
     fn fetch<'a>(
         &'a self,
         _: TenantId,

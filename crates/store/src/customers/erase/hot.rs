@@ -152,7 +152,7 @@ impl Store {
             events += search.erase_events(&tx, of_year).await?.1;
         }
         search.count(&tx, &invoices, events).await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(Failed::of_commit)?;
         Ok(Chunk::Done(
             i64::try_from(invoices.len()).unwrap_or(i64::MAX),
         ))
@@ -197,7 +197,7 @@ impl Store {
             events += erased;
         }
         search.count(&tx, &changed, events).await?;
-        tx.commit().await?;
+        tx.commit().await.map_err(Failed::of_commit)?;
         let is_full = subjects.len() as u64 >= CHUNK.unsigned_abs();
         let next = subjects.last().filter(|_| is_full).map(|(id, ..)| *id);
         Ok(Chunk::Done(next))

@@ -1,6 +1,7 @@
 //! A store on the shared cluster, and invoices to put into it. Every test makes its own tenant.
 
 pub(crate) mod explain;
+pub(crate) mod proxy;
 
 use chrono::{DateTime, Utc};
 use sheaf_model::input::Context;
@@ -74,4 +75,36 @@ pub(crate) fn simple(tenant: TenantId, extra: serde_json::Value) -> NewInvoice {
         json[key] = value;
     }
     invoice(tenant, &json)
+}
+
+/// Settled invoices of a month (`2012-05`) become an archived file, of which the store knows nothing but its row.
+pub(crate) async fn archived_year(store: &Store, tenant: TenantId, month: &str) {
+    let day = format!("{month}-05");
+    let payment =
+        serde_json::json!({"reference": "p", "amount": "10.00", "paid_on": day, "method": "card"});
+    let paid = simple(
+        tenant,
+        serde_json::json!({"issue_date": day, "external_id": "archived", "payments": [payment]}),
+    );
+    store.write_chunk(vec![paid]).await.unwrap();
+    let period = month.parse().unwrap();
+    let mut file = store
+        .stage_file(tenant, period, 1, None, |p, g| {
+            format!("{tenant}/p{p}-g{g}")
+        })
+        .await
+        .unwrap();
+    let mut reader = store.snapshot_reader(tenant, period, None).await.unwrap();
+    let page = reader.next_page(10).await.unwrap();
+    reader.finish().await.unwrap();
+    let [archived] = &page[..] else {
+        panic!("{page:?}")
+    };
+    (file.invoices, file.lines, file.payments) = (1, 1, 1);
+    file.events = i64::try_from(archived.events.len()).unwrap();
+    let id = archived.invoice.id;
+    (file.min_id, file.max_id, file.sha256) = (id, id, Some([7; 32]));
+    let rows = [(id, archived.invoice.version)];
+    let published = store.publish_file(&file, &rows).await.unwrap();
+    assert_eq!(published, sheaf_store::Publish::Done);
 }
