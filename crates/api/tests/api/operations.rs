@@ -165,8 +165,9 @@ async fn a_queue_that_stands_still_is_told_by_readyz_and_a_metric() {
     };
     let app = std::sync::Arc::new(TestApp::start_over(stall, |_| {}).await);
     let tenant = app.tenant().await;
-    let made = app.create("/v1/invoices", &tenant.key, &invoice(json!({})));
-    let id = made.await.is(201)["id"].as_str().unwrap().to_owned();
+    let body = invoice(json!({}));
+    let made = app.create("/v1/invoices", &tenant.key, &body).await.is(201);
+    let id = made["id"].as_str().unwrap().to_owned();
     let readyz = || send(app.request(reqwest::Method::GET, "/readyz"));
     readyz().await.is(200);
     // Somebody holds the invoice: one payment waits for it in its batch, the other behind that.
@@ -215,8 +216,9 @@ async fn a_panic_costs_one_request() {
     let app = TestApp::start().await;
     let (poisoned, other) = (app.tenant().await, app.tenant().await);
     let make = async |key: &str| {
-        let made = app.create("/v1/invoices", key, &invoice(json!({})));
-        let id = made.await.is(201)["id"].as_str().unwrap().to_owned();
+        let body = invoice(json!({}));
+        let made = app.create("/v1/invoices", key, &body).await.is(201);
+        let id = made["id"].as_str().unwrap().to_owned();
         (format!("/v1/invoices/{id}"), id)
     };
     let (path, id) = make(&poisoned.key).await;
