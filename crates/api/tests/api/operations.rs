@@ -4,6 +4,9 @@ use serde_json::json;
 
 use crate::support::{TestApp, invoice, raw, send};
 
+/// Longer than anything here takes on a busy machine.
+const LONG: Duration = Duration::from_secs(40);
+
 #[tokio::test]
 async fn probes_answer_without_credential_and_metrics_elsewhere() {
     let app = TestApp::start().await;
@@ -184,25 +187,30 @@ async fn a_queue_that_stands_still_is_told_by_readyz_and_a_metric() {
     let first = pay("first");
     tokio::time::sleep(Duration::from_millis(300)).await;
     let second = pay("second");
-    let problem = loop {
-        let answer = readyz().await;
-        if answer.status != 200 {
-            break answer.is_problem(503, "not_ready");
+    let stalled = async {
+        loop {
+            let answer = readyz().await;
+            if answer.status != 200 {
+                return answer.is_problem(503, "not_ready");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     };
+    let problem = tokio::time::timeout(LONG, stalled).await.unwrap();
     assert_eq!(problem["detail"], "the queue of changes does not move");
-    let oldest = loop {
-        let metrics = send(app.request(reqwest::Method::GET, "/metrics")).await;
-        let text = String::from_utf8(metrics.body).unwrap();
-        let gauge = "sheaf_queue_oldest_seconds{queue=\"changes\"} ";
-        let oldest = text.lines().find_map(|line| line.strip_prefix(gauge));
-        let oldest: f64 = oldest.map_or(0.0, |oldest| oldest.parse().unwrap());
-        if oldest >= 1.0 {
-            break oldest;
+    let told = async {
+        loop {
+            let text = app.metrics_text().await;
+            let gauge = "sheaf_queue_oldest_seconds{queue=\"changes\"} ";
+            let oldest = text.lines().find_map(|line| line.strip_prefix(gauge));
+            let oldest: f64 = oldest.map_or(0.0, |oldest| oldest.parse().unwrap());
+            if oldest >= 1.0 {
+                return oldest;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     };
+    let oldest = tokio::time::timeout(LONG, told).await.unwrap();
     assert!(oldest < 60.0, "{oldest}");
     drop(db);
     first.await.unwrap().is(201);
@@ -238,8 +246,7 @@ async fn a_panic_costs_one_request() {
         app.create(&payments, &other.key, &body).await.is(201);
         app.read(&good, &other.key).await.is(200);
     }
-    let metrics = send(app.request(reqwest::Method::GET, "/metrics")).await;
-    let text = String::from_utf8(metrics.body).unwrap();
+    let text = app.metrics_text().await;
     for task in ["changes", "reads"] {
         let counter = format!("sheaf_panics_total{{task=\"{task}\"}} ");
         let caught = text.lines().find_map(|line| line.strip_prefix(&counter));
