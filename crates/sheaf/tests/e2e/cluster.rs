@@ -13,7 +13,7 @@ use crate::api::{Api, Tenant, sums};
 use crate::data::Data;
 use crate::process::{Done, Env, Place, Running, sheaf, wait_for};
 
-const ADMIN_KEY: &str = "an admin key of the cluster tests";
+pub const ADMIN_KEY: &str = "an admin key of the cluster tests";
 /// Few, so that moving all takes seconds.
 const SHARDS: &str = "2";
 const TABLES: [&str; 6] = [

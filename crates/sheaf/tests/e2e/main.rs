@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod check;
 mod cluster;
 mod commands;
 mod data;
@@ -19,6 +20,7 @@ mod load;
 mod main_job;
 mod parquet;
 mod pay_kills;
+mod poison;
 mod process;
 mod statements;
 mod tiering_kills;

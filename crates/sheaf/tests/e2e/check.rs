@@ -1,0 +1,291 @@
+//! The independent check (`sheaf-loadtest check`) against a whole system that is broken all the time: two API processes,
+//! a cluster and S3, each killed and started again while clients work and operators tier, move shards and erase.
+//!
+//! `SHEAF_CHECK_SECONDS` is how long (20); `SHEAF_CHECK_SEED` makes the same choices again.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use sheaf_loadtest::check::{Fault, Settings, check};
+use sheaf_loadtest::http::Server;
+use sheaf_local::{CitusMode, LocalEnv, S3Server};
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+
+use crate::cluster::{ADMIN_KEY, Rig};
+use crate::process::{Place, sheaf};
+
+const SECONDS: u64 = 20;
+/// How long a process may take to answer after its start, on a busy machine.
+const READY: Duration = Duration::from_secs(120);
+
+#[test]
+fn no_history_is_impossible() {
+    run(CitusMode::Off, 0);
+}
+
+#[test]
+fn citus_no_history_is_impossible() {
+    run(CitusMode::Require, 2);
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    let set = std::env::var(name).ok();
+    set.map_or(default, |text| text.parse().expect(name))
+}
+
+fn run(citus: CitusMode, workers: usize) {
+    let rig = Rig::start_with(citus, workers, "8");
+    let duration = Duration::from_secs(number("SHEAF_CHECK_SECONDS", SECONDS));
+    let seed = number("SHEAF_CHECK_SEED", u64::from(std::process::id()));
+    let Rig {
+        runtime,
+        local,
+        env,
+        place,
+    } = rig;
+    let report = runtime.block_on(async {
+        let system = Arc::new(System::start(local, env, &place).await);
+        let report = check(Settings {
+            servers: system.servers(),
+            admin_key: ADMIN_KEY.to_owned(),
+            duration,
+            clients: 8,
+            tenants: 4,
+            rate: 100,
+            seed,
+            patience: Duration::from_secs(30),
+            faults: faults(&system, workers),
+            lanes: 2,
+            pause: Duration::from_secs(2),
+            finish: finish(&system),
+            journal: std::env::var_os("SHEAF_CHECK_JOURNAL").map(Into::into),
+        });
+        let report = report.await.unwrap();
+        system.stop().await;
+        report
+    });
+    eprintln!(
+        "seed {seed}: {}",
+        serde_json::to_string(&(&report.calls, &report.faults)).unwrap()
+    );
+    assert!(
+        report.violations.is_empty(),
+        "seed {seed}: {:#?}",
+        (&report.kinds, &report.violations)
+    );
+    let done: u64 = report.calls.values().map(|[done, ..]| done).sum();
+    // A check of next to nothing would find nothing.
+    assert!(done > duration.as_secs() * 5, "{:?}", report.calls);
+    assert!(
+        report.documents[1] > 0,
+        "nothing was archived: {:?}",
+        report.documents
+    );
+    drop(place);
+}
+
+/// What is broken and made whole again.
+struct System {
+    local: LocalEnv,
+    env: HashMap<String, String>,
+    apis: [(u16, Mutex<Option<Child>>); 2],
+    s3: Mutex<Option<S3Server>>,
+    s3_root: std::path::PathBuf,
+    s3_key: [String; 3],
+    moves: AtomicUsize,
+}
+
+/// A port that nobody has.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl System {
+    async fn start(local: LocalEnv, mut env: HashMap<String, String>, place: &Place) -> Self {
+        let s3_root = place.path().join("s3-of-the-check");
+        let s3_key = [local.access_key(), local.secret_key(), local.bucket()].map(str::to_owned);
+        let [access, secret, bucket] = s3_key.clone();
+        let s3 = S3Server::start(s3_root.clone(), 0, access, secret, bucket)
+            .await
+            .unwrap();
+        env.insert("SHEAF_S3_ENDPOINT".to_owned(), s3.endpoint());
+        let apis = [(); 2].map(|()| (free_port(), Mutex::new(None)));
+        let system = Self {
+            local,
+            env,
+            apis,
+            s3: Mutex::new(Some(s3)),
+            s3_root,
+            s3_key,
+            moves: AtomicUsize::new(0),
+        };
+        for api in 0..system.apis.len() {
+            system.kill_api(api, None).await.unwrap();
+        }
+        system
+    }
+
+    fn servers(&self) -> Vec<Server> {
+        let url =
+            |(port, _): &(u16, _)| Server::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+        self.apis.iter().map(url).collect()
+    }
+
+    fn command(&self, program: std::process::Command) -> Command {
+        let mut command = Command::from(program);
+        command
+            .envs(&self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Kills an API process without warning, if it runs, and starts it again; its clock may be off then.
+    async fn kill_api(&self, api: usize, clock: Option<&str>) -> Result<(), String> {
+        let (port, child) = &self.apis[api];
+        let mut child = child.lock().await;
+        if let Some(mut running) = child.take() {
+            running.kill().await.map_err(text)?;
+        }
+        let mut program = sheaf();
+        if let Some(clock) = clock {
+            let sheaf = program.get_program().to_owned();
+            program = std::process::Command::new("faketime");
+            program.args(["-f", clock]).arg(sheaf);
+        }
+        program.args([
+            "serve",
+            "--log-format",
+            "json",
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+        ]);
+        let deadline = Instant::now() + READY;
+        let mut command = self.command(program);
+        *child = Some(command.stderr(Stdio::null()).spawn().map_err(text)?);
+        while tokio::net::TcpStream::connect(("127.0.0.1", *port))
+            .await
+            .is_err()
+        {
+            let ended = child
+                .as_mut()
+                .and_then(|child| child.try_wait().ok().flatten());
+            if ended.is_some() {
+                // It found no database: started again, as a supervisor does.
+                *child = Some(command.spawn().map_err(text)?);
+            }
+            if Instant::now() >= deadline {
+                return Err(format!("API {api} does not listen again"));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    async fn kill_node(&self, node: usize) -> Result<(), String> {
+        self.local.kill_node(node).await.map_err(text)?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.local.start_node(node).await.map_err(text)
+    }
+
+    async fn kill_s3(&self) -> Result<(), String> {
+        let mut s3 = self.s3.lock().await;
+        let running = s3.take().ok_or("S3 does not run")?;
+        let port = running.port();
+        running.stop().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let [access, secret, bucket] = self.s3_key.clone();
+        let started = S3Server::start(self.s3_root.clone(), port, access, secret, bucket).await;
+        *s3 = Some(started.map_err(text)?);
+        Ok(())
+    }
+
+    /// Runs a command of an operator.
+    async fn operate(&self, arguments: &[&str]) -> Result<(), String> {
+        let mut program = sheaf();
+        program.args(arguments);
+        let done = self.command(program).output().await.map_err(text)?;
+        let said = String::from_utf8_lossy(&done.stderr).trim().to_owned();
+        if done.status.success() {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    }
+
+    /// Moves the shards of one node to the other and back.
+    async fn move_shards(&self) -> Result<(), String> {
+        let node = 1 + self.moves.fetch_add(1, Ordering::Relaxed) % 2;
+        let port = crate::cluster::port_of(&self.local.node_urls()[node]);
+        self.operate(&["cluster", "drain-node", "127.0.0.1", &port])
+            .await?;
+        self.operate(&["cluster", "rebalance"]).await
+    }
+
+    async fn stop(&self) {
+        for (_, child) in &self.apis {
+            if let Some(mut child) = child.lock().await.take() {
+                child.kill().await.unwrap();
+            }
+        }
+    }
+}
+
+/// A fault made of an async function of the system.
+macro_rules! fault {
+    ($system:expr, $name:expr, |$s:ident| $work:expr) => {{
+        let system = Arc::clone($system);
+        Fault::new($name, move || {
+            let $s = Arc::clone(&system);
+            async move { $work.await }
+        })
+    }};
+}
+
+fn faults(system: &Arc<System>, workers: usize) -> Vec<Fault> {
+    let mut faults = vec![
+        fault!(system, "kill the first API", |s| s.kill_api(0, None)),
+        fault!(system, "kill the second API", |s| s.kill_api(1, None)),
+        fault!(system, "kill S3", |s| s.kill_s3()),
+        fault!(system, "kill a database", |s| s.kill_node(workers.min(1))),
+        fault!(system, "tier", |s| s.operate(&["tier", "run"])),
+        fault!(system, "tier again", |s| s.operate(&["tier", "run"])),
+        fault!(system, "compact", |s| s.operate(&["archive", "compact"])),
+        fault!(system, "erase", |s| s.operate(&["archive", "erase"])),
+        fault!(system, "collect garbage", |s| s
+            .operate(&["archive", "gc", "--grace", "5s"])),
+    ];
+    if workers > 0 {
+        faults.push(fault!(system, "kill the coordinator", |s| s.kill_node(0)));
+        faults.push(fault!(system, "move shards", |s| s.move_shards()));
+    }
+    if std::process::Command::new("faketime")
+        .arg("--version")
+        .output()
+        .is_ok()
+    {
+        faults.push(fault!(system, "a clock ahead", |s| s.kill_api(1, Some("+90s"))));
+        faults.push(fault!(system, "a clock behind", |s| s.kill_api(1, Some("-90s"))));
+    } else {
+        eprintln!("faketime is not installed: clocks do not step");
+    }
+    faults
+}
+
+fn finish(system: &Arc<System>) -> Vec<Fault> {
+    vec![
+        fault!(system, "erase", |s| s.operate(&["archive", "erase"])),
+        fault!(system, "tier", |s| s.operate(&["tier", "run"])),
+        fault!(system, "verify", |s| s.operate(&["archive", "verify"])),
+    ]
+}
