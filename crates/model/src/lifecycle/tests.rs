@@ -154,7 +154,7 @@ fn payments_keep_their_order_when_a_clock_goes_back() {
 #[test]
 fn a_document_that_cannot_count_further_stays_as_it_is() {
     let mut invoice = issued();
-    invoice.version = crate::limits::MAX_VERSION;
+    invoice.version = limits::MAX_VERSION;
     let before = invoice.clone();
     refused(invoice.pay(money("1", "a"), now()), "too_many_changes");
     refused(invoice.send(now()), "too_many_changes");
