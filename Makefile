@@ -2,6 +2,7 @@
 # make test   the whole test suite, beside a throwaway cluster and S3; ARGS are for the test runner
 # make lint   formatting and lints
 # make linter the linter of the OpenAPI document, from npm into target/; the suite runs it where it is, or fetches it by npx
+# make check  the independent check for 30 minutes (CHECK_SECONDS), extremes of every field, a hostile neighbour; thousands of histories
 # make fuzz   schemathesis against the running API's OpenAPI document, 3 minutes (FUZZ_SECONDS)
 # make duckdb the archive's SQL beside DuckDB over the same objects, on real invoices: equal to the penny
 # make garage the archive's tests on Garage, a real S3 server, instead of our own local one; needs `garage` on PATH
@@ -15,7 +16,9 @@ PROFILE ?= release
 # have everything built twice.
 BUILD = $(CARGO) build --release --workspace --bins --tests
 
-.PHONY: up test lint linter fuzz duckdb garage bench postgres
+CHECK_SECONDS ?= 1800
+
+.PHONY: up test check lint linter fuzz duckdb garage bench postgres
 
 up: postgres
 	$(CARGO) build --release -p sheaf
@@ -32,6 +35,12 @@ test: postgres
 	    [ "$$SHEAF_TEST_CITUS" = 1 ] || skip="--skip citus_"; \
 	    exec $(CARGO) test --profile $(PROFILE) --workspace $(ARGS) -- $$skip; \
 	fi'
+
+check: postgres
+	$(CARGO) test --release --workspace --no-run
+	SHEAF_CHECK_SECONDS=$(CHECK_SECONDS) $(CARGO) test --release -p sheaf --test e2e -- --ignored --test-threads 1 \
+	    check:: poison::
+	SHEAF_HISTORIES=5000 target/release/with-cluster -- $(CARGO) test --release -p sheaf-archive --test suite -- histories
 
 lint:
 	$(CARGO) fmt --check

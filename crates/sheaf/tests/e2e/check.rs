@@ -23,11 +23,13 @@ const SECONDS: u64 = 20;
 const READY: Duration = Duration::from_secs(120);
 
 #[test]
+#[ignore = "minutes: run by make check"]
 fn no_history_is_impossible() {
     run(CitusMode::Off, 0);
 }
 
 #[test]
+#[ignore = "minutes: run by make check"]
 fn citus_no_history_is_impossible() {
     run(CitusMode::Require, 2);
 }

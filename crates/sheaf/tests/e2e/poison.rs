@@ -12,6 +12,7 @@ use crate::cluster::{ADMIN_KEY, Rig};
 const RATIO: f64 = 3.0;
 
 #[test]
+#[ignore = "minutes: run by make check"]
 fn no_field_at_its_extremes_hurts_anyone() {
     let mut rig = Rig::start_with(CitusMode::Off, 0, "2");
     let _serving = rig.serve();
@@ -28,6 +29,7 @@ fn no_field_at_its_extremes_hurts_anyone() {
 }
 
 #[test]
+#[ignore = "minutes: run by make check"]
 fn citus_quiet_tenants_hardly_notice_a_hostile_one() {
     let mut rig = Rig::start_with(CitusMode::Require, 2, "8");
     let _serving = rig.serve();
