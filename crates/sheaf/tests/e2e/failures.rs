@@ -32,7 +32,10 @@ fn one_broken_tenant_stops_no_run() {
     let failed = |done: &Done, told: u64| -> Value {
         assert_eq!(done.code, Some(1), "{done:?}");
         let summary: Value = serde_json::from_str(&done.stdout).unwrap();
-        assert_eq!(summary["failed"], told, "{done:?}");
+        // A step that fails is one failure; a run may come to the same row in several steps.
+        let failures = summary["failures"].as_array().unwrap().len() as u64;
+        assert_eq!(summary["failed"], failures, "{done:?}");
+        assert!(failures >= told, "{done:?}");
         for failure in summary["failures"].as_array().unwrap() {
             assert_eq!(&failure["tenant_id"], broken.as_str(), "{done:?}");
         }
