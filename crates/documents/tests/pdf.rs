@@ -110,7 +110,7 @@ fn amounts_have_the_currencys_decimals() {
     );
     assert_shows(
         &pages(&samples::dinar(), &seller)[0],
-        &["1,234.567", "0.125", "123.545"],
+        &["1,234.567", "0.125", "123.544"],
     );
 }
 
