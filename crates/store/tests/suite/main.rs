@@ -6,6 +6,7 @@ mod batches;
 mod customers;
 mod encoding;
 mod lists;
+mod money_checks;
 mod numbers;
 mod plans;
 mod profile_versions;
