@@ -34,6 +34,8 @@ const PAGE_ROWS: usize = 1_024;
 const BATCH_ROWS: usize = 256;
 /// Bytes of long texts at which a batch ends early.
 const BATCH_TEXT_BYTES: usize = 512 * 1024;
+/// Bytes of long texts at which a row group ends, however small they were packed: so many are in memory where it is read.
+const GROUP_TEXT_BYTES: usize = 32 * 1024 * 1024;
 /// Share of false answers of a Bloom filter.
 const BLOOM_FPP: f64 = 0.01;
 /// zstd's own default, for what tiering writes.
@@ -133,6 +135,8 @@ pub struct PartWriter {
     ids: Vec<(Uuid, i64)>,
     numbers: NumberRanges,
     checks: Vec<GroupChecks>,
+    /// Bytes of long texts in the row group that is under way.
+    group_text: usize,
 }
 
 impl PartWriter {
@@ -195,6 +199,7 @@ impl PartWriter {
             ids,
             numbers: NumberRanges::default(),
             checks: Vec::new(),
+            group_text: 0,
         })
     }
 
@@ -236,9 +241,11 @@ impl PartWriter {
     }
 
     fn write_batch(&mut self) -> Result<(), ArchiveError> {
+        self.group_text += self.columns.text_bytes();
         let batch = self.columns.finish()?;
         self.writer.write(&batch).map_err(encode)?;
-        let full = self.writer.in_progress_rows() + BATCH_ROWS > MAX_GROUP_ROWS;
+        let full = self.writer.in_progress_rows() + BATCH_ROWS > MAX_GROUP_ROWS
+            || self.group_text >= GROUP_TEXT_BYTES;
         if full || self.writer.in_progress_size() >= GROUP_BYTES {
             self.end_group()?;
         }
@@ -247,6 +254,7 @@ impl PartWriter {
 
     /// Ends the row group, if one is under way, and takes its checksums.
     fn end_group(&mut self) -> Result<(), ArchiveError> {
+        self.group_text = 0;
         self.writer.flush().map_err(encode)?;
         // Out of the writer's own buffer.
         self.writer.sync()?;

@@ -21,6 +21,8 @@ use crate::read::ColdReader;
 pub const MAX_LIMIT: usize = 100;
 /// Lines of a page, at most; a single invoice may go beyond.
 pub const MAX_PAGE_LINES: usize = 20_000;
+/// Bytes of a page's invoices, at most; a single invoice may go beyond.
+const MAX_PAGE_WEIGHT: usize = 8 << 20;
 /// Row groups that one page may fetch.
 pub const MAX_PAGE_GROUPS: usize = 64;
 /// Bytes of row groups that one page may fetch.
@@ -198,7 +200,7 @@ impl ColdReader {
 impl Listing<'_> {
     async fn page(&mut self, limit: usize) -> Result<ColdPage, ArchiveError> {
         let mut items: Vec<Invoice> = Vec::new();
-        let mut lines = 0;
+        let (mut lines, mut weight) = (0, 0);
         while let Some(entry) = self.heap.pop() {
             let bound = entry.bound;
             if let Some(floor) = self.floor.filter(|floor| bound < *floor) {
@@ -231,9 +233,10 @@ impl Listing<'_> {
                     let Some(invoice) = cursor.ready.pop() else {
                         continue;
                     };
-                    if items.len() >= limit
-                        || (lines + invoice.lines.len() > MAX_PAGE_LINES && !items.is_empty())
-                    {
+                    let of_one = (invoice.lines.len(), invoice.weight());
+                    let full =
+                        lines + of_one.0 > MAX_PAGE_LINES || weight + of_one.1 > MAX_PAGE_WEIGHT;
+                    if items.len() >= limit || (full && !items.is_empty()) {
                         let resume_before = items.last().map(|last| last.id);
                         return Ok(ColdPage {
                             items,
@@ -241,7 +244,7 @@ impl Listing<'_> {
                             resume_before,
                         });
                     }
-                    lines += invoice.lines.len();
+                    (lines, weight) = (lines + of_one.0, weight + of_one.1);
                     // A recalled and re-archived invoice can be in two files for a moment.
                     if items.last().is_none_or(|last| last.id != invoice.id) {
                         items.push(invoice);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use sheaf_model::{Invoice, TenantId};
-use sheaf_store::{EventRow, ListFilter, Page, Store};
+use sheaf_store::{EVENT_PAGE_BYTES, EventRow, ListFilter, Page, Store};
 use uuid::Uuid;
 
 use crate::ArchiveError;
@@ -79,7 +79,8 @@ impl InvoiceReader {
             .map(|invoice| (invoice, Tier::Hot)))
     }
 
-    /// Events of an invoice after one of them, oldest first, wherever it is; `None` when there is no such invoice.
+    /// Events of an invoice after one of them, oldest first, wherever it is; `None` when there is no such invoice. A page ends
+    /// before its limit where its events are long.
     ///
     /// # Errors
     /// A tier that had to be asked fails.
@@ -96,10 +97,7 @@ impl InvoiceReader {
         }
         if let Some(mut events) = self.cold.events(tenant, id).await? {
             events.retain(|event| after.is_none_or(|after| event.id > after));
-            let has_more = events.len() > limit;
-            events.truncate(limit);
-            let items = events;
-            return Ok(Some(Page { items, has_more }));
+            return Ok(Some(page_of(events, limit)));
         }
         // A recall between the reads has brought it back.
         let hot = self.store.events_of(tenant, id, after, limit).await?;
@@ -149,6 +147,23 @@ impl InvoiceReader {
             });
         }
         Ok(merge(pages, limit))
+    }
+}
+
+/// The first events, as many as a page has room for, but never none.
+fn page_of(mut events: Vec<EventRow>, limit: usize) -> Page<EventRow> {
+    let mut bytes = 0;
+    let fits = events.iter().take(limit).take_while(|event| {
+        let first = bytes == 0;
+        bytes += event.weight();
+        first || bytes <= EVENT_PAGE_BYTES
+    });
+    let fits = fits.count();
+    let has_more = events.len() > fits;
+    events.truncate(fits);
+    Page {
+        items: events,
+        has_more,
     }
 }
 

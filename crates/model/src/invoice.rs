@@ -179,6 +179,27 @@ pub struct Invoice {
     pub modified_at: DateTime<Utc>,
 }
 
+impl Invoice {
+    /// About how many bytes it has, in memory and as JSON: what a page is measured by.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        /// Figures, names of members and punctuation: of the document, of a line, of a payment.
+        const FIXED: [usize; 3] = [1_500, 250, 250];
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let customer = self.customer.as_ref().map_or(0, |c| {
+            let texts = [&c.external_id, &c.email, &c.tax_id, &c.address, &c.country];
+            c.name.len() + texts.into_iter().map(text).sum::<usize>()
+        });
+        let line = |line: &Line| FIXED[1] + text(&line.sku) + line.description.len();
+        let payment = |p: &Payment| FIXED[2] + p.reference.len() + p.method.len();
+        FIXED[0]
+            + customer
+            + self.metadata.as_str().len()
+            + self.lines.iter().map(line).sum::<usize>()
+            + self.payments.iter().map(payment).sum::<usize>()
+    }
+}
+
 impl PaymentKind {
     /// Every kind.
     pub const ALL: [Self; 4] = [Self::Payment, Self::Reversal, Self::Refund, Self::Credit];

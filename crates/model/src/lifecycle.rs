@@ -17,12 +17,14 @@ mod credited;
 mod edit;
 mod payment;
 mod table;
+mod told;
 
 pub use change::Change;
 pub use credit::{Application, CreditNote, apply_credit};
 pub use edit::{Patch, PatchError};
 pub use payment::{NewPayment, Reversal, pay_out};
 pub use table::{Step, forbidden};
+pub use told::told_metadata;
 
 use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
 

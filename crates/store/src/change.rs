@@ -7,6 +7,7 @@
 mod apply;
 mod attempt;
 mod command;
+mod history;
 mod named;
 mod needs;
 mod write;

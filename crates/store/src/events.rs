@@ -5,9 +5,12 @@ use sheaf_model::{TenantId, id};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::fetch::fetch;
 use crate::types::{EventRow, Page};
 use crate::{Route, Store, StoreError, rows, sql};
 
+/// Bytes of the events on one page, but never less than one event.
+pub const EVENT_PAGE_BYTES: usize = 1 << 20;
 /// What the feed stays behind where another node's clock gives the times, and its transactions cannot be seen.
 const BLIND: TimeDelta = TimeDelta::seconds(60);
 
@@ -32,7 +35,8 @@ pub struct FeedPosition {
 }
 
 impl Store {
-    /// Events of a hot invoice or of a customer after one of them, in the order of their ids.
+    /// Events of a hot invoice or of a customer after one of them, in the order of their ids. A page ends before its limit
+    /// where its events are long.
     ///
     /// # Errors
     /// When the database fails.
@@ -49,18 +53,20 @@ impl Store {
             let (year, after) = (id::year_of(subject), after.unwrap_or_default());
             let more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
             let params: [&(dyn ToSql + Sync); 5] = [&tenant.0, &year, &subject, &after, &more];
-            let rows = conn.query(&page, &params).await?;
-            Ok(rows.iter().map(rows::event).collect::<Vec<_>>())
+            let page = fetch(&conn, &page, &params, EVENT_PAGE_BYTES).await?;
+            let events = page.rows.iter().map(rows::event).collect::<Vec<_>>();
+            Ok((events, page.cut))
         };
-        let mut items = self.retry(read).await?;
-        let has_more = items.len() > limit;
+        let (mut items, cut) = self.retry(read).await?;
+        let has_more = cut || items.len() > limit;
         items.truncate(limit);
         Ok(Page { items, has_more })
     }
 
     /// Events after a place in the feed, in the order in which their node wrote them. An event is told only when no
     /// transaction is open that could still bring an earlier one: whoever goes on from the last event told misses none,
-    /// however late it commits. Events of archived invoices have left the feed.
+    /// however late it commits. Events of archived invoices have left the feed. A page ends before its limit where its events
+    /// are long.
     ///
     /// # Errors
     /// When the database fails.
@@ -86,10 +92,11 @@ impl Store {
             }
             let limit = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
             let params: [&(dyn ToSql + Sync); 5] = [&tenant.0, &since, &after.id, &until, &limit];
-            Ok(conn.query(&feed, &params).await?)
+            Ok(fetch(&conn, &feed, &params, EVENT_PAGE_BYTES).await?)
         };
-        let rows = self.retry(read).await?;
-        let mut items: Vec<FeedEvent> = rows
+        let page = self.retry(read).await?;
+        let mut items: Vec<FeedEvent> = page
+            .rows
             .iter()
             .map(|row| {
                 let event = rows::event(row);
@@ -104,7 +111,7 @@ impl Store {
                 }
             })
             .collect();
-        let has_more = items.len() > limit;
+        let has_more = page.cut || items.len() > limit;
         items.truncate(limit);
         Ok(Page { items, has_more })
     }

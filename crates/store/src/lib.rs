@@ -21,6 +21,7 @@ mod ddl;
 mod encode;
 mod error;
 mod events;
+mod fetch;
 mod flush;
 mod hash;
 mod idempotency;
@@ -80,7 +81,7 @@ pub use customers::{
     Pass, Pending,
 };
 pub use error::{CreateError, StoreError};
-pub use events::{FeedEvent, FeedPosition};
+pub use events::{EVENT_PAGE_BYTES, FeedEvent, FeedPosition};
 pub use list::MAX_PAGE_LINES;
 pub use metadata_columns::{
     MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns,

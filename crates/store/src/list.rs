@@ -2,8 +2,8 @@
 
 use futures_util::future::try_join_all;
 use sheaf_model::{Invoice, Metadata, TenantId, id};
-use tokio_postgres::IsolationLevel;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
 use crate::recall::Jsonb;
@@ -13,10 +13,14 @@ use crate::{Store, StoreError, rows, sql};
 
 /// Lines of one page, at most: invoices can have 10,000 lines each, and a page must stay a page.
 pub const MAX_PAGE_LINES: i64 = 20_000;
+/// Bytes of one page's headers, lines and payments, at most, but for its first invoice: a line may have some kilobytes.
+const MAX_PAGE_BYTES: usize = 8 << 20;
+/// Lines and payments that are read before their bytes are looked at.
+const STEP: i64 = 2_000;
 
 impl Store {
     /// Hot invoices of a tenant with ids below `before`, newest first, whole. A page ends early where its invoices
-    /// together have more than [`MAX_PAGE_LINES`] lines.
+    /// together have more than [`MAX_PAGE_LINES`] lines, or are long.
     ///
     /// # Errors
     /// When the database fails.
@@ -85,8 +89,8 @@ impl Store {
         } else {
             conn.prepare(&query).await?
         };
-        let lines = conn.prepare_cached(sql::LINE_GET).await?;
-        let payments = conn.prepare_cached(sql::PAYMENT_GET).await?;
+        let of_lines = conn.prepare_cached(sql::LINE_GET).await?;
+        let of_payments = conn.prepare_cached(sql::PAYMENT_GET).await?;
         let tx = conn
             .build_transaction()
             .isolation_level(IsolationLevel::RepeatableRead)
@@ -94,26 +98,54 @@ impl Store {
             .start()
             .await?;
         let mut headers = tx.query(&list, &params).await?;
-        let has_more = rows::cut(&mut headers, limit, MAX_PAGE_LINES);
-        let ids: Vec<Uuid> = headers.iter().map(|r| rows::key(r).1).collect();
-        // Ids carry their time, so a year's are neighbours.
-        let of_years = ids.chunk_by(|a, b| id::year_of(*a) == id::year_of(*b));
-        let children = try_join_all(of_years.map(|ids| {
-            let (tx, lines, payments) = (&tx, &lines, &payments);
-            let wanted = Wanted::new(tenant.0, id::year_of(ids[0]), ids.to_vec());
-            async move {
-                let params = wanted.params();
-                tokio::try_join!(tx.query(lines, &params), tx.query(payments, &params))
+        let mut has_more = rows::cut(&mut headers, limit, MAX_PAGE_LINES);
+        let mut bytes: usize = headers.iter().map(Row::raw_size_bytes).sum();
+        let (mut lines, mut payments) = (Vec::new(), Vec::new());
+        let mut read = 0;
+        while read < headers.len() {
+            let step = step(&headers[read..]);
+            let ids: Vec<Uuid> = step.iter().map(|r| rows::key(r).1).collect();
+            // Ids carry their time, so a year's are neighbours.
+            let of_years = ids.chunk_by(|a, b| id::year_of(*a) == id::year_of(*b));
+            let children = try_join_all(of_years.map(|ids| {
+                let (tx, lines, payments) = (&tx, &of_lines, &of_payments);
+                let wanted = Wanted::new(tenant.0, id::year_of(ids[0]), ids.to_vec());
+                async move {
+                    let params = wanted.params();
+                    tokio::try_join!(tx.query(lines, &params), tx.query(payments, &params))
+                }
+            }))
+            .await?;
+            read += ids.len();
+            for (of_lines, of_payments) in children {
+                let all = of_lines.iter().chain(&of_payments);
+                bytes += all.map(Row::raw_size_bytes).sum::<usize>();
+                lines.extend(of_lines);
+                payments.extend(of_payments);
             }
-        }))
-        .await?;
-        let (lines, payments): (Vec<_>, Vec<_>) = children.into_iter().unzip();
+            if bytes > MAX_PAGE_BYTES && read < headers.len() {
+                headers.truncate(read);
+                has_more = true;
+            }
+        }
         tx.commit().await?;
         Ok(Page {
-            items: rows::assemble(&headers, lines.iter().flatten(), payments.iter().flatten())?,
+            items: rows::assemble(&headers, &lines, &payments)?,
             has_more,
         })
     }
+}
+
+/// The next headers whose lines and payments are read together: all of them, where they are few.
+fn step(headers: &[Row]) -> &[Row] {
+    let mut rows = 0_i64;
+    let fits = headers.iter().take_while(|header| {
+        let first = rows == 0;
+        let (lines, payments) = rows::counts(header);
+        rows += 1 + i64::from(lines) + i64::from(payments);
+        first || rows <= STEP
+    });
+    &headers[..fits.count()]
 }
 
 /// What the placeholder of the list's statement takes.

@@ -53,7 +53,7 @@ pub(crate) fn assemble<'a>(
         .iter()
         .map(|row| {
             let (lines, payments) = by_invoice.remove(&key(row)).unwrap_or_default();
-            let counts: (i32, i32) = (row.get(26), row.get(27));
+            let counts = counts(row);
             if usize::try_from(counts.0) != Ok(lines.len())
                 || usize::try_from(counts.1) != Ok(payments.len())
             {
@@ -75,6 +75,11 @@ pub(crate) fn key(row: &Row) -> Key {
 /// The status of a header, as it is stored.
 pub(crate) fn status(header: &Row) -> &str {
     header.get(5)
+}
+
+/// How many lines and payments belong to a header.
+pub(crate) fn counts(header: &Row) -> (i32, i32) {
+    (header.get(26), header.get(27))
 }
 
 fn header(row: &Row, lines: Vec<Line>, payments: Vec<Payment>) -> Result<Invoice, StoreError> {
@@ -189,7 +194,7 @@ pub(crate) fn cut(headers: &mut Vec<Row>, limit: usize, max_lines: i64) -> bool 
         .take(limit)
         .take_while(|row| {
             let first = lines == 0;
-            lines += i64::from(row.get::<_, i32>(26));
+            lines += i64::from(counts(row).0);
             first || lines <= max_lines
         })
         .count();

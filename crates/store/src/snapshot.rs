@@ -184,7 +184,7 @@ impl TenantSnapshot {
     }
 
     /// Hot invoices of a period after one of them, by id, whole and with their events; empty at the end. At most
-    /// `max_invoices`, fewer where they have many lines.
+    /// `max_invoices`, fewer where they are long.
     ///
     /// # Errors
     /// When the database fails; the snapshot is lost then.

@@ -220,6 +220,7 @@ query!(EVENT_PAGE, "sql/queries/event/page.sql");
 query!(EVENT_FEED, "sql/queries/event/feed.sql");
 query!(EVENT_HORIZON, "sql/queries/event/horizon.sql");
 query!(EVENT_RESTORE, "sql/queries/event/restore.sql");
+query!(EVENT_WEIGHT, "sql/queries/event/weight.sql");
 query!(INVOICE_UPDATE, "sql/queries/invoice/update.sql");
 query!(LINE_DELETE, "sql/queries/line/delete.sql");
 query!(

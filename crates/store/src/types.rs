@@ -466,6 +466,16 @@ pub struct EventRow {
     pub causation_id: Option<String>,
 }
 
+impl EventRow {
+    /// About how many bytes it has: what a page is measured by.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        /// Ids, times and names of members.
+        const FIXED: usize = 400;
+        FIXED + self.data.len()
+    }
+}
+
 /// A whole invoice with its history, as tiering reads it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArchivedInvoice {

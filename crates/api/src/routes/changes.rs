@@ -112,7 +112,7 @@ fn version_in(body: &[u8]) -> Option<i64> {
         ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
     responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The new version, quoted"))),
         (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`invoice_immutable`, `invoice_cancelled`, `duplicate_external_id`, `duplicate_number`, \
+        (status = 409, description = "`history_full`, `invoice_immutable`, `invoice_cancelled`, `duplicate_external_id`, `duplicate_number`, \
             `customer_inactive`"),
         (status = 412, description = "`version_mismatch`; `ETag` is the current version"),
         (status = 422, description = "The first field's code; `field_not_editable`, `empty_patch`, `customer_not_found`, \
@@ -164,7 +164,7 @@ pub(super) async fn issue(
     params(("id" = Uuid, Path, description = "The invoice"),
         ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
     responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The new version, quoted"))),
-        (status = 404, description = "`invoice_not_found`"), (status = 409, description = "`not_issued`, `invoice_cancelled`"),
+        (status = 404, description = "`invoice_not_found`"), (status = 409, description = "`not_issued`, `invoice_cancelled`, `history_full`"),
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "`string_empty`, `string_too_long`, `unknown_field`, `idempotency_key_reused`")))]
 pub(super) async fn send(
@@ -291,7 +291,7 @@ pub(super) async fn refund(
     responses((status = 201, body = InvoiceOut, headers(("Location" = String, description = "Path of the credit note"),
             ("ETag" = String, description = "The credit note's version, quoted"))),
         (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`credit_exceeds_invoice`, `credit_note_of_credit_note`, `not_issued`, `invoice_cancelled`, `number_series_exhausted`, `too_many_payments`"),
+        (status = 409, description = "`history_full`, `credit_exceeds_invoice`, `credit_note_of_credit_note`, `not_issued`, `invoice_cancelled`, `number_series_exhausted`, `too_many_payments`"),
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "The first field's code; `credit_of_nothing`, `credit_before_invoice`, `credit_rate_not_charged`, `credit_exceeds_rate`, `idempotency_key_reused`")))]
 pub(super) async fn credit(

@@ -18,6 +18,7 @@ mod documents;
 mod feed;
 mod frozen_profiles;
 mod guesses;
+mod histories;
 mod idempotency;
 mod invoices;
 mod jwt;

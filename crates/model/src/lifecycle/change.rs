@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
+use super::told;
 use crate::decimal::{render_amount, render_plain};
 use crate::{Invoice, Line, TaxRounding};
-
-/// Lines of both versions that an event holds whole; longer documents are told by their sums.
-const MAX_LINES: usize = 1_000;
 
 /// The difference of two versions of an invoice: what was and what is, as JSON texts by field. Texts, so that a number of
 /// the metadata is never read and rounded.
@@ -32,15 +30,11 @@ impl Change {
         // In normal form: what differs in its text differs.
         let (was, is) = (old.metadata.as_str(), new.metadata.as_str());
         if was != is {
-            let both = format!("{{\"old\": {was}, \"new\": {is}}}");
-            changes.insert("metadata".to_owned(), both);
+            changes.insert("metadata".to_owned(), told::metadata(was, is));
         }
         if old.lines != new.lines {
-            let whole = old.lines.len() + new.lines.len() <= MAX_LINES;
-            let told =
-                |invoice: &Invoice| lines(&invoice.lines, invoice.currency.exponent(), whole);
-            let both = json!({"old": told(old), "new": told(new)});
-            changes.insert("lines".to_owned(), both.to_string());
+            let both = told::lists(lines(old), lines(new));
+            changes.insert("lines".to_owned(), both);
         }
         Self(changes)
     }
@@ -102,10 +96,9 @@ fn fields(invoice: &Invoice) -> Map<String, Value> {
     }
 }
 
-fn lines(lines: &[Line], exponent: u32, whole: bool) -> Value {
-    if !whole {
-        return json!({"count": lines.len()});
-    }
+/// The lines as one list, and how many they are.
+fn lines(invoice: &Invoice) -> (usize, told::Value) {
+    let exponent = invoice.currency.exponent();
     let line = |line: &Line| {
         json!({"sku": line.sku, "description": line.description, "quantity": render_plain(line.quantity, 0),
                "unit_price": render_plain(line.unit_price, exponent),
@@ -113,5 +106,14 @@ fn lines(lines: &[Line], exponent: u32, whole: bool) -> Value {
                "tax_rate": render_plain(line.tax_rate, 0), "net": render_amount(line.net, exponent),
                "tax": render_amount(line.tax, exponent)})
     };
-    lines.iter().map(line).collect()
+    let mut list = told::Value::new();
+    list.push("[");
+    for (index, item) in invoice.lines.iter().enumerate() {
+        if index > 0 {
+            list.push(",");
+        }
+        list.push(&line(item).to_string());
+    }
+    list.push("]");
+    (invoice.lines.len(), list)
 }

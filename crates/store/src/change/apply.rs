@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::command::{Answer, Command, NewChange};
 use super::named::Records;
-use super::{ChangeError, Changed, Outcome};
+use super::{ChangeError, Changed, Outcome, history};
 use crate::rows::Key;
 use crate::series::{INVOICE, NOTE, Numbers};
 use crate::shard::Shard;
@@ -25,6 +25,8 @@ pub(super) struct Doc {
     /// Where it comes from, when it was archived.
     pub(super) cold: Option<Arc<ColdInvoice>>,
     pub(super) changed: bool,
+    /// Bytes of its history, as far as it was looked at, and of what the changes so far add to it.
+    pub(super) history: usize,
 }
 
 /// An event to be written.
@@ -80,6 +82,7 @@ impl Work {
         {
             return Err(ChangeError::VersionMismatch { current });
         }
+        history::check(&change.command, doc.history)?;
         let answer = self.run(index, change, key)?;
         if let Some(idem) = &change.idem {
             let replay = Replay {
@@ -359,11 +362,13 @@ impl Work {
             return;
         };
         let changes = Change::between(&doc.new, &invoice);
+        let data = changes.event(invoice.version, more);
+        doc.history = doc.history.saturating_add(data.len());
         self.events.push(Event {
             by,
             subject: key.1,
             event_type,
-            data: changes.event(invoice.version, more),
+            data,
             at: invoice.modified_at,
         });
         doc.new = invoice;

@@ -15,7 +15,7 @@ use super::command::NewChange;
 use super::named::Records;
 use super::needs::{keyed, needs};
 use super::write::Decided;
-use super::{ChangeError, Known, Outcome};
+use super::{ChangeError, Known, Outcome, history};
 use crate::Store;
 use crate::batch::{Abort, Needs};
 use crate::cold_keys::ColdFiles;
@@ -43,6 +43,7 @@ impl Store {
     ) -> Result<Vec<Outcome>, Abort> {
         let mut work = self.read(place, changes).await?;
         add_cold(&mut work, place, changes, known)?;
+        history::weigh(place, &mut work, changes).await?;
         let (needs, locks) = needs(&self.inner.cluster, &work, changes);
         let mut keyed = keyed(&needs);
         let mut files = self.cold_keys(&keyed, known)?;
@@ -153,6 +154,7 @@ impl Store {
                     new: invoice,
                     cold: None,
                     changed: false,
+                    history: 0,
                 };
                 work.docs.insert((doc.new.tenant_id, doc.new.id), doc);
             }
@@ -260,6 +262,7 @@ fn add_cold(
                         new: invoice.clone(),
                         cold: Some(Arc::clone(found)),
                         changed: false,
+                        history: 0,
                     };
                     work.docs.insert(key, doc);
                 }

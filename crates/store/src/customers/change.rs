@@ -6,6 +6,7 @@ use deadpool_postgres::Transaction;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use sheaf_model::input::CustomerFields;
+use sheaf_model::lifecycle::told_metadata;
 use sheaf_model::{Metadata, TenantId};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -32,6 +33,11 @@ pub(super) fn raw(metadata: &Metadata) -> Result<Json<Box<RawValue>>, StoreError
     raw.map(Json).map_err(|e| corrupt(&e))
 }
 
+/// Metadata in an event.
+fn told(metadata: &Metadata) -> Result<Box<RawValue>, StoreError> {
+    RawValue::from_string(told_metadata(metadata).into_owned()).map_err(|e| corrupt(&e))
+}
+
 pub(super) fn value(value: &impl Serialize) -> Result<Box<RawValue>, StoreError> {
     to_raw_value(value).map_err(|e| corrupt(&e))
 }
@@ -49,7 +55,7 @@ fn values(fields: &CustomerFields) -> Result<Values, StoreError> {
         ("tax_id", value(&c.tax_id)?),
         ("address", value(&c.address)?),
         ("country", value(&c.country)?),
-        ("metadata", raw(&fields.metadata)?.0),
+        ("metadata", told(&fields.metadata)?),
         ("active", value(&fields.active)?),
     ]))
 }

@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use sheaf_model::{Period, TenantId};
 use sheaf_store::{
-    ArchiveFile, ColdInvoice, ColdKeys, FileKeys, FileState, LineOutcome, ListFilter, Publish,
-    Store, StoreError,
+    ArchiveFile, ArchivedInvoice, ColdInvoice, ColdKeys, FileKeys, FileState, LineOutcome,
+    ListFilter, Publish, Store, StoreError,
 };
 use uuid::Uuid;
 
@@ -54,6 +54,96 @@ async fn staged(store: &Store, tenant: TenantId) -> (ArchiveFile, Vec<(Uuid, i64
     file.max_id = rows.last().unwrap().0;
     file.sha256 = Some([7; 32]);
     (file, rows)
+}
+
+/// Bytes of a page: what all that is in memory at once comes to.
+fn weight(page: &[ArchivedInvoice]) -> usize {
+    let of_one = |row: &ArchivedInvoice| {
+        let events: usize = row.events.iter().map(|event| event.data.len()).sum();
+        row.invoice.weight() + events
+    };
+    page.iter().map(of_one).sum()
+}
+
+/// Histories, descriptions and metadata as long as anybody can make them: a page is measured by bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_the_snapshot_has_as_many_bytes_as_any() {
+    const MIB: usize = 1 << 20;
+    let store = store().await;
+    let tenant = tenant(&store).await;
+    let long = "d".repeat(2_000);
+    let chunk: Vec<_> = (0..40)
+        .map(|n| {
+            let mut new = paid(tenant, "2012-05-05", &format!("e{n}"));
+            // Some with many lines, some whose history is long, one of both: those before and after it are whole.
+            if n % 4 == 0 {
+                let line = new.invoice.lines[0].clone();
+                new.invoice.lines = (0..400)
+                    .map(|_| sheaf_model::Line {
+                        description: long.clone(),
+                        ..line.clone()
+                    })
+                    .collect();
+            }
+            new
+        })
+        .collect();
+    let ids: Vec<Uuid> = chunk.iter().map(|new| new.invoice.id).collect();
+    let lines: usize = chunk.iter().map(|new| new.invoice.lines.len()).sum();
+    store.write_chunk(chunk).await.unwrap();
+    let client = raw().await;
+    // A megabyte for each, and forty for one of them; and a customer's, whose id lies between theirs.
+    let between = Uuid::from_u128(ids.iter().min().unwrap().as_u128() + 1);
+    for (subject, megabytes) in ids
+        .iter()
+        .map(|id| (*id, 1_i64))
+        .chain([(ids[7], 39), (between, 40)])
+    {
+        client
+            .execute(
+                "insert into events (tenant_id, subject_id, id, year, event_type, actor, data, created_at)
+                 select $1, $2, gen_random_uuid(), 2012, 'invoice.updated', 'a',
+                        jsonb_build_object('was', repeat('y', 1048576)), now()
+                 from generate_series(1, $3::bigint)",
+                &[&tenant.0, &subject, &megabytes],
+            )
+            .await
+            .unwrap();
+    }
+    let mut reader = store.snapshot_reader(tenant, may(), None).await.unwrap();
+    let (mut read, mut of_lines, mut pages, mut largest) = (Vec::new(), 0, 0, 0);
+    loop {
+        let page = reader.next_page(1_000).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        let longest = weight(&page);
+        if page.len() > 1 {
+            largest = longest.max(largest);
+        }
+        assert!(longest < 42 * MIB, "{longest} bytes of one page");
+        pages += 1;
+        of_lines += page
+            .iter()
+            .map(|row| row.invoice.lines.len())
+            .sum::<usize>();
+        read.extend(
+            page.into_iter()
+                .map(|row| (row.invoice.id, row.events.len())),
+        );
+    }
+    reader.finish().await.unwrap();
+    // Two tables of 8 MiB each.
+    assert!(largest < 18 * MIB, "{largest} bytes of a page of several");
+    // Seven fit into 8 MiB, and the longest is alone.
+    assert!(pages >= 6, "{pages}");
+    assert_eq!(of_lines, lines);
+    let mut expected: Vec<(Uuid, usize)> = ids
+        .iter()
+        .map(|id| (*id, if *id == ids[7] { 41 } else { 2 }))
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(read, expected, "each once, by id, with its whole history");
 }
 
 async fn hot(store: &Store, tenant: TenantId) -> usize {

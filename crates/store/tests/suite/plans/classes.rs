@@ -77,6 +77,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "event/feed" => Point("{tenant}, now(), {uuid}, now(), 10", "recorded_at"),
         "event/horizon" => Apart(SCHEMA),
         "event/page" => Point("{tenant}, {year}, {uuid}, {uuid}, 10", "subject_id"),
+        "event/weight" => Point("{tenant}, {year}, {uuid}", "subject_id"),
         "number_series/list" => Range("{tenant}"),
         "number_series/set" => Range("{tenant}, 'invoice', 0::smallint, 'p', 6::smallint, 1"),
         "archive_file/any_published" => Range("{tenant}"),
