@@ -9,7 +9,7 @@ use metrics::counter;
 use serde::Serialize;
 use sheaf_model::limits::{MAX_YEAR, MIN_YEAR};
 use sheaf_model::{Period, TenantId};
-use sheaf_store::{Store, Tenant, caught};
+use sheaf_store::{PLATFORM, Store, Tenant, caught};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -240,6 +240,15 @@ impl Tiering {
                 Ok(dropped) => summary.years_dropped = dropped,
                 Err(error) => {
                     let what = "empty years".to_owned();
+                    summary.failures.note(None, Some(what), error.into())?;
+                }
+            }
+            // No tenant's run finds the platform's own keys.
+            let oldest = Utc::now() - TimeDelta::days(IDEMPOTENCY_DAYS);
+            match self.store.sweep_idempotency(PLATFORM, oldest).await {
+                Ok(swept) => summary.idempotency_keys_swept += swept,
+                Err(error) => {
+                    let what = "the platform's idempotency keys".to_owned();
                     summary.failures.note(None, Some(what), error.into())?;
                 }
             }

@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sheaf_loadtest::generate::{Form, Generator, Shape};
 use sheaf_model::input::Context;
 use sheaf_model::{InvoiceInput, TenantId};
-use sheaf_store::{NewInvoice, Origin};
+use sheaf_store::{IdFrom, NewInvoice, Origin};
 use uuid::Uuid;
 
 const INVOICES: usize = 1_000;
@@ -28,7 +28,7 @@ fn invoices(lines_mean: f64) -> Vec<NewInvoice> {
         let input = InvoiceInput::parse(&line).unwrap();
         NewInvoice {
             invoice: input.into_invoice(&context).unwrap(),
-            client_id: false,
+            id_from: IdFrom::Server,
             origin: Origin::new("bench", "bench"),
             at: context.now,
             idem: None,

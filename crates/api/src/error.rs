@@ -13,7 +13,7 @@ use sheaf_documents::DocumentError;
 use sheaf_model::input::ParseError;
 use sheaf_model::lifecycle::Refusal;
 use sheaf_model::{FieldError, Invalid};
-use sheaf_store::{ChangeError, CreateError, CustomerError, StoreError};
+use sheaf_store::{ChangeError, CreateError, CustomerError, IdemConflict, StoreError};
 
 use crate::bulk::Summary;
 use crate::etag;
@@ -78,10 +78,6 @@ pub(crate) enum ApiError {
     Invalid(Invalid),
     /// `Idempotency-Key` is malformed.
     InvalidIdempotencyKey,
-    /// The idempotency key was used with another request.
-    IdempotencyReused,
-    /// The request with this idempotency key still runs.
-    IdempotencyInProgress,
     /// The create was refused.
     Create(CreateError),
     /// The invoice's state, or another document, forbids the step.
@@ -225,15 +221,6 @@ impl ApiError {
                 let detail = "Idempotency-Key must be 1 to 255 visible ASCII characters";
                 Problem::new(S::BAD_REQUEST, "invalid_idempotency_key", detail)
             }
-            Self::IdempotencyReused => {
-                let detail = "the idempotency key was used with another request";
-                Problem::new(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
-            }
-            Self::IdempotencyInProgress => {
-                let detail = "the first request with this idempotency key is still running";
-                Problem::new(S::CONFLICT, "idempotency_in_progress", detail)
-                    .with_retry_after(RETRY_AFTER)
-            }
             Self::Create(error) => create_problem(error),
             Self::Refused(refusal) => refused(refusal),
             Self::VersionMismatch { current } => Problem::new(
@@ -375,8 +362,6 @@ fn create_problem(error: CreateError) -> Problem {
             field_problem(StatusCode::CONFLICT, error)
         }
         CreateError::Busy => unavailable("busy", "the write queue is full"),
-        CreateError::IdemMismatch => ApiError::IdempotencyReused.into_problem(),
-        CreateError::IdemInProgress => ApiError::IdempotencyInProgress.into_problem(),
         CreateError::Store(error) => store_problem(error),
     }
 }
@@ -397,8 +382,24 @@ fn refused(refusal: Refusal) -> Problem {
     Problem::new(status, refusal.code, refusal.detail)
 }
 
+fn idempotency_problem(conflict: IdemConflict) -> Problem {
+    use StatusCode as S;
+    match conflict {
+        IdemConflict::Mismatch => {
+            let detail = "the idempotency key was used with another request";
+            Problem::new(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
+        }
+        IdemConflict::Running => {
+            let detail = "the first request with this idempotency key is still running";
+            Problem::new(S::CONFLICT, "idempotency_in_progress", detail)
+                .with_retry_after(RETRY_AFTER)
+        }
+    }
+}
+
 fn store_problem(error: StoreError) -> Problem {
     match error {
+        StoreError::Idempotency(conflict) => idempotency_problem(conflict),
         StoreError::Unavailable { detail } => {
             tracing::warn!(detail, "store unavailable");
             unavailable("store_unavailable", "the database is unavailable")

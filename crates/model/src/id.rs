@@ -254,6 +254,14 @@ pub fn id_for_date(date: NaiveDate) -> Uuid {
     )
 }
 
+/// The id of something that is found again when it is sent again: its time, and the first 74 of the given bits.
+#[must_use]
+pub fn derived_id(at: DateTime<Utc>, bits: [u8; 10]) -> Uuid {
+    let mut wide = [0; 16];
+    wide[6..].copy_from_slice(&bits);
+    assemble(millis_at(at), u128::from_be_bytes(wide) >> 6)
+}
+
 /// Checks an id that a client chose.
 ///
 /// # Errors

@@ -37,8 +37,8 @@ pub(crate) enum Command {
     Tenant(TenantCommand),
     /// Upload invoices as NDJSON, one a line; prints the summary as JSON
     ///
-    /// Exits with 1 when lines were rejected. Sending a file again is safe for lines with an external_id: those that
-    /// are stored already count as duplicates.
+    /// Exits with 1 when lines were rejected. Sending a file again is safe for lines with an external_id or an id, and
+    /// for all lines with the same --idempotency-key: those that are stored already count as duplicates.
     Ingest(IngestArgs),
     /// Moving old settled invoices to the cold tier
     #[command(subcommand)]
@@ -128,6 +128,9 @@ pub(crate) struct IngestArgs {
     /// How tax is rounded of lines that do not say: once a rate, or each line by itself
     #[arg(long, value_name = "HOW", value_parser = ["document", "line"])]
     pub(crate) tax_rounding: Option<String>,
+    /// Names the upload: sent again with the same key within 7 days, it goes on where it broke off
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
     #[command(flatten)]
     pub(crate) api: ApiSettings,
 }

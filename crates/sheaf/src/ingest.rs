@@ -56,6 +56,9 @@ pub(crate) async fn run(args: &IngestArgs) -> Result<ExitCode> {
         // As it is: the server unpacks.
         request = request.header(CONTENT_ENCODING, "gzip");
     }
+    if let Some(key) = &args.idempotency_key {
+        request = request.header("idempotency-key", key);
+    }
     let bar = Arc::new(Bar::new(Unit::Bytes, source.bytes));
     let counting = Arc::clone(&bar);
     let stream = ReaderStream::with_capacity(source.reader, CHUNK)
@@ -169,7 +172,8 @@ fn lost(client: &Client, error: &reqwest::Error) -> Error {
     }
     Error::new(format!(
         "the upload to {url} broke off ({reason}): whole invoices only were stored, and sending it again is safe for \
-         lines with an external_id, those that are stored count as duplicates"
+         lines with an external_id, and for all lines with the same --idempotency-key: those that are stored count as \
+         duplicates"
     ))
 }
 

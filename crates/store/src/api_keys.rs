@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::audit::NewEvent;
 use crate::error::commit_failed;
-use crate::tenants::{now, replay};
-use crate::types::{ApiKey, CreateOutcome, KeyCause, NewApiKey, Role, Rotation};
+use crate::tenants::now;
+use crate::types::{ApiKey, CreateOutcome, KeyCause, NewApiKey, Replay, Role, Rotation};
 use crate::{Store, StoreError, idempotency, sql};
 
 /// API keys of one tenant, at most; those that work no more count as well while they stay listed.
@@ -65,8 +65,9 @@ impl Store {
         if tx.query_opt(sql::API_KEY_GET, &params).await?.is_some() {
             return Ok(CreateOutcome::Created(key.clone()));
         }
-        if let Some(stored) = replay(&tx, tenant, cause.idem.as_ref()).await? {
-            return Ok(stored);
+        let idem = cause.idem.as_ref();
+        if let Some(replay) = idempotency::claim(&tx, tenant, idem, key.created_at).await? {
+            return Ok(CreateOutcome::Replay(replay));
         }
         if tx.query_opt(sql::TENANT_GET, &[&tenant.0]).await?.is_none() {
             return Err(StoreError::Conflict {
@@ -75,7 +76,7 @@ impl Store {
             });
         }
         insert(&tx, key, hash, cause).await?;
-        remember(&tx, key, cause, answer).await?;
+        idempotency::answer(&tx, tenant, idem, &answer_of(key, cause, answer)).await?;
         tx.commit().await.map_err(commit_failed)?;
         Ok(CreateOutcome::Created(key.clone()))
     }
@@ -93,21 +94,43 @@ impl Store {
         cause: &KeyCause,
         answer: impl Fn(&ApiKey) -> Vec<u8> + Send + Sync,
     ) -> Result<Option<CreateOutcome<ApiKey>>, StoreError> {
-        let now = now();
-        let overlap = TimeDelta::from_std(rotation.overlap)
-            .map_err(|_| StoreError::Config("the overlap is too long".into()))?;
-        let mut conn = self.inner.cluster.coordinator().get().await?;
+        let new = (id::new_id(now()), now());
+        let conn = self.inner.cluster.coordinator().get().await?;
         // Before the partition of its events: an id that nobody has made names any year.
         let params: [&(dyn ToSql + Sync); 2] = [&tenant.0, &id];
         if conn.query_opt(sql::API_KEY_GET, &params).await?.is_none() {
             return Ok(None);
         }
-        let new_id = id::new_id(now);
-        self.ensure_year_of(new_id).await?;
+        drop(conn);
+        self.ensure_year_of(new.0).await?;
         self.ensure_year_of(id).await?;
+        self.retry(|| self.try_rotate_api_key((tenant, id), new, &rotation, cause, &answer))
+            .await
+            .map(Some)
+    }
+
+    async fn try_rotate_api_key(
+        &self,
+        (tenant, id): (TenantId, Uuid),
+        (new_id, now): (Uuid, DateTime<Utc>),
+        rotation: &Rotation,
+        cause: &KeyCause,
+        answer: &(impl Fn(&ApiKey) -> Vec<u8> + Sync),
+    ) -> Result<CreateOutcome<ApiKey>, StoreError> {
+        let overlap = TimeDelta::from_std(rotation.overlap)
+            .map_err(|_| StoreError::Config("the overlap is too long".into()))?;
+        let mut conn = self.inner.cluster.coordinator().get().await?;
         let tx = conn.transaction().await?;
-        if let Some(stored) = replay(&tx, tenant, cause.idem.as_ref()).await? {
-            return Ok(Some(stored));
+        // The attempt before may have committed, and only its answer been lost.
+        let made = tx
+            .query_opt(sql::API_KEY_GET, &[&tenant.0, &new_id])
+            .await?;
+        if let Some(row) = made {
+            return Ok(CreateOutcome::Created(api_key(&row)?));
+        }
+        let idem = cause.idem.as_ref();
+        if let Some(replay) = idempotency::claim(&tx, tenant, idem, now).await? {
+            return Ok(CreateOutcome::Replay(replay));
         }
         let end = rotation.now + overlap;
         let params: [&(dyn ToSql + Sync); 4] = [&tenant.0, &id, &end, &rotation.now];
@@ -121,7 +144,7 @@ impl Store {
         let key = ApiKey {
             id: new_id,
             created_at: now,
-            prefix: rotation.prefix,
+            prefix: rotation.prefix.clone(),
             expires_at: rotation.expires_at,
             rotated_from: Some(id),
             ..old.clone()
@@ -131,9 +154,10 @@ impl Store {
             .write_in(&tx, tenant)
             .await?;
         insert(&tx, &key, &rotation.hash, cause).await?;
-        remember(&tx, &key, cause, answer(&key)).await?;
+        let body = answer(&key);
+        idempotency::answer(&tx, tenant, idem, &answer_of(&key, cause, body)).await?;
         tx.commit().await.map_err(commit_failed)?;
-        Ok(Some(CreateOutcome::Created(key)))
+        Ok(CreateOutcome::Created(key))
     }
 
     /// All keys of a tenant, newest first.
@@ -257,19 +281,13 @@ async fn count(tx: &Transaction<'_>, tenant: TenantId) -> Result<i64, StoreError
     Ok(tx.query_one(sql::API_KEY_COUNT, &[&tenant.0]).await?.get(0))
 }
 
-/// Stores the answer, for requests with an idempotency key.
-async fn remember(
-    tx: &Transaction<'_>,
-    key: &ApiKey,
-    cause: &KeyCause,
-    answer: Vec<u8>,
-) -> Result<(), StoreError> {
-    let Some(idem) = &cause.idem else {
-        return Ok(());
-    };
-    let location = format!("{}/{}", cause.collection, key.id);
-    let at: DateTime<Utc> = key.created_at;
-    idempotency::store(tx, key.tenant_id, idem, &location, &answer, at).await
+/// What a replay gives.
+fn answer_of(key: &ApiKey, cause: &KeyCause, body: Vec<u8>) -> Replay {
+    Replay {
+        status: 201,
+        location: Some(format!("{}/{}", cause.collection, key.id)),
+        body,
+    }
 }
 
 fn api_key(row: &Row) -> Result<ApiKey, StoreError> {

@@ -1,5 +1,7 @@
 //! Bulk: chunks of an upload, written node by node; and uploads that land as a whole or not at all.
 
+mod again;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +15,12 @@ use crate::batch::{Abort, Batch, Carried, Doubt, End, Needs, Ticket, Work};
 use crate::cold_keys::ColdFiles;
 use crate::error::{Failure, classify, commit_failed, said};
 use crate::flush::{Known, keyed_years, pairs};
+use crate::idempotency::UploadAnswer;
 use crate::numbers::Numbered;
 use crate::plan::{CustomerRef, Outcome};
 use crate::send::{Frame, Place};
 use crate::session::{BEGIN, Session};
-use crate::types::{LineOutcome, NewInvoice};
+use crate::types::{IdFrom, LineOutcome, NewInvoice};
 use crate::writer::carried;
 use crate::{Store, StoreError};
 
@@ -35,6 +38,8 @@ type Member = (NewInvoice, Carried, Line);
 #[derive(Default)]
 struct Lines {
     done: Vec<(usize, Result<LineOutcome, StoreError>)>,
+    /// Lines of uploads with a key whose ids exist.
+    found: Vec<(usize, NewInvoice)>,
     /// Lines that wait for their tenant's archive.
     waiting: Vec<(Member, Needs)>,
 }
@@ -56,6 +61,9 @@ impl Ticket<NewInvoice> for Line {
         let lines = Arc::clone(&self.lines);
         let mut lines = Self::lines(&lines);
         match end {
+            End::Done(Ok(Outcome::DuplicateId)) if new.id_from == IdFrom::UploadLine => {
+                lines.found.push((self.index, new));
+            }
             End::Done(outcome) => {
                 let outcome = outcome.map(|outcome| line_outcome(&new, outcome));
                 lines.done.push((self.index, outcome));
@@ -90,15 +98,18 @@ impl Store {
             }
             self.write_loaded(waiting).await;
         }
-        let lines = std::mem::take(&mut *Line::lines(&lines));
-        if lines.done.len() < total {
+        let Lines { done, found, .. } = std::mem::take(&mut *Line::lines(&lines));
+        if done.len() + found.len() < total {
             return Err(StoreError::Unavailable {
                 detail: "the archive keeps changing".into(),
             });
         }
         let mut outcomes = vec![LineOutcome::Created; total];
-        for (index, outcome) in lines.done {
+        for (index, outcome) in done {
             outcomes[index] = outcome?;
+        }
+        for (index, outcome) in self.lines_again(found).await? {
+            outcomes[index] = outcome;
         }
         Ok(outcomes)
     }
@@ -179,7 +190,10 @@ enum Command {
         Vec<NewInvoice>,
         oneshot::Sender<Result<Vec<LineOutcome>, StoreError>>,
     ),
-    Commit(oneshot::Sender<Result<(), StoreError>>),
+    Commit(
+        Option<UploadAnswer>,
+        oneshot::Sender<Result<(), StoreError>>,
+    ),
 }
 
 impl AtomicUpload {
@@ -196,20 +210,31 @@ impl AtomicUpload {
         answer.await.map_err(|_| lost())?
     }
 
-    /// Makes everything written visible, at once.
+    /// Makes everything written visible, at once, and with it the answer that the upload's key then gives.
     ///
     /// # Errors
-    /// When the commit failed; [`StoreError::OutcomeUnknown`] where its answer was lost. [`StoreError::Conflict`] with
-    /// `duplicate_number` where a document took a number of the upload while it was written.
-    pub async fn commit(self) -> Result<(), StoreError> {
+    /// When the commit failed. Where its answer was lost, [`StoreError::Unavailable`] if an answer was to be kept, since
+    /// the upload finds it when it is sent again, and [`StoreError::OutcomeUnknown`] if not. [`StoreError::Conflict`] with
+    /// `duplicate_number` where a document took a number of the upload while it was written;
+    /// [`IdemConflict::Running`](crate::IdemConflict) where another request has run it meanwhile.
+    pub async fn commit(self, kept: Option<UploadAnswer>) -> Result<(), StoreError> {
+        let found_again = kept.is_some();
         let (reply, answer) = oneshot::channel();
         self.commands
-            .send(Command::Commit(reply))
+            .send(Command::Commit(kept, reply))
             .await
             .map_err(|_| lost())?;
-        answer.await.map_err(|_| StoreError::OutcomeUnknown {
-            detail: "the upload's transaction ended without an answer".into(),
-        })?
+        let committed = answer.await.unwrap_or_else(|_| {
+            Err(StoreError::OutcomeUnknown {
+                detail: "the upload's transaction ended without an answer".into(),
+            })
+        });
+        committed.map_err(|error| match error {
+            StoreError::OutcomeUnknown { detail } if found_again => {
+                StoreError::Unavailable { detail }
+            }
+            error => error,
+        })
     }
 
     /// Gives everything up. Dropping the handle does the same.
@@ -245,9 +270,9 @@ async fn transaction(
                     return;
                 }
             }
-            Command::Commit(reply) => {
+            Command::Commit(kept, reply) => {
                 let committed = match store.settle_numbers(conn, direct, &numbered).await {
-                    Ok(()) => conn.batch_execute("commit").await.map_err(commit_failed),
+                    Ok(()) => commit(conn, kept).await,
                     Err(refused) => Err(refused),
                 };
                 if committed.is_ok() {
@@ -259,6 +284,13 @@ async fn transaction(
         }
     }
     session.rollback().await;
+}
+
+async fn commit(conn: &Object, kept: Option<UploadAnswer>) -> Result<(), StoreError> {
+    if let Some(answer) = kept {
+        answer.keep_in(conn).await?;
+    }
+    conn.batch_execute("commit").await.map_err(commit_failed)
 }
 
 async fn write_chunk_in(
@@ -338,8 +370,7 @@ fn line_outcome(new: &NewInvoice, outcome: Outcome) -> LineOutcome {
         Outcome::CustomerInactive => {
             rejected("customer_inactive", "customer: is not active".into())
         }
-        Outcome::IdemMismatch | Outcome::IdemInProgress => {
-            rejected("idempotency_conflict", "idempotency key in use".into())
-        }
+        // Lines have no key of their own.
+        Outcome::Idempotency(conflict) => rejected("idempotency_conflict", conflict.to_string()),
     }
 }

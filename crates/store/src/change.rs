@@ -72,12 +72,6 @@ pub enum ChangeError {
     /// The customer may get no new document: it is not active, was merged or erased.
     #[error("the customer is not active")]
     CustomerInactive,
-    /// The idempotency key was used with another request.
-    #[error("the idempotency key was used with another request")]
-    IdemMismatch,
-    /// The request with this idempotency key still runs.
-    #[error("a request with this idempotency key is still running")]
-    IdemInProgress,
     /// The queue is full.
     #[error("the write queue is full")]
     Busy,

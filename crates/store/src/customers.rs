@@ -19,10 +19,10 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::error::{Failure, classify, commit_failed};
-use crate::idempotency::{self, Stored};
+use crate::idempotency::KeyError;
 use crate::rows::JsonbText;
 use crate::types::{CreateOutcome, IdemKey, Page, Replay};
-use crate::{Store, StoreError, sql};
+use crate::{Store, StoreError, idempotency, sql};
 use change::{changed, created, deleted, raw};
 pub use erase::{ErasureRecord, Held, Pass, Pending};
 pub use merge::{MAX_MERGED, Merged};
@@ -35,7 +35,7 @@ impl Store {
     /// Makes a customer. `answer` renders the body that a replay will give again.
     ///
     /// # Errors
-    /// Conflict `duplicate_external_id`; [`CustomerError::IdemInProgress`].
+    /// Conflict `duplicate_external_id`; [`StoreError::Idempotency`].
     pub async fn create_customer(
         &self,
         tenant: TenantId,
@@ -55,8 +55,12 @@ impl Store {
         };
         let years = [id::year_of(record.id)].into();
         self.ensure_years(&years).await?;
-        let body = answer(&record);
-        self.again(|| self.try_create(&record, cause, idem, &body))
+        let answer = Replay {
+            status: 201,
+            location: Some(format!("/v1/customers/{}", record.id)),
+            body: answer(&record),
+        };
+        self.again(|| self.try_create(&record, cause, idem, &answer))
             .await
     }
 
@@ -65,20 +69,14 @@ impl Store {
         record: &CustomerRecord,
         cause: &Cause,
         idem: Option<&IdemKey>,
-        body: &[u8],
+        answer: &Replay,
     ) -> Result<CreateOutcome<CustomerRecord>, Failed> {
         let tenant = record.tenant_id;
         let mut conn = self.inner.cluster.owner(tenant).get().await?;
         let tx = conn.transaction().await?;
-        match answered(&tx, tenant, idem).await? {
-            Answered::No => {}
-            Answered::Replay(replay) => return Ok(CreateOutcome::Replay(replay)),
-            Answered::Mismatch => return Ok(CreateOutcome::IdemMismatch),
-        }
         // Before the customer: the same request, sent twice at once, must meet itself here and not at its external id.
-        if let Some(idem) = idem {
-            let location = format!("/v1/customers/{}", record.id);
-            keep_answer(&tx, tenant, idem, 201, Some(&location), body, cause).await?;
+        if let Some(replay) = idempotency::claim(&tx, tenant, idem, cause.at).await? {
+            return Ok(CreateOutcome::Replay(replay));
         }
         let (c, metadata) = (&record.fields.customer, raw(&record.fields.metadata)?);
         let params: [&(dyn ToSql + Sync); 11] = [
@@ -100,6 +98,7 @@ impl Store {
         cause
             .tell(&tx, tenant, record.id, "customer.created", &data)
             .await?;
+        idempotency::answer(&tx, tenant, idem, answer).await?;
         tx.commit().await.map_err(Failed::of_commit)?;
         Ok(CreateOutcome::Created(record.clone()))
     }
@@ -385,6 +384,15 @@ impl From<StoreError> for Failed {
     }
 }
 
+impl From<KeyError> for Failed {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Db(error) => error.into(),
+            KeyError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<tokio_postgres::Error> for Failed {
     fn from(error: tokio_postgres::Error) -> Self {
         match classify(&error) {
@@ -447,50 +455,6 @@ async fn refuse_erased(tx: &Transaction<'_>, record: &CustomerRecord) -> Result<
         return Err(CustomerError::conflict("customer_erased", detail).into());
     }
     Ok(())
-}
-
-/// Whether a request was answered before.
-enum Answered {
-    No,
-    Replay(Replay),
-    Mismatch,
-}
-
-async fn answered(
-    tx: &Transaction<'_>,
-    tenant: TenantId,
-    idem: Option<&IdemKey>,
-) -> Result<Answered, Failed> {
-    let Some(idem) = idem else {
-        return Ok(Answered::No);
-    };
-    Ok(match idempotency::stored(tx, tenant, &idem.key).await? {
-        None => Answered::No,
-        Some(Stored::Running) => return Err(CustomerError::IdemInProgress.into()),
-        Some(Stored::Answered {
-            fingerprint,
-            replay,
-        }) if fingerprint == idem.fingerprint => Answered::Replay(replay),
-        Some(Stored::Answered { .. }) => Answered::Mismatch,
-    })
-}
-
-/// Keeps the answer with its change. A key that came in meanwhile belongs to the same request, sent twice: the next
-/// attempt finds its answer.
-async fn keep_answer(
-    tx: &Transaction<'_>,
-    tenant: TenantId,
-    idem: &IdemKey,
-    status: i16,
-    location: Option<&str>,
-    body: &[u8],
-    cause: &Cause,
-) -> Result<(), Failed> {
-    let kept = idempotency::store_answer(tx, tenant, idem, status, location, body, cause.at).await;
-    kept.map_err(|error| match classify(&error) {
-        Failure::Unique => Failed::Raced,
-        _ => error.into(),
-    })
 }
 
 fn record(row: &Row) -> CustomerRecord {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
+use crate::idempotency::IdemConflict;
+
 /// A failure of the store itself; conflicts with what is stored have types of their own. It can be cloned: all members of
 /// a batch that fails as a whole are told the same.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -59,6 +61,9 @@ pub enum StoreError {
         /// For the client.
         detail: String,
     },
+    /// The request's idempotency key says that it is not to be done.
+    #[error(transparent)]
+    Idempotency(#[from] IdemConflict),
     /// The archive could not be asked about its keys.
     #[error("the cold tier is unavailable: {detail}")]
     Cold {
@@ -103,12 +108,6 @@ pub enum CreateError {
     /// The customer is inactive, or was merged into one that is.
     #[error("the customer is not active")]
     CustomerInactive,
-    /// The idempotency key was used with another body.
-    #[error("the idempotency key was used with another request")]
-    IdemMismatch,
-    /// The request with this idempotency key still runs.
-    #[error("a request with this idempotency key is still running")]
-    IdemInProgress,
     /// The lane's queue is full.
     #[error("the write queue is full")]
     Busy,

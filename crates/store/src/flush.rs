@@ -60,7 +60,7 @@ impl Work for NewInvoice {
     }
 
     fn may_be_sent_again(&self) -> bool {
-        self.idem.is_some() || self.client_id || self.invoice.external_id.is_some()
+        self.idem.is_some() || self.id_from.may_exist() || self.invoice.external_id.is_some()
     }
 
     fn share_of(&self, needs: &Needs) -> Needs {
@@ -258,7 +258,8 @@ fn years_of(items: &[NewInvoice]) -> BTreeSet<i16> {
 /// The years in which an item brings keys that must be unique: its id's, and its year of issue where that is another.
 fn keyed_years_of(new: &NewInvoice) -> impl Iterator<Item = i16> {
     let invoice = &new.invoice;
-    let is_keyed = new.client_id || invoice.external_id.is_some() || invoice.number.is_some();
+    let is_keyed =
+        new.id_from.may_exist() || invoice.external_id.is_some() || invoice.number.is_some();
     let of_id = is_keyed.then(|| id::year_of(invoice.id));
     let of_issue = Claim::of(invoice).map(|claim| claim.year);
     of_id.into_iter().chain(of_issue)

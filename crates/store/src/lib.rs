@@ -82,6 +82,7 @@ pub use customers::{
 };
 pub use error::{CreateError, StoreError};
 pub use events::{EVENT_PAGE_BYTES, FeedEvent, FeedPosition};
+pub use idempotency::{IdemConflict, StoredKey, UploadAnswer, UploadKey};
 pub use list::MAX_PAGE_LINES;
 pub use metadata_columns::{
     MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns,
@@ -98,6 +99,7 @@ pub use series::{
 };
 pub use snapshot::TenantSnapshot;
 pub use supervise::{caught, panic_text, supervised};
+pub use tenants::PLATFORM;
 pub use tiering::{SnapshotReader, TieringLock};
 pub use types::*;
 

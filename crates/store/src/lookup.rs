@@ -12,12 +12,13 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
+use crate::idempotency::StoredKey;
 use crate::numbers::{self, Claim};
 use crate::plan::{CustomerRef, KnownCustomer};
 use crate::send::Place;
 use crate::shard::{Find, Shard};
 use crate::sql;
-use crate::types::{NewInvoice, Replay};
+use crate::types::NewInvoice;
 
 /// A key that is taken, and by which invoice.
 pub(crate) struct Taken {
@@ -52,14 +53,6 @@ pub(crate) fn meant<'a>(
     record.filter(|record| record.active)
 }
 
-/// A stored idempotency key; no answer while its request runs.
-pub(crate) struct StoredKey {
-    pub(crate) tenant: TenantId,
-    pub(crate) key: String,
-    pub(crate) fingerprint: Option<Vec<u8>>,
-    pub(crate) replay: Option<Replay>,
-}
-
 /// The answers.
 #[derive(Default)]
 pub(crate) struct Existing {
@@ -67,7 +60,7 @@ pub(crate) struct Existing {
     pub(crate) external_ids: Vec<Taken>,
     pub(crate) numbers: Vec<Taken>,
     pub(crate) customers: Vec<CustomerRow>,
-    pub(crate) idempotency: Vec<StoredKey>,
+    pub(crate) idempotency: Vec<((TenantId, String), StoredKey)>,
 }
 
 /// Questions by tenant.
@@ -146,7 +139,7 @@ pub(crate) fn questions(
         let invoice = &new.invoice;
         let q = questions.entry(invoice.tenant_id.0).or_default();
         let of_year = q.years.entry(id::year_of(invoice.id)).or_default();
-        if new.client_id || uncertain[index] {
+        if new.id_from.may_exist() || uncertain[index] {
             of_year.ids.push(invoice.id);
         }
         of_year.external_ids.extend(invoice.external_id.clone());
@@ -342,7 +335,7 @@ async fn ask(
     customers.extend(of_merged.await?.iter().map(customer));
     let mut found = Existing {
         customers,
-        idempotency: keys.iter().map(stored_key).collect(),
+        idempotency: keys.iter().map(StoredKey::found).collect(),
         ..Existing::default()
     };
     for (ids, external_ids, numbers) in years {
@@ -414,19 +407,5 @@ fn customer(row: &Row) -> CustomerRow {
         },
         active: row.get(8),
         merged_into: row.get(9),
-    }
-}
-
-fn stored_key(row: &Row) -> StoredKey {
-    let status: Option<i16> = row.get(3);
-    StoredKey {
-        tenant: TenantId(row.get(0)),
-        key: row.get(1),
-        fingerprint: row.get(2),
-        replay: status.map(|status| Replay {
-            status: u16::try_from(status).unwrap_or(500),
-            location: row.get(4),
-            body: row.get::<_, Option<Vec<u8>>>(5).unwrap_or_default(),
-        }),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sheaf_model::{Customer, TenantId, id};
 use uuid::Uuid;
 
+use crate::idempotency::{IdemConflict, StoredKey};
 use crate::lookup::{self, CustomerRow, Existing};
 use crate::numbers;
 use crate::types::{ArchiveFile, FileKeys, NewInvoice, Replay};
@@ -15,8 +16,7 @@ use crate::types::{ArchiveFile, FileKeys, NewInvoice, Replay};
 pub(crate) enum Outcome {
     Created,
     Replay(Replay),
-    IdemMismatch,
-    IdemInProgress,
+    Idempotency(IdemConflict),
     DuplicateExternalId(Uuid),
     DuplicateNumber(Uuid),
     DuplicateId,
@@ -167,7 +167,7 @@ struct Seen<'a> {
     external_ids: HashMap<(TenantId, i16, &'a str), Uuid>,
     /// By each year in which they are taken.
     numbers: HashMap<(TenantId, i16, &'a str), Uuid>,
-    stored_keys: HashMap<(TenantId, &'a str), &'a lookup::StoredKey>,
+    stored_keys: HashMap<(TenantId, &'a str), &'a StoredKey>,
     keys_in_batch: HashSet<(TenantId, &'a str)>,
 }
 
@@ -192,7 +192,7 @@ impl<'a> Seen<'a> {
             stored_keys: existing
                 .idempotency
                 .iter()
-                .map(|k| ((k.tenant, k.key.as_str()), k))
+                .map(|((tenant, key), stored)| ((*tenant, key.as_str()), stored))
                 .collect(),
             keys_in_batch: HashSet::new(),
         }
@@ -208,14 +208,13 @@ impl<'a> Seen<'a> {
         }
         if let Some(idem) = &new.idem {
             if let Some(stored) = self.stored_keys.get(&(tenant, idem.key.as_str())) {
-                return Some(match (&stored.fingerprint, &stored.replay) {
-                    (Some(f), _) if f.as_slice() != idem.fingerprint => Outcome::IdemMismatch,
-                    (_, Some(replay)) => Outcome::Replay(replay.clone()),
-                    (_, None) => Outcome::IdemInProgress,
+                return Some(match stored.judge(&idem.fingerprint) {
+                    Ok(replay) => Outcome::Replay(replay.clone()),
+                    Err(conflict) => Outcome::Idempotency(conflict),
                 });
             }
             if self.keys_in_batch.contains(&(tenant, idem.key.as_str())) {
-                return Some(Outcome::IdemInProgress);
+                return Some(Outcome::Idempotency(IdemConflict::Running));
             }
         }
         if let Some(key) = invoice.external_id.as_deref()
@@ -235,7 +234,7 @@ impl<'a> Seen<'a> {
     fn add(&mut self, new: &'a NewInvoice) {
         let invoice = &new.invoice;
         let (tenant, year) = (invoice.tenant_id, id::year_of(invoice.id));
-        if new.client_id {
+        if new.id_from.may_exist() {
             self.ids.insert((tenant, invoice.id), None);
         }
         if let Some(key) = invoice.external_id.as_deref() {
@@ -266,7 +265,7 @@ fn cold_conflict(new: &NewInvoice, cold: &ColdFiles) -> Option<Outcome> {
     {
         return Some(Outcome::DuplicateExternalId(*existing));
     }
-    if new.client_id && files().any(|(_, k)| k.ids.contains(&invoice.id)) {
+    if new.id_from.may_exist() && files().any(|(_, k)| k.ids.contains(&invoice.id)) {
         return Some(Outcome::DuplicateId);
     }
     let number = invoice.number.as_deref()?;

@@ -81,16 +81,22 @@ impl Store {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let mut attempt = 0;
+        let (mut attempt, mut is_unknown) = (0, false);
         loop {
             attempt += 1;
-            match run().await {
+            let result = run().await;
+            is_unknown |= matches!(result, Err(StoreError::OutcomeUnknown { .. }));
+            match result {
                 Err(StoreError::Unavailable { detail } | StoreError::OutcomeUnknown { detail })
                     if attempt < ATTEMPTS =>
                 {
                     tracing::debug!(detail, attempt, "tried again");
                     tokio::time::sleep(Duration::from_millis(10 << attempt)).await;
                     self.reroute().await;
+                }
+                // Later attempts did not get as far as to see what an earlier one did.
+                Err(StoreError::Unavailable { detail }) if is_unknown => {
+                    return Err(StoreError::OutcomeUnknown { detail });
                 }
                 result => return result,
             }

@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Object, Transaction};
+use deadpool_postgres::Object;
 use sheaf_model::{TenantId, id};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::error::{Failure, classify, commit_failed};
-use crate::idempotency::{self, Stored};
-use crate::types::{CreateOutcome, IdemKey, NewTenant, Page, Tenant};
-use crate::{Store, StoreError, sql};
+use crate::types::{CreateOutcome, IdemKey, NewTenant, Page, Replay, Tenant};
+use crate::{Store, StoreError, idempotency, sql};
+
+/// Under this id, which is no tenant's, the platform's own idempotency keys are kept.
+pub const PLATFORM: TenantId = TenantId(Uuid::nil());
 
 impl Store {
     /// Makes a tenant. `answer` renders the body that a replay will give again.
@@ -31,36 +34,46 @@ impl Store {
             external_id: new.external_id,
             created_at: now,
         };
+        let answer = Replay {
+            status: 201,
+            location: Some(format!("/v1/tenants/{}", tenant.id)),
+            body: answer(&tenant),
+        };
+        // A reference table is locked on every node, the key on one: two transactions can meet on both.
+        self.retry(|| self.try_create_tenant(&tenant, idem, &answer))
+            .await
+    }
+
+    async fn try_create_tenant(
+        &self,
+        tenant: &Tenant,
+        idem: Option<&IdemKey>,
+        answer: &Replay,
+    ) -> Result<CreateOutcome<Tenant>, StoreError> {
         let mut conn = self.inner.cluster.coordinator().get().await?;
         let tx = conn.transaction().await?;
-        if let Some(stored) = replay(&tx, TenantId(Uuid::nil()), idem).await? {
-            return Ok(stored);
+        // The attempt before may have committed, and only its answer been lost.
+        if tx
+            .query_opt(sql::TENANT_GET, &[&tenant.id.0])
+            .await?
+            .is_some()
+        {
+            return Ok(CreateOutcome::Created(tenant.clone()));
         }
-        let inserted = tx
-            .execute(
-                sql::TENANT_CREATE,
-                &[&tenant.id.0, &tenant.name, &tenant.external_id, &now],
-            )
-            .await;
+        let (owner, at) = (PLATFORM, tenant.created_at);
+        if let Some(replay) = idempotency::claim(&tx, owner, idem, at).await? {
+            return Ok(CreateOutcome::Replay(replay));
+        }
+        let params: [&(dyn ToSql + Sync); 4] =
+            [&tenant.id.0, &tenant.name, &tenant.external_id, &at];
         unique_as(
             "duplicate_external_id",
             "external_id is taken by another tenant",
-            inserted,
+            tx.execute(sql::TENANT_CREATE, &params).await,
         )?;
-        if let Some(idem) = idem {
-            let location = format!("/v1/tenants/{}", tenant.id);
-            idempotency::store(
-                &tx,
-                TenantId(Uuid::nil()),
-                idem,
-                &location,
-                &answer(&tenant),
-                now,
-            )
-            .await?;
-        }
+        idempotency::answer(&tx, owner, idem, answer).await?;
         tx.commit().await.map_err(commit_failed)?;
-        Ok(CreateOutcome::Created(tenant))
+        Ok(CreateOutcome::Created(tenant.clone()))
     }
 
     /// One tenant.
@@ -156,23 +169,6 @@ impl Store {
         tx.commit().await.map_err(commit_failed)?;
         Ok(read(conn.query(&find, &[&external_ids]).await?))
     }
-}
-
-/// The answer of an earlier request with the same key, if there is one.
-pub(crate) async fn replay<T>(
-    tx: &Transaction<'_>,
-    tenant: TenantId,
-    idem: Option<&IdemKey>,
-) -> Result<Option<CreateOutcome<T>>, StoreError> {
-    let Some(idem) = idem else { return Ok(None) };
-    Ok(match idempotency::stored(tx, tenant, &idem.key).await? {
-        Some(Stored::Answered {
-            fingerprint,
-            replay,
-        }) if fingerprint == idem.fingerprint => Some(CreateOutcome::Replay(replay)),
-        Some(_) => Some(CreateOutcome::IdemMismatch),
-        None => None,
-    })
 }
 
 fn unique_as(

@@ -160,24 +160,25 @@ pub enum CreateOutcome<T> {
     Created(T),
     /// Made before, by the same request.
     Replay(Replay),
-    /// The key was used with another request.
-    IdemMismatch,
 }
 
-/// Where an idempotent bulk upload stands.
-#[derive(Clone, Debug)]
-pub enum IdemState {
-    /// It is ours to run.
-    Started,
-    /// Somebody runs it.
-    Running,
-    /// It was answered.
-    Done {
-        /// Of the request that was answered.
-        fingerprint: [u8; 32],
-        /// Its answer.
-        replay: Replay,
-    },
+/// Where the id of a new invoice comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdFrom {
+    /// Made for it.
+    Server,
+    /// The client chose it.
+    Client,
+    /// Derived from its upload's idempotency key and its line's number: the line may have been stored before.
+    UploadLine,
+}
+
+impl IdFrom {
+    /// Whether the id may exist, in either tier.
+    #[must_use]
+    pub fn may_exist(self) -> bool {
+        self != Self::Server
+    }
 }
 
 /// An invoice on its way into the hot tier.
@@ -185,8 +186,8 @@ pub enum IdemState {
 pub struct NewInvoice {
     /// Validated, with totals and id.
     pub invoice: Invoice,
-    /// Whether the client chose the id (then it may exist in either tier).
-    pub client_id: bool,
+    /// Where its id comes from.
+    pub id_from: IdFrom,
     /// When it comes in: the time of its event. That of `created_at`, but where an exported document is read back.
     pub at: DateTime<Utc>,
     /// Who sends it, and in which request.
@@ -242,6 +243,8 @@ pub enum LineOutcome {
     Created,
     /// The invoice with this id is the same document.
     Duplicate(Uuid),
+    /// The upload's key was used with another line in this place, which was stored as the invoice with this id.
+    OtherLine(Uuid),
     /// Refused.
     Rejected {
         /// Stable code.

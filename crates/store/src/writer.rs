@@ -6,7 +6,7 @@ use crate::batch::Carried;
 use crate::plan::{CustomerRef, Outcome};
 use crate::queue::{Job, Queued, Queues, Refused};
 use crate::types::{Created, NewInvoice};
-use crate::{CreateError, Inner, Store};
+use crate::{CreateError, Inner, Store, StoreError};
 
 impl Queued for NewInvoice {
     fn queues(inner: &Inner) -> &Queues<Job<Self>> {
@@ -49,8 +49,7 @@ fn answer(new: NewInvoice, outcome: Outcome) -> Result<Created, CreateError> {
     match outcome {
         Outcome::Created => Ok(Created::New(Box::new(new.invoice))),
         Outcome::Replay(replay) => Ok(Created::Replay(replay)),
-        Outcome::IdemMismatch => Err(CreateError::IdemMismatch),
-        Outcome::IdemInProgress => Err(CreateError::IdemInProgress),
+        Outcome::Idempotency(conflict) => Err(StoreError::from(conflict).into()),
         Outcome::DuplicateExternalId(existing) => {
             Err(CreateError::DuplicateExternalId { existing })
         }

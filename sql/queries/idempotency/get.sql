@@ -1,2 +1,2 @@
 -- idempotency/get
-select fingerprint, status, location, body, locked_until from idempotency_keys where tenant_id = $1 and key = $2
+select fingerprint, status, location, body from idempotency_keys where tenant_id = $1 and key = $2

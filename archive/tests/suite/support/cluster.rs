@@ -233,7 +233,7 @@ impl World {
         let chunk = invoices.into_iter().map(|invoice| NewInvoice {
             at: invoice.created_at,
             invoice,
-            client_id: false,
+            id_from: sheaf_store::IdFrom::Server,
             origin: Origin::new("test", "req-1"),
             idem: None,
         });

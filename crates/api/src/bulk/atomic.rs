@@ -13,9 +13,9 @@ use sheaf_model::Period;
 use sheaf_model::id::year_of;
 use sheaf_store::AtomicUpload;
 
+use super::lease::Lease;
 use super::lines::{End, LineReader, Numbered};
 use super::parse::Parser;
-use super::source::Source;
 use super::stream::Chunk;
 use super::{Owner, Summary};
 use crate::app::Shared;
@@ -28,7 +28,8 @@ pub(super) async fn run(
     owner: Owner,
     mut parser: Parser,
     mut reader: LineReader,
-) -> Result<(Summary, Source), ApiError> {
+    lease: Option<Lease>,
+) -> Result<Vec<u8>, ApiError> {
     let config = &app.config.bulk;
     let mut summary = Summary::new(config.max_errors);
     let mut years = BTreeSet::new();
@@ -41,14 +42,30 @@ pub(super) async fn run(
     if summary.rejected > 0 {
         return Err(ApiError::BulkRejected(Box::new(summary)));
     }
-    if let Err(cause) = write_all(app, owner, parser, spool, &years, &mut summary).await {
-        return Err(stopped(cause, summary));
-    }
+    let fingerprint = reader.into_source().fingerprint();
+    let written = write_all(app, owner, parser, spool, &years, &mut summary).await;
+    let upload = match written {
+        Ok(upload) => upload,
+        Err(cause) => return Err(stopped(cause, summary)),
+    };
     if summary.rejected > 0 {
+        upload.rollback();
         summary.created = 0;
         return Err(ApiError::BulkRejected(Box::new(summary)));
     }
-    Ok((summary, reader.into_source()))
+    // The answer commits with the lines: whoever sends the upload again finds both, or neither.
+    let body = super::answer(&summary)?;
+    let kept = lease
+        .as_ref()
+        .map(|lease| lease.answer(fingerprint.unwrap_or_default(), &body));
+    if let Err(cause) = upload.commit(kept).await {
+        return Err(stopped(cause.into(), summary));
+    }
+    summary.record();
+    if let Some(lease) = lease {
+        lease.finished();
+    }
+    Ok(body)
 }
 
 fn stopped(cause: ApiError, mut summary: Summary) -> ApiError {
@@ -97,7 +114,7 @@ async fn check_all(
     }
 }
 
-/// Second pass: writes what was kept. Rejections are left in the summary; with any, nothing stays written.
+/// Second pass: writes what was kept, all but the commit. Rejections are left in the summary; with any, nothing may stay.
 async fn write_all(
     app: &Shared,
     owner: Owner,
@@ -105,20 +122,15 @@ async fn write_all(
     spool: Spool,
     years: &BTreeSet<i16>,
     summary: &mut Summary,
-) -> Result<(), ApiError> {
+) -> Result<AtomicUpload, ApiError> {
     parser.tenants.create_left().await?;
     let tenant = match owner {
         Owner::Tenant(tenant) => Some(tenant),
         Owner::Platform => None,
     };
     let mut upload = app.store.begin_atomic(tenant, years).await?;
-    match write_lines(&app.config.bulk, &mut parser, spool, &mut upload, summary).await {
-        Ok(()) if summary.rejected == 0 => Ok(upload.commit().await?),
-        result => {
-            upload.rollback();
-            result
-        }
-    }
+    write_lines(&app.config.bulk, &mut parser, spool, &mut upload, summary).await?;
+    Ok(upload)
 }
 
 async fn write_lines(

@@ -1,6 +1,6 @@
 //! Bytes into numbered lines, and lines into batches.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::source::Source;
 use crate::config::BulkConfig;
@@ -33,6 +33,16 @@ pub(super) struct Batch {
     pub(super) end: End,
 }
 
+/// What some editors put in front of UTF-8.
+const BYTE_ORDER_MARK: [u8; 3] = *b"\xef\xbb\xbf";
+
+fn mark_in(bytes: &[u8]) -> usize {
+    match bytes.starts_with(&BYTE_ORDER_MARK) {
+        true => BYTE_ORDER_MARK.len(),
+        false => 0,
+    }
+}
+
 /// Cuts the stream at newlines. Holds one line of bounded length and one frame.
 struct Splitter {
     buffer: BytesMut,
@@ -63,7 +73,7 @@ impl Splitter {
                 .position(|byte| *byte == b'\n')
             else {
                 self.scanned = self.buffer.len();
-                if self.scanned > self.limit {
+                if self.scanned > self.limit + self.mark() {
                     self.buffer.clear();
                     self.scanned = 0;
                     self.skipping = true;
@@ -90,9 +100,20 @@ impl Splitter {
         }
     }
 
-    fn end_line(&mut self, line: Bytes) -> Option<Numbered> {
+    /// The length of the mark that the buffer begins with, which does not count as the line's.
+    fn mark(&self) -> usize {
+        match self.number {
+            0 => mark_in(&self.buffer),
+            _ => 0,
+        }
+    }
+
+    fn end_line(&mut self, mut line: Bytes) -> Option<Numbered> {
         self.number += 1;
         let number = self.number;
+        if number == 1 {
+            line.advance(mark_in(&line));
+        }
         if std::mem::take(&mut self.skipping) || line.len() > self.limit {
             return Some(Numbered { number, text: None });
         }
@@ -185,7 +206,7 @@ mod tests {
                 lines.push(line);
             }
             assert!(
-                splitter.buffer.len() <= limit,
+                splitter.buffer.len() <= limit + splitter.mark(),
                 "no more than a line is kept"
             );
         }
@@ -210,6 +231,17 @@ mod tests {
             expected
         );
         assert_eq!(split(&["one\n\n\ntwo\nlast\n"], 10), expected);
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_beginning_is_no_part_of_the_line() {
+        let expected = [line(1, "one"), line(2, "\u{feff}two")];
+        assert_eq!(split(&["\u{feff}one\n\u{feff}two"], 10), expected);
+        assert_eq!(split(&["\u{feff}\n"], 10), []);
+        for frames in [&["\u{feff}12345\n"][..], &["\u{feff}123", "45", "\n"]] {
+            assert_eq!(split(frames, 5), [line(1, "12345")]);
+        }
+        assert_eq!(split(&["\u{feff}123", "456", "\n"], 5), [(1, None)]);
     }
 
     #[test]

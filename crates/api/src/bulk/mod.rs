@@ -5,6 +5,7 @@
 //! reads ahead of what is being written: a slow store slows the client.
 
 mod atomic;
+mod ids;
 mod lease;
 mod lines;
 mod parse;
@@ -19,14 +20,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use sheaf_model::{TaxRounding, TenantId};
-use sheaf_store::Origin;
-use uuid::Uuid;
+use sheaf_store::{Origin, PLATFORM, StoreError};
 
 use crate::app::Shared;
 use crate::body::{check_media_type, encoding_of};
 use crate::error::ApiError;
 use crate::idempotency;
 use crate::query::Params;
+use ids::LineIds;
 use lease::{Begun, Lease};
 use lines::LineReader;
 use parse::Parser;
@@ -51,11 +52,11 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// The tenant whose shard keeps the idempotency key. The platform's own keys live under the nil UUID.
+    /// The tenant whose shard keeps the idempotency key.
     fn key_owner(&self) -> TenantId {
         match self.owner {
             Owner::Tenant(tenant) => tenant,
-            Owner::Platform => TenantId(Uuid::nil()),
+            Owner::Platform => PLATFORM,
         }
     }
 }
@@ -115,40 +116,34 @@ pub(crate) async fn run(
         .then(|| idempotency::hasher(&parts.method, &parts.uri));
     let mut source = Source::new(body, encoding, app.config.bulk.idle_timeout, hasher);
     let Some(key) = key else {
-        let (summary, _) = upload(app, &caller, options, source).await?;
-        return answer(&summary).map(respond);
+        let body = upload(app, &caller, options, source, None).await?;
+        return Ok(respond(body));
     };
-    match Lease::begin(app, caller.key_owner(), key).await? {
-        Begun::Running => Err(ApiError::IdempotencyInProgress),
-        Begun::Done {
-            fingerprint,
-            replay,
-        } => {
+    let target = (&parts.method, &parts.uri);
+    match Lease::begin(app, caller.key_owner(), key, target).await? {
+        Begun::Answered(stored) => {
             // Whether this is the same upload is known only once all of it is read.
             while source.next().await?.is_some() {}
-            let same = source.fingerprint() == Some(fingerprint);
-            if same {
-                Ok(idempotency::replay(replay))
-            } else {
-                Err(ApiError::IdempotencyReused)
-            }
+            let replay = stored.judge(&source.fingerprint().unwrap_or_default());
+            Ok(idempotency::replay(
+                replay.map_err(StoreError::from)?.clone(),
+            ))
         }
         Begun::Ours(lease) => {
-            let (summary, source) = upload(app, &caller, options, source).await?;
-            let body = answer(&summary)?;
-            let fingerprint = source.fingerprint().unwrap_or_default();
-            lease.finish(fingerprint, 200, &body).await?;
+            let body = upload(app, &caller, options, source, Some(lease)).await?;
             Ok(respond(body))
         }
     }
 }
 
+/// Runs the upload; the answer, which is kept under its key.
 async fn upload(
     app: &Shared,
     caller: &Caller,
     options: Options,
     source: Source,
-) -> Result<(Summary, Source), ApiError> {
+    lease: Option<Lease>,
+) -> Result<Vec<u8>, ApiError> {
     let tenants = Tenants::new(
         app.store.clone(),
         caller.owner,
@@ -161,17 +156,23 @@ async fn upload(
         false => config.line_limit,
     };
     let now = app.clock.now();
-    let parser = Parser::new(tenants, now, caller, line_limit, options);
+    let ids = lease.as_ref().map(|lease| LineIds::new(lease.origin()));
+    let parser = Parser::new(tenants, now, caller, line_limit, options, ids);
     let reader = LineReader::new(source, config, line_limit);
     if options.atomic {
-        Box::pin(atomic::run(app, caller.owner, parser, reader)).await
-    } else {
-        Box::pin(stream::run(app, parser, reader)).await
+        return Box::pin(atomic::run(app, caller.owner, parser, reader, lease)).await;
     }
+    let (summary, source) = Box::pin(stream::run(app, parser, reader, lease.as_ref())).await?;
+    summary.record();
+    let body = answer(&summary)?;
+    if let Some(lease) = lease {
+        let kept = lease.answer(source.fingerprint().unwrap_or_default(), &body);
+        lease.finish(&kept).await?;
+    }
+    Ok(body)
 }
 
 fn answer(summary: &Summary) -> Result<Vec<u8>, ApiError> {
-    summary.record();
     serde_json::to_vec(summary).map_err(|error| ApiError::Internal(error.to_string()))
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
 use sheaf_model::input::{Context, ParseError};
-use sheaf_model::{FieldError, InvoiceInput, TaxRounding, TenantId};
-use sheaf_store::{NewInvoice, Origin};
+use sheaf_model::{FieldError, Invoice, InvoiceInput, TaxRounding, TenantId, id};
+use sheaf_store::{IdFrom, NewInvoice, Origin};
 
+use super::ids::LineIds;
 use super::lines::Numbered;
 use super::tenants::{Known, Resolved, Tenants, Unresolved};
 use super::{Caller, LineError, Options, Owner};
@@ -58,6 +59,8 @@ struct Common {
     restore: bool,
     /// Of lines that do not say.
     tax_rounding: Option<TaxRounding>,
+    /// Of an upload with an idempotency key.
+    ids: Option<LineIds>,
 }
 
 impl Parser {
@@ -67,6 +70,7 @@ impl Parser {
         caller: &Caller,
         line_limit: usize,
         options: Options,
+        ids: Option<LineIds>,
     ) -> Self {
         let common = Common {
             now: now.trunc_subsecs(6),
@@ -74,6 +78,7 @@ impl Parser {
             line_limit,
             restore: options.restore && caller.owner != Owner::Platform,
             tax_rounding: options.tax_rounding,
+            ids,
         };
         Self {
             tenants,
@@ -210,23 +215,41 @@ impl Common {
             tenant_id,
             now: self.now,
         };
-        let (bytes, client_id) = (text.len(), input.names_its_id());
+        let (bytes, named) = (text.len(), input.names_its_id());
         let invoice = match input.is_stored() {
             true => input.into_stored(text, &context),
             false => input.into_invoice(&context),
         };
         match invoice {
-            Ok(invoice) => {
+            Ok(mut invoice) => {
+                let id_from = self.choose_id(line, named, &mut invoice);
                 let new = NewInvoice {
                     at: self.now,
                     invoice,
-                    client_id,
+                    id_from,
                     origin: self.origin.clone(),
                     idem: None,
                 };
                 parsed.ready.push(Ready { line, bytes, new });
             }
             Err(invalid) => parsed.errors.push(line_error(line, invalid.errors())),
+        }
+    }
+
+    /// With a key, the id of a line that names none says where the line was stored, should it be sent again.
+    fn choose_id(&self, line: u64, named: bool, invoice: &mut Invoice) -> IdFrom {
+        match &self.ids {
+            _ if named => IdFrom::Client,
+            None => IdFrom::Server,
+            Some(ids) if invoice.external_id.is_none() => {
+                invoice.id = ids.of(line, invoice.issue_date);
+                IdFrom::UploadLine
+            }
+            Some(ids) => {
+                // The external id finds it, in the same year as before.
+                invoice.id = id::new_id(ids.time(invoice.issue_date));
+                IdFrom::Server
+            }
         }
     }
 }

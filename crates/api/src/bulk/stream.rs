@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use sheaf_model::Invoice;
-use sheaf_store::{LineOutcome, NewInvoice, Store, StoreError};
+use sheaf_store::{IdemConflict, LineOutcome, NewInvoice, Store, StoreError};
 use tokio::task::JoinHandle;
 
 use super::Summary;
+use super::lease::Lease;
 use super::lines::{End, LineReader};
 use super::parse::{Parser, Ready};
 use super::source::Source;
@@ -51,17 +52,21 @@ impl Chunk {
 type Written = (Vec<u64>, Result<Vec<LineOutcome>, StoreError>);
 
 /// Writes chunks, a few at once. Each runs in a task of its own: a chunk that began ends, also when the client goes.
-struct Writer {
+struct Writer<'a> {
     store: Store,
     in_flight: VecDeque<JoinHandle<Written>>,
     limit: usize,
     summary: Summary,
+    lease: Option<&'a Lease>,
 }
 
-impl Writer {
+impl Writer<'_> {
     async fn write(&mut self, chunk: Chunk) -> Result<(), ApiError> {
         while self.in_flight.len() >= self.limit {
             self.collect().await?;
+        }
+        if let Some(lease) = self.lease {
+            lease.writes();
         }
         let (numbers, invoices) = chunk.into_parts();
         let store = self.store.clone();
@@ -77,8 +82,13 @@ impl Writer {
             return Ok(());
         };
         let (numbers, outcomes) = oldest.await?;
+        let mut other_upload = false;
         for (line, outcome) in numbers.into_iter().zip(outcomes?) {
+            other_upload |= matches!(outcome, LineOutcome::OtherLine(_));
             self.summary.count(line, outcome);
+        }
+        if other_upload {
+            return Err(StoreError::from(IdemConflict::Mismatch).into());
         }
         Ok(())
     }
@@ -99,6 +109,7 @@ pub(super) async fn run(
     app: &Shared,
     mut parser: Parser,
     mut reader: LineReader,
+    lease: Option<&Lease>,
 ) -> Result<(Summary, Source), ApiError> {
     let config = &app.config.bulk;
     let mut writer = Writer {
@@ -106,6 +117,7 @@ pub(super) async fn run(
         in_flight: VecDeque::new(),
         limit: config.chunks_in_flight.max(1),
         summary: Summary::new(config.max_errors),
+        lease,
     };
     let read = read_all(config, &mut parser, &mut reader, &mut writer).await;
     let written = writer.finish().await;
@@ -127,7 +139,7 @@ async fn read_all(
     config: &BulkConfig,
     parser: &mut Parser,
     reader: &mut LineReader,
-    writer: &mut Writer,
+    writer: &mut Writer<'_>,
 ) -> Result<(), ApiError> {
     let mut chunk = Chunk::default();
     loop {

@@ -77,6 +77,14 @@ impl Summary {
         match outcome {
             LineOutcome::Created => self.created += 1,
             LineOutcome::Duplicate(_) => self.duplicates += 1,
+            LineOutcome::OtherLine(existing) => self.reject(LineError {
+                line,
+                code: "idempotency_key_reused",
+                detail: format!(
+                    "with this idempotency key, the line with this number was stored as invoice {existing}, and it was \
+                     another one: send another upload with another key"
+                ),
+            }),
             LineOutcome::Rejected { code, detail } => self.reject(LineError { line, code, detail }),
         }
     }

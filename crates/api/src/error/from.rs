@@ -27,8 +27,6 @@ impl From<CreateError> for ApiError {
     fn from(error: CreateError) -> Self {
         match error {
             CreateError::Store(error) => Self::Store(error),
-            CreateError::IdemMismatch => Self::IdempotencyReused,
-            CreateError::IdemInProgress => Self::IdempotencyInProgress,
             other => Self::Create(other),
         }
     }
@@ -40,8 +38,6 @@ impl From<ChangeError> for ApiError {
             ChangeError::Store(error) => Self::Store(error),
             ChangeError::NotFound(_) => Self::NotFound(Noun::Invoice),
             ChangeError::Invalid(invalid) => Self::Invalid(invalid),
-            ChangeError::IdemMismatch => Self::IdempotencyReused,
-            ChangeError::IdemInProgress => Self::IdempotencyInProgress,
             ChangeError::DuplicateExternalId { existing } => {
                 Self::Create(CreateError::DuplicateExternalId { existing })
             }
@@ -70,7 +66,6 @@ impl From<CustomerError> for ApiError {
             CustomerError::Conflict { code, detail } => {
                 Self::Store(StoreError::Conflict { code, detail })
             }
-            CustomerError::IdemInProgress => Self::IdempotencyInProgress,
             CustomerError::Store(error) => Self::Store(error),
         }
     }

@@ -277,7 +277,6 @@ fn answer(outcome: CreateOutcome<ApiKey>, secret: String) -> Result<Response, Ap
             Ok(json(StatusCode::CREATED, &answer))
         }
         CreateOutcome::Replay(replay) => Ok(idempotency::replay(replay)),
-        CreateOutcome::IdemMismatch => Err(ApiError::IdempotencyReused),
     }
 }
 

@@ -12,7 +12,8 @@ use crate::schemas::{InvoiceIn, InvoiceLineIn, TaxRoundingSchema};
 
 /// Upload invoices of one tenant as NDJSON, one invoice a line, streamed. Good lines land, bad ones are named by
 /// number. With `atomic=true` all lines land or none. A broken upload leaves whole invoices; send it again to create
-/// the rest: lines with an `external_id` that exists are counted as duplicates.
+/// the rest: lines with an `external_id` that exists are counted as duplicates, and with the same `Idempotency-Key` any
+/// line that was stored.
 ///
 /// A line with a `version` is a whole document, as an export has it: it keeps its id, number, version, times and
 /// payments, and what does not follow from the rest is refused (`inconsistent_document`). With `restore=true` lines may

@@ -98,7 +98,6 @@ pub(super) async fn create(
             etag::set(response.headers_mut(), 1);
             Ok(response)
         }
-        CreateOutcome::IdemMismatch => Err(ApiError::IdempotencyReused),
     }
 }
 
@@ -257,7 +256,6 @@ pub(super) async fn merge(
     match merged {
         CreateOutcome::Created(merged) => Ok(json_bytes(StatusCode::OK, rendered(&merged))),
         CreateOutcome::Replay(replay) => Ok(idempotency::replay(replay)),
-        CreateOutcome::IdemMismatch => Err(ApiError::IdempotencyReused),
     }
 }
 

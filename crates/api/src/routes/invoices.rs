@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use sheaf_archive::{MergedPage, Tier};
 use sheaf_model::input::{Context, TenantRef};
 use sheaf_model::{Invoice, InvoiceInput, TenantId};
-use sheaf_store::{Created, ListFilter, NewInvoice};
+use sheaf_store::{Created, IdFrom, ListFilter, NewInvoice};
 use uuid::Uuid;
 
 use super::documents::{self, Form};
@@ -48,12 +48,15 @@ pub(super) async fn create(
         tenant_id: auth.tenant_id,
         now: app.clock.now(),
     };
-    let client_id = input.names_its_id();
+    let id_from = match input.names_its_id() {
+        true => IdFrom::Client,
+        false => IdFrom::Server,
+    };
     let invoice = input.into_invoice(&context)?;
     let new = NewInvoice {
         at: invoice.created_at,
         invoice,
-        client_id,
+        id_from,
         origin: requested.by(auth.actor),
         idem: body.idem,
     };

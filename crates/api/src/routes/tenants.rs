@@ -75,7 +75,6 @@ pub(super) async fn create(
             Ok(response)
         }
         CreateOutcome::Replay(replay) => Ok(idempotency::replay(replay)),
-        CreateOutcome::IdemMismatch => Err(ApiError::IdempotencyReused),
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{ADMIN_KEY, TestApp, invoice, ndjson, send, unique};
 
@@ -10,7 +10,7 @@ const KEY: &str = "idempotency-key";
 async fn a_create_is_replayed() {
     let app = TestApp::start().await;
     let tenant = app.tenant().await;
-    let create = |document: serde_json::Value| {
+    let create = |document: Value| {
         send(
             app.post("/v1/invoices", &tenant.key)
                 .header(KEY, "k-1")
@@ -46,7 +46,7 @@ async fn a_create_is_replayed() {
 async fn a_refused_create_leaves_its_key_free() {
     let app = TestApp::start().await;
     let tenant = app.tenant().await;
-    let create = |document: serde_json::Value| {
+    let create = |document: Value| {
         send(
             app.post("/v1/invoices", &tenant.key)
                 .header(KEY, "k-1")
@@ -155,6 +155,83 @@ async fn tenants_and_keys_are_replayed_without_secrets() {
             .len(),
         1
     );
+}
+
+/// Sends the same request many times at once: one does it, the others get its answer, or are told to wait for it.
+async fn at_once(app: &TestApp, (path, who): (&str, &str), key: &str, document: &Value) -> Value {
+    let requests = (0..20).map(|_| send(app.post(path, who).header(KEY, key).json(document)));
+    let mut ids = HashSet::new();
+    let mut made = 0;
+    let mut first = Value::Null;
+    for answer in futures_util::future::join_all(requests).await {
+        if answer.status == 409 {
+            answer.is_problem(409, "idempotency_in_progress");
+            assert!(answer.headers.contains_key("retry-after"));
+            continue;
+        }
+        let body = answer.is(201);
+        ids.insert(body["id"].as_str().unwrap().to_owned());
+        if !answer.headers.contains_key("idempotency-replayed") {
+            made += 1;
+            first = body;
+        }
+    }
+    assert_eq!((ids.len(), made), (1, 1), "{path}");
+    let mut other = document.clone();
+    other["name"] = json!("another");
+    if path.ends_with("/rotate") {
+        other = json!({"overlap_seconds": 7});
+    }
+    send(app.post(path, who).header(KEY, key).json(&other))
+        .await
+        .is_problem(422, "idempotency_key_reused");
+    first
+}
+
+#[tokio::test]
+async fn twenty_at_once_make_one_tenant_and_one_key() {
+    let app = TestApp::start().await;
+    let tenant = app.tenant().await;
+    for round in 0..3 {
+        let document = json!({"name": "T", "external_id": unique("tenant")});
+        at_once(&app, ("/v1/tenants", ADMIN_KEY), &unique("k"), &document).await;
+
+        let key = format!("round-{round}");
+        let document = json!({"name": key, "role": "viewer"});
+        let own = ("/v1/api-keys", tenant.key.as_str());
+        let made = at_once(&app, own, &key, &document).await;
+
+        let path = format!("/v1/tenants/{}/api-keys", tenant.id);
+        let to = (path.as_str(), ADMIN_KEY);
+        at_once(&app, to, &format!("admin-{round}"), &document).await;
+
+        let path = format!("/v1/api-keys/{}/rotate", made["id"].as_str().unwrap());
+        let to = (path.as_str(), tenant.key.as_str());
+        at_once(&app, to, &format!("rotate-{round}"), &json!({})).await;
+    }
+    let keys = app.read("/v1/api-keys", &tenant.key).await.is(200);
+    assert_eq!(keys["data"].as_array().unwrap().len(), 1 + 3 * 3);
+}
+
+#[tokio::test]
+async fn twenty_at_once_make_one_customer_and_one_merge() {
+    let app = TestApp::start().await;
+    let tenant = app.tenant().await;
+    let to = ("/v1/customers", tenant.key.as_str());
+    let named = |name: &str| json!({"external_id": name, "name": name});
+    let kept = at_once(&app, to, "kept", &named("kept")).await;
+    let double = at_once(&app, to, "double", &named("double")).await;
+    let path = format!("/v1/customers/{}/merge", double["id"].as_str().unwrap());
+    let merge = || {
+        let request = app.post(&path, &tenant.key).header(KEY, "merge");
+        send(request.json(&json!({"into": kept["id"]})))
+    };
+    let mut bodies = HashSet::new();
+    for answer in futures_util::future::join_all((0..20).map(|_| merge())).await {
+        answer.is(200);
+        bodies.insert(answer.body);
+    }
+    assert_eq!(bodies.len(), 1);
 }
 
 #[tokio::test]

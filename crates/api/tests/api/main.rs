@@ -9,6 +9,7 @@ mod bad_input;
 mod bulk;
 mod bulk_atomic;
 mod bulk_broken;
+mod bulk_keys;
 mod bulk_platform;
 mod customers;
 mod customers_merge;

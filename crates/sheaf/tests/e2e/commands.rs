@@ -14,6 +14,7 @@ fn commands() {
     let place = Place::new();
     let up = Up::start(&place, 0);
     ingest(&place, &up);
+    ingest_with_key(&place, &up);
     ingest_refused(&place, &up);
     tenants(&up);
     usage();
@@ -78,6 +79,58 @@ fn ingest(place: &Place, up: &Up) {
         (&2.into(), &0.into()),
         "{summary}"
     );
+}
+
+/// An upload with a key, twice, with the byte order mark that some editors write; and keys that are too old.
+fn ingest_with_key(place: &Place, up: &Up) {
+    let file = place.path().join("marked.ndjson");
+    let unnamed = line("", "3").replace("\"external_id\":\"\",", "");
+    fs::write(&file, format!("\u{feff}{unnamed}{unnamed}")).unwrap();
+    let file = file.to_str().unwrap();
+    let api = Api::new(&up.env);
+    let before = api.list(&up.env["SHEAF_API_KEY"], "/v1/invoices").len();
+    for _ in 0..2 {
+        let summary = up
+            .run(&["ingest", file, "--idempotency-key", "file-1"])
+            .json();
+        assert_eq!(summary["created"], 2, "{summary}");
+    }
+    let after = api.list(&up.env["SHEAF_API_KEY"], "/v1/invoices").len();
+    assert_eq!(after, before + 2);
+
+    // The platform's own keys go with a run over all tenants, when they are a week old.
+    let made = [
+        "ingest",
+        file,
+        "--platform",
+        "--idempotency-key",
+        "platform-1",
+    ];
+    let rejected = up.run(&made);
+    assert!(rejected.stdout.contains("\"rejected\":2"), "{rejected:?}");
+    sql(
+        up,
+        "update idempotency_keys set created_at = created_at - interval '8 days'",
+    );
+    let swept = up.run(&["tier", "run"]).json();
+    assert_eq!(swept["idempotency_keys_swept"], 2, "{swept}");
+    let left = sql(up, "select 1 from idempotency_keys");
+    assert_eq!(left, 0);
+}
+
+/// Runs a statement; how many rows it returned or changed.
+fn sql(up: &Up, statement: &str) -> u64 {
+    let run = async {
+        let url = &up.env["SHEAF_DATABASE_URL"];
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        client.execute(statement, &[]).await.unwrap()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    runtime.block_on(run)
 }
 
 fn ingest_refused(place: &Place, up: &Up) {

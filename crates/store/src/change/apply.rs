@@ -12,6 +12,8 @@ use uuid::Uuid;
 use super::command::{Answer, Command, NewChange};
 use super::named::Records;
 use super::{ChangeError, Changed, Outcome, history};
+use crate::StoreError;
+use crate::idempotency::StoredKey;
 use crate::rows::Key;
 use crate::series::{INVOICE, NOTE, Numbers};
 use crate::shard::Shard;
@@ -53,16 +55,10 @@ pub(super) struct Work {
     pub(super) made: Vec<Made>,
     pub(super) events: Vec<Event>,
     /// Answers of keys: stored ones, and those of this batch.
-    pub(super) answered: HashMap<(TenantId, String), StoredAnswer>,
+    pub(super) answered: HashMap<(TenantId, String), StoredKey>,
     pub(super) numbers: Numbers,
     /// Of those that the batch gives documents to.
     pub(super) customers: Records,
-}
-
-/// What is known of an idempotency key.
-pub(super) struct StoredAnswer {
-    pub(super) fingerprint: Option<Vec<u8>>,
-    pub(super) replay: Option<Replay>,
 }
 
 impl Work {
@@ -90,12 +86,8 @@ impl Work {
                 location: answer.location.clone(),
                 body: answer.body.clone(),
             };
-            let stored = StoredAnswer {
-                fingerprint: Some(idem.fingerprint.to_vec()),
-                replay: Some(replay),
-            };
-            self.answered
-                .insert((change.tenant_id, idem.key.clone()), stored);
+            let key = (change.tenant_id, idem.key.clone());
+            self.answered.insert(key, StoredKey::answered(idem, replay));
         }
         Ok(Changed::New(answer))
     }
@@ -106,11 +98,10 @@ impl Work {
         };
         match self.answered.get(&(change.tenant_id, idem.key.clone())) {
             None => Ok(None),
-            Some(stored) => match (&stored.fingerprint, &stored.replay) {
-                (Some(f), _) if f.as_slice() != idem.fingerprint => Err(ChangeError::IdemMismatch),
-                (_, Some(replay)) => Ok(Some(replay.clone())),
-                (_, None) => Err(ChangeError::IdemInProgress),
-            },
+            Some(stored) => {
+                let judged = stored.judge(&idem.fingerprint).cloned();
+                Ok(Some(judged.map_err(StoreError::from)?))
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::apply::{Doc, StoredAnswer, Work};
+use super::apply::{Doc, Work};
 use super::command::NewChange;
 use super::named::Records;
 use super::needs::{keyed, needs};
@@ -20,6 +20,7 @@ use crate::Store;
 use crate::batch::{Abort, Needs};
 use crate::cold_keys::ColdFiles;
 use crate::flush::pairs;
+use crate::idempotency::StoredKey;
 use crate::lookup::{self, Named};
 use crate::numbers::{self, Locks};
 use crate::rows;
@@ -27,7 +28,6 @@ use crate::send::{Opening, Place};
 use crate::series::{Archived, Numbers};
 use crate::session::in_order;
 use crate::shard::{Find, Shard, Statement};
-use crate::types::Replay;
 use crate::wanted::Wanted;
 
 /// Years whose keys must be unique over both tiers, by tenant.
@@ -159,7 +159,7 @@ impl Store {
                 work.docs.insert((doc.new.tenant_id, doc.new.id), doc);
             }
         }
-        work.answered = keys.iter().flatten().map(stored_answer).collect();
+        work.answered = keys.iter().flatten().map(StoredKey::found).collect();
         Ok(work)
     }
 
@@ -222,19 +222,6 @@ impl Read {
             conn.query(payments, &params),
         )
     }
-}
-
-fn stored_answer(row: &Row) -> ((TenantId, String), StoredAnswer) {
-    let status: Option<i16> = row.get(3);
-    let stored = StoredAnswer {
-        fingerprint: row.get(2),
-        replay: status.map(|status| Replay {
-            status: u16::try_from(status).unwrap_or(500),
-            location: row.get(4),
-            body: row.get::<_, Option<Vec<u8>>>(5).unwrap_or_default(),
-        }),
-    };
-    ((TenantId(row.get(0)), row.get(1)), stored)
 }
 
 /// Takes in what was read from the archive for those that are not hot; asks for what was not yet looked for.

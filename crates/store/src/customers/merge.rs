@@ -14,12 +14,12 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::change::replaced;
-use super::{Answered, Failed, answered, keep_answer, record, refuse_erased};
 use super::{Cause, CustomerError, CustomerRecord};
+use super::{Failed, record, refuse_erased};
 use crate::copy::CopyBuffer;
 use crate::encode::event_row;
-use crate::types::{CreateOutcome, IdemKey};
-use crate::{Store, StoreError, sql};
+use crate::types::{CreateOutcome, IdemKey, Replay};
+use crate::{Store, StoreError, idempotency, sql};
 
 /// Customers that can be merged into one: lists of its invoices look for all of them.
 pub const MAX_MERGED: i64 = 50;
@@ -105,10 +105,8 @@ impl Store {
         let Merge { tenant, cause, .. } = *merge;
         let mut conn = self.inner.cluster.owner(tenant).get().await?;
         let tx = conn.transaction().await?;
-        match answered(&tx, tenant, merge.idem).await? {
-            Answered::No => {}
-            Answered::Replay(replay) => return Ok(Step::Answered(CreateOutcome::Replay(replay))),
-            Answered::Mismatch => return Ok(Step::Answered(CreateOutcome::IdemMismatch)),
+        if let Some(replay) = idempotency::claim(&tx, tenant, merge.idem, cause.at).await? {
+            return Ok(Step::Answered(CreateOutcome::Replay(replay)));
         }
         let (mut duplicate, survivor) = merge.lock(&tx).await?;
         if duplicate.merged_into.is_none() {
@@ -122,9 +120,16 @@ impl Store {
             invoices: moved + taken.unsigned_abs(),
             complete: taken < CHUNK,
         };
-        if let (Some(idem), true) = (merge.idem, merged.complete) {
-            let body = answer(&merged);
-            keep_answer(&tx, tenant, idem, 200, None, &body, cause).await?;
+        if merged.complete {
+            let answer = Replay {
+                status: 200,
+                location: None,
+                body: answer(&merged),
+            };
+            idempotency::answer(&tx, tenant, merge.idem, &answer).await?;
+        } else {
+            // The same request goes on, here or sent again.
+            idempotency::release(&tx, tenant, merge.idem).await?;
         }
         tx.commit().await.map_err(Failed::of_commit)?;
         self.forget_customer(tenant, &merged.customer);

@@ -85,9 +85,6 @@ pub enum CustomerError {
         /// For the client.
         detail: String,
     },
-    /// The request with this idempotency key still runs.
-    #[error("a request with this idempotency key is still running")]
-    IdemInProgress,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

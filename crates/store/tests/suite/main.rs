@@ -13,5 +13,6 @@ mod profile_versions;
 mod schema_change;
 mod support;
 mod tiering;
+mod uploads;
 mod writes;
 mod years;

@@ -73,7 +73,7 @@ async fn an_upload_does_not_commit_a_number_that_was_claimed_while_it_was_writte
         assert_eq!(written.unwrap(), [LineOutcome::Created]);
         // It is not held up by the upload, however long that takes.
         issue(&store, tenant, late).await.unwrap();
-        is_refused(upload.commit().await, &number);
+        is_refused(upload.commit(None).await, &number);
         let again = store
             .write_chunk(vec![numbered(tenant, &number, false)])
             .await
@@ -100,7 +100,7 @@ async fn an_upload_does_not_commit_a_claim_on_a_number_that_came_in_meanwhile() 
         assert_eq!(written.unwrap(), [LineOutcome::Created]);
         let meanwhile = numbered(tenant, &number, false);
         store.create_invoice(meanwhile).await.unwrap();
-        is_refused(upload.commit().await, &number);
+        is_refused(upload.commit(None).await, &number);
     }
 }
 
@@ -134,7 +134,7 @@ async fn uploads_of_claimed_numbers_land_and_what_was_wrong_before_stops_none() 
         let written = upload.write(lines).await.unwrap();
         assert_eq!(&written[..2], [LineOutcome::Created, LineOutcome::Created]);
         assert!(matches!(written[2], LineOutcome::Rejected { .. }));
-        upload.commit().await.unwrap();
+        upload.commit(None).await.unwrap();
     }
 }
 

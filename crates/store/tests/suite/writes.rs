@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::support::{raw, simple, store, tenant};
 use serde_json::json;
-use sheaf_store::{CreateError, Created, IdemKey, LineOutcome, ListFilter, StoreError};
+use sheaf_store::{
+    CreateError, Created, IdemConflict, IdemKey, LineOutcome, ListFilter, StoreError,
+};
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,7 +218,7 @@ async fn an_idempotency_key_creates_once_and_replays() {
         match task.await.unwrap() {
             Ok(Created::New(_)) => created += 1,
             Ok(Created::Replay(replay)) => assert_eq!(replay.status, 201),
-            Err(CreateError::IdemInProgress) => {}
+            Err(CreateError::Store(StoreError::Idempotency(IdemConflict::Running))) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -232,7 +234,9 @@ async fn an_idempotency_key_creates_once_and_replays() {
     assert_eq!(replay.body, page.items[0].render());
     assert!(matches!(
         store.create_invoice(keyed(2)).await,
-        Err(CreateError::IdemMismatch)
+        Err(CreateError::Store(StoreError::Idempotency(
+            IdemConflict::Mismatch
+        )))
     ));
 }
 
@@ -300,14 +304,14 @@ async fn an_atomic_upload_is_all_or_nothing() {
     assert_eq!((count(a).await, count(b).await), (0, 0));
     let mut upload = store.begin_atomic(None, &years).await.unwrap();
     upload.write(lines()).await.unwrap();
-    upload.commit().await.unwrap();
+    upload.commit(None).await.unwrap();
     assert_eq!((count(a).await, count(b).await), (1, 1));
     let mut upload = store.begin_atomic(Some(a), &years).await.unwrap();
     upload
         .write(vec![simple(a, json!({"issue_date": "2016-01-05"}))])
         .await
         .unwrap();
-    upload.commit().await.unwrap();
+    upload.commit(None).await.unwrap();
     assert_eq!(count(a).await, 2);
 }
 

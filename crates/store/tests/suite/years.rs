@@ -82,7 +82,7 @@ async fn write(store: &Store, way: Way, new: NewInvoice) -> bool {
             let upload = async {
                 let mut upload = store.begin_atomic(None, &[year].into()).await?;
                 upload.write(vec![new]).await?;
-                upload.commit().await
+                upload.commit(None).await
             };
             match upload.await {
                 Ok(()) => true,

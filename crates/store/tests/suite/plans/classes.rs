@@ -117,14 +117,16 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "line/between" | "payment/between" => Range("{tenant}, {year}, {uuid}, {uuid}"),
         "event/get" => Point("{tenant}, {year}, {ids}", "subject_id"),
         "idempotency/abandon" | "idempotency/get" => Point("{tenant}, 'key-7'", "key"),
-        "idempotency/begin" => Range("{tenant}, 'new', now(), now()"),
+        "idempotency/begin" => Range("{tenant}, 'new', '\\x00', now(), now(), now()"),
+        "idempotency/claim" => Range("{tenant}, 'new', '\\x00', now()"),
         "idempotency/extend" => Point("{tenant}, 'key-7', now()", "key"),
         "idempotency/find" => Point("{tenant}, '{key-7,key-8}'", "key"),
-        "idempotency/finish" => Point("{tenant}, 'key-7', '\\x00', 200::smallint, '\\x00'", "key"),
-        "idempotency/store" => {
-            Range("{tenant}, 'new', '\\x00', 200::smallint, null, '\\x00', now()")
-        }
-        "idempotency/sweep" => Range("{tenant}, now()"),
+        "idempotency/finish" => Point(
+            "{tenant}, 'key-7', '\\x00', 200::smallint, null, '\\x00'",
+            "key",
+        ),
+        "idempotency/old" => Range("{tenant}, now(), now(), 100"),
+        "idempotency/sweep" => Point("{tenant}, '{key-7,key-8}', now(), now()", "key"),
         "invoice/find_external_ids" => Point("{tenant}, {year}, {external_ids}", "external_id"),
         "invoice/find_ids" => Point("{tenant}, {year}, {ids}", "id"),
         "invoice/get" => Point("{tenant}, {year}, {ids}, {first_id}, {last_id}", "id"),

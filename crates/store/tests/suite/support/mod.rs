@@ -6,7 +6,7 @@ pub(crate) mod proxy;
 use chrono::{DateTime, Utc};
 use sheaf_model::input::Context;
 use sheaf_model::{InvoiceInput, TenantId};
-use sheaf_store::{CreateOutcome, NewInvoice, NewTenant, Origin, Store, StoreConfig};
+use sheaf_store::{CreateOutcome, IdFrom, NewInvoice, NewTenant, Origin, Store, StoreConfig};
 
 /// Migrates (idempotent, serialised by the store's own lock) and connects.
 pub(crate) async fn store() -> Store {
@@ -49,7 +49,10 @@ pub(crate) fn now() -> DateTime<Utc> {
 /// A validated invoice from JSON in the API's form.
 pub(crate) fn invoice(tenant: TenantId, json: &serde_json::Value) -> NewInvoice {
     let input = InvoiceInput::parse(json.to_string().as_bytes()).expect("an input");
-    let client_id = json.get("id").is_some();
+    let id_from = match json.get("id") {
+        Some(_) => IdFrom::Client,
+        None => IdFrom::Server,
+    };
     let invoice = input
         .into_invoice(&Context {
             tenant_id: tenant,
@@ -59,7 +62,7 @@ pub(crate) fn invoice(tenant: TenantId, json: &serde_json::Value) -> NewInvoice 
     NewInvoice {
         at: invoice.created_at,
         invoice,
-        client_id,
+        id_from,
         origin: Origin::new("test", "test"),
         idem: None,
     }

@@ -1,0 +1,122 @@
+//! Lines that were found again: an id that derives from an upload's key and a line's number says that the line was stored
+//! before. Whether it was this line is looked at, so that another file, sent with the key of one that broke off, is not
+//! taken for the rest of it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sheaf_model::{Customer, Invoice, Line, Payment, Status};
+
+use crate::batch::{Batch, Carried, End, Ticket};
+use crate::rows::Key;
+use crate::types::{LineOutcome, NewInvoice};
+use crate::{Store, StoreError};
+
+/// Invoices that are read at once: both they and the lines are held meanwhile.
+const AT_ONCE: usize = 64;
+
+type Compared = Vec<(usize, Result<LineOutcome, StoreError>)>;
+
+/// A line of which the stored invoice is read.
+struct Again {
+    index: usize,
+    sent: NewInvoice,
+    compared: Arc<Mutex<Compared>>,
+}
+
+impl Ticket<Key> for Again {
+    fn hand(self, _: Key, _: Carried, end: End<Option<Invoice>>) {
+        let outcome = match end {
+            End::Done(read) => read.map(|stored| outcome(&self.sent.invoice, stored.as_ref())),
+            End::Needs(_) => Err(StoreError::Bug(
+                "a read needs nothing of the archive".into(),
+            )),
+        };
+        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        compared.push((self.index, outcome));
+    }
+}
+
+impl Store {
+    /// What became of lines whose ids exist, by their places in the chunk. One that was changed since, or has gone to the
+    /// archive, is taken for the same.
+    pub(super) async fn lines_again(
+        &self,
+        found: Vec<(usize, NewInvoice)>,
+    ) -> Result<Vec<(usize, LineOutcome)>, StoreError> {
+        let compared = Arc::new(Mutex::new(Compared::with_capacity(found.len())));
+        let mut found = found.into_iter().peekable();
+        while found.peek().is_some() {
+            let members = found.by_ref().take(AT_ONCE).map(|(index, sent)| {
+                let key = (sent.invoice.tenant_id, sent.invoice.id);
+                let compared = Arc::clone(&compared);
+                let again = Again {
+                    index,
+                    sent,
+                    compared,
+                };
+                (key, Carried::default(), again)
+            });
+            let batch = Batch::sorted(self, members.collect());
+            self.run_batch(batch, 0).await;
+        }
+        let compared =
+            std::mem::take(&mut *compared.lock().unwrap_or_else(PoisonError::into_inner));
+        compared
+            .into_iter()
+            .map(|(index, outcome)| Ok((index, outcome?)))
+            .collect()
+    }
+}
+
+fn outcome(sent: &Invoice, stored: Option<&Invoice>) -> LineOutcome {
+    match stored {
+        Some(stored) if is_other(sent, stored) => LineOutcome::OtherLine(sent.id),
+        _ => LineOutcome::Duplicate(sent.id),
+    }
+}
+
+/// Whether `stored` came from another line than `sent`. Only what a client sends is compared: rules of today may make
+/// other sums of it.
+fn is_other(sent: &Invoice, stored: &Invoice) -> bool {
+    stored.version == 1 && !(same_head(sent, stored) && same_parts(sent, stored))
+}
+
+fn same_head(sent: &Invoice, stored: &Invoice) -> bool {
+    // The day on which it came in stands where the client has sent none.
+    let of_its_day = |i: &Invoice| i.issue_date == Some(i.created_at.date_naive());
+    let same_date =
+        sent.issue_date == stored.issue_date || (of_its_day(sent) && of_its_day(stored));
+    let same_customer = match (&sent.customer, sent.customer_id) {
+        (Some(customer), _) => stored.customer.as_ref().is_some_and(|c| same(customer, c)),
+        (None, customer_id) => stored.customer_id == customer_id,
+    };
+    let draft = |i: &Invoice| i.status == Status::Draft;
+    let head = |i: &Invoice| (i.kind, i.currency, i.due_date, i.discount_percent, draft(i));
+    head(sent) == head(stored)
+        && same_date
+        && sent.number == stored.number
+        && sent.metadata == stored.metadata
+        && (sent.discount_percent.is_some() || sent.discount == stored.discount)
+        && same_customer
+}
+
+fn same(sent: &Customer, stored: &Customer) -> bool {
+    (&sent.external_id, &sent.name) == (&stored.external_id, &stored.name)
+}
+
+fn same_parts(sent: &Invoice, stored: &Invoice) -> bool {
+    fn line(line: &Line) -> impl PartialEq {
+        let discount = line.discount_percent.is_none().then_some(line.discount);
+        let figures = (line.quantity, line.unit_price, line.tax_rate);
+        let texts = (line.sku.clone(), line.description.clone());
+        (texts, figures, discount, line.discount_percent)
+    }
+    fn payment(payment: &Payment) -> impl PartialEq {
+        let texts = (payment.reference.clone(), payment.method.clone());
+        (texts, payment.amount, payment.paid_on)
+    }
+    sent.lines.len() == stored.lines.len()
+        && sent.payments.len() == stored.payments.len()
+        && (sent.lines.iter().zip(&stored.lines)).all(|(a, b)| line(a) == line(b))
+        && (sent.payments.iter().zip(&stored.payments)).all(|(a, b)| payment(a) == payment(b))
+}

@@ -1,0 +1,149 @@
+//! Idempotency keys of uploads: leases, answers that commit with their lines, and how long keys are kept.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use serde_json::json;
+use sheaf_model::TenantId;
+use sheaf_store::{
+    IdemConflict, IdemKey, ListFilter, PLATFORM, Replay, Store, StoreError, UploadAnswer, UploadKey,
+};
+use uuid::Uuid;
+
+use crate::support::{now, raw, simple, store, tenant};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+fn key(name: &str, fingerprint: u8) -> IdemKey {
+    IdemKey {
+        key: name.to_owned(),
+        fingerprint: [fingerprint; 32],
+    }
+}
+
+fn answer(tenant: TenantId, name: &str) -> UploadAnswer {
+    UploadAnswer {
+        tenant,
+        idem: key(name, 9),
+        answer: Replay {
+            status: 200,
+            location: None,
+            body: b"{}".to_vec(),
+        },
+    }
+}
+
+async fn begin(store: &Store, tenant: TenantId, idem: IdemKey) -> Result<UploadKey, StoreError> {
+    store.begin_upload(tenant, &idem, now(), LEASE).await
+}
+
+#[track_caller]
+fn refused(begun: &Result<UploadKey, StoreError>, conflict: IdemConflict) {
+    assert!(
+        matches!(begun, Err(StoreError::Idempotency(why)) if *why == conflict),
+        "{begun:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_upload_keeps_the_time_of_its_first_use() {
+    let store = store().await;
+    let tenant = tenant(&store).await;
+    let first = now() - TimeDelta::days(2);
+    let begun = store.begin_upload(tenant, &key("k", 1), first, LEASE).await;
+    assert!(matches!(begun, Ok(UploadKey::Started { first_used }) if first_used == first));
+    refused(
+        &begin(&store, tenant, key("k", 1)).await,
+        IdemConflict::Running,
+    );
+    refused(
+        &begin(&store, tenant, key("k", 2)).await,
+        IdemConflict::Mismatch,
+    );
+    store.suspend_upload(tenant, "k").await.unwrap();
+    refused(
+        &begin(&store, tenant, key("k", 2)).await,
+        IdemConflict::Mismatch,
+    );
+    let begun = begin(&store, tenant, key("k", 1)).await;
+    assert!(matches!(begun, Ok(UploadKey::Started { first_used }) if first_used == first));
+    store.abandon_upload(tenant, "k").await.unwrap();
+    let begun = begin(&store, tenant, key("k", 2)).await;
+    assert!(matches!(begun, Ok(UploadKey::Started { first_used }) if first_used > first));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_an_atomic_upload_commits_with_its_lines() {
+    let store = store().await;
+    let (one, two) = (tenant(&store).await, tenant(&store).await);
+    let years: BTreeSet<i16> = [2026, 2025].into();
+    let count = async |tenant: TenantId| {
+        let filter = ListFilter::default();
+        let list = store.list_invoices(tenant, &filter, None, 10);
+        list.await.unwrap().items.len()
+    };
+    let platform = format!("platform-{}", Uuid::now_v7());
+    // Of one tenant on its node, of several through the coordinator.
+    for (owner, of, name) in [(one, Some(one), "k"), (PLATFORM, None, platform.as_str())] {
+        assert!(begin(&store, owner, key(name, 1)).await.is_ok());
+        let chunk = || match of {
+            Some(tenant) => vec![simple(tenant, json!({}))],
+            None => vec![simple(one, json!({})), simple(two, json!({}))],
+        };
+        let before = (count(one).await, count(two).await);
+        let mut upload = store.begin_atomic(of, &years).await.unwrap();
+        upload.write(chunk()).await.unwrap();
+        let mut late = store.begin_atomic(of, &years).await.unwrap();
+        late.write(chunk()).await.unwrap();
+        upload.commit(Some(answer(owner, name))).await.unwrap();
+        // No request of its own stores the answer: whoever comes now finds it.
+        let begun = begin(&store, owner, key(name, 1)).await;
+        let Ok(UploadKey::Answered(stored)) = begun else {
+            panic!("{begun:?}")
+        };
+        assert_eq!(stored.judge(&[9; 32]).unwrap().body, b"{}");
+        assert_eq!(stored.judge(&[8; 32]).unwrap_err(), IdemConflict::Mismatch);
+        // A second runner, whose lease had ended, takes its lines back.
+        let committed = late.commit(Some(answer(owner, name))).await;
+        assert!(
+            matches!(
+                committed,
+                Err(StoreError::Idempotency(IdemConflict::Running))
+            ),
+            "{committed:?}"
+        );
+        let stored = match of {
+            Some(_) => (before.0 + 1, before.1),
+            None => (before.0 + 1, before.1 + 1),
+        };
+        assert_eq!((count(one).await, count(two).await), stored);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_keys_are_swept_but_for_those_of_running_uploads() {
+    let store = store().await;
+    let tenant = tenant(&store).await;
+    let old = now() - TimeDelta::days(8);
+    for name in ["running", "broken", "answered"] {
+        let begun = store.begin_upload(tenant, &key(name, 1), old, LEASE).await;
+        assert!(begun.is_ok());
+    }
+    store.suspend_upload(tenant, "broken").await.unwrap();
+    let kept = answer(tenant, "answered");
+    store.finish_upload(&kept).await.unwrap();
+    assert!(begin(&store, tenant, key("young", 1)).await.is_ok());
+    let week_ago = Utc::now() - TimeDelta::days(7);
+    assert_eq!(store.sweep_idempotency(tenant, week_ago).await.unwrap(), 2);
+    let left = raw()
+        .await
+        .query(
+            "select key from idempotency_keys where tenant_id = $1 order by key",
+            &[&tenant.0],
+        )
+        .await
+        .unwrap();
+    let left: Vec<&str> = left.iter().map(|row| row.get(0)).collect();
+    assert_eq!(left, ["running", "young"]);
+}
