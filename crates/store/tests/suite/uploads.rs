@@ -7,10 +7,12 @@ use chrono::{TimeDelta, Utc};
 use serde_json::json;
 use sheaf_model::TenantId;
 use sheaf_store::{
-    IdemConflict, IdemKey, ListFilter, PLATFORM, Replay, Store, StoreError, UploadAnswer, UploadKey,
+    IdFrom, IdemConflict, IdemKey, LineOutcome, ListFilter, NewInvoice, PLATFORM, Replay, Store,
+    StoreConfig, StoreError, UploadAnswer, UploadKey,
 };
 use uuid::Uuid;
 
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::{now, raw, simple, store, tenant};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -119,6 +121,98 @@ async fn the_answer_to_an_atomic_upload_commits_with_its_lines() {
         };
         assert_eq!((count(one).await, count(two).await), stored);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_atomic_upload_whose_commit_was_lost_is_found_by_its_key() {
+    let proxy = Proxy::start().await;
+    let store = Store::connect(StoreConfig::new(proxy.database_url.clone()));
+    let store = store.await.unwrap();
+    let tenant = tenant(&store).await;
+    let years: BTreeSet<i16> = [2026, 2025].into();
+    let commit = async |kept: Option<UploadAnswer>| {
+        let mut upload = store.begin_atomic(Some(tenant), &years).await.unwrap();
+        let line = simple(tenant, json!({}));
+        upload.write(vec![line]).await.unwrap();
+        proxy.expect([Fault::LoseCommit]);
+        let committed = upload.commit(kept).await;
+        assert!(proxy.is_quiet());
+        committed
+    };
+    // Nothing would find it: sent again, it would be there twice.
+    let lost = commit(None).await;
+    assert!(
+        matches!(lost, Err(StoreError::OutcomeUnknown { .. })),
+        "{lost:?}"
+    );
+    assert!(begin(&store, tenant, key("k", 1)).await.is_ok());
+    let lost = commit(Some(answer(tenant, "k"))).await;
+    assert!(
+        matches!(lost, Err(StoreError::Unavailable { .. })),
+        "{lost:?}"
+    );
+    let begun = begin(&store, tenant, key("k", 1)).await;
+    assert!(matches!(begun, Ok(UploadKey::Answered(_))), "{begun:?}");
+}
+
+/// A line of an upload with a key: its id derives from the line's place.
+fn line(tenant: TenantId, place: u8, quantity: &str) -> NewInvoice {
+    let line = json!({"description": "work", "quantity": quantity, "unit_price": "5.00"});
+    let mut new = simple(tenant, json!({"issue_date": "2025-05-05", "lines": [line]}));
+    let at = now() - TimeDelta::days(1);
+    let day = at.date_naive().and_time(chrono::NaiveTime::MIN).and_utc();
+    let mut bits = [7; 10];
+    bits[0] = place;
+    bits[4..].copy_from_slice(&tenant.0.as_bytes()[10..]);
+    new.invoice.id = sheaf_model::id::derived_id(day, bits);
+    new.id_from = IdFrom::UploadLine;
+    new
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_are_there_are_found_and_other_lines_in_their_place_are_told() {
+    let store = store().await;
+    let [one, two] = [tenant(&store).await, tenant(&store).await];
+    let lines = |quantity: &'static str, count: u8| -> Vec<NewInvoice> {
+        (0..count)
+            .flat_map(|n| [line(one, n, quantity), line(two, n, quantity)])
+            .collect()
+    };
+    // More than are read at once.
+    let written = store.write_chunk(lines("2", 80)).await.unwrap();
+    assert_eq!(written, vec![LineOutcome::Created; 160]);
+    let mut again = lines("2", 81);
+    for place in [3, 150] {
+        let (tenant, number) = ([one, two][place % 2], place / 2);
+        again[place] = line(tenant, u8::try_from(number).unwrap(), "9");
+    }
+    let ids: Vec<Uuid> = again.iter().map(|new| new.invoice.id).collect();
+    let written = store.write_chunk(again).await.unwrap();
+    for (place, outcome) in written.into_iter().enumerate() {
+        let expected = match place {
+            3 | 150 => LineOutcome::OtherLine(ids[place]),
+            160.. => LineOutcome::Created,
+            _ => LineOutcome::Duplicate(ids[place]),
+        };
+        assert_eq!(outcome, expected, "{place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_commit_of_lines_with_derived_ids_is_found_again() {
+    let proxy = Proxy::start().await;
+    let store = Store::connect(StoreConfig::new(proxy.database_url.clone()));
+    let store = store.await.unwrap();
+    let tenant = tenant(&store).await;
+    let lines = || (0..9).map(|n| line(tenant, n, "2")).collect();
+    proxy.expect([Fault::LoseCommit]);
+    // Stored by this upload, so created by it and no duplicate.
+    let written = store.write_chunk(lines()).await.unwrap();
+    assert!(proxy.is_quiet());
+    assert_eq!(written, vec![LineOutcome::Created; 9]);
+    let again = store.write_chunk(lines()).await.unwrap();
+    let found = |outcome: &LineOutcome| matches!(outcome, LineOutcome::Duplicate(_));
+    assert!(again.iter().all(found), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
