@@ -34,6 +34,7 @@ fn bound(command: &Command) -> Option<usize> {
         | Command::Pay(_)
         | Command::Reverse { .. }
         | Command::Refund(_)
+        | Command::PayOut { .. }
         | Command::Apply { .. }
         | Command::Recall => None,
     }
