@@ -2,6 +2,7 @@
 
 use datafusion::error::DataFusionError;
 
+use super::watch::Stop;
 use crate::ArchiveError;
 
 /// Why a query has no answer, or no whole one.
@@ -13,6 +14,9 @@ pub enum QueryError {
     /// SQL, but no single query.
     #[error("{0}")]
     NotReadOnly(String),
+    /// SQL that stands for more than may be planned.
+    #[error("the query is too complex: {0}")]
+    Complex(String),
     /// The query met a value that it cannot compute with: a division by zero, a sum out of range.
     #[error("{0}")]
     Failed(String),
@@ -68,6 +72,7 @@ impl QueryError {
         match self {
             Self::Invalid(_) => "invalid_sql",
             Self::NotReadOnly(_) => "not_read_only",
+            Self::Complex(_) => "query_too_complex",
             Self::Failed(_) => "query_failed",
             Self::Memory { .. } => "query_memory_exceeded",
             Self::TooManyRows { .. } => "too_many_rows",
@@ -94,6 +99,14 @@ impl QueryError {
         }
     }
 
+    /// A panic of the engine. Numbers that do not fit are one of its ways to die.
+    pub(crate) fn of_panic(text: String) -> Self {
+        if text.contains("attempt to ") && text.contains(" with overflow") {
+            return Self::Failed("a number is out of range".to_owned());
+        }
+        Self::Internal(text)
+    }
+
     /// An error of the engine. `memory` is the query's bound, in bytes.
     pub(crate) fn of_engine(error: &DataFusionError, memory: usize) -> Self {
         use DataFusionError as E;
@@ -104,6 +117,10 @@ impl QueryError {
             message[..end.unwrap_or(message.len())].trim().to_owned()
         };
         match error.find_root() {
+            E::External(inner) if inner.is::<Stop>() => match inner.downcast_ref::<Stop>() {
+                Some(stop) => (*stop).into(),
+                None => Self::Internal(error.to_string()),
+            },
             E::ResourcesExhausted(_) => Self::Memory { limit: memory },
             E::SQL(..)
             | E::SchemaError(..)
@@ -115,7 +132,45 @@ impl QueryError {
                 |first| Self::of_engine(first, memory),
             ),
             E::ArrowError(..) | E::Execution(_) => Self::Failed(text()),
-            _ => Self::Internal(error.to_string()),
+            // What the engine holds to be a fault of its own is one that this SQL meets each time: to ask again does not help.
+            E::Internal(_) => {
+                tracing::error!(%error, "the engine failed at a query");
+                Self::Failed("the engine cannot run this query".to_owned())
+            }
+            E::ParquetError(inner) => match of_filter(&inner.to_string()) {
+                Some(FilterFailed::Memory) => Self::Memory { limit: memory },
+                Some(FilterFailed::Value(text)) => Self::Failed(text),
+                None => Self::of_panic(error.to_string()),
+            },
+            _ => Self::of_panic(error.to_string()),
+        }
+    }
+}
+
+/// Why a condition could not be computed.
+enum FilterFailed {
+    Memory,
+    Value(String),
+}
+
+/// A condition that is computed while a file is read fails as the file does, with no more than a text of what it has met.
+fn of_filter(text: &str) -> Option<FilterFailed> {
+    let (_, error) = text.split_once("Error evaluating filter predicate: ")?;
+    if error.contains("ResourcesExhausted(") {
+        return Some(FilterFailed::Memory);
+    }
+    let met = error.split('"').nth(1).filter(|met| !met.is_empty());
+    let met = met.unwrap_or("a condition cannot be computed");
+    Some(FilterFailed::Value(met.to_owned()))
+}
+
+impl From<Stop> for QueryError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Late { seconds } => Self::Timeout { seconds },
+            Stop::Complex(what) => Self::Complex(what.to_owned()),
+            // Whoever left is not told.
+            Stop::Left => Self::Internal(stop.to_string()),
         }
     }
 }

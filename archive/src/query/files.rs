@@ -38,7 +38,7 @@ pub(super) struct Scope {
     /// When each recalled invoice was recalled last, by id.
     pub(super) recalls: Vec<(Uuid, DateTime<Utc>)>,
     /// With `tier=all`.
-    pub(super) hot: Option<HotTier>,
+    pub(super) hot: Option<Arc<HotTier>>,
     pub(super) readers: Arc<Readers>,
 }
 
@@ -141,7 +141,9 @@ impl Scope {
             .with_extension(Source::Cold(Arc::clone(file)));
         let recalled = self.recalled_from(file);
         if !recalled.is_empty() {
-            let (seen, selected) = self.without(file, recalled).await?;
+            let (readers, file) = (Arc::clone(&self.readers), Arc::clone(file));
+            let without = self.readers.away(without(readers, file, recalled));
+            let (seen, selected) = without.await?;
             rows = seen;
             part = part.with_extension(ParquetRowSelection::new(selected));
         }
@@ -156,16 +158,18 @@ impl Scope {
     async fn add_hot(
         &self,
         selection: &mut Selection,
-        hot: &HotTier,
+        hot: &Arc<HotTier>,
         period: Period,
     ) -> Result<(), QueryError> {
-        let counters = &self.readers.counters;
-        let read = |rows| {
-            counters
-                .hot_invoices
-                .fetch_add(rows as u64, Ordering::Relaxed);
-        };
-        for part in hot.parts(period, read).await? {
+        let (hot, counters) = (Arc::clone(hot), Arc::clone(&self.readers.counters));
+        let parts = self.readers.away(async move {
+            let read = |rows| {
+                let count = &counters.hot_invoices;
+                count.fetch_add(rows as u64, Ordering::Relaxed);
+            };
+            hot.parts(period, read).await
+        });
+        for part in parts.await? {
             selection.rows = selection.rows.saturating_add(part.rows);
             selection.files.push(
                 PartitionedFile::new(part.name.clone(), part.bytes)
@@ -187,49 +191,49 @@ impl Scope {
             .map(|(id, _)| *id)
             .collect()
     }
+}
 
-    /// The rows of the file but for those of `ids`, which ascend: how many, and which.
-    async fn without(
-        &self,
-        file: &ArchiveFile,
-        ids: Vec<Uuid>,
-    ) -> Result<(usize, RowSelection), QueryError> {
-        let Readers {
-            objects, counters, ..
-        } = self.readers.as_ref();
-        counters.opened(&file.object_key);
-        let count = |bytes| counters.request(bytes);
-        let footer = objects.footer_counted(file, count).await?;
-        let (mut first, mut hidden) = (0, Vec::new());
-        for (at, group) in footer.groups.iter().enumerate() {
-            let from = ids.partition_point(|id| *id < group.min_id);
-            let to = ids.partition_point(|id| *id <= group.max_id);
-            let within: Vec<Uuid> = ids.get(from..to).unwrap_or_default().to_vec();
-            if !within.is_empty() {
-                let range = footer.column_range(at, &["id"])?;
-                let base = range.start;
-                let bytes = objects.chunks(&footer, at, range).await?;
-                counters.request(bytes.len() as u64);
-                let data = GroupData::new(Arc::clone(&footer), at, bytes, base);
-                let found = tokio::task::spawn_blocking(move || data.positions(&within))
-                    .await
-                    .map_err(ArchiveError::from)??;
-                hidden.extend(found.into_iter().map(|row| first + row));
-            }
-            first += group.rows;
+/// The rows of the file but for those of `ids`, which ascend: how many, and which.
+async fn without(
+    readers: Arc<Readers>,
+    file: Arc<ArchiveFile>,
+    ids: Vec<Uuid>,
+) -> Result<(usize, RowSelection), QueryError> {
+    let Readers {
+        objects, counters, ..
+    } = readers.as_ref();
+    counters.opened(&file.object_key);
+    let count = |bytes| counters.request(bytes);
+    let footer = objects.footer_counted(&file, count).await?;
+    let (mut first, mut hidden) = (0, Vec::new());
+    for (at, group) in footer.groups.iter().enumerate() {
+        let from = ids.partition_point(|id| *id < group.min_id);
+        let to = ids.partition_point(|id| *id <= group.max_id);
+        let within: Vec<Uuid> = ids.get(from..to).unwrap_or_default().to_vec();
+        if !within.is_empty() {
+            let range = footer.column_range(at, &["id"])?;
+            let base = range.start;
+            let bytes = objects.chunks(&footer, at, range).await?;
+            counters.request(bytes.len() as u64);
+            let data = GroupData::new(Arc::clone(&footer), at, bytes, base);
+            let found = tokio::task::spawn_blocking(move || data.positions(&within))
+                .await
+                .map_err(ArchiveError::from)??;
+            hidden.extend(found.into_iter().map(|row| first + row));
         }
-        let total = first;
-        let mut shown = Vec::with_capacity(hidden.len() + 1);
-        let mut next = 0;
-        for row in &hidden {
-            shown.push(next..*row);
-            next = row + 1;
-        }
-        shown.push(next..total);
-        shown.retain(|range| !range.is_empty());
-        let selection = RowSelection::from_consecutive_ranges(shown.into_iter(), total);
-        Ok((total - hidden.len(), selection))
+        first += group.rows;
     }
+    let total = first;
+    let mut shown = Vec::with_capacity(hidden.len() + 1);
+    let mut next = 0;
+    for row in &hidden {
+        shown.push(next..*row);
+        next = row + 1;
+    }
+    shown.push(next..total);
+    shown.retain(|range| !range.is_empty());
+    let selection = RowSelection::from_consecutive_ranges(shown.into_iter(), total);
+    Ok((total - hidden.len(), selection))
 }
 
 /// The catalog as the engine's pruning reads it: one container a file.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
-use arrow::csv::WriterBuilder;
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::Tiers;
+use super::csv;
 use super::error::QueryError;
 use super::run::QueryRun;
 
@@ -27,7 +28,7 @@ pub enum Format {
     /// a late failure the document ends with `error` instead.
     #[default]
     Json,
-    /// RFC 4180 with a header line; what is nested is JSON.
+    /// RFC 4180 with a header line; what is nested is JSON, what is null is an empty field, and an empty text is `""`.
     Csv,
     /// An Arrow IPC stream.
     Arrow,
@@ -116,7 +117,7 @@ impl Answer {
 /// The state of one format.
 enum Writer {
     Json { rows: bool },
-    Csv { header: bool },
+    Csv,
     Arrow(Box<StreamWriter<Vec<u8>>>),
 }
 
@@ -124,11 +125,16 @@ fn internal(error: impl std::fmt::Display) -> QueryError {
     QueryError::Internal(error.to_string())
 }
 
+/// A value that the format has no text for, such as a moment beyond the calendar.
+fn unwritable(error: ArrowError) -> QueryError {
+    QueryError::Failed(error.to_string())
+}
+
 impl Writer {
     fn new(format: Format, schema: &SchemaRef) -> Result<Self, QueryError> {
         Ok(match format {
             Format::Json => Self::Json { rows: false },
-            Format::Csv => Self::Csv { header: false },
+            Format::Csv => Self::Csv,
             Format::Arrow => {
                 let writer = StreamWriter::try_new(Vec::new(), schema).map_err(internal)?;
                 Self::Arrow(Box::new(writer))
@@ -148,10 +154,7 @@ impl Writer {
                 let columns = serde_json::to_string(&columns).map_err(internal)?;
                 Ok(format!("{{\"columns\":{columns},\"rows\":[").into())
             }
-            Self::Csv { header } => {
-                *header = true;
-                csv(&RecordBatch::new_empty(run.schema().clone()), true)
-            }
+            Self::Csv => Ok(csv::header(run.schema()).into()),
             Self::Arrow(writer) => Ok(std::mem::take(writer.get_mut()).into()),
         }
     }
@@ -160,10 +163,13 @@ impl Writer {
         match self {
             Self::Json { rows } => {
                 let mut out = Vec::new();
-                json_rows(batch, rows, &mut out).map_err(internal)?;
+                json_rows(batch, rows, &mut out).map_err(unwritable)?;
                 Ok(out.into())
             }
-            Self::Csv { .. } => csv(batch, false),
+            Self::Csv => {
+                let lines = flat(batch).and_then(|batch| csv::lines(&batch));
+                Ok(lines.map_err(unwritable)?.into())
+            }
             Self::Arrow(writer) => {
                 writer.write(batch).map_err(internal)?;
                 Ok(std::mem::take(writer.get_mut()).into())
@@ -182,7 +188,7 @@ impl Writer {
                 let end = format!("],\"tier\":\"{tier}\",\"as_of\":{as_of},\"stats\":{stats}}}");
                 Ok(end.into())
             }
-            Self::Csv { .. } => Ok(Bytes::new()),
+            Self::Csv => Ok(Bytes::new()),
             Self::Arrow(writer) => {
                 writer.finish().map_err(internal)?;
                 Ok(std::mem::take(writer.get_mut()).into())
@@ -202,13 +208,14 @@ impl Writer {
     }
 }
 
-/// Decimals are strings, as everywhere in the contract.
+/// Decimals are strings, as everywhere in the contract, and so are moments. These are written before they are encoded: an encoder
+/// cannot fail, and puts the words of its error where a moment ought to be that no calendar has.
 #[derive(Debug)]
-struct Decimals;
+struct Strings;
 
-struct Quoted<'a>(ArrayFormatter<'a>);
+struct Decimals<'a>(ArrayFormatter<'a>);
 
-impl Encoder for Quoted<'_> {
+impl Encoder for Decimals<'_> {
     fn encode(&mut self, at: usize, out: &mut Vec<u8>) {
         out.push(b'"');
         // Digits, a sign and a point: nothing that needs an escape.
@@ -217,27 +224,55 @@ impl Encoder for Quoted<'_> {
     }
 }
 
-impl EncoderFactory for Decimals {
+/// Texts, and where each of them ends.
+struct Moments(String, Vec<usize>);
+
+impl Moments {
+    fn of(array: &dyn Array, nulls: Option<&NullBuffer>) -> Result<Self, ArrowError> {
+        let formatter = ArrayFormatter::try_new(array, &PLAIN)?;
+        let (mut texts, mut ends) = (String::new(), Vec::with_capacity(array.len()));
+        for at in 0..array.len() {
+            if nulls.is_none_or(|nulls| nulls.is_valid(at)) {
+                texts.push_str(&formatter.value(at).try_to_string()?);
+            }
+            ends.push(texts.len());
+        }
+        Ok(Self(texts, ends))
+    }
+}
+
+impl Encoder for Moments {
+    fn encode(&mut self, at: usize, out: &mut Vec<u8>) {
+        let from = at.checked_sub(1).map_or(0, |before| self.1[before]);
+        out.push(b'"');
+        out.extend_from_slice(&self.0.as_bytes()[from..self.1[at]]);
+        out.push(b'"');
+    }
+}
+
+const PLAIN: FormatOptions<'static> = FormatOptions::new();
+
+impl EncoderFactory for Strings {
     fn make_default_encoder<'a>(
         &self,
         _: &'a FieldRef,
         array: &'a dyn Array,
         _: &'a EncoderOptions,
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
-        if !array.data_type().is_decimal() {
-            return Ok(None);
-        }
-        const PLAIN: FormatOptions<'static> = FormatOptions::new();
-        let quoted = Quoted(ArrayFormatter::try_new(array, &PLAIN)?);
         let nulls = array.nulls().cloned();
-        Ok(Some(NullableEncoder::new(Box::new(quoted), nulls)))
+        let encoder: Box<dyn Encoder> = match array.data_type() {
+            of if of.is_decimal() => Box::new(Decimals(ArrayFormatter::try_new(array, &PLAIN)?)),
+            of if of.is_temporal() => Box::new(Moments::of(array, nulls.as_ref())?),
+            _ => return Ok(None),
+        };
+        Ok(Some(NullableEncoder::new(encoder, nulls)))
     }
 }
 
 fn options() -> EncoderOptions {
     EncoderOptions::default()
         .with_explicit_nulls(true)
-        .with_encoder_factory(Arc::new(Decimals))
+        .with_encoder_factory(Arc::new(Strings))
 }
 
 /// Appends the rows as arrays; `begun` says whether a row is there already.
@@ -266,16 +301,6 @@ fn json_rows(batch: &RecordBatch, begun: &mut bool, out: &mut Vec<u8>) -> Result
         out.push(b']');
     }
     Ok(())
-}
-
-/// A batch as CSV, with the names of its columns or without.
-fn csv(batch: &RecordBatch, header: bool) -> Result<Bytes, QueryError> {
-    let batch = flat(batch).map_err(internal)?;
-    let mut out = Vec::new();
-    let mut writer = WriterBuilder::new().with_header(header).build(&mut out);
-    writer.write(&batch).map_err(internal)?;
-    drop(writer);
-    Ok(out.into())
 }
 
 /// What is nested, as JSON text: CSV has no other way to say it.

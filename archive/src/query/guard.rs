@@ -1,63 +1,18 @@
 //! What SQL is allowed: one statement, a query or an EXPLAIN of one, over the tenant's tables, with functions that
 //! compute and nothing else.
 
-use std::sync::{Arc, LazyLock};
-
-use datafusion::execution::SessionStateDefaults;
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::{SetExpr, Statement as Ast};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::ast::{self, SetExpr, Statement as Ast};
 
+use super::dialect::Bounded;
 use super::error::QueryError;
+use super::statement;
 
 /// Bytes of a statement, at most: it is planned in memory that nobody counts.
 pub const MAX_SQL_BYTES: usize = 32 * 1024;
 /// How deep a statement may be nested.
 const MAX_DEPTH: usize = 50;
-
-/// Functions that are left out. Either their result is as large as a number in the query says, which the memory bound
-/// does not see; or they tell of files, or of the engine.
-const LEFT_OUT: [&str; 12] = [
-    "array_repeat",
-    "array_resize",
-    "file_row_index",
-    "generate_series",
-    "input_file_name",
-    "lpad",
-    "range",
-    "repeat",
-    "rpad",
-    "space",
-    "uuid",
-    "version",
-];
-
-/// The functions of a session.
-pub(super) struct Functions {
-    pub(super) scalar: Vec<Arc<ScalarUDF>>,
-    pub(super) aggregate: Vec<Arc<AggregateUDF>>,
-    pub(super) window: Vec<Arc<WindowUDF>>,
-}
-
-pub(super) static FUNCTIONS: LazyLock<Functions> = LazyLock::new(|| {
-    let mut scalar = SessionStateDefaults::default_scalar_functions();
-    scalar.retain(|function| {
-        let names = || std::iter::once(function.name()).chain(aliases(function));
-        !names().any(|name| LEFT_OUT.contains(&name))
-    });
-    scalar.push(super::functions::json_text());
-    Functions {
-        scalar,
-        aggregate: SessionStateDefaults::default_aggregate_functions(),
-        window: SessionStateDefaults::default_window_functions(),
-    }
-});
-
-fn aliases(function: &ScalarUDF) -> impl Iterator<Item = &str> {
-    function.aliases().iter().map(String::as_str)
-}
 
 /// A statement that may be planned.
 pub(super) struct Query {
@@ -75,8 +30,9 @@ pub(super) fn parse(sql: &str) -> Result<Query, QueryError> {
         let detail = format!("a statement may have {MAX_SQL_BYTES} bytes at most");
         return Err(QueryError::Invalid(detail));
     }
-    let parser = DFParserBuilder::new(sql)
-        .with_dialect(&PostgreSqlDialect {})
+    let dialect = Bounded::default();
+    let parser = DFParserBuilder::new(statement::tokens(sql, &dialect)?)
+        .with_dialect(&dialect)
         .with_recursion_limit(MAX_DEPTH)
         .build();
     let mut statements = parser
@@ -87,25 +43,27 @@ pub(super) fn parse(sql: &str) -> Result<Query, QueryError> {
         let detail = "the request needs exactly one statement";
         return Err(QueryError::NotReadOnly(detail.to_owned()));
     };
-    let explain = match &statement {
-        Statement::Explain(explain) => is_query(&explain.statement).then_some(true),
-        other => is_query(other).then_some(false),
+    let (asked, explain) = match &statement {
+        Statement::Explain(explain) => (query_of(&explain.statement), true),
+        other => (query_of(other), false),
     };
-    let explain = explain.ok_or_else(|| {
+    let asked = asked.ok_or_else(|| {
         let detail = "only a query (SELECT, WITH, VALUES), or EXPLAIN of one, can be run";
         QueryError::NotReadOnly(detail.to_owned())
     })?;
+    statement::check(asked)?;
     Ok(Query { statement, explain })
 }
 
-fn is_query(statement: &Statement) -> bool {
-    let Statement::Statement(ast) = statement else {
-        return false;
+/// The query that a statement is, if it is one that only reads.
+fn query_of(statement: &Statement) -> Option<&ast::Query> {
+    let Statement::Statement(statement) = statement else {
+        return None;
     };
-    let Ast::Query(query) = ast.as_ref() else {
-        return false;
+    let Ast::Query(query) = statement.as_ref() else {
+        return None;
     };
-    query.locks.is_empty() && reads(&query.body)
+    (query.locks.is_empty() && reads(&query.body)).then_some(query)
 }
 
 /// Whether the body, which can be a DML statement by the grammar, only reads. What is nested deeper is refused by
@@ -183,15 +141,5 @@ mod tests {
         assert!(matches!(parse(&long), Err(QueryError::Invalid(_))));
         let deep = format!("select {}1{}", "(".repeat(500), ")".repeat(500));
         assert!(matches!(parse(&deep), Err(QueryError::Invalid(_))));
-    }
-
-    #[test]
-    fn what_tells_of_files_or_grows_at_will_is_no_function() {
-        let names: Vec<&str> = FUNCTIONS.scalar.iter().map(|f| f.name()).collect();
-        assert!(names.contains(&"date_trunc") && names.contains(&"round"));
-        assert!(
-            LEFT_OUT.iter().all(|left_out| !names.contains(left_out)),
-            "{names:?}"
-        );
     }
 }

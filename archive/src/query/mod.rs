@@ -2,14 +2,20 @@
 //!
 //! | module | job |
 //! |---|---|
-//! | `guard`, `functions` | what SQL is allowed |
+//! | `guard`, `dialect`, `statement` | what SQL is allowed, and how large it may be |
+//! | `complexity` | how large its plan may become |
+//! | `registry`, `functions` | the functions that there are, with what they cost; our own |
+//! | `bounded`, `sizes` | functions within bounds |
+//! | `arithmetic` | numbers that fail where they do not fit |
 //! | `schema`, `tables` | the tables, and the plans of their scans |
-//! | `declared` | declared keys of `metadata` in files that lack their columns |
+//! | `computed` | columns that files lack |
 //! | `files` | from the catalog to the files of a scan |
 //! | `reader` | the engine's way to the storage |
 //! | `hot` | hot rows as one more file |
-//! | `session`, `order`, `run` | one query: its session, its plan, its task, its bounds |
-//! | `format` | JSON, CSV and Arrow |
+//! | `session`, `order` | what the engine is given |
+//! | `room`, `meter`, `held` | how large batches may be, and what windows may hold |
+//! | `run`, `lane`, `job`, `watch` | one query: its handle, its threads, its work, its end |
+//! | `format`, `csv` | JSON, CSV and Arrow |
 //!
 //! A session knows the four tables and functions that compute. It has no object store, no file format, no table
 //! function and no disk, so there is nothing by which SQL could name a file.
@@ -24,21 +30,38 @@ use tokio::runtime::Runtime;
 use crate::objects::Objects;
 use crate::places::{Full, Place, Places};
 
+mod arithmetic;
+mod bounded;
+mod complexity;
 mod computed;
+mod csv;
+mod dialect;
 mod error;
 mod events;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod extremes;
 mod files;
 mod format;
 mod functions;
 mod guard;
+mod held;
 mod hot;
+mod job;
+mod lane;
+mod meter;
 mod order;
 mod reader;
+mod registry;
+mod room;
 mod run;
 mod schema;
 mod session;
+mod sizes;
+mod statement;
 mod stats;
 mod tables;
+mod watch;
 
 pub use error::QueryError;
 pub use format::{Answer, Format};
@@ -61,7 +84,7 @@ pub struct QueryLimits {
     pub per_tenant: usize,
     /// Queries at a time.
     pub total: usize,
-    /// Threads that compute.
+    /// Threads that compute for one query.
     pub threads: usize,
 }
 
@@ -110,7 +133,10 @@ impl Default for QueryOptions {
     }
 }
 
-/// Runs queries, on threads of their own: a long computation must not keep the API's from answering.
+/// Threads that read for all queries, and wait for their ends. They compute nothing.
+const READING: usize = 2;
+
+/// Runs queries, each on threads of its own: a long computation must neither keep the API's from answering nor another query's.
 pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) objects: Arc<Objects>,
@@ -130,13 +156,13 @@ impl Engine {
         }
     }
 
-    /// The threads, which start with the first query.
+    /// The threads that read, which start with the first query.
     fn runtime(&self) -> Result<&Runtime, QueryError> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(self.limits.threads.max(1))
+            .worker_threads(READING)
             .thread_name("sheaf-query")
             .enable_all()
             .build()

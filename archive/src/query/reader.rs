@@ -1,5 +1,6 @@
 //! How the engine reads files: through the archive's own storage and footer cache, never by a path.
 
+use std::future::Future;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +16,8 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ParquetMetaData;
 use sheaf_store::ArchiveFile;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::hot::HotPart;
 use super::stats::Counters;
@@ -42,6 +45,8 @@ pub(super) struct Readers {
     pub(super) counters: Arc<Counters>,
     /// The first failure of the storage. The engine would only keep its text.
     pub(super) failure: Mutex<Option<ArchiveError>>,
+    /// Where what waits for others is done.
+    pub(super) away: Handle,
 }
 
 impl std::fmt::Debug for Readers {
@@ -51,6 +56,27 @@ impl std::fmt::Debug for Readers {
 }
 
 impl Readers {
+    /// Does what waits for the network or a disk on threads that compute nothing: no query's computation is in its way, and
+    /// connections that it opens outlive this query.
+    pub(super) async fn away<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<ArchiveError> + Send + 'static,
+    {
+        let done = AbortOnDropHandle::new(self.away.spawn(work)).await;
+        done.map_err(|e| E::from(ArchiveError::from(e)))?
+    }
+
+    async fn footer(self: &Arc<Self>, file: &Arc<ArchiveFile>) -> ParquetResult<Arc<Footer>> {
+        let (readers, file) = (Arc::clone(self), Arc::clone(file));
+        let footer = self.away(async move {
+            let read = |bytes| readers.counters.request(bytes);
+            readers.objects.footer_counted(&file, read).await
+        });
+        footer.await.map_err(|e| self.failed(e))
+    }
+
     fn failed(&self, error: ArchiveError) -> ParquetError {
         let text = ParquetError::General("the archive failed".to_owned());
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,28 +144,25 @@ fn together(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 }
 
 impl Reader {
-    async fn footer(&self, file: &ArchiveFile) -> ParquetResult<Arc<Footer>> {
-        let read = |bytes| self.readers.counters.request(bytes);
-        let footer = self.readers.objects.footer_counted(file, read).await;
-        footer.map_err(|e| self.readers.failed(e))
-    }
-
     async fn fetch(&self, range: Range<u64>) -> ParquetResult<Bytes> {
         match &self.source {
             Source::Cold(file) => {
-                let footer = self.footer(file).await?;
-                let bytes = self.readers.objects.parts(&footer, range).await;
-                let bytes = bytes.map_err(|e| self.readers.failed(e))?;
+                let (readers, file) = (Arc::clone(&self.readers), Arc::clone(file));
+                let bytes = self.readers.away(async move {
+                    let read = |bytes| readers.counters.request(bytes);
+                    let footer = readers.objects.footer_counted(&file, read).await?;
+                    readers.objects.parts(&footer, range).await
+                });
+                let bytes = bytes.await.map_err(|e| self.readers.failed(e))?;
                 self.readers.counters.request(bytes.len() as u64);
                 self.metrics.bytes_scanned.add(bytes.len());
                 Ok(bytes)
             }
             Source::Hot(part) => {
                 let part = Arc::clone(part);
-                let read = tokio::task::spawn_blocking(move || part.read(&range)).await;
-                let read = read
-                    .map_err(ArchiveError::from)
-                    .and_then(|read| read.map_err(ArchiveError::from));
+                let read = self.readers.away.spawn_blocking(move || part.read(&range));
+                let read = read.await.map_err(ArchiveError::from);
+                let read = read.and_then(|read| read.map_err(ArchiveError::from));
                 let bytes = read.map_err(|e| self.readers.failed(e))?;
                 self.metrics.bytes_scanned.add(bytes.len());
                 Ok(bytes)
@@ -151,7 +174,7 @@ impl Reader {
         let requests = match &self.source {
             // Whole chunks, for their checksums: a page alone has none.
             Source::Cold(file) => {
-                let footer = self.footer(file).await?;
+                let footer = self.readers.footer(file).await?;
                 let whole = ranges.iter().map(|range| footer.whole_chunks(range));
                 together(whole.collect())
             }
@@ -199,7 +222,7 @@ impl AsyncFileReader for Reader {
             match &self.source {
                 Source::Cold(file) => {
                     self.readers.counters.opened(&file.object_key);
-                    let footer = self.footer(file).await?;
+                    let footer = self.readers.footer(file).await?;
                     Ok(Arc::clone(footer.arrow.metadata()))
                 }
                 Source::Hot(part) => Ok(Arc::clone(&part.metadata)),

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::error::Result;
@@ -11,15 +12,19 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
+use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::object_store::memory::InMemory;
+use datafusion::optimizer::Optimizer;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
-use super::QueryLimits;
+use super::arithmetic::Exact;
 use super::files::Scope;
-use super::guard::FUNCTIONS;
 use super::order::KeepOrder;
+use super::registry::FUNCTIONS;
 use super::tables::{self, NOWHERE};
+use super::watch::{Watch, Watched};
+use super::{QueryLimits, complexity};
 
 /// Names that a query may put before a table's.
 const CATALOG: &str = "sheaf";
@@ -27,8 +32,13 @@ const SCHEMA: &str = "archive";
 /// Operators that are named when memory runs out.
 const NAMED: NonZeroUsize = NonZeroUsize::MIN;
 
-/// A session over `scope`.
-pub(super) fn session(scope: &Arc<Scope>, limits: &QueryLimits) -> Result<SessionState> {
+/// A session over `scope` of a query that began at `now`.
+pub(super) fn session(
+    scope: &Arc<Scope>,
+    limits: &QueryLimits,
+    watch: &Arc<Watch>,
+    now: DateTime<Utc>,
+) -> Result<SessionState> {
     let functions = &*FUNCTIONS;
     let schema = MemorySchemaProvider::new();
     for (name, table) in tables::tables(scope) {
@@ -40,10 +50,16 @@ pub(super) fn session(scope: &Arc<Scope>, limits: &QueryLimits) -> Result<Sessio
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let mut rules = PhysicalOptimizer::new().rules;
     rules.push(Arc::new(KeepOrder));
+    let config = config(limits).with_option_extension(Watched(Arc::clone(watch)));
+    let mut clock = ExecutionProps::new();
+    clock.mark_start_execution(Arc::clone(config.options()));
     let state = SessionStateBuilder::new()
-        .with_config(config(limits))
+        .with_config(config)
         .with_runtime_env(Arc::new(runtime(limits)?))
+        .with_execution_props(clock.with_query_execution_start_time(now))
         .with_catalog_list(Arc::new(catalogs))
+        .with_analyzer_rule(Arc::new(Exact))
+        .with_optimizer_rules(complexity::bounded(Optimizer::new().rules))
         .with_physical_optimizer_rules(rules)
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .with_scalar_functions(functions.scalar.clone())

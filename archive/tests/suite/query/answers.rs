@@ -330,7 +330,8 @@ async fn the_three_formats_say_the_same() {
     assert!(json["as_of"].is_string() && json["tier"] == "cold");
 
     let csv = String::from_utf8(ask_in(Format::Csv).await).unwrap();
-    assert!(csv.starts_with("number,total,issue_date,description,nets\n"));
+    assert!(csv.starts_with("number,total,issue_date,description,nets\r\n"));
+    assert_eq!(csv.matches('\n').count(), csv.matches("\r\n").count());
     assert_eq!(csv.lines().count(), count + 1);
     let first = &json["rows"][0];
     let line = csv.lines().nth(1).unwrap();

@@ -12,7 +12,7 @@ use super::answers::archived;
 use crate::support::cluster::{World, s3, world};
 use crate::support::query::{all_tiers, ask, bytes, rows, stat};
 
-fn limited(world: &World, change: impl FnOnce(&mut QueryLimits)) -> Archive {
+pub(crate) fn limited(world: &World, change: impl FnOnce(&mut QueryLimits)) -> Archive {
     let mut limits = QueryLimits::default();
     change(&mut limits);
     world.archive.clone().with_query_limits(limits)

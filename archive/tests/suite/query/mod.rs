@@ -3,6 +3,8 @@
 mod answers;
 mod bounds;
 mod declared;
+mod hostile;
 mod isolation;
+mod numbers;
 mod speed;
 pub(crate) mod versions;

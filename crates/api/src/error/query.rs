@@ -27,6 +27,7 @@ pub(super) fn problem(error: QueryError) -> Problem {
     let status = match &error {
         QueryError::Invalid(_) => S::BAD_REQUEST,
         QueryError::NotReadOnly(_)
+        | QueryError::Complex(_)
         | QueryError::Failed(_)
         | QueryError::Memory { .. }
         | QueryError::TooManyRows { .. }

@@ -33,7 +33,7 @@ const FRESHNESS: HeaderName = HeaderName::from_static("sheaf-freshness");
          headers(("Sheaf-Tier" = String, description = "`cold` or `hot, cold`: what the query reads"),
                  ("Sheaf-Freshness" = String, description = "The moment of the snapshot that the query sees"))),
         (status = 400, description = "`invalid_sql`: no SQL, or of tables, columns or functions that there are not"),
-        (status = 422, description = "`not_read_only`, `query_failed`, `query_memory_exceeded`, `too_many_rows`, \
+        (status = 422, description = "`not_read_only`, `query_too_complex`, `query_failed`, `query_memory_exceeded`, `too_many_rows`, \
             `too_many_hot_rows`, `missing_field`, `unknown_field`, `invalid_type`"),
         (status = 429, description = "`too_many_queries`"),
         (status = 504, description = "`query_timeout`")))]

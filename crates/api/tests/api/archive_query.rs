@@ -52,7 +52,13 @@ async fn a_query_answers_in_three_formats() {
     assert_eq!(csv.header("content-type"), "text/csv; charset=utf-8");
     assert_eq!(
         csv.body,
-        "year,n,total\n2023,2,53.9600\n2024,1,26.9800\n".as_bytes()
+        "year,n,total\r\n2023,2,53.9600\r\n2024,1,26.9800\r\n".as_bytes()
+    );
+    let odd = "select '' as empty, null as nothing, 'a,b' as text, now() is null as clock";
+    let odd = query(&app, &tenant.key, json!({"sql": odd, "format": "csv"})).await;
+    assert_eq!(
+        odd.body,
+        "empty,nothing,text,clock\r\n\"\",,\"a,b\",false\r\n".as_bytes()
     );
     let request = app.request(reqwest::Method::POST, "/v1/archive/query");
     let accepted = request
@@ -92,6 +98,16 @@ async fn another_tenant_sees_nothing_and_a_bad_query_is_a_problem() {
         (json!({"sql": "delete from invoices"}), 422, "not_read_only"),
         (json!({"sql": "select 1; select 2"}), 422, "not_read_only"),
         (json!({"sql": "select 1/0"}), 422, "query_failed"),
+        (
+            json!({"sql": "select 9223372036854775807 + 1"}),
+            422,
+            "query_failed",
+        ),
+        (
+            json!({"sql": format!("select {}1", "1+".repeat(3_000))}),
+            422,
+            "query_too_complex",
+        ),
         (
             json!({"sql": "select id from invoices", "max_rows": 2}),
             422,
