@@ -9,6 +9,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
+mod script;
+
 use crate::error::said;
 use crate::sql;
 
@@ -53,8 +55,11 @@ impl Patient<'_> {
     async fn attempt_all(&mut self, queries: &[&str]) -> Result<usize, Error> {
         let tx = self.0.transaction().await?;
         tx.batch_execute(sql::CLUSTER_PATIENCE).await?;
+        tx.batch_execute(sql::CLUSTER_SEQUENTIAL).await?;
         for query in queries {
-            tx.batch_execute(query).await?;
+            for statement in script::statements(query) {
+                tx.batch_execute(statement).await?;
+            }
         }
         tx.commit().await?;
         Ok(queries.len())

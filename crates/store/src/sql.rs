@@ -37,6 +37,7 @@ query!(
 query!(METADATA_COLUMNS_PUT, "sql/queries/metadata_columns/put.sql");
 query!(CLUSTER_ROWS, "sql/queries/cluster/rows.sql");
 query!(CLUSTER_PATIENCE, "sql/queries/cluster/patience.sql");
+query!(CLUSTER_SEQUENTIAL, "sql/queries/cluster/sequential.sql");
 query!(
     CLUSTER_ADVISORY_UNLOCK,
     "sql/queries/cluster/advisory_unlock.sql"
@@ -230,8 +231,13 @@ query!(
 );
 query!(NUMBER_CLAIM_COPY, "sql/queries/number_claim/copy.sql");
 query!(NUMBER_CLAIM_DELETE, "sql/queries/number_claim/delete.sql");
+query!(NUMBER_CLAIM_ENTERED, "sql/queries/number_claim/entered.sql");
 query!(NUMBER_CLAIM_FIND, "sql/queries/number_claim/find.sql");
 query!(NUMBER_CLAIM_INSERT, "sql/queries/number_claim/insert.sql");
+query!(
+    NUMBER_CLAIM_IS_ENTERED,
+    "sql/queries/number_claim/is_entered.sql"
+);
 query!(NUMBER_CLAIM_LOCK, "sql/queries/number_claim/lock.sql");
 query!(NUMBER_CLAIM_PAGE, "sql/queries/number_claim/page.sql");
 query!(NUMBER_SERIES_ENSURE, "sql/queries/number_series/ensure.sql");

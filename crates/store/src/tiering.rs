@@ -1,6 +1,7 @@
 //! The hot tier's side of tiering: what may move, reading it at one snapshot, and the one-transaction handover.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::{Object, Transaction};
@@ -20,6 +21,9 @@ const TIERING_LOCK: i64 = 0x5368_6561_6603;
 /// Plans that do not depend on parameters. Citus keeps those of a prepared statement after its first execution; a custom plan is,
 /// each time, SQL with the parameters in it as text, ten thousand ids at their most, which is then parsed and planned.
 const GENERIC_PLANS: &str = "set local plan_cache_mode = force_generic_plan";
+/// A handover is tried so often, with a pause between that grows.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
 /// Ids of one DELETE: its transaction holds all of them, the statement need not.
 const DELETE_CHUNK: usize = 10_000;
 /// Invoices between those that go, of one DELETE of lines: each line is compared with each of them.
@@ -150,30 +154,68 @@ impl Store {
         file: &ArchiveFile,
         rows: &[(Uuid, i64)],
     ) -> Result<Publish, StoreError> {
-        let mut conn = self.inner.cluster.owner(file.tenant_id).get().await?;
-        let tx = conn.transaction().await?;
-        tx.batch_execute(GENERIC_PLANS).await?;
-        let deleted = match delete_rows(&tx, file, rows).await? {
-            Some(deleted) => deleted,
-            None => return Ok(Publish::Changed),
-        };
-        let expected = [file.invoices, file.lines, file.payments, file.events]
-            .map(|n| u64::try_from(n).unwrap_or(0));
-        if deleted != expected {
-            tracing::warn!(
-                ?deleted,
-                ?expected,
-                object = file.object_key,
-                "the handover found other rows than the file holds"
-            );
+        let mut attempt = 1;
+        loop {
+            match self.try_publish(file, rows).await {
+                // Beside DDL of a partition it may be the one that a deadlock ends, or find a table away for a moment.
+                Err((StoreError::Unavailable { detail }, Step::Before)) if attempt < ATTEMPTS => {
+                    tracing::info!(detail, attempt, "a handover is tried again");
+                    tokio::time::sleep(PAUSE * attempt).await;
+                    attempt += 1;
+                }
+                outcome => return outcome.map_err(|(error, _)| error),
+            }
+        }
+    }
+
+    async fn try_publish(
+        &self,
+        file: &ArchiveFile,
+        rows: &[(Uuid, i64)],
+    ) -> Result<Publish, (StoreError, Step)> {
+        let before = |error: StoreError| (error, Step::Before);
+        let conn = self.inner.cluster.owner(file.tenant_id).get().await;
+        let mut conn = conn.map_err(before)?;
+        let tx = conn.transaction().await.map_err(|e| before(e.into()))?;
+        if !hand_over(&tx, file, rows).await.map_err(before)? {
             return Ok(Publish::Changed);
         }
-        if !publish_row(&tx, file).await? {
-            return Ok(Publish::Changed);
-        }
-        tx.commit().await?;
+        let committed = tx.commit().await;
+        committed.map_err(|error| (error.into(), Step::Commit))?;
         Ok(Publish::Done)
     }
+}
+
+/// Where a handover failed.
+enum Step {
+    /// Nothing was done.
+    Before,
+    /// It may have been.
+    Commit,
+}
+
+/// Deletes the rows and publishes the file; false where either is not as it was.
+async fn hand_over(
+    tx: &Transaction<'_>,
+    file: &ArchiveFile,
+    rows: &[(Uuid, i64)],
+) -> Result<bool, StoreError> {
+    tx.batch_execute(GENERIC_PLANS).await?;
+    let Some(deleted) = delete_rows(tx, file, rows).await? else {
+        return Ok(false);
+    };
+    let expected = [file.invoices, file.lines, file.payments, file.events]
+        .map(|n| u64::try_from(n).unwrap_or(0));
+    if deleted != expected {
+        tracing::warn!(
+            ?deleted,
+            ?expected,
+            object = file.object_key,
+            "the handover found other rows than the file holds"
+        );
+        return Ok(false);
+    }
+    publish_row(tx, file).await
 }
 
 /// Makes a staged file the tier of its invoices; false where it is not staged any more.

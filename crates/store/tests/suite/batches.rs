@@ -16,7 +16,7 @@ use sheaf_store::{
 use uuid::Uuid;
 
 use crate::support::proxy::{Fault, Proxy};
-use crate::support::{archived_year, now, raw, simple, store, tenant};
+use crate::support::{archived_year, execute, now, raw, simple, store, tenant};
 
 /// Longer than anything here takes on a busy machine, and shorter than a test may.
 const LONG: Duration = Duration::from_secs(40);
@@ -150,7 +150,7 @@ async fn a_panic_in_a_batch_of_changes_costs_one_request() {
     // No number that we can read: reading it panics.
     let spoil = "update invoices set total = 'NaN' where tenant_id = $1 and id = $2";
     let db = raw().await;
-    db.execute(spoil, &[&poisoned.0, &invoice]).await.unwrap();
+    execute(&db, spoil, &[&poisoned.0, &invoice]).await;
     let mut changes: Vec<_> = others.iter().map(|(t, i)| pay(*t, *i)).collect();
     changes.insert(7, pay(poisoned, invoice));
     for (index, outcome) in in_one_batch(&store, changes).await.into_iter().enumerate() {
@@ -178,7 +178,7 @@ async fn a_panic_in_a_batch_of_reads_costs_one_request() {
     let (poisoned, invoice) = payers(&store, 1).await[0];
     let spoil = "update invoices set total = 'NaN' where tenant_id = $1 and id = $2";
     let db = raw().await;
-    db.execute(spoil, &[&poisoned.0, &invoice]).await.unwrap();
+    execute(&db, spoil, &[&poisoned.0, &invoice]).await;
     for _ in 0..3 {
         let mut reads: Vec<_> = others.clone();
         reads.insert(7, (poisoned, invoice));
@@ -200,7 +200,7 @@ async fn a_panic_in_a_batch_of_creates_costs_one_request() {
     // No time that we can read: whoever looks the id up panics.
     let spoil = "update invoices set created_at = 'infinity' where tenant_id = $1 and id = $2";
     let db = raw().await;
-    db.execute(spoil, &[&poisoned.0, &invoice]).await.unwrap();
+    execute(&db, spoil, &[&poisoned.0, &invoice]).await;
     let other = tenant(&store).await;
     for _ in 0..3 {
         let mut creates: Vec<_> = (0..40).map(|_| issued(other)).collect();
@@ -225,7 +225,7 @@ async fn a_change_that_fails_fails_alone() {
     let db = raw().await;
     let spoil = "update invoices set payment_count = 7 where tenant_id = $1 and id = $2";
     for (tenant, invoice) in &spoilt {
-        db.execute(spoil, &[&tenant.0, invoice]).await.unwrap();
+        execute(&db, spoil, &[&tenant.0, invoice]).await;
     }
     let mut changes: Vec<_> = others.iter().map(|(t, i)| pay(*t, *i)).collect();
     changes.insert(0, pay(spoilt[0].0, spoilt[0].1));

@@ -14,5 +14,6 @@ mod schema_change;
 mod support;
 mod tiering;
 mod uploads;
+mod upgrade;
 mod writes;
 mod years;

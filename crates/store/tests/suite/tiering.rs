@@ -1,8 +1,10 @@
 //! The hot tier's half of tiering: snapshot, handover, partitions.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::support::{raw, simple, store, tenant};
+use crate::support::explain::Home;
+use crate::support::{execute, raw, simple, store, tenant};
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use sheaf_model::{Period, TenantId};
@@ -12,6 +14,7 @@ use sheaf_store::{
 };
 use uuid::Uuid;
 
+const PATIENCE: Duration = Duration::from_secs(90);
 const PAID: &str =
     r#"[{"reference": "p", "amount": "10.00", "paid_on": "2012-05-20", "method": "card"}]"#;
 
@@ -240,12 +243,12 @@ async fn a_handover_of_anything_that_changed_does_nothing() {
         .unwrap();
     let (file, rows) = staged(&store, tenant).await;
     let db = raw().await;
-    db.execute(
+    execute(
+        &db,
         "update invoices set version = version + 1 where tenant_id = $1 and id = $2",
         &[&tenant.0, &rows[1].0],
     )
-    .await
-    .unwrap();
+    .await;
     assert_eq!(
         store.publish_file(&file, &rows).await.unwrap(),
         Publish::Changed
@@ -273,6 +276,53 @@ async fn a_handover_of_anything_that_changed_does_nothing() {
         Publish::Done
     );
     assert_eq!(hot(&store, tenant).await, 0);
+}
+
+/// As DDL of a partition may do it: whoever waits longest for a lock finds the deadlock, and its transaction ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handover_that_a_deadlock_ends_is_tried_again() {
+    let store = store().await;
+    let tenant = tenant(&store).await;
+    store
+        .write_chunk(vec![paid(tenant, "2012-05-05", "e")])
+        .await
+        .unwrap();
+    let (file, rows) = staged(&store, tenant).await;
+    let id = rows[0].0;
+    let home = Home::of(tenant).await;
+    let other = &home.owner;
+    // It never looks for a deadlock itself.
+    other
+        .batch_execute("set statement_timeout = 0; set deadlock_timeout = '1h'; begin")
+        .await
+        .unwrap();
+    let hold = |table: &str, column: &str| {
+        let table = home.shard(table);
+        format!("select 1 from {table} where tenant_id = $1 and {column} = $2 for update")
+    };
+    let of_one: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&tenant.0, &id];
+    // What the handover deletes last, and what it deletes first.
+    let events = hold("events", "subject_id");
+    assert!(!other.query(&events, &of_one).await.unwrap().is_empty());
+    let handover = tokio::spawn(async move { store.publish_file(&file, &rows).await });
+    let watch = Home::of(tenant).await.owner;
+    let waits = "select 1 from pg_locks where not granted and locktype = 'transactionid'
+                 and $1 = any(pg_blocking_pids(pid))";
+    let pid = "select pg_backend_pid()";
+    let pid: i32 = other.query_one(pid, &[]).await.unwrap().get(0);
+    let started = Instant::now();
+    while watch.query(waits, &[&pid]).await.unwrap().is_empty() {
+        assert!(started.elapsed() < PATIENCE && !handover.is_finished());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let invoices = hold("invoices", "id");
+    let second = tokio::time::timeout(PATIENCE, other.query(&invoices, &of_one)).await;
+    let second = second.expect("the handover ends and lets go").unwrap();
+    assert_eq!(second.len(), 1, "nothing was done");
+    other.batch_execute("rollback").await.unwrap();
+    let published = tokio::time::timeout(PATIENCE, handover).await;
+    let published = published.expect("the handover ends").unwrap();
+    assert_eq!(published.unwrap(), Publish::Done);
 }
 
 struct Keys(Arc<FileKeys>);
@@ -361,12 +411,12 @@ async fn a_dropped_year_comes_back_when_it_is_written_again() {
     );
     let db = raw().await;
     for table in ["invoices", "invoice_lines", "payments", "events"] {
-        db.execute(
+        execute(
+            &db,
             &format!("delete from {table} where tenant_id = $1 and year = 2015"),
             &[&tenant.0],
         )
-        .await
-        .unwrap();
+        .await;
     }
     let other = crate::support::store().await;
     // Another process's store still believes in the partition.
@@ -377,24 +427,24 @@ async fn a_dropped_year_comes_back_when_it_is_written_again() {
         )])
         .await
         .unwrap();
-    db.execute(
+    execute(
+        &db,
         "delete from invoices where tenant_id = $1 and year = 2015",
         &[&tenant.0],
     )
-    .await
-    .unwrap();
-    db.execute(
+    .await;
+    execute(
+        &db,
         "delete from invoice_lines where tenant_id = $1 and year = 2015",
         &[&tenant.0],
     )
-    .await
-    .unwrap();
-    db.execute(
+    .await;
+    execute(
+        &db,
         "delete from events where tenant_id = $1 and year = 2015",
         &[&tenant.0],
     )
-    .await
-    .unwrap();
+    .await;
     assert!(
         store
             .drop_empty_years(2015..2016)
@@ -422,7 +472,7 @@ async fn one_runner_at_a_time_over_a_tenant_or_over_all() {
             if let Some(lock) = store.try_lock_tiering(only).await.unwrap() {
                 return lock;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("the lock of {only:?} stays taken");
     };

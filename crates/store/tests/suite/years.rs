@@ -2,10 +2,9 @@
 //!
 //! Each test has years of its own, far from those that other tests write into.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::json;
 use sheaf_model::{Period, TenantId};
 use sheaf_store::{CreateError, LineOutcome, NewInvoice, Store, StoreError};
@@ -23,21 +22,6 @@ enum Way {
     Single,
     Bulk,
     Atomic,
-}
-
-/// What there is to see while a year is dropped again and again.
-#[derive(Default)]
-struct Seen {
-    attempts: AtomicU64,
-    drops: AtomicU64,
-    stored: AtomicU64,
-}
-
-impl Seen {
-    /// Enough for the test: years were dropped, and documents written meanwhile.
-    fn is_enough(&self) -> bool {
-        self.drops.load(Ordering::Relaxed) >= 3 && self.stored.load(Ordering::Relaxed) >= 8
-    }
 }
 
 /// No row of the year is left, and none of its tables.
@@ -119,54 +103,56 @@ async fn take_out(db: &tokio_postgres::Client, tenant: TenantId, id: Uuid, year:
     taken
 }
 
-/// Writes an invoice of the year into every third attempt to drop it, sooner or later after its begin, and takes it out again.
-async fn come_and_go(store: Store, tenant: TenantId, way: Way, year: i16, seen: Arc<Seen>) {
-    let db = raw().await;
-    let started = Instant::now();
-    let mut last = 0;
-    while started.elapsed() < PATIENCE && !seen.is_enough() {
-        let attempt = seen.attempts.load(Ordering::Relaxed);
-        if attempt == last || attempt % 3 != way as u64 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            continue;
-        }
-        last = attempt;
-        tokio::time::sleep(Duration::from_millis(attempt * 97 % 700)).await;
-        let new = dated(tenant, year);
-        let id = new.invoice.id;
-        let answered = write(&store, way, new).await;
-        let taken = take_out(&db, tenant, id, year).await;
-        if answered {
-            assert_eq!(taken, 1, "{way:?}: {id} was answered as stored and is lost");
-            seen.stored.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
+/// Rounds of one attempt to drop the year with one write of each way beside it.
+const ROUNDS: u32 = 8;
 
+/// Each round begins with a year that is empty, and ends with it: nothing depends on how fast anybody is. Writes begin sooner
+/// or later after the drop, up to the time that the last one took.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answered_invoice_is_lost_when_its_year_is_dropped() {
     const YEAR: i16 = 2010;
-    let seen = Arc::new(Seen::default());
+    let (other, db) = (store().await, raw().await);
     let mut writers = Vec::new();
     for way in [Way::Single, Way::Bulk, Way::Atomic] {
         let store = store().await;
-        let tenant = tenant(&store).await;
-        let seen = Arc::clone(&seen);
-        writers.push(tokio::spawn(come_and_go(store, tenant, way, YEAR, seen)));
+        writers.push((way, tenant(&store).await, store));
     }
-    let other = store().await;
-    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
-        seen.attempts.fetch_add(1, Ordering::Relaxed);
-        let dropped = other.drop_empty_years(YEAR..YEAR + 1).await.unwrap();
-        seen.drops
-            .fetch_add(dropped.len() as u64, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut took = Duration::from_millis(200);
+    let mut stored = 0;
+    for round in 0..ROUNDS {
+        // The year is there, and nothing is in it.
+        let (way, tenant, store) = &writers[round as usize % writers.len()];
+        let first = dated(*tenant, YEAR);
+        let id = first.invoice.id;
+        if write(store, *way, first).await {
+            assert_eq!(take_out(&db, *tenant, id, YEAR).await, 1);
+        }
+        let writing = writers.iter().map(|(way, tenant, store)| async {
+            let part = (round * 7 + *way as u32 * 5) % 16;
+            tokio::time::sleep(took * part / 16).await;
+            let new = dated(*tenant, YEAR);
+            let id = new.invoice.id;
+            let answered = write(store, *way, new).await;
+            (*way, *tenant, id, answered)
+        });
+        let begun = Instant::now();
+        let dropping = async {
+            other.drop_empty_years(YEAR..YEAR + 1).await.unwrap();
+            begun.elapsed()
+        };
+        let (drop, written) = tokio::join!(dropping, join_all(writing));
+        took = drop.min(Duration::from_secs(1));
+        for (way, tenant, id, answered) in written {
+            let found = take_out(&db, tenant, id, YEAR).await;
+            if answered {
+                assert_eq!(found, 1, "{way:?}: {id} was answered as stored and is lost");
+                stored += 1;
+            }
+        }
+        // However many write into other years, one that is empty can be dropped.
+        free(&other, &db, YEAR).await;
     }
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    let drops = seen.drops.load(Ordering::Relaxed);
-    assert!(seen.is_enough(), "{drops} drops, {:?}", seen.stored);
+    assert!(stored >= ROUNDS, "{stored} were stored");
 }
 
 /// The same without chance: the drop has looked, and waits for somebody who reads the first shard, when the others are written.

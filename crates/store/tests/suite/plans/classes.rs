@@ -213,6 +213,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         | "cluster/hold_shards"
         | "cluster/lock_numbers"
         | "cluster/patience"
+        | "cluster/sequential"
         | "cluster/try_advisory_lock"
         | "cluster/try_advisory_lock_shared" => Apart(LOCK),
         "cluster/has_citus"
@@ -220,11 +221,13 @@ pub(super) fn class(name: &str) -> Option<Class> {
         | "cluster/rows"
         | "cluster/has_history"
         | "cluster/schema_version"
+        | "number_claim/is_entered"
         | "partition/list"
         | "partition/tables"
         | "role/exists"
         | "role/sees_activity" => Apart(SCHEMA),
-        "partition/detach"
+        "number_claim/entered"
+        | "partition/detach"
         | "partition/drop"
         | "partition/early"
         | "partition/function"
