@@ -153,7 +153,7 @@ async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
         Err(error) => Err(error),
     };
     match (from, &outcome) {
-        (Some((guesses, from)), Ok(_)) => guesses.right(from, &hash),
+        (Some((guesses, _)), Ok(_)) => guesses.right(&hash),
         (Some((guesses, from)), Err(ApiError::InvalidCredential)) => guesses.wrong(from),
         _ => {}
     }

@@ -1,10 +1,10 @@
 //! Wrong credentials by client address: a bucket for each address that sent one, in this process. Who has emptied it is
 //! turned away before anything is looked up, so that guesses neither go on for ever nor reach the database. What opened
-//! a door from that address before goes on opening it: a client behind the same address as a guesser is not slowed.
+//! a door before goes on opening it: a client behind the same address as a guesser is not slowed.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use axum::http::request::Parts;
@@ -17,7 +17,7 @@ use crate::error::ApiError;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Addresses with wrong credentials that are kept. One that is forgotten starts with a full bucket.
 const ADDRESSES: usize = 50_000;
-/// Credentials that were right, by address, that are kept.
+/// Credentials that were right, by their hashes, that are kept.
 const PROVEN: usize = 100_000;
 
 /// The other end of the connection that a request came by.
@@ -53,8 +53,10 @@ pub(crate) struct Guesses {
     whole: u64,
     /// Proxies in front of us that write `X-Forwarded-For`.
     proxies: usize,
+    /// Whether it was told that the header is there.
+    unasked: Once,
     buckets: Cache<Address, Arc<Bucket>>,
-    proven: Cache<(Address, [u8; 32]), ()>,
+    proven: Cache<[u8; 32], ()>,
 }
 
 impl Guesses {
@@ -65,6 +67,7 @@ impl Guesses {
             each,
             whole: each * u64::from(limit.burst.get()),
             proxies,
+            unasked: Once::new(),
             buckets: Cache::new(ADDRESSES),
             proven: Cache::new(PROVEN),
         }
@@ -72,6 +75,14 @@ impl Guesses {
 
     /// Whose request it is; none where it came by no connection.
     pub(crate) fn address(&self, parts: &Parts) -> Option<Address> {
+        if self.proxies == 0 && parts.headers.contains_key(X_FORWARDED_FOR) {
+            self.unasked.call_once(|| {
+                tracing::warn!(
+                    "requests have X-Forwarded-For, which is not looked at: behind a proxy, set SHEAF_PROXIES, or all \
+                     clients count as one address and share its wrong credentials"
+                );
+            });
+        }
         let forwarded = forwarded(&parts.headers, self.proxies);
         let peer = || parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
         forwarded.or_else(peer).map(Address::of)
@@ -83,7 +94,7 @@ impl Guesses {
             return Ok(());
         };
         let wait = self.wait(&bucket, self.now());
-        if wait == 0 || self.proven.get(&(from, *secret)).is_some() {
+        if wait == 0 || self.proven.get(secret).is_some() {
             return Ok(());
         }
         metrics::counter!("sheaf_credentials_turned_away_total").increment(1);
@@ -108,10 +119,9 @@ impl Guesses {
     }
 
     /// Remembers one that was right.
-    pub(crate) fn right(&self, from: Address, secret: &[u8; 32]) {
-        let key = (from, *secret);
-        if self.proven.get(&key).is_none() {
-            self.proven.insert(key, ());
+    pub(crate) fn right(&self, secret: &[u8; 32]) {
+        if self.proven.get(secret).is_none() {
+            self.proven.insert(*secret, ());
         }
     }
 
@@ -172,13 +182,13 @@ mod tests {
     fn an_address_runs_out_of_guesses_and_its_good_credentials_go_on() {
         let guesses = Guesses::new(limit(1, 3), 0);
         let (guesser, other) = (at("192.0.2.7"), at("192.0.2.8"));
-        guesses.right(guesser, &[1; 32]);
+        guesses.right(&[1; 32]);
         for _ in 0..3 {
             assert_eq!(turned_away(&guesses, guesser, 9), None);
             guesses.wrong(guesser);
         }
         assert_eq!(turned_away(&guesses, guesser, 9), Some(1));
-        // The key that worked from there works on; one that nobody has seen from there has to wait, right or wrong.
+        // The key that worked works on, from anywhere; one that nobody has seen has to wait, right or wrong.
         assert_eq!(turned_away(&guesses, guesser, 1), None);
         assert_eq!(turned_away(&guesses, guesser, 2), Some(1));
         assert_eq!(turned_away(&guesses, other, 9), None);
@@ -208,7 +218,9 @@ mod tests {
         for n in 0..200_000_u32 {
             let from = Address::of(IpAddr::from(n.to_be_bytes()));
             guesses.wrong(from);
-            guesses.right(from, &[0; 32]);
+            let mut secret = [0; 32];
+            secret[..4].copy_from_slice(&n.to_be_bytes());
+            guesses.right(&secret);
         }
         assert!(guesses.buckets.len() <= ADDRESSES && guesses.proven.len() <= PROVEN);
     }

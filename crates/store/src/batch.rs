@@ -1,35 +1,21 @@
-//! The one loop of everything that is done in groups: creates, changes and reads.
-//!
-//! A batch is one transaction on one node. When an attempt fails, the loop decides what becomes of it: it is tried again, it is
-//! taken apart (by node, by shard, by tenant, by halves) until only the culprit fails, or a member leaves it because its
-//! tenant's archive has to be read first. Each member gets its own answer.
+//! What is done in groups: creates, changes and reads share transactions, and each member gets its own answer (`run.rs`).
+
+mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt, stream};
 use sheaf_model::TenantId;
 use uuid::Uuid;
 
 use crate::cold_keys::{ColdFiles, YearKeys};
-use crate::error::{Failure, classify};
 use crate::plan::CustomerRef;
-use crate::send::{Frame, Place};
-use crate::session::Session;
-use crate::shard::Shard;
-use crate::supervise::caught;
+use crate::send::Place;
 use crate::types::{ArchiveFile, ColdInvoice};
 use crate::{Store, StoreError};
 
-/// For how long a batch is tried again: whoever waits for it gives up soon after.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Parts of a batch that run side by side, each on a connection of its own.
-const SIDE_BY_SIDE: usize = 4;
-/// The same of members that are alone in theirs: these are quick.
-const ALONE_AT_ONCE: usize = 16;
+pub(crate) use run::{Lane, OwnLane};
 
 /// Why an attempt ended without a commit.
 pub(crate) enum Abort {
@@ -136,6 +122,8 @@ pub(crate) enum End<T> {
     Done(Result<T, StoreError>),
     /// Not done yet: this has to be loaded first, by whoever waits for the answer.
     Needs(Needs),
+    /// Not done: rows that it needs are locked, and its tenant has a lane of its own now, where it may wait for them.
+    Apart,
 }
 
 /// Where a member goes when its batch is through with it.
@@ -170,6 +158,12 @@ impl<W: Work, T: Ticket<W>> Batch<W, T> {
             .zip(carried)
             .zip(self.tickets)
             .map(|((work, carried), ticket)| (work, carried, ticket))
+    }
+
+    /// Members are sorted by tenant.
+    fn is_of_one_tenant(&self) -> bool {
+        let two_differ = |two: &[W]| two[0].tenant() != two[1].tenant();
+        !self.works.windows(2).any(two_differ)
     }
 
     fn is_uncertain(&self) -> bool {
@@ -288,238 +282,5 @@ impl Doubt {
             Self::Unrepeatable => StoreError::OutcomeUnknown { detail },
             _ => StoreError::Unavailable { detail },
         }
-    }
-}
-
-impl Store {
-    /// Runs a batch until each of its members has left it. `spent`: attempts that count as made.
-    pub(crate) async fn run_batch<W: Work, T: Ticket<W>>(
-        &self,
-        mut batch: Batch<W, T>,
-        spent: u32,
-    ) {
-        let shard = |work: &W| self.inner.cluster.shard_of(work.tenant());
-        let (started, mut attempt) = (Instant::now(), spent);
-        while batch.len() > 0 {
-            attempt += 1;
-            let shards: Vec<_> = batch.works.iter().map(shard).collect();
-            if shards.windows(2).any(|two| two[0].node != two[1].node) {
-                let together = |a: &W, b: &W| shard(a).node == shard(b).node;
-                return self.each(batch.runs(together), SIDE_BY_SIDE, 0).await;
-            }
-            if batch.len() > 1 && batch.works.iter().any(W::is_alone) {
-                let together = |a: &W, b: &W| !a.is_alone() && !b.is_alone();
-                return self.each(batch.runs(together), ALONE_AT_ONCE, 0).await;
-            }
-            let committing = AtomicBool::new(false);
-            let tried = self.attempt_batch(&shards, &mut batch, &committing).await;
-            let (kind, error) = match tried {
-                Ok(outcomes) => return batch.answer(outcomes),
-                Err(Abort::Needs(needs)) => {
-                    let share = |work: &W, _: &Carried| {
-                        let share = work.share_of(needs.get(&work.tenant())?);
-                        (!share.is_empty()).then_some(End::Needs(share))
-                    };
-                    if batch.release(share) {
-                        attempt = spent;
-                        continue;
-                    }
-                    (Failure::Fatal, moving())
-                }
-                Err(Abort::ArchiveMoved(files)) => {
-                    self.remember_archived(files);
-                    if attempt < W::ATTEMPTS {
-                        continue;
-                    }
-                    (Failure::Retry, moving())
-                }
-                Err(Abort::Db(error)) => (classify(&error), error.into()),
-                Err(Abort::Store(error)) => (kind_of(&error), error),
-                Err(Abort::Bug(text)) => (Failure::Fatal, StoreError::Bug(text)),
-            };
-            let is_lost = kind == Failure::Unavailable || matches!(error, StoreError::Bug(_));
-            if is_lost && committing.load(Ordering::Relaxed) {
-                batch.lose(&error);
-            }
-            let several = shards.windows(2).any(|two| two[0].id != two[1].id);
-            if kind == Failure::Locked && several {
-                // One shard is being moved: the others need not wait for it.
-                let together = |a: &W, b: &W| shard(a).id == shard(b).id;
-                return self.each(batch.runs(together), SIDE_BY_SIDE, 0).await;
-            }
-            // A node that went away in the middle of a commit is waited for: it alone can tell.
-            let asks = kind == Failure::Unavailable && batch.is_uncertain();
-            let again = !matches!(kind, Failure::Fatal | Failure::Timeout)
-                && (attempt < W::ATTEMPTS || asks)
-                && started.elapsed() < PATIENCE;
-            if again {
-                self.after_failure(W::KIND, kind, attempt, &error).await;
-                continue;
-            }
-            return self.give_up(batch, kind, error).await;
-        }
-    }
-
-    /// After the last attempt: only the culprits fail.
-    async fn give_up<W: Work, T: Ticket<W>>(
-        &self,
-        batch: Batch<W, T>,
-        kind: Failure,
-        error: StoreError,
-    ) {
-        let same_tenant = |a: &W, b: &W| a.tenant() == b.tenant();
-        let several_tenants = || {
-            batch
-                .works
-                .windows(2)
-                .any(|two| !same_tenant(&two[0], &two[1]))
-        };
-        match kind {
-            // All of its members are of one node.
-            Failure::Unavailable => {}
-            // Whoever waits for a lock, or takes long, does so beside the others, and once.
-            Failure::Locked | Failure::Timeout if several_tenants() => {
-                metrics::counter!("sheaf_flush_fallback_total").increment(1);
-                let runs = batch.runs(same_tenant);
-                return self.each(runs, SIDE_BY_SIDE, W::ATTEMPTS - 1).await;
-            }
-            Failure::Locked | Failure::Timeout => {}
-            // One after the other: changes of one invoice keep their order.
-            _ if batch.len() > 1 => {
-                metrics::counter!("sheaf_flush_fallback_total").increment(1);
-                for half in batch.halves() {
-                    Box::pin(self.run_batch(half, 0)).await;
-                }
-                return;
-            }
-            _ => {}
-        }
-        tracing::warn!(%error, members = batch.len(), "a batch of {} failed", W::KIND);
-        batch.fail(&error);
-    }
-
-    /// Runs the parts of a batch, `at_once` of them side by side.
-    async fn each<W: Work, T: Ticket<W>>(
-        &self,
-        runs: Vec<Batch<W, T>>,
-        at_once: usize,
-        spent: u32,
-    ) {
-        stream::iter(runs)
-            .for_each_concurrent(at_once, |run| Box::pin(self.run_batch(run, spent)))
-            .await;
-    }
-
-    /// One attempt. A panic ends it as an error does: its connection is closed, and with it the transaction.
-    async fn attempt_batch<W: Work, T>(
-        &self,
-        shards: &[Arc<Shard>],
-        batch: &mut Batch<W, T>,
-        committing: &AtomicBool,
-    ) -> Result<Vec<W::Outcome>, Abort> {
-        let (works, carried) = (&mut batch.works, &batch.carried);
-        let attempt = async {
-            let years = W::years(works, carried);
-            self.ensure_years(&years).await.map_err(Abort::Store)?;
-            let known = W::known(self, works, carried)?;
-            // The server bounds its statements; a server that hangs does not.
-            let most = self.inner.config.attempt_timeout();
-            let within = self.transact(shards, works, &known, committing);
-            tokio::time::timeout(most, within)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(Abort::Store(StoreError::Unavailable {
-                        detail: format!("the node did not answer within {} s", most.as_secs()),
-                    }))
-                })
-        };
-        Box::pin(caught(W::KIND, attempt))
-            .await
-            .unwrap_or_else(|text| Err(Abort::Bug(text)))
-    }
-
-    async fn transact<W: Work>(
-        &self,
-        shards: &[Arc<Shard>],
-        works: &mut [W],
-        known: &W::Known,
-        committing: &AtomicBool,
-    ) -> Result<Vec<W::Outcome>, Abort> {
-        let Some(first) = shards.first() else {
-            return Ok(Vec::new());
-        };
-        let node = self.inner.cluster.node(&first.node);
-        let session = Session::open(&node).await.map_err(Abort::Store)?;
-        let place = Place {
-            conn: session.conn().map_err(Abort::Store)?,
-            frame: Frame::Own,
-            shards,
-            direct: self.inner.cluster.is_direct(),
-            committing,
-        };
-        match W::attempt(self, &place, works, known).await {
-            Ok(outcomes) => {
-                session.release();
-                Ok(outcomes)
-            }
-            Err(abort) => {
-                session.rollback().await;
-                Err(abort)
-            }
-        }
-    }
-
-    /// Waits a little before the next attempt, and forgets what the failure says is out of date.
-    pub(crate) async fn after_failure(
-        &self,
-        queue: &'static str,
-        kind: Failure,
-        attempt: u32,
-        error: &StoreError,
-    ) {
-        metrics::counter!("sheaf_flush_retry_total", "queue" => queue).increment(1);
-        tracing::debug!(%error, ?kind, attempt, queue, "a batch is tried again");
-        if kind == Failure::MissingPartition {
-            self.forget_years();
-        }
-        match kind {
-            Failure::Unavailable => {
-                let pause = Duration::from_millis(20 << attempt.min(6));
-                tokio::time::sleep(pause).await;
-            }
-            _ => tokio::time::sleep(Duration::from_millis(u64::from(attempt) * 2)).await,
-        }
-        // A shard that has left may leave its tables, or take them along.
-        if !matches!(kind, Failure::Unique | Failure::Locked) {
-            self.reroute().await;
-        }
-    }
-
-    /// Reads the routes again after a failure. If nobody can tell, the old routes are all there is.
-    pub(crate) async fn reroute(&self) {
-        if let Err(error) = self.inner.cluster.refresh_placement().await {
-            tracing::warn!(%error, "placements could not be read again");
-        }
-    }
-
-    /// Remembers which archived files tenants have in a year, as a transaction met them.
-    pub(crate) fn remember_archived(&self, files: Vec<((TenantId, i16), Vec<ArchiveFile>)>) {
-        for (year, files) in files {
-            self.inner.archived.insert(year, Arc::new(files));
-        }
-    }
-}
-
-fn kind_of(error: &StoreError) -> Failure {
-    match error {
-        StoreError::Unavailable { .. } => Failure::Unavailable,
-        StoreError::Timeout => Failure::Timeout,
-        _ => Failure::Fatal,
-    }
-}
-
-fn moving() -> StoreError {
-    StoreError::Unavailable {
-        detail: "the archive keeps changing".into(),
     }
 }

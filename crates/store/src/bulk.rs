@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use sheaf_model::{TenantId, id};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{Abort, Batch, Carried, Doubt, End, Needs, Ticket, Work};
+use crate::batch::{Abort, Batch, Carried, Doubt, End, Lane, Needs, Ticket, Work};
 use crate::cold_keys::ColdFiles;
 use crate::error::{Failure, classify, commit_failed, said};
 use crate::flush::{Known, keyed_years, pairs};
@@ -30,6 +30,9 @@ const CONCURRENT_PER_NODE: i64 = 2;
 
 /// How often a line may wait for what it needs of its tenant's archive, which may change meanwhile.
 const LOADS: u32 = 8;
+
+/// Uploads wait for locked rows themselves.
+const NOT_APART: &str = "an upload was sent to another lane";
 
 /// A line of a chunk, on its way.
 type Member = (NewInvoice, Carried, Line);
@@ -69,6 +72,9 @@ impl Ticket<NewInvoice> for Line {
                 lines.done.push((self.index, outcome));
             }
             End::Needs(needs) => lines.waiting.push(((new, carried, self), needs)),
+            End::Apart => lines
+                .done
+                .push((self.index, Err(StoreError::Bug(NOT_APART.into())))),
         }
     }
 }
@@ -123,7 +129,7 @@ impl Store {
         }
         stream::iter(parts.into_values())
             .for_each_concurrent(CONCURRENT, |part| {
-                self.run_batch(Batch::sorted(self, part), 0)
+                self.run_batch(Batch::sorted(self, part), Lane::Upload)
             })
             .await;
     }
@@ -311,6 +317,7 @@ async fn write_chunk_in(
         shards: &shards,
         direct,
         committing: &AtomicBool::new(false),
+        shard_locked: &AtomicBool::new(false),
     };
     // Years that the archive was not yet asked about show themselves as "moved"; the chunk is then planned again.
     for _ in 0..4 {

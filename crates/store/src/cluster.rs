@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use deadpool_postgres::Object;
 use sheaf_model::TenantId;
@@ -30,6 +31,9 @@ pub(crate) struct Cluster {
     /// Whose turn it is to be asked what every node knows.
     turn: AtomicUsize,
 }
+
+/// For how long a node is waited for where others know the same.
+const SLOW: Duration = Duration::from_millis(500);
 
 impl Cluster {
     pub(crate) async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
@@ -101,14 +105,28 @@ impl Cluster {
         let mut nodes: Vec<NodeAddr> = self.owners().into_iter().collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
         nodes.rotate_left(turn);
+        nodes.retain(|addr| *addr != self.coordinator);
         nodes.push(self.coordinator.clone());
-        for addr in &nodes {
+        // One that hangs is asked last: it says nothing, for as long as it is waited for.
+        nodes.sort_by_key(|addr| self.node(addr).is_slow());
+        for (at, addr) in nodes.iter().enumerate() {
             if missed && *addr != self.coordinator {
                 continue;
             }
-            let found = match self.node(addr).get().await {
-                Ok(conn) => read(conn).await,
-                Err(error) => Err(error),
+            let node = self.node(addr);
+            let asked = async {
+                let conn = node.get().await?;
+                read(conn).await
+            };
+            let found = if at + 1 < nodes.len() && !missed {
+                tokio::time::timeout(SLOW, asked).await.unwrap_or_else(|_| {
+                    node.mark_slow();
+                    Err(StoreError::Unavailable {
+                        detail: format!("the node did not answer within {} ms", SLOW.as_millis()),
+                    })
+                })
+            } else {
+                asked.await
             };
             match found {
                 Ok(None) => missed = true,

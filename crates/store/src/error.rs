@@ -125,8 +125,10 @@ pub(crate) enum Failure {
     MissingPartition,
     /// The shard was moved or split: its route is read again.
     Moved,
-    /// A lock was not to be had in time: somebody moves or splits a shard, or changes a table.
+    /// A row's lock was not to be had in time, or that of a shard's numbers.
     Locked,
+    /// A shard's lock was not to be had in time: somebody moves or splits it, or changes its tables.
+    ShardLocked,
     /// Deadlock or serialization failure: run it again.
     Retry,
     /// The node went away; whether a commit took effect is unknown.
@@ -204,6 +206,7 @@ impl From<tokio_postgres::Error> for StoreError {
             | Failure::Retry
             | Failure::Moved
             | Failure::Locked
+            | Failure::ShardLocked
             | Failure::MissingPartition => Self::Unavailable {
                 detail: said(&error),
             },

@@ -161,9 +161,21 @@ impl Store {
         let cluster = cluster::Cluster::connect(config.clone()).await?;
         let store = Self {
             inner: Arc::new(Inner {
-                writers: queue::Queues::new(limits(config.write_queue, config.flushes_per_node)),
-                changes: queue::Queues::new(limits(config.write_queue, config.flushes_per_node)),
-                readers: queue::Queues::new(limits(config.read_queue, config.reads_per_node)),
+                writers: queue::Queues::new(limits(
+                    config.write_queue,
+                    config.flushes_per_node,
+                    &config,
+                )),
+                changes: queue::Queues::new(limits(
+                    config.write_queue,
+                    config.flushes_per_node,
+                    &config,
+                )),
+                readers: queue::Queues::new(limits(
+                    config.read_queue,
+                    config.reads_per_node,
+                    &config,
+                )),
                 cluster,
                 years: years::Years::default(),
                 customers_by_key: Cache::new(CACHED_CUSTOMERS),
@@ -301,11 +313,12 @@ impl Inner {
     }
 }
 
-/// A tenant may take a quarter of a node's queue.
-fn limits(node: usize, batches: usize) -> queue::Limits {
+/// A tenant may take a quarter of a node's queue; who waits for locks, an eighth of its connections.
+fn limits(node: usize, batches: usize, config: &StoreConfig) -> queue::Limits {
     queue::Limits {
         node,
         tenant: node.div_ceil(4),
         batches,
+        apart: config.max_connections_per_node.div_ceil(8),
     }
 }

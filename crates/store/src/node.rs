@@ -19,6 +19,8 @@ pub(crate) type NodeAddr = (String, u16);
 /// A node that refused a connection is not asked again for this long: its tenants get their answer at once, and a
 /// restarting node is not stormed.
 const DOWN_FOR: Duration = Duration::from_millis(500);
+/// A node that did not answer is asked after the others for this long.
+const SLOW_FOR: Duration = Duration::from_secs(10);
 
 /// A connection pool.
 pub(crate) struct Node {
@@ -26,6 +28,8 @@ pub(crate) struct Node {
     started: Instant,
     /// Milliseconds after `started` until which the node counts as down; 0: it does not.
     down_until: AtomicU64,
+    /// Likewise, until which it is asked last where others know the same.
+    slow_until: AtomicU64,
 }
 
 impl Node {
@@ -73,6 +77,7 @@ impl Node {
             pool,
             started,
             down_until: AtomicU64::new(0),
+            slow_until: AtomicU64::new(0),
         }
     }
 
@@ -103,8 +108,23 @@ impl Node {
     }
 
     fn mark_down(&self) {
-        let until = self.now() + u64::try_from(DOWN_FOR.as_millis()).unwrap_or(u64::MAX);
-        self.down_until.store(until, Ordering::Relaxed);
+        self.down_until
+            .store(self.later(DOWN_FOR), Ordering::Relaxed);
+    }
+
+    /// Notes that it did not answer in time.
+    pub(crate) fn mark_slow(&self) {
+        self.slow_until
+            .store(self.later(SLOW_FOR), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_slow(&self) -> bool {
+        let until = |at: &AtomicU64| at.load(Ordering::Relaxed);
+        until(&self.slow_until).max(until(&self.down_until)) > self.now()
+    }
+
+    fn later(&self, by: Duration) -> u64 {
+        self.now() + u64::try_from(by.as_millis()).unwrap_or(u64::MAX / 2)
     }
 
     fn now(&self) -> u64 {

@@ -5,16 +5,18 @@
 //! each tenant's share of it are bounded; beyond that, only the tenant that floods is refused. (Round robin over flows:
 //! Nagle, RFC 970; our jobs are bounded in size, so counting jobs is enough.)
 
+mod apart;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sheaf_model::TenantId;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
-use crate::batch::{Batch, Carried, Doubt, End, Ticket, Work};
+use crate::batch::{Batch, Carried, Doubt, End, Lane, Ticket, Work};
 use crate::node::NodeAddr;
 use crate::supervise::supervised;
 use crate::{Inner, Store, StoreError};
@@ -44,6 +46,8 @@ pub(crate) struct Limits {
     pub(crate) tenant: usize,
     /// Batches of one node at the same time.
     pub(crate) batches: usize,
+    /// Connections that tenants with lanes of their own may have of one node.
+    pub(crate) apart: usize,
 }
 
 /// Where the queues of one kind stand.
@@ -176,13 +180,15 @@ impl Store {
             match returned.end {
                 End::Done(Ok(outcome)) => return Ok((work, outcome)),
                 End::Done(Err(error)) => return Err(error.into()),
+                // It has its place behind the others of its tenant.
+                End::Apart => {}
                 End::Needs(needs) => {
                     let loaded = self.load(work.tenant(), needs, &mut carried).await;
                     loaded.map_err(|error| Doubt::of(&work, &carried).told(error))?;
                 }
             }
         }
-        let detail = "the archive keeps changing".into();
+        let detail = "the archive keeps changing, or rows stay locked".into();
         let error = StoreError::Unavailable { detail };
         Err(Doubt::of(&work, &carried).told(error).into())
     }
@@ -218,13 +224,18 @@ async fn serve<W: Queued>(inner: Weak<Inner>, queue: Arc<Queue<Job<W>>>) {
         let Some(jobs) = queue.take(fits).await else {
             return;
         };
-        let _running = queue.begin();
         let Some(store) = inner.upgrade().map(|inner| Store { inner }) else {
             return;
         };
-        metrics::histogram!(W::SIZES).record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-        store.run_batch(Batch::sorted(&store, jobs), 0).await;
+        let has_own_lane = |tenant| apart::open(&store, &queue, tenant);
+        run(&store, &queue, jobs, Lane::Shared(&has_own_lane)).await;
     }
+}
+
+async fn run<W: Queued>(store: &Store, queue: &Queue<Job<W>>, jobs: Vec<Job<W>>, lane: Lane<'_>) {
+    let _running = queue.begin();
+    metrics::histogram!(W::SIZES).record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+    store.run_batch(Batch::sorted(store, jobs), lane).await;
 }
 
 /// The jobs that wait for one node.
@@ -232,18 +243,23 @@ pub(crate) struct Queue<J> {
     state: Mutex<State<J>>,
     ready: Notify,
     limits: Limits,
+    /// Those of lanes of single tenants.
+    connections: Arc<Semaphore>,
 }
 
 struct State<J> {
     /// Each with the time when it came.
     waiting: HashMap<TenantId, VecDeque<(Instant, J)>>,
-    /// Tenants with waiting jobs, in the order of their turns.
+    /// Tenants with waiting jobs, in the order of their turns, but those with lanes of their own.
     turns: VecDeque<TenantId>,
+    /// Tenants with lanes of their own, which are told here of new jobs.
+    apart: HashMap<TenantId, Arc<Notify>>,
     jobs: usize,
     closed: bool,
     /// When the batches that run were taken.
     running: BTreeMap<u64, Instant>,
     taken: u64,
+    /// From the lanes that all share.
     last_taken: Instant,
 }
 
@@ -265,6 +281,7 @@ impl<J> Queue<J> {
             state: Mutex::new(State {
                 waiting: HashMap::new(),
                 turns: VecDeque::new(),
+                apart: HashMap::new(),
                 jobs: 0,
                 closed: false,
                 running: BTreeMap::new(),
@@ -273,6 +290,7 @@ impl<J> Queue<J> {
             }),
             ready: Notify::new(),
             limits,
+            connections: Arc::new(Semaphore::new(limits.apart)),
         }
     }
 
@@ -289,14 +307,15 @@ impl<J> Queue<J> {
         if state.jobs >= self.limits.node || waiting >= self.limits.tenant {
             return Err(Refused::Busy);
         }
-        if waiting == 0 {
+        let own = state.apart.get(&tenant).cloned();
+        if waiting == 0 && own.is_none() {
             state.turns.push_back(tenant);
         }
         let job = (Instant::now(), job);
         state.waiting.entry(tenant).or_default().push_back(job);
         state.jobs += 1;
         drop(state);
-        self.ready.notify_one();
+        own.as_deref().unwrap_or(&self.ready).notify_one();
         Ok(())
     }
 
@@ -305,8 +324,7 @@ impl<J> Queue<J> {
         let mut state = self.state();
         state.taken += 1;
         let number = state.taken;
-        let at = state.last_taken;
-        state.running.insert(number, at);
+        state.running.insert(number, Instant::now());
         Running {
             queue: self,
             number,
@@ -319,19 +337,28 @@ impl<J> Queue<J> {
 
     fn standing(&self) -> Standing {
         let state = self.state();
-        let fronts = state.waiting.values().filter_map(VecDeque::front);
-        let oldest = fronts.map(|(came, _)| *came).min();
+        let came = |waiting: &VecDeque<(Instant, J)>| waiting.front().map(|(came, _)| *came);
+        let oldest = state.waiting.values().filter_map(came).min();
+        // Whoever has a lane of its own waits for locks, not for a server.
+        let shared = state.waiting.iter();
+        let shared = shared.filter(|(tenant, _)| !state.apart.contains_key(tenant));
+        let oldest_shared = shared.filter_map(|(_, waiting)| came(waiting)).min();
         let age = |at: Option<Instant>| at.map(|at| at.elapsed()).unwrap_or_default();
         Standing {
             waiting: state.jobs,
             oldest: age(oldest),
             running: age(state.running.values().min().copied()),
-            stalled: age(oldest.map(|came| came.max(state.last_taken))),
+            stalled: age(oldest_shared.map(|came| came.max(state.last_taken))),
         }
     }
 
     fn close(&self) {
-        self.state().closed = true;
+        let mut state = self.state();
+        state.closed = true;
+        for own in state.apart.values() {
+            own.notify_one();
+        }
+        drop(state);
         self.ready.notify_waiters();
         // For a server that was about to wait.
         self.ready.notify_one();
@@ -343,10 +370,10 @@ impl<J> Queue<J> {
             let waiting = self.ready.notified();
             {
                 let mut state = self.state();
-                if state.jobs > 0 {
+                if !state.turns.is_empty() {
                     let batch = state.batch(&mut fits);
                     state.last_taken = Instant::now();
-                    let more = state.jobs > 0 || state.closed;
+                    let more = !state.turns.is_empty() || state.closed;
                     drop(state);
                     if more {
                         self.ready.notify_one();
@@ -402,6 +429,7 @@ mod tests {
         node: 10,
         tenant: 6,
         batches: 1,
+        apart: 1,
     };
 
     fn tenant(n: u128) -> TenantId {

@@ -17,7 +17,7 @@ use crate::batch::Abort;
 use crate::copy::CopyBuffer;
 use crate::encode::Batch;
 use crate::numbers::{LockNumbers, Locks};
-use crate::session::{BEGIN, in_order};
+use crate::session::{BEGIN_BATCH, in_order};
 use crate::shard::{Shard, Table};
 use crate::types::ArchiveFile;
 use crate::{StoreError, catalog, sql};
@@ -54,6 +54,8 @@ pub(crate) struct Place<'a> {
     pub(crate) direct: bool,
     /// Set once the commit is on its way: from then on a lost connection may have taken its answer along.
     pub(crate) committing: &'a AtomicBool,
+    /// Set where it was a shard that was not to be held.
+    pub(crate) shard_locked: &'a AtomicBool,
 }
 
 impl Place<'_> {
@@ -97,11 +99,12 @@ impl Opening {
     }
 
     pub(crate) async fn send(&self, place: &Place<'_>) -> Result<(), tokio_postgres::Error> {
-        let begin = place.frame.run(place.conn, BEGIN);
+        let begin = place.frame.run(place.conn, BEGIN_BATCH);
         let hold = async {
             if let Some((hold, shards)) = &self.hold {
                 let params: [&(dyn ToSql + Sync); 1] = [shards];
-                place.conn.query(hold, &params).await?;
+                let held = place.conn.query(hold, &params).await;
+                held.inspect_err(|_| place.shard_locked.store(true, Ordering::Relaxed))?;
             }
             Ok(())
         };

@@ -14,6 +14,11 @@ use crate::node::Node;
 /// years' partitions looks dear enough for parallel workers, whose start takes ten times as long as the few rows.
 pub(crate) const BEGIN: &str = "begin; set local plan_cache_mode = force_generic_plan; \
                                 set local max_parallel_workers_per_gather = 0";
+/// The same for a batch, which others wait for: its rows are free soon, or it gives its place up (batch/run.rs).
+/// `sheaf_hold_shards` has a bound of its own.
+pub(crate) const BEGIN_BATCH: &str = "begin; set local plan_cache_mode = force_generic_plan; \
+                                      set local max_parallel_workers_per_gather = 0; \
+                                      set local lock_timeout = '1s'";
 /// The same for a read at one snapshot.
 pub(crate) const BEGIN_READ: &str = "begin isolation level repeatable read read only; \
                                      set local plan_cache_mode = force_generic_plan; \

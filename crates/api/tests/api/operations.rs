@@ -164,58 +164,67 @@ async fn shutdown_lets_a_running_upload_end() {
 async fn a_queue_that_stands_still_is_told_by_readyz_and_a_metric() {
     let stall = |store: &mut sheaf_store::StoreConfig| {
         store.flushes_per_node = 1;
-        store.queue_stall = Duration::from_secs(2);
+        store.queue_stall = Duration::from_millis(100);
     };
     let app = std::sync::Arc::new(TestApp::start_over(stall, |_| {}).await);
-    let tenant = app.tenant().await;
-    let body = invoice(json!({}));
-    let made = app.create("/v1/invoices", &tenant.key, &body).await.is(201);
-    let id = made["id"].as_str().unwrap().to_owned();
     let readyz = || send(app.request(reqwest::Method::GET, "/readyz"));
     readyz().await.is(200);
-    // Somebody holds the invoice: one payment waits for it in its batch, the other behind that.
-    let db = raw().await;
-    db.batch_execute("begin").await.unwrap();
-    let lock = "select 1 from invoices where tenant_id = $1 and id::text = $2 for update";
-    db.query_one(lock, &[&tenant.id, &id]).await.unwrap();
-    let pay = |reference: &'static str| {
-        let (app, key) = (app.clone(), tenant.key.clone());
-        let path = format!("/v1/invoices/{id}/payments");
-        let body = json!({"reference": reference, "amount": "1.00", "paid_on": "2026-11-19", "method": "card"});
-        tokio::spawn(async move { app.create(&path, &key, &body).await })
-    };
-    let first = pay("first");
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let second = pay("second");
-    let stalled = async {
-        loop {
-            let answer = readyz().await;
-            if answer.status != 200 {
-                return answer.is_problem(503, "not_ready");
+    // Until the first payment leaves the lane, the second waits behind it: for a second, in which nobody may look on a busy
+    // machine.
+    for _ in 0..20 {
+        let tenant = app.tenant().await;
+        let body = invoice(json!({}));
+        let made = app.create("/v1/invoices", &tenant.key, &body).await.is(201);
+        let id = made["id"].as_str().unwrap().to_owned();
+        let db = raw().await;
+        db.batch_execute("begin").await.unwrap();
+        let lock = "select 1 from invoices where tenant_id = $1 and id::text = $2 for update";
+        db.query_one(lock, &[&tenant.id, &id]).await.unwrap();
+        let pay = |reference: &'static str| {
+            let (app, key) = (app.clone(), tenant.key.clone());
+            let path = format!("/v1/invoices/{id}/payments");
+            let body = json!({"reference": reference, "amount": "1.00", "paid_on": "2026-11-19", "method": "card"});
+            tokio::spawn(async move { app.create(&path, &key, &body).await })
+        };
+        let first = pay("first");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let second = pay("second");
+        let stalled = async {
+            loop {
+                let answer = readyz().await;
+                if answer.status != 200 {
+                    return answer.is_problem(503, "not_ready");
+                }
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let problem = tokio::time::timeout(LONG, stalled).await.unwrap();
-    assert_eq!(problem["detail"], "the queue of changes does not move");
-    let told = async {
-        loop {
-            let text = app.metrics_text().await;
-            let gauge = "sheaf_queue_oldest_seconds{queue=\"changes\"} ";
-            let oldest = text.lines().find_map(|line| line.strip_prefix(gauge));
-            let oldest: f64 = oldest.map_or(0.0, |oldest| oldest.parse().unwrap());
-            if oldest >= 1.0 {
-                return oldest;
+        };
+        let problem = tokio::time::timeout(Duration::from_secs(2), stalled).await;
+        let third = pay("third");
+        let told = async {
+            loop {
+                let text = app.metrics_text().await;
+                let gauge = "sheaf_queue_oldest_seconds{queue=\"changes\"} ";
+                let oldest = text.lines().find_map(|line| line.strip_prefix(gauge));
+                let oldest: f64 = oldest.map_or(0.0, |oldest| oldest.parse().unwrap());
+                if oldest >= 1.0 {
+                    return oldest;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let oldest = tokio::time::timeout(LONG, told).await.unwrap();
+        assert!(oldest < 60.0, "{oldest}");
+        // It waits for its own tenant's lock alone.
+        readyz().await.is(200);
+        drop(db);
+        for paid in [first, second, third] {
+            paid.await.unwrap().is(201);
         }
-    };
-    let oldest = tokio::time::timeout(LONG, told).await.unwrap();
-    assert!(oldest < 60.0, "{oldest}");
-    drop(db);
-    first.await.unwrap().is(201);
-    second.await.unwrap().is(201);
-    readyz().await.is(200);
+        if let Ok(problem) = problem {
+            assert_eq!(problem["detail"], "the queue of changes does not move");
+            return;
+        }
+    }
+    panic!("nobody noticed");
 }
 
 /// What a bug of ours makes of a document must not be the last thing that a queue does.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sheaf_model::{Customer, Invoice, Line, Payment, Status};
 
-use crate::batch::{Batch, Carried, End, Ticket};
+use crate::batch::{Batch, Carried, End, Lane, Ticket};
 use crate::rows::Key;
 use crate::types::{LineOutcome, NewInvoice};
 use crate::{Store, StoreError};
@@ -27,8 +27,8 @@ impl Ticket<Key> for Again {
     fn hand(self, _: Key, _: Carried, end: End<Option<Invoice>>) {
         let outcome = match end {
             End::Done(read) => read.map(|stored| outcome(&self.sent.invoice, stored.as_ref())),
-            End::Needs(_) => Err(StoreError::Bug(
-                "a read needs nothing of the archive".into(),
+            End::Needs(_) | End::Apart => Err(StoreError::Bug(
+                "a read needs nothing of the archive, and no locks".into(),
             )),
         };
         let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,7 +57,7 @@ impl Store {
                 (key, Carried::default(), again)
             });
             let batch = Batch::sorted(self, members.collect());
-            self.run_batch(batch, 0).await;
+            self.run_batch(batch, Lane::Upload).await;
         }
         let compared =
             std::mem::take(&mut *compared.lock().unwrap_or_else(PoisonError::into_inner));

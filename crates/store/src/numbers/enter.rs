@@ -197,6 +197,7 @@ impl Store {
             shards: &shards,
             direct: cluster.is_direct(),
             committing: &AtomicBool::new(false),
+            shard_locked: &AtomicBool::new(false),
         };
         let mut locks = Locks::default();
         locks.add(cluster.number_lock(tenant), true);

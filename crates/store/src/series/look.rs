@@ -18,8 +18,8 @@ use crate::{catalog, sql};
 
 /// How far beyond the next numbers of a series that runs through the years its files are asked for.
 const FAR: i64 = 1_000_000;
-/// Files of other years that such a series looks into, the newest first.
-const MAX_FILES: i64 = 64;
+/// Files that are asked for at once.
+const MAX_FILES: i64 = 128;
 
 /// Keys of archived files.
 #[derive(Clone, Copy)]
@@ -114,17 +114,21 @@ async fn look_for_files(
         let mut ranges: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
         for (prefix, value) in texts.iter().filter_map(|text| number_parts(text)) {
             let range = ranges.entry(prefix).or_insert((value, value));
-            // Further files at once, lest each window that is full of numbers asks for some more.
-            *range = (range.0.min(value), range.1.max(value + FAR));
+            *range = (range.0.min(value), range.1.max(value));
         }
+        let known = archived.of(key.0).map(|(file, _)| &*file.object_key);
+        let known: Vec<&str> = known.collect();
         let find = conn.prepare_cached(sql::ARCHIVE_FILE_WITH_NUMBERS).await?;
         for (prefix, (first, last)) in ranges {
-            let params: [&(dyn ToSql + Sync); 5] = [&key.0.0, &prefix, &first, &last, &MAX_FILES];
-            for row in conn.query(&find, &params).await? {
-                let file = catalog::from_row(&row).map_err(Abort::Store)?;
-                let known =
-                    |known: (&ArchiveFile, &FileKeys)| known.0.object_key == file.object_key;
-                if !archived.of(key.0).any(known) {
+            // Further files at once, lest each window that is full of numbers asks for some more.
+            let far = last.saturating_add(FAR);
+            let params: [&(dyn ToSql + Sync); 7] =
+                [&key.0.0, &prefix, &first, &last, &far, &known, &MAX_FILES];
+            let rows = conn.query(&find, &params).await?;
+            // What has none of the numbers that are wanted now is no reason to wait.
+            if rows.first().is_some_and(|row| row.get("due")) {
+                for row in rows {
+                    let file = catalog::from_row(&row).map_err(Abort::Store)?;
                     unknown.insert(file.object_key.clone(), file);
                 }
             }

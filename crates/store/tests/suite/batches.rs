@@ -513,41 +513,6 @@ async fn a_broken_archive_is_its_own_tenants_trouble() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_does_not_move_is_noticed() {
-    drop(store().await);
-    let mut config = StoreConfig::new(sheaf_local::test_env().database_url);
-    config.flushes_per_node = 1;
-    config.queue_stall = Duration::from_millis(500);
-    let store = Store::connect(config).await.unwrap();
-    let tenant = tenant(&store).await;
-    let invoice = create(&store, issued(tenant)).await;
-    assert_eq!(store.stalled_queue(), None);
-    let lock = locked(tenant, invoice).await;
-    let start = |reference: &str| {
-        let (store, mut pay) = (store.clone(), pay(tenant, invoice));
-        if let Command::Pay(payment) = &mut pay.command {
-            payment.reference = reference.to_owned();
-        }
-        tokio::spawn(async move { store.change_invoice(pay).await })
-    };
-    let running = start("a");
-    // The batch that waits for the row is no reason: nobody waits behind it.
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    assert_eq!(store.stalled_queue(), None);
-    let waiting = start("b");
-    let until = async |stalled: Option<&str>| {
-        while store.stalled_queue() != stalled {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    within(until(Some("changes"))).await;
-    drop(lock);
-    within(running).await.unwrap().unwrap();
-    within(waiting).await.unwrap().unwrap();
-    within(until(None)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_said_is_told_with_its_sqlstate() {
     let error = raw().await.batch_execute("select 1 / 0").await.unwrap_err();
     let told = StoreError::from(error).to_string();

@@ -5,6 +5,7 @@ mod api_role;
 mod batches;
 mod customers;
 mod encoding;
+mod lanes;
 mod lists;
 mod money_checks;
 mod numbers;
