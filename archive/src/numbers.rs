@@ -11,6 +11,7 @@ use sheaf_store::{
 use uuid::Uuid;
 
 use crate::ArchiveError;
+use crate::failures::Failures;
 use crate::group::GroupData;
 use crate::keys::ArchivedKeys;
 use crate::kind::ReadKind;
@@ -37,6 +38,9 @@ pub struct NumbersReport {
     pub duplicated: u64,
     /// The first 1,000 of them.
     pub duplicates: Vec<DuplicateNumber>,
+    /// Tenants and files that could not be read: the next run takes them again.
+    #[serde(flatten)]
+    pub failures: Failures,
 }
 
 /// What a pass needs.
@@ -53,23 +57,37 @@ impl Numbers<'_> {
         let (mut report, mut all) = (NumbersReport::default(), EnteredNumbers::default());
         for tenant in tenants(self.store, only).await? {
             report.tenants += 1;
-            all.add(self.store.enter_numbers(tenant).await?);
-            for file in files_of(self.store, tenant, &[FileState::Published]).await? {
-                report.files += 1;
-                let read = ReadKind::Keys.scope(self.file(&file, &mut all));
-                read.await?;
-                self.progress.advance(1);
+            if let Err(error) = self.tenant(tenant, &mut report, &mut all).await {
+                report.failures.note(tenant, None, error)?;
             }
-            all.note(self.store.duplicate_numbers(tenant).await?);
-            ReadKind::Keys
-                .scope(self.archived_duplicates(tenant, &mut all))
-                .await?;
         }
         report.documents = all.documents;
         report.entered = all.entered;
         report.duplicated = all.duplicated;
         report.duplicates = all.duplicates;
         Ok(report)
+    }
+
+    async fn tenant(
+        &self,
+        tenant: TenantId,
+        report: &mut NumbersReport,
+        all: &mut EnteredNumbers,
+    ) -> Result<(), ArchiveError> {
+        all.add(self.store.enter_numbers(tenant).await?);
+        for file in files_of(self.store, tenant, &[FileState::Published]).await? {
+            report.files += 1;
+            let read = ReadKind::Keys.scope(self.file(&file, all)).await;
+            if let Err(error) = read {
+                let what = Some(file.object_key.clone());
+                report.failures.note(tenant, what, error)?;
+            }
+            self.progress.advance(1);
+        }
+        all.note(self.store.duplicate_numbers(tenant).await?);
+        ReadKind::Keys
+            .scope(self.archived_duplicates(tenant, all))
+            .await
     }
 
     /// Enters what a file has that no row tells.

@@ -163,9 +163,9 @@ pub(crate) async fn numbers(args: &ArchiveArgs) -> Result<ExitCode> {
     bar.finish();
     store.close().await;
     let report = outcome?;
-    output::json(&report)?;
+    let code = output::summary(&report, &report.failures)?;
     if report.duplicated == 0 {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(code);
     }
     output::note(&format!(
         "{} numbers are on several documents",

@@ -23,6 +23,8 @@ pub(crate) enum Abort {
     Store(StoreError),
     /// The archive's files in these years of these tenants are others than the batch was checked against.
     ArchiveMoved(Vec<((TenantId, i16), Vec<ArchiveFile>)>),
+    /// This tenant's work takes longer than others may wait for.
+    Apart(TenantId),
     /// This has to be loaded from the archive first.
     Needs(BTreeMap<TenantId, Needs>),
     /// A panic.
@@ -122,7 +124,7 @@ pub(crate) enum End<T> {
     Done(Result<T, StoreError>),
     /// Not done yet: this has to be loaded first, by whoever waits for the answer.
     Needs(Needs),
-    /// Not done: rows that it needs are locked, and its tenant has a lane of its own now, where it may wait for them.
+    /// Not done: its tenant has a lane of its own now, where it may wait for rows that are locked, and take its time.
     Apart,
 }
 

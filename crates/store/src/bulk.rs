@@ -268,8 +268,7 @@ async fn transaction(
     while let Some(command) = commands.recv().await {
         match command {
             Command::Write(chunk, reply) => {
-                numbered.add(&chunk);
-                let result = write_chunk_in(&store, conn, direct, chunk).await;
+                let result = write_chunk_in(&store, conn, direct, chunk, &mut numbered).await;
                 let failed = result.is_err();
                 let _gone = reply.send(result);
                 if failed {
@@ -304,6 +303,7 @@ async fn write_chunk_in(
     conn: &Object,
     direct: bool,
     mut chunk: Vec<NewInvoice>,
+    numbered: &mut Numbered,
 ) -> Result<Vec<LineOutcome>, StoreError> {
     let mut known = Known {
         refs: chunk.iter().map(CustomerRef::of).collect(),
@@ -318,6 +318,7 @@ async fn write_chunk_in(
         direct,
         committing: &AtomicBool::new(false),
         shard_locked: &AtomicBool::new(false),
+        in_company: false,
     };
     // Years that the archive was not yet asked about show themselves as "moved"; the chunk is then planned again.
     for _ in 0..4 {
@@ -329,6 +330,7 @@ async fn write_chunk_in(
         match store.write_in(&place, &mut chunk, &known).await {
             Ok(written) => {
                 conn.batch_execute("release chunk").await?;
+                numbered.add(&chunk, &known.cold);
                 // Customers are not learned: they exist only if the upload commits.
                 return Ok(chunk
                     .iter()
@@ -341,7 +343,9 @@ async fn write_chunk_in(
                 store.remember_archived(files);
             }
             // Creates recall nothing, take no number of a series, and their keys are loaded.
-            Err(Abort::Needs(_)) => conn.batch_execute("rollback to chunk").await?,
+            Err(Abort::Needs(_) | Abort::Apart(_)) => {
+                conn.batch_execute("rollback to chunk").await?
+            }
             Err(Abort::Bug(text)) => return Err(StoreError::Bug(text)),
             Err(Abort::Store(e)) => return Err(e),
             Err(Abort::Db(e)) => {

@@ -22,9 +22,10 @@ pub use enter::{DuplicateNumber, EnteredNumbers, NumberedDocument};
 pub use ranges::{NumberRanges, number_parts};
 
 use crate::cluster::Cluster;
+use crate::cold_keys::ColdFiles;
 use crate::shard::{Find, Shard};
-use crate::types::NewInvoice;
-use crate::{Store, StoreError, hash, sql};
+use crate::types::{ArchiveFile, NewInvoice};
+use crate::{Store, StoreError, catalog, hash, sql};
 
 /// The locks of shards' numbers are this and the shard's own number.
 const LOCKS: i64 = 0x4e75_6d62 << 32;
@@ -157,16 +158,65 @@ pub(crate) async fn find(
         .concat())
 }
 
-/// The tenants that a long transaction has written numbers of, and whether any of them is claimed.
+/// The tenants that a long transaction has written numbers of, and the years in which any of them is claimed.
 #[derive(Debug, Default)]
-pub(crate) struct Numbered(BTreeMap<TenantId, bool>);
+pub(crate) struct Numbered {
+    tenants: BTreeMap<TenantId, BTreeSet<i16>>,
+    /// The archived files of these years, as they were when the first claim was checked against them.
+    files: BTreeMap<(TenantId, i16), BTreeSet<String>>,
+}
 
 impl Numbered {
-    pub(crate) fn add(&mut self, chunk: &[NewInvoice]) {
+    /// Adds what was written; `cold` are the files that it was checked against.
+    pub(crate) fn add(&mut self, chunk: &[NewInvoice], cold: &ColdFiles) {
         let invoices = chunk.iter().map(|new| &new.invoice);
         for invoice in invoices.filter(|invoice| invoice.number.is_some()) {
-            *self.0.entry(invoice.tenant_id).or_default() |= Claim::of(invoice).is_some();
+            let (tenant, years) = (
+                invoice.tenant_id,
+                self.tenants.entry(invoice.tenant_id).or_default(),
+            );
+            let Some(claim) = Claim::of(invoice) else {
+                continue;
+            };
+            years.insert(claim.year);
+            self.files.entry((tenant, claim.year)).or_insert_with(|| {
+                let of_year =
+                    |file: &ArchiveFile| file.tenant_id == tenant && file.period.year == claim.year;
+                let files = cold.iter().map(|(file, _)| file);
+                let files = files.filter(|file| of_year(file));
+                files.map(|file| file.object_key.clone()).collect()
+            });
         }
+    }
+
+    /// A claim was checked against hot rows and against files, chunk by chunk. A document of its number that came in hot
+    /// since, and has left for the archive, is in neither.
+    async fn same_files(&self, conn: &Object) -> Result<(), StoreError> {
+        for (tenant, years) in &self.tenants {
+            if years.is_empty() {
+                continue;
+            }
+            let years: Vec<i16> = years.iter().copied().collect();
+            let statement = conn.prepare_cached(sql::ARCHIVE_FILE_OF_YEARS).await?;
+            let mut now: BTreeMap<i16, BTreeSet<String>> = BTreeMap::new();
+            for row in conn.query(&statement, &[&tenant.0, &years]).await? {
+                let file = catalog::from_row(&row)?;
+                now.entry(file.period.year)
+                    .or_default()
+                    .insert(file.object_key);
+            }
+            for year in years {
+                let then = self.files.get(&(*tenant, year));
+                if then != Some(&now.remove(&year).unwrap_or_default()) {
+                    return Err(StoreError::Unavailable {
+                        detail: format!(
+                            "the archive of {year} has moved while the upload was written"
+                        ),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -207,14 +257,14 @@ impl Store {
         direct: bool,
         numbered: &Numbered,
     ) -> Result<(), StoreError> {
-        if numbered.0.is_empty() {
+        if numbered.tenants.is_empty() {
             return Ok(());
         }
         let cluster = &self.inner.cluster;
         if direct || !cluster.is_direct() {
             let mut locks = Locks::default();
-            for (tenant, alone) in &numbered.0 {
-                locks.add(cluster.number_lock(*tenant), *alone);
+            for (tenant, claimed) in &numbered.tenants {
+                locks.add(cluster.number_lock(*tenant), !claimed.is_empty());
             }
             locks.take(conn).await?;
         } else {
@@ -222,7 +272,7 @@ impl Store {
         }
         conn.batch_execute("set local plan_cache_mode = force_custom_plan")
             .await?;
-        for tenant in numbered.0.keys() {
+        for tenant in numbered.tenants.keys() {
             let shard = cluster.shard_of(*tenant);
             let sql = if direct {
                 &shard.collisions
@@ -246,7 +296,8 @@ impl Store {
                 });
             }
         }
-        Ok(())
+        // After the hot rows: what leaves them is seen here.
+        numbered.same_files(conn).await
     }
 
     /// On a session of the coordinator, which has written through Citus.
@@ -255,9 +306,9 @@ impl Store {
         // The shards that were written into stay where they are now, and what they are.
         cluster.refresh_placement().await?;
         let mut locks: BTreeMap<i64, (TenantId, bool)> = BTreeMap::new();
-        for (tenant, alone) in &numbered.0 {
+        for (tenant, claimed) in &numbered.tenants {
             let lock = locks.entry(cluster.number_lock(*tenant));
-            lock.or_insert((*tenant, false)).1 |= alone;
+            lock.or_insert((*tenant, false)).1 |= !claimed.is_empty();
         }
         let statement = conn.prepare_cached(sql::NUMBER_CLAIM_LOCK).await?;
         for (key, (tenant, alone)) in locks {

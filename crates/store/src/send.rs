@@ -56,6 +56,8 @@ pub(crate) struct Place<'a> {
     pub(crate) committing: &'a AtomicBool,
     /// Set where it was a shard that was not to be held.
     pub(crate) shard_locked: &'a AtomicBool,
+    /// Whether the work of other tenants waits for this batch: what takes long has to leave it.
+    pub(crate) in_company: bool,
 }
 
 impl Place<'_> {

@@ -63,6 +63,7 @@ struct How<'a> {
 /// What is known of an attempt beside its error.
 #[derive(Default)]
 struct Seen {
+    in_company: bool,
     committing: AtomicBool,
     shard_locked: AtomicBool,
 }
@@ -86,6 +87,7 @@ impl Store {
         let shard = |work: &W| self.inner.cluster.shard_of(work.tenant());
         let anew = How { spent: 0, ..how };
         let mut attempt = how.spent;
+        let mut in_company = matches!(how.lane, Lane::Shared(_));
         if matches!(how.lane, Lane::Own(_)) && Instant::now() >= how.until {
             let detail = "other rows of the tenant stay locked".into();
             return batch.fail(&StoreError::Unavailable { detail });
@@ -101,7 +103,10 @@ impl Store {
                 let together = |a: &W, b: &W| !a.is_alone() && !b.is_alone();
                 return self.each(batch.runs(together), ALONE_AT_ONCE, anew).await;
             }
-            let seen = Seen::default();
+            let seen = Seen {
+                in_company,
+                ..Seen::default()
+            };
             let tried = self
                 .attempt_batch(&shards, &mut batch, &seen, how.lane)
                 .await;
@@ -117,6 +122,18 @@ impl Store {
                         continue;
                     }
                     (Failure::Fatal, moving())
+                }
+                Err(Abort::Apart(tenant)) => {
+                    let goes_there = match how.lane {
+                        Lane::Shared(has_own_lane) => has_own_lane(tenant),
+                        Lane::Own(_) | Lane::Upload => false,
+                    };
+                    let leaves = |work: &W, _: &Carried| {
+                        (goes_there && work.tenant() == tenant).then_some(End::Apart)
+                    };
+                    in_company = batch.release(leaves);
+                    attempt = how.spent;
+                    continue;
                 }
                 Err(Abort::ArchiveMoved(files)) => {
                     self.remember_archived(files);
@@ -272,6 +289,7 @@ impl Store {
             direct: self.inner.cluster.is_direct(),
             committing: &seen.committing,
             shard_locked: &seen.shard_locked,
+            in_company: seen.in_company,
         };
         match W::attempt(self, &place, works, known).await {
             Ok(outcomes) => {

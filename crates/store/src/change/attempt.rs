@@ -53,7 +53,7 @@ impl Store {
         };
         // Sent first, and answered while the numbers are locked.
         let records = async { Ok::<_, Abort>(Records::read(place, &work, changes).await?) };
-        let numbers = Numbers::reserve(place.conn, &locks, &needs, archived);
+        let numbers = Numbers::reserve(place, &locks, &needs, archived);
         let (records, numbers) = tokio::try_join!(biased; records, numbers)?;
         (work.customers, work.numbers) = (records, numbers);
         let mut outcomes: Vec<Outcome> = changes

@@ -166,7 +166,7 @@ impl Store {
                 Err(Abort::Db(error)) => error,
                 Err(Abort::Store(error)) => return Err(error),
                 Err(Abort::Bug(text)) => return Err(StoreError::Bug(text)),
-                Err(Abort::ArchiveMoved(_) | Abort::Needs(_)) => {
+                Err(Abort::ArchiveMoved(_) | Abort::Needs(_) | Abort::Apart(_)) => {
                     return Err(StoreError::Corrupt("numbers need no archive".into()));
                 }
             };
@@ -198,6 +198,7 @@ impl Store {
             direct: cluster.is_direct(),
             committing: &AtomicBool::new(false),
             shard_locked: &AtomicBool::new(false),
+            in_company: false,
         };
         let mut locks = Locks::default();
         locks.add(cluster.number_lock(tenant), true);

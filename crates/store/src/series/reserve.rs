@@ -18,6 +18,7 @@ use super::{INVOICE, NOTE, PADDING, YEAR, default_prefix};
 use crate::StoreError;
 use crate::batch::Abort;
 use crate::numbers::{self, Claim, Locks, year_of};
+use crate::send::Place;
 use crate::session::in_order;
 use crate::shard::{Shard, Statement};
 
@@ -28,6 +29,8 @@ const ALL: [&str; 2] = [NOTE, INVOICE];
 const AHEAD: (i64, i64) = (16, 16_384);
 /// Numbers that are skipped in one transaction at most.
 const MAX_SKIPPED: i64 = 5_000_000;
+/// The same where other tenants' work waits for the transaction.
+const MAX_SKIPPED_IN_COMPANY: i64 = 4_096;
 
 /// What a batch needs of one series in one year of issue.
 #[derive(Default)]
@@ -221,11 +224,12 @@ impl Numbers {
     /// Takes the locks, and those of the series' rows, and finds out which of the next numbers are free, in both tiers. Two
     /// round trips, whatever the number of tenants and series.
     pub(crate) async fn reserve(
-        conn: &Object,
+        place: &Place<'_>,
         locks: &Locks,
         needs: &Needs,
         archived: Archived<'_>,
     ) -> Result<Self, Abort> {
+        let conn = place.conn;
         let mut numbers = Self::default();
         if needs.is_empty() {
             return Ok(numbers);
@@ -242,7 +246,10 @@ impl Numbers {
             if wanting.is_empty() {
                 return Ok(numbers);
             }
-            for (_, counter) in &wanting {
+            for (key, counter) in &wanting {
+                if place.in_company && counter.known - counter.first > MAX_SKIPPED_IN_COMPANY {
+                    return Err(Abort::Apart(key.0));
+                }
                 if counter.known - counter.first > MAX_SKIPPED {
                     return Err(Abort::Store(StoreError::Conflict {
                         code: "number_series_exhausted",

@@ -14,7 +14,7 @@ mod profile_versions;
 mod schema_change;
 mod support;
 mod tiering;
-mod uploads;
 mod upgrade;
+mod uploads;
 mod writes;
 mod years;
