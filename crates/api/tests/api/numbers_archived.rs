@@ -103,6 +103,37 @@ async fn a_running_series_skips_what_is_archived_of_any_year() {
 }
 
 #[tokio::test]
+async fn a_running_series_finds_a_number_behind_many_files() {
+    let desk = Desk::open().await;
+    running_series(&desk).await;
+    // The number that comes next is in the oldest of more files than are asked for at once.
+    import(&desk, paid("R-000001", "2014-03-05")).await;
+    for n in 0..70 {
+        let day = format!("{}-{:02}-05", 2015 + n / 12, n % 12 + 1);
+        import(&desk, paid(&format!("R-{:06}", 100 + n), &day)).await;
+    }
+    assert_eq!(tier(&desk.app, &desk.tenant).await.units, 71);
+    assert_eq!(issue(&desk, "2026-01-02").await["number"], "R-000002");
+}
+
+#[tokio::test]
+async fn a_series_that_skips_thousands_of_numbers_leaves_the_lane_of_all() {
+    let desk = Desk::open().await;
+    running_series(&desk).await;
+    let line = |n: u32| {
+        let document = paid(&format!("R-{n:06}"), "2026-01-05");
+        format!("{document}\n")
+    };
+    let body: String = (1..=6_000).map(line).collect();
+    let upload = desk.app.upload("/v1/invoices/bulk", &desk.tenant.key, body);
+    assert_eq!(send(upload).await.is(200)["created"], 6_000);
+    assert_eq!(issue(&desk, "2026-01-06").await["number"], "R-006001");
+    let metrics = desk.app.metrics_text().await;
+    let lanes = "sheaf_own_lanes_total{queue=\"changes\"} ";
+    assert!(metrics.contains(lanes), "{metrics}");
+}
+
+#[tokio::test]
 async fn numbers_of_older_releases_are_entered_and_double_ones_listed() {
     let desk = Desk::open().await;
     // Archived: a document of 2025, issued into 2024. Hot: one of this year, issued into 2025, and a draft.

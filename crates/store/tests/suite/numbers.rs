@@ -1,6 +1,6 @@
 //! Numbers that are taken in two years, against uploads that are one transaction.
 
-use crate::support::{now, simple, store, tenant};
+use crate::support::{archived_year, now, simple, store, tenant};
 use chrono::NaiveDate;
 use serde_json::json;
 use sheaf_local::{CitusMode, Throwaway};
@@ -101,6 +101,30 @@ async fn an_upload_does_not_commit_a_claim_on_a_number_that_came_in_meanwhile() 
         let meanwhile = numbered(tenant, &number, false);
         store.create_invoice(meanwhile).await.unwrap();
         is_refused(upload.commit(None).await, &number);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_does_not_commit_a_claim_in_a_year_whose_archive_has_moved_since() {
+    let store = store().await;
+    let tenant = tenant(&store).await;
+    for (owner, month) in owners(tenant).into_iter().zip(["2012-05", "2013-05"]) {
+        let years = [id::year_of(id::new_id(now()))].into();
+        let claim = |number: &str| {
+            let day = format!("{month}-05");
+            let members = json!({"number": number, "issue_date": day, "id": id::new_id(now())});
+            simple(tenant, members)
+        };
+        let mut upload = store.begin_atomic(owner, &years).await.unwrap();
+        upload.write(vec![claim("N-1")]).await.unwrap();
+        // It may have had the number: hot when the claim was checked against files, and a file when against hot rows.
+        archived_year(&store, tenant, month).await;
+        match upload.commit(None).await {
+            Err(StoreError::Unavailable { detail }) => {
+                assert!(detail.contains(&month[..4]), "{detail}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
