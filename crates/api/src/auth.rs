@@ -145,17 +145,20 @@ async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
         Err(ApiError::MissingCredential) => return Err(ApiError::MissingCredential),
         Err(_) => [0; 32],
     };
-    if let Some((guesses, from)) = from {
-        guesses.admit(from, &hash)?;
-    }
+    let admitted = match from {
+        Some((guesses, from)) => Some((guesses, guesses.admit(from, &hash)?)),
+        None => None,
+    };
     let outcome = match credential {
         Ok(credential) => recognise(parts, app, &credential, &hash).await,
         Err(error) => Err(error),
     };
-    match (from, &outcome) {
-        (Some((guesses, _)), Ok(_)) => guesses.right(&hash),
-        (Some((guesses, from)), Err(ApiError::InvalidCredential)) => guesses.wrong(from),
-        _ => {}
+    if let Some((guesses, admitted)) = admitted {
+        match &outcome {
+            Ok(_) => guesses.right(admitted, &hash),
+            Err(ApiError::InvalidCredential) => guesses.wrong(admitted),
+            Err(_) => guesses.forgive(admitted),
+        }
     }
     outcome
 }

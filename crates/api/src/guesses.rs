@@ -45,6 +45,14 @@ impl Address {
 #[derive(Debug, Default)]
 struct Bucket(AtomicU64);
 
+/// A credential that is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admitted {
+    from: Address,
+    /// Whether its address has paid for it already.
+    counted: bool,
+}
+
 /// Addresses, and what they sent.
 pub(crate) struct Guesses {
     began: Instant,
@@ -88,15 +96,33 @@ impl Guesses {
         forwarded.or_else(peer).map(Address::of)
     }
 
-    /// Lets a credential be looked at, or says when the next one may be sent.
-    pub(crate) fn admit(&self, from: Address, secret: &[u8; 32]) -> Result<(), ApiError> {
+    /// Lets a credential be looked at, or says when the next one may be sent. One that may be wrong is counted now, so that many
+    /// at once are not more than the bucket has; [`Guesses::forgive`] gives it back.
+    pub(crate) fn admit(&self, from: Address, secret: &[u8; 32]) -> Result<Admitted, ApiError> {
         let Some(bucket) = self.buckets.get(&from) else {
-            return Ok(());
+            return Ok(Admitted {
+                from,
+                counted: false,
+            });
         };
-        let wait = self.wait(&bucket, self.now());
-        if wait == 0 || self.proven.get(secret).is_some() {
-            return Ok(());
+        if self.proven.get(secret).is_some() {
+            return Ok(Admitted {
+                from,
+                counted: false,
+            });
         }
+        let now = self.now();
+        let counted = |full: u64| (self.wait(full, now) == 0).then(|| full.max(now) + self.each);
+        let full = bucket
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted);
+        let Err(full) = full else {
+            return Ok(Admitted {
+                from,
+                counted: true,
+            });
+        };
+        let wait = self.wait(full, now);
         metrics::counter!("sheaf_credentials_turned_away_total").increment(1);
         let seconds = Duration::from_nanos(wait).as_secs() + 1;
         Err(ApiError::TooManyGuesses(
@@ -104,8 +130,11 @@ impl Guesses {
         ))
     }
 
-    /// Counts a wrong credential.
-    pub(crate) fn wrong(&self, from: Address) {
+    /// Counts a wrong credential, if it is not counted yet.
+    pub(crate) fn wrong(&self, Admitted { from, counted }: Admitted) {
+        if counted {
+            return;
+        }
         let bucket = self
             .buckets
             .get_or_insert_with(&from, || Ok::<_, std::convert::Infallible>(Arc::default()));
@@ -119,15 +148,22 @@ impl Guesses {
     }
 
     /// Remembers one that was right.
-    pub(crate) fn right(&self, secret: &[u8; 32]) {
+    pub(crate) fn right(&self, admitted: Admitted, secret: &[u8; 32]) {
+        self.forgive(admitted);
         if self.proven.get(secret).is_none() {
             self.proven.insert(*secret, ());
         }
     }
 
+    /// Takes back what was counted of one that was not wrong.
+    pub(crate) fn forgive(&self, Admitted { from, counted }: Admitted) {
+        if counted && let Some(bucket) = self.buckets.get(&from) {
+            bucket.0.fetch_sub(self.each, Ordering::Relaxed);
+        }
+    }
+
     /// Nanoseconds until the bucket has room for one more; 0 when it has.
-    fn wait(&self, bucket: &Bucket, now: u64) -> u64 {
-        let full = bucket.0.load(Ordering::Relaxed);
+    fn wait(&self, full: u64, now: u64) -> u64 {
         (full.saturating_sub(now) + self.each).saturating_sub(self.whole)
     }
 
@@ -178,38 +214,63 @@ mod tests {
         }
     }
 
+    /// Sends a wrong credential.
+    fn guess(guesses: &Guesses, from: Address) -> Option<u32> {
+        match guesses.admit(from, &[9; 32]) {
+            Ok(admitted) => {
+                guesses.wrong(admitted);
+                None
+            }
+            Err(ApiError::TooManyGuesses(seconds)) => Some(seconds),
+            Err(other) => unreachable!("{other:?}"),
+        }
+    }
+
     #[test]
-    fn an_address_runs_out_of_guesses_and_its_good_credentials_go_on() {
+    fn an_address_runs_out_of_guesses_and_good_credentials_go_on() {
         let guesses = Guesses::new(limit(1, 3), 0);
         let (guesser, other) = (at("192.0.2.7"), at("192.0.2.8"));
-        guesses.right(&[1; 32]);
+        let good = guesses.admit(other, &[1; 32]).unwrap();
+        guesses.right(good, &[1; 32]);
         for _ in 0..3 {
-            assert_eq!(turned_away(&guesses, guesser, 9), None);
-            guesses.wrong(guesser);
+            assert_eq!(guess(&guesses, guesser), None);
         }
-        assert_eq!(turned_away(&guesses, guesser, 9), Some(1));
+        assert_eq!(guess(&guesses, guesser), Some(1));
         // The key that worked works on, from anywhere; one that nobody has seen has to wait, right or wrong.
-        assert_eq!(turned_away(&guesses, guesser, 1), None);
-        assert_eq!(turned_away(&guesses, guesser, 2), Some(1));
-        assert_eq!(turned_away(&guesses, other, 9), None);
+        assert!(guesses.admit(guesser, &[1; 32]).is_ok());
+        assert!(guesses.admit(guesser, &[2; 32]).is_err());
+        assert_eq!(guess(&guesses, other), None);
         for _ in 0..1_000 {
-            guesses.wrong(guesser);
+            guess(&guesses, guesser);
         }
-        assert_eq!(
-            turned_away(&guesses, guesser, 9),
-            Some(1),
-            "no longer than one"
-        );
+        assert_eq!(guess(&guesses, guesser), Some(1), "no longer than one");
+    }
+
+    #[test]
+    fn many_at_once_are_no_more_than_the_bucket_has() {
+        let guesses = Guesses::new(limit(1, 10), 0);
+        let from = at("192.0.2.7");
+        assert_eq!(guess(&guesses, from), None);
+        let at_once: Vec<_> = (0..100).map(|_| guesses.admit(from, &[9; 32])).collect();
+        let admitted: Vec<Admitted> = at_once.into_iter().filter_map(Result::ok).collect();
+        assert_eq!(admitted.len(), 9);
+        // Those that turn out right cost nothing.
+        for (n, admitted) in admitted.into_iter().enumerate() {
+            let mut secret = [0; 32];
+            secret[0] = u8::try_from(n).unwrap();
+            guesses.right(admitted, &secret);
+        }
+        assert_eq!(guess(&guesses, from), None);
     }
 
     #[test]
     fn a_bucket_fills_again() {
         let guesses = Guesses::new(limit(2, 4), 0);
-        let (bucket, second) = (Bucket::default(), 1_000_000_000);
-        bucket.0.store(10 * second, Ordering::Relaxed);
-        assert_eq!(guesses.wait(&bucket, 8 * second), second / 2);
-        assert_eq!(guesses.wait(&bucket, 8 * second + second / 2), 0);
-        assert_eq!(guesses.wait(&bucket, 100 * second), 0);
+        let second = 1_000_000_000;
+        let full = 10 * second;
+        assert_eq!(guesses.wait(full, 8 * second), second / 2);
+        assert_eq!(guesses.wait(full, 8 * second + second / 2), 0);
+        assert_eq!(guesses.wait(full, 100 * second), 0);
     }
 
     #[test]
@@ -217,10 +278,11 @@ mod tests {
         let guesses = Guesses::new(limit(1, 1), 0);
         for n in 0..200_000_u32 {
             let from = Address::of(IpAddr::from(n.to_be_bytes()));
-            guesses.wrong(from);
             let mut secret = [0; 32];
             secret[..4].copy_from_slice(&n.to_be_bytes());
-            guesses.right(&secret);
+            let first = guesses.admit(from, &secret).unwrap();
+            guesses.wrong(first);
+            guesses.right(first, &secret);
         }
         assert!(guesses.buckets.len() <= ADDRESSES && guesses.proven.len() <= PROVEN);
     }

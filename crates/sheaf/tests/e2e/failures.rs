@@ -87,7 +87,10 @@ fn one_broken_tenant_stops_no_run() {
     );
 
     let numbers = failed(&up.run(&["numbers"]), 1);
-    assert_eq!((&numbers["tenants"], &numbers["files"]), (&json!(4), &json!(2)));
+    assert_eq!(
+        (&numbers["tenants"], &numbers["files"]),
+        (&json!(4), &json!(2))
+    );
 
     let ls = up.run(&["archive", "ls"]);
     assert_eq!((ls.code, ls.stdout.lines().count()), (Some(1), 2), "{ls:?}");
