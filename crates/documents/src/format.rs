@@ -3,7 +3,10 @@
 use chrono::NaiveDate;
 use sheaf_model::{FieldError, Invoice, Status};
 
-use crate::{MAX_PDF_LINES, Profile, amounts, ubl};
+use crate::{MAX_PDF_LINES, MAX_PDF_ROWS, Profile, amounts, ubl};
+
+/// Characters after which a text goes on in the next row of its column, about.
+const ROW: usize = 50;
 
 /// A form of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,9 +47,33 @@ impl Format {
 
 /// Why the invoice has no pages.
 pub(crate) fn too_many_lines(invoice: &Invoice) -> Option<FieldError> {
-    let detail = || format!("a PDF has {MAX_PDF_LINES} lines at most");
-    (invoice.lines.len() > MAX_PDF_LINES)
-        .then(|| FieldError::new("lines", "too_many_lines", detail()))
+    let too_many = |detail| Some(FieldError::new("lines", "too_many_lines", detail));
+    if invoice.lines.len() > MAX_PDF_LINES {
+        return too_many(format!("a PDF has {MAX_PDF_LINES} lines at most"));
+    }
+    if rows(invoice) > MAX_PDF_ROWS {
+        return too_many(format!(
+            "a PDF has {MAX_PDF_ROWS} rows of text at most, those of descriptions and payments counted"
+        ));
+    }
+    None
+}
+
+/// Rows of text, about: a description may have many.
+fn rows(invoice: &Invoice) -> usize {
+    let of = |text: &str| -> usize { text.lines().map(|line| 1 + line.len() / ROW).sum() };
+    let lines = invoice.lines.iter().map(|line| {
+        let sku = line.sku.as_deref().map_or(0, of);
+        of(&line.description) + sku
+    });
+    let payments = invoice.payments.iter();
+    let payments = payments.map(|payment| of(&payment.reference).max(of(&payment.method)));
+    let customer = invoice.customer.iter().map(|customer| {
+        let texts = [&customer.address, &customer.country, &customer.email];
+        let texts = texts.into_iter().flatten().map(|text| of(text));
+        of(&customer.name) + texts.sum::<usize>()
+    });
+    lines.chain(payments).chain(customer).sum()
 }
 
 /// The draft as it would be if it were issued on `today` as it is; any other document as it is. A number comes from the

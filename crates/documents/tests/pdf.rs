@@ -5,7 +5,7 @@ mod samples;
 
 use lopdf::Document;
 use serde_json::json;
-use sheaf_documents::{DocumentError, MAX_PDF_LINES, Profile, pdf};
+use sheaf_documents::{DocumentError, MAX_PDF_LINES, MAX_PDF_ROWS, Profile, pdf};
 use sheaf_model::{Invoice, Kind};
 
 /// The text of each page, without spaces, marks of direction and zero width: where a line broke is not at stake here.
@@ -185,11 +185,17 @@ fn the_same_version_gives_the_same_bytes() {
 
 #[test]
 fn too_many_lines_are_refused_by_name() {
-    let lines =
-        vec![json!({"description": "x", "quantity": 1, "unit_price": "1"}); MAX_PDF_LINES + 1];
-    let invoice = samples::invoice(json!({"currency": "EUR", "lines": lines}));
-    match pdf(&invoice, &Profile::default(), None) {
-        Err(DocumentError::Unsuitable(invalid)) => assert_eq!(invalid.code(), "too_many_lines"),
-        other => panic!("{other:?}"),
+    let line =
+        |description: &str| json!({"description": description, "quantity": 1, "unit_price": "1"});
+    let many = vec![line("x"); MAX_PDF_LINES + 1];
+    // A few lines of many rows are as much to set.
+    let long = vec![line(&"x\n".repeat(1_000)); MAX_PDF_ROWS / 1_000 + 1];
+    let wide = vec![line(&"word ".repeat(400)); MAX_PDF_ROWS / 40 + 1];
+    for lines in [many, long, wide] {
+        let invoice = samples::invoice(json!({"currency": "EUR", "lines": lines}));
+        match pdf(&invoice, &Profile::default(), None) {
+            Err(DocumentError::Unsuitable(invalid)) => assert_eq!(invalid.code(), "too_many_lines"),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::send::Place;
 use crate::types::{ArchiveFile, ColdInvoice};
 use crate::{Store, StoreError};
 
-pub(crate) use run::{Lane, OwnLane};
+pub(crate) use run::{Lane, OwnLane, moving};
 
 /// Why an attempt ended without a commit.
 pub(crate) enum Abort {

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use sheaf_model::{TenantId, id};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::batch::{Abort, Batch, Carried, Doubt, End, Lane, Needs, Ticket, Work};
+use crate::batch::{Abort, Batch, Carried, Doubt, End, Lane, Needs, Ticket, Work, moving};
 use crate::cold_keys::ColdFiles;
 use crate::error::{Failure, classify, commit_failed, said};
 use crate::flush::{Known, keyed_years, pairs};
@@ -106,9 +106,7 @@ impl Store {
         }
         let Lines { done, found, .. } = std::mem::take(&mut *Line::lines(&lines));
         if done.len() + found.len() < total {
-            return Err(StoreError::Unavailable {
-                detail: "the archive keeps changing".into(),
-            });
+            return Err(moving());
         }
         let mut outcomes = vec![LineOutcome::Created; total];
         for (index, outcome) in done {
@@ -206,7 +204,7 @@ impl AtomicUpload {
     /// Writes the next chunk inside the upload's transaction. After an error nothing but dropping the upload is left.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] also where a concurrent write got in between: the upload may be sent again.
+    /// [`StoreError::Contended`] where a concurrent write got in between: the upload may be sent again.
     pub async fn write(&mut self, chunk: Vec<NewInvoice>) -> Result<Vec<LineOutcome>, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.commands
@@ -353,13 +351,16 @@ async fn write_chunk_in(
                     // Another process has dropped the year: the next attempt makes it anew.
                     store.forget_years();
                 }
-                return Err(StoreError::Unavailable { detail: said(&e) });
+                return Err(match classify(&e) {
+                    Failure::Unique | Failure::Locked | Failure::Retry => StoreError::Contended {
+                        what: "documents of the upload",
+                    },
+                    _ => StoreError::Unavailable { detail: said(&e) },
+                });
             }
         }
     }
-    Err(StoreError::Unavailable {
-        detail: "the archive catalog keeps changing".into(),
-    })
+    Err(moving())
 }
 
 fn line_outcome(new: &NewInvoice, outcome: Outcome) -> LineOutcome {

@@ -21,6 +21,7 @@ use uuid::Uuid;
 pub use enter::{DuplicateNumber, EnteredNumbers, NumberedDocument};
 pub use ranges::{NumberRanges, number_parts};
 
+use crate::batch::moving;
 use crate::cluster::Cluster;
 use crate::cold_keys::ColdFiles;
 use crate::shard::{Find, Shard};
@@ -208,11 +209,7 @@ impl Numbered {
             for year in years {
                 let then = self.files.get(&(*tenant, year));
                 if then != Some(&now.remove(&year).unwrap_or_default()) {
-                    return Err(StoreError::Unavailable {
-                        detail: format!(
-                            "the archive of {year} has moved while the upload was written"
-                        ),
-                    });
+                    return Err(moving());
                 }
             }
         }

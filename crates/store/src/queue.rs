@@ -16,7 +16,7 @@ use sheaf_model::TenantId;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
-use crate::batch::{Batch, Carried, Doubt, End, Lane, Ticket, Work};
+use crate::batch::{Batch, Carried, Doubt, End, Lane, Ticket, Work, moving};
 use crate::node::NodeAddr;
 use crate::supervise::supervised;
 use crate::{Inner, Store, StoreError};
@@ -188,9 +188,7 @@ impl Store {
                 }
             }
         }
-        let detail = "the archive keeps changing, or rows stay locked".into();
-        let error = StoreError::Unavailable { detail };
-        Err(Doubt::of(&work, &carried).told(error).into())
+        Err(Doubt::of(&work, &carried).told(moving()).into())
     }
 
     async fn queue<W: Queued>(&self, work: W, carried: Carried) -> Result<Returned<W>, Refused> {

@@ -13,7 +13,7 @@ use sheaf_model::TenantId;
 use tokio::sync::Semaphore;
 
 use super::{Abort, Batch, Carried, End, Ticket, Work};
-use crate::error::{Failure, classify};
+use crate::error::{Failure, classify, said};
 use crate::send::{Frame, Place};
 use crate::session::Session;
 use crate::shard::Shard;
@@ -89,8 +89,7 @@ impl Store {
         let mut attempt = how.spent;
         let mut in_company = matches!(how.lane, Lane::Shared(_));
         if matches!(how.lane, Lane::Own(_)) && Instant::now() >= how.until {
-            let detail = "other rows of the tenant stay locked".into();
-            return batch.fail(&StoreError::Unavailable { detail });
+            return batch.fail(&contended());
         }
         while batch.len() > 0 {
             attempt += 1;
@@ -142,7 +141,10 @@ impl Store {
                     }
                     (Failure::Retry, moving())
                 }
-                Err(Abort::Db(error)) => (seen.kind_of(&error), error.into()),
+                Err(Abort::Db(error)) => {
+                    let kind = seen.kind_of(&error);
+                    (kind, told(kind, error))
+                }
                 Err(Abort::Store(error)) => (kind_of(&error), error),
                 Err(Abort::Bug(text)) => (Failure::Fatal, StoreError::Bug(text)),
             };
@@ -364,8 +366,25 @@ fn kind_of(error: &StoreError) -> Failure {
     }
 }
 
-fn moving() -> StoreError {
-    StoreError::Unavailable {
-        detail: "the archive keeps changing".into(),
+/// A race that was lost to the last is no fault of the database.
+fn told(kind: Failure, error: tokio_postgres::Error) -> StoreError {
+    match kind {
+        Failure::Unique | Failure::Locked | Failure::Retry => {
+            tracing::debug!(error = said(&error), "a batch met somebody else's");
+            contended()
+        }
+        _ => error.into(),
+    }
+}
+
+fn contended() -> StoreError {
+    StoreError::Contended {
+        what: "rows that the request needs",
+    }
+}
+
+pub(crate) fn moving() -> StoreError {
+    StoreError::Contended {
+        what: "archived files of the request's year",
     }
 }

@@ -213,7 +213,10 @@ impl Work {
     ) -> Result<Answer, ChangeError> {
         let (event_type, other) = ("payment.refunded", (key.0, of));
         let mut note = self.copy(key)?;
-        let Ok(mut invoice) = self.copy(other) else {
+        // A document that was restored may name what is none, itself even.
+        let invoice = self.copy(other).ok();
+        let is_corrected = |invoice: &Invoice| other != key && invoice.kind == Kind::Invoice;
+        let Some(mut invoice) = invoice.filter(is_corrected) else {
             let id = note.refund(refund.clone(), now)?;
             return self.recorded(index, key, note, event_type, (id, json!({})));
         };

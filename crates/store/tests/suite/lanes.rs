@@ -98,7 +98,7 @@ async fn creates_that_wait_for_an_open_upload_stop_no_neighbour() {
         match created.await.unwrap() {
             Err(CreateError::DuplicateExternalId { .. }) => {}
             // It waited for as long as anybody may.
-            Err(CreateError::Store(StoreError::Unavailable { .. })) => {}
+            Err(CreateError::Store(StoreError::Contended { .. })) => {}
             other => panic!("{other:?}"),
         }
     }
