@@ -62,7 +62,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "archive_file/stage" => Range("{tenant}, '1980-05', 7, 1, 1980, 'k', 1, now()"),
 
         "archive_file/describe_numbers" => Point("{tenant}, '1980-05', 0, 1, '{}'", "period"),
-        "archive_file/with_numbers" => Range("{tenant}, 'R-', 1, 100, 10"),
+        "archive_file/with_numbers" => Range("{tenant}, 'R-', 1, 100, 1000, '{k}', 10"),
         "archive_file/hold" => Point("{tenant}, '1980-05', 0, 1", "period"),
         "archive_file/hold_all" => Point("{tenant}, '{1980-05}', '{k}'", "period"),
         "archive_file/supersede" => Point("{tenant}, '1980-05', 0, 1, now()", "period"),
