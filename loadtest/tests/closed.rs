@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use sheaf_loadtest::closed::{self, Plan, Prepared};
+use sheaf_loadtest::closed::{self, Outcome, Plan, Prepared};
 use sheaf_loadtest::generate::{Generator, Shape};
 use sheaf_loadtest::http::Server;
 use sheaf_loadtest::setup::Tenant;
@@ -129,40 +129,46 @@ async fn latencies_are_kept_by_class() {
     }
 }
 
+/// The first of at most five runs that is as it should be: half a second on a busy machine may hold anything, but what the loop
+/// itself does wrong is wrong in each of them.
+async fn one_is(plan: impl Fn() -> Plan, right: impl Fn(&Outcome) -> bool) {
+    let mut wrong = Vec::new();
+    while wrong.len() < 5 {
+        let outcome = closed::run(plan()).await.unwrap();
+        if right(&outcome) {
+            return;
+        }
+        wrong.push((outcome.rate, outcome.p50_ms, outcome.max_ms));
+    }
+    panic!("rate, median and longest: {wrong:?}");
+}
+
 #[tokio::test]
 async fn a_closed_loop_waits_for_its_answers() {
     let (server, _) = start(Duration::from_millis(20)).await;
-    let outcome = closed::run(plan(server, 4)).await.unwrap();
     // 4 connections with 20 ms each send 200 a second at most; nine of ten succeed.
-    assert!((90.0..=185.0).contains(&outcome.rate), "{}", outcome.rate);
-    assert!((20.0..40.0).contains(&outcome.p50_ms), "{}", outcome.p50_ms);
+    one_is(
+        || plan(server.clone(), 4),
+        |of| (90.0..=185.0).contains(&of.rate) && (20.0..40.0).contains(&of.p50_ms),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_paced_run_counts_from_the_planned_time() {
     let (server, _) = start(Duration::from_millis(20)).await;
+    let paced = |connections| Plan {
+        rate: Some(100.0),
+        ..plan(server.clone(), connections)
+    };
     // One connection, a request planned every 10 ms, 20 ms each: the last ones are 250 ms late at least.
-    let outcome = closed::run(Plan {
-        rate: Some(100.0),
-        ..plan(server.clone(), 1)
-    })
-    .await
-    .unwrap();
-    assert!(
-        outcome.p50_ms > 120.0 && outcome.max_ms > 230.0,
-        "{} {}",
-        outcome.p50_ms,
-        outcome.max_ms
-    );
+    one_is(|| paced(1), |of| of.p50_ms > 120.0 && of.max_ms > 230.0).await;
     // Ten connections keep up, and the rate is the planned one.
-    let outcome = closed::run(Plan {
-        rate: Some(100.0),
-        ..plan(server, 10)
-    })
-    .await
-    .unwrap();
-    assert!((78.0..=102.0).contains(&outcome.rate), "{}", outcome.rate);
-    assert!(outcome.p50_ms < 40.0, "{}", outcome.p50_ms);
+    one_is(
+        || paced(10),
+        |of| (78.0..=102.0).contains(&of.rate) && of.p50_ms < 40.0,
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The independent check (`sheaf-loadtest check`) against a whole system that is broken all the time: two API processes,
 //! a cluster and S3, each killed and started again while clients work and operators tier, move shards and erase.
 //!
-//! `SHEAF_CHECK_SECONDS` is how long (20); `SHEAF_CHECK_SEED` makes the same choices again.
+//! `SHEAF_CHECK_SECONDS` is how long (60 on each topology, `make check`: 1,800); `SHEAF_CHECK_SEED` makes the same choices again.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -18,18 +18,16 @@ use tokio::sync::Mutex;
 use crate::cluster::{ADMIN_KEY, Rig};
 use crate::process::{Place, sheaf};
 
-const SECONDS: u64 = 20;
+const SECONDS: u64 = 60;
 /// How long a process may take to answer after its start, on a busy machine.
 const READY: Duration = Duration::from_secs(120);
 
 #[test]
-#[ignore = "minutes: run by make check"]
 fn no_history_is_impossible() {
     run(CitusMode::Off, 0);
 }
 
 #[test]
-#[ignore = "minutes: run by make check"]
 fn citus_no_history_is_impossible() {
     run(CitusMode::Require, 2);
 }

@@ -12,7 +12,6 @@ use crate::cluster::{ADMIN_KEY, Rig};
 const RATIO: f64 = 3.0;
 
 #[test]
-#[ignore = "minutes: run by make check"]
 fn no_field_at_its_extremes_hurts_anyone() {
     let mut rig = Rig::start_with(CitusMode::Off, 0, "2");
     let _serving = rig.serve();
