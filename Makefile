@@ -2,7 +2,8 @@
 # make test   the whole test suite, beside a throwaway cluster and S3; ARGS are for the test runner
 # make lint   formatting and lints
 # make linter the linter of the OpenAPI document, from npm into target/; the suite runs it where it is, or fetches it by npx
-# make check  the independent check for 30 minutes (CHECK_SECONDS), extremes of every field, a hostile neighbour; thousands of histories
+# make check  the independent check for 30 minutes (CHECK_SECONDS; the suite: 1 on each topology), extremes of every field (the suite: of
+#             each fourth), a hostile neighbour; thousands of histories
 # make fuzz   schemathesis against the running API's OpenAPI document, 3 minutes (FUZZ_SECONDS)
 # make duckdb the archive's SQL beside DuckDB over the same objects, on real invoices: equal to the penny
 # make garage the archive's tests on Garage, a real S3 server, instead of our own local one; needs `garage` on PATH
@@ -38,7 +39,8 @@ test: postgres
 
 check: postgres
 	$(CARGO) test --release --workspace --no-run
-	SHEAF_CHECK_SECONDS=$(CHECK_SECONDS) $(CARGO) test --release -p sheaf --test e2e -- --ignored --test-threads 1 \
+	SHEAF_CHECK_SECONDS=$(CHECK_SECONDS) SHEAF_POISON_EVERY=1 \
+	    $(CARGO) test --release -p sheaf --test e2e -- --include-ignored --test-threads 1 \
 	    check:: poison::
 	SHEAF_HISTORIES=5000 target/release/with-cluster -- $(CARGO) test --release -p sheaf-archive --test suite -- histories
 

@@ -8,11 +8,12 @@ mod numbers;
 mod order;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::history::{Call, What};
+use super::history::{Attempt, Call, What};
 use super::stored::Stored;
 use super::{documents, money};
 
@@ -49,7 +50,7 @@ pub fn judge(calls: &[Call], stored: &[Stored]) -> Vec<Violation> {
         effects::judge(&calls, stored, &mut notes);
         numbers::judge(stored, &mut notes);
         documents_of(stored, &mut notes);
-        events_of(stored, &mut notes);
+        events_of(&calls, stored, &mut notes);
         erasures(&calls, stored, &mut notes);
     }
     notes.0
@@ -149,7 +150,8 @@ fn documents_of(stored: &Stored, notes: &mut Notes) {
 }
 
 /// Every version has its event, and the feed has each event of a hot invoice once.
-fn events_of(stored: &Stored, notes: &mut Notes) {
+fn events_of(calls: &[&Call], stored: &Stored, notes: &mut Notes) {
+    let times = Times::of(calls);
     let mut fed: BTreeMap<&str, usize> = BTreeMap::new();
     for event in &stored.feed {
         *fed.entry(event["id"].as_str().unwrap_or_default())
@@ -180,16 +182,8 @@ fn events_of(stored: &Stored, notes: &mut Notes) {
             notes.add("event_missing", format!("invoice {id} has no event"));
         }
         // What was archived has left the feed, also when it has come back.
-        let recalled = document
-            .events
-            .iter()
-            .rposition(|event| event["event_type"] == effects::RECALLED);
-        for event in document
-            .events
-            .iter()
-            .skip(recalled.unwrap_or(0))
-            .filter(|_| !document.cold)
-        {
+        let fed_still = document.events.iter().filter(|_| !document.cold);
+        for event in fed_still.filter(|event| times.is_after_recalls(event, &document.events)) {
             let event_id = event["id"].as_str().unwrap_or_default();
             if !fed.contains_key(event_id) {
                 notes.add(
@@ -199,6 +193,34 @@ fn events_of(stored: &Stored, notes: &mut Notes) {
             }
         }
     }
+}
+
+/// When requests were sent and answered, by the clients' clock: the servers' clocks step, and events carry those.
+struct Times<'a>(BTreeMap<&'a str, (Duration, Duration)>);
+
+impl<'a> Times<'a> {
+    fn of(calls: &[&'a Call]) -> Self {
+        let attempts = calls.iter().flat_map(|call| &call.attempts);
+        let time = |one: &'a Attempt| (one.request_id.as_str(), (one.sent, one.ended));
+        Self(attempts.map(time).collect())
+    }
+
+    /// Whether the event came after all recalls of its invoice, or with one, for certain.
+    fn is_after_recalls(&self, event: &Value, all: &[Value]) -> bool {
+        let mut recalls = all
+            .iter()
+            .filter(|one| one["event_type"] == effects::RECALLED);
+        recalls.all(|recall| {
+            let (of_event, of_recall) = (request_of(event), request_of(recall));
+            let times = (self.0.get(of_event), self.0.get(of_recall));
+            of_event == of_recall
+                || matches!(times, (Some((sent, _)), Some((_, ended))) if sent >= ended)
+        })
+    }
+}
+
+fn request_of(event: &Value) -> &str {
+    event["request_id"].as_str().unwrap_or_default()
 }
 
 /// A complete erasure left no name behind.

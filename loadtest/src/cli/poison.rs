@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use sheaf_loadtest::http::Server;
 use sheaf_loadtest::neighbours::{self as beside, neighbours as measure};
-use sheaf_loadtest::poison::{Settings, poison as run};
+use sheaf_loadtest::poison::{Settings, Share, poison as run};
 
 use super::{Exit, Failure, print, seconds};
 
@@ -20,6 +20,9 @@ pub(crate) struct PoisonArguments {
     /// Only operations whose name has this in it; `restore` for what a restore takes.
     #[arg(long)]
     only: Option<String>,
+    /// Only each so-many-th field, for a shorter run.
+    #[arg(long, default_value_t = 1)]
+    every: usize,
 }
 
 /// Prints the report as JSON; exits with 2 when something was found.
@@ -31,6 +34,10 @@ pub(crate) async fn poison(arguments: PoisonArguments) -> Result<Exit, Failure> 
         server,
         admin_key,
         only,
+        share: Share {
+            every: arguments.every,
+            from: 0,
+        },
     })
     .await?;
     print(&(serde_json::to_string_pretty(&report)? + "\n"))?;

@@ -7,6 +7,7 @@
 
 mod base;
 mod cases;
+mod restore;
 mod values;
 
 use std::time::{Duration, Instant};
@@ -40,6 +41,27 @@ pub struct Settings {
     pub admin_key: String,
     /// Only operations whose name has this in it.
     pub only: Option<String>,
+    /// Which of their fields.
+    pub share: Share,
+}
+
+/// Each `every`-th field, from the one at `from` on: a shorter run. Runs with all `from` below `every` try all fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// 1 is all; 0 counts as 1.
+    pub every: usize,
+    /// Counts from 0.
+    pub from: usize,
+}
+
+impl Share {
+    /// Every field.
+    pub const ALL: Self = Self { every: 1, from: 0 };
+
+    fn has(self, field: usize) -> bool {
+        let every = self.every.max(1);
+        field % every == self.from % every
+    }
 }
 
 /// Why nothing can be said.
@@ -79,6 +101,9 @@ struct Run {
     key: String,
     quiet: String,
     unique: u64,
+    share: Share,
+    /// Fields so far, tried or not.
+    met: usize,
     failed_probes: usize,
     report: Report,
 }
@@ -97,6 +122,8 @@ pub async fn poison(settings: Settings) -> Result<Report, PoisonError> {
         key: String::new(),
         quiet: String::new(),
         unique: 0,
+        share: settings.share,
+        met: 0,
         failed_probes: 0,
         report: Report::default(),
     };
@@ -115,6 +142,9 @@ pub async fn poison(settings: Settings) -> Result<Report, PoisonError> {
     };
     for operation in operations.iter().filter(|one| wanted(&one.id)) {
         for field in operation.fields() {
+            if !run.is_due() {
+                continue;
+            }
             run.field(operation, &field).await?;
             if run.report.gave_up {
                 return Ok(run.report);
@@ -128,6 +158,12 @@ pub async fn poison(settings: Settings) -> Result<Report, PoisonError> {
 }
 
 impl Run {
+    /// Whether the next field is one of the share.
+    fn is_due(&mut self) -> bool {
+        self.met += 1;
+        self.share.has(self.met - 1)
+    }
+
     async fn good(
         &mut self,
         method: Method,
@@ -397,87 +433,6 @@ impl Run {
             }
         }
     }
-
-    /// Restores of invoices as they are answered, with each of their fields at its extremes.
-    async fn restores(&mut self, operations: &[Operation]) -> Result<(), PoisonError> {
-        let Some(upload) = operations.iter().find(|one| one.id == "uploadInvoices") else {
-            return Err(PoisonError("the document has no uploadInvoices".to_owned()));
-        };
-        // What is paid refuses most changes, and what is open has no payments.
-        for subject in [Subject::Issued, Subject::Paid] {
-            let good = self.invoice(subject).await?;
-            let mut fields = cases::of_body(&good, &cases::leaves(&good), false);
-            fields.extend(twice(&good));
-            for field in fields {
-                self.restore(upload, &good, &field).await?;
-                if self.report.gave_up {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn restore(
-        &mut self,
-        upload: &Operation,
-        good: &Value,
-        field: &Field,
-    ) -> Result<(), PoisonError> {
-        let name = format!("restore {}", field.name);
-        let before = self.report.findings.len();
-        for case in &field.cases {
-            let (id, body) = fresh(case.body.as_deref().unwrap_or_default(), good);
-            let query = "?restore=true".to_owned();
-            let case = Case {
-                body: Some(body.clone()),
-                query,
-                ..case.clone()
-            };
-            let told = self.one(upload, &case).await?;
-            self.judge(&name, false, &told, &body);
-            if told.json()["created"] == 1 {
-                self.follow_up(&name, &json!({"id": id, "lines": []})).await;
-            }
-        }
-        self.report.findings.truncate(before + KEPT);
-        self.report.fields += 1;
-        self.probe(&name).await;
-        Ok(())
-    }
-}
-
-/// A document with two payments of one id.
-fn twice(good: &Value) -> Option<Field> {
-    let mut body = good.clone();
-    let payments = body["payments"]
-        .as_array_mut()
-        .filter(|payments| !payments.is_empty())?;
-    let mut again = payments[0].clone();
-    again["reference"] = json!("second");
-    payments.push(again);
-    let case = Case {
-        path: None,
-        query: String::new(),
-        body: Some(body.to_string()),
-        refused: false,
-    };
-    Some(Field {
-        name: "payments with one id".to_owned(),
-        cases: vec![case],
-    })
-}
-
-/// The same document with an id that nobody has, so that it is no duplicate.
-fn fresh(body: &str, of: &Value) -> (String, String) {
-    let old = of["id"].as_str().unwrap_or_default();
-    // Same time, other randomness.
-    let id = format!(
-        "{}{}",
-        &old[..old.len().min(24)],
-        &Uuid::new_v4().simple().to_string()[..12]
-    );
-    (id.clone(), body.replace(old, &id))
 }
 
 /// Lines of an upload are refused one by one, in an answer that is good as a whole.

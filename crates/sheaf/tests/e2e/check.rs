@@ -32,7 +32,7 @@ fn citus_no_history_is_impossible() {
     run(CitusMode::Require, 2);
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     let set = std::env::var(name).ok();
     set.map_or(default, |text| text.parse().expect(name))
 }

@@ -212,6 +212,45 @@ fn rows_of_others_sums_and_events_are_looked_at() {
 }
 
 #[test]
+fn what_was_archived_has_left_the_feed_whatever_the_clocks_say() {
+    let recalled = |stored: &mut Stored, request: &str| {
+        let document = stored
+            .documents
+            .entry(id(1))
+            .or_insert_with(|| document(1, "one"));
+        let recall = json!({"id": Uuid::from_u128(1999), "subject_id": id(1), "request_id": request,
+            "event_type": effects::RECALLED, "data": {}});
+        // Of a server whose clock was behind, or after one whose clock was ahead: it comes first.
+        document.events.insert(0, recall.clone());
+        stored.feed.push(recall);
+    };
+    let without = |stored: &mut Stored, event: u128| {
+        let gone = json!(Uuid::from_u128(1000 + event));
+        stored.feed.retain(|event| event["id"] != gone);
+    };
+    // The creation was archived, and came back for the payment.
+    let archived = kinds(|_, stored| {
+        recalled(stored, "pay.0");
+        without(stored, 1);
+    });
+    assert_eq!(archived, Vec::<&str>::new());
+    // The payment itself was never archived.
+    let lost = kinds(|_, stored| {
+        recalled(stored, "pay.0");
+        without(stored, 2);
+    });
+    assert_eq!(lost, ["event_missing"]);
+    // It came before a recall of its own.
+    let both = kinds(|calls, stored| {
+        calls.push(call("recall", 9, What::Recall(id(1)), answer(200, vec![])));
+        recalled(stored, "recall.0");
+        without(stored, 1);
+        without(stored, 2);
+    });
+    assert_eq!(both, Vec::<&str>::new());
+}
+
+#[test]
 fn reads_do_not_forget_and_versions_have_one_body() {
     let stale = |calls: &mut Vec<Call>, _: &mut Stored| {
         calls[3].attempts[0].answer = answer(200, vec![seen(1, 1)])
