@@ -24,7 +24,8 @@ const THIRTY_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 /// The database.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DatabaseSettings {
-    /// postgres://user:password@host:port/database of the coordinator, or of the one plain node
+    /// postgres://user:password@host:port/database of the coordinator, or of the one plain node; several hosts: a:5432,b:5432.
+    /// ?sslmode=disable, prefer (default), require, verify-ca or verify-full, with sslrootcert=FILE: of workers as well
     #[arg(
         long,
         env = "SHEAF_DATABASE_URL",
@@ -159,8 +160,9 @@ pub(crate) enum LogFormat {
 /// All settings of `sheaf serve`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeSettings {
-    /// postgres://user:password@host:port/database of the coordinator, or of the one plain node, as the tables' owner.
-    /// Only tiering needs it where there is --api-database-url
+    /// postgres://user:password@host:port/database of the coordinator, or of the one plain node, as the tables' owner; several
+    /// hosts: a:5432,b:5432. ?sslmode=disable, prefer (default), require, verify-ca or verify-full, with sslrootcert=FILE: of
+    /// workers as well. Only tiering needs it where there is --api-database-url
     #[arg(
         long,
         env = "SHEAF_DATABASE_URL",

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use sheaf_model::TenantId;
-use tokio_postgres::config::Host;
-use tokio_postgres::{CancelToken, Client, Config, NoTls};
+use tokio_postgres::{CancelToken, Client, Config};
 
 pub use jobs::{Move, Plan, PlannedMove, Rebalance, TenantPlace};
 pub use nodes::AddedNode;
 pub use status::{ClusterStatus, Load, NodeStatus, ShardGroup, Skew, TenantLoad};
 
+use crate::connect::{Database, To};
 use crate::sql;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,7 +96,7 @@ impl Serialize for NodeAddress {
 /// A session on the coordinator for work by hand. Statements have no time limit: a move takes as long as it takes.
 pub struct ClusterAdmin {
     client: Client,
-    base: Config,
+    database: Database,
     address: NodeAddress,
     citus: bool,
 }
@@ -108,23 +108,15 @@ impl ClusterAdmin {
     /// A URL that names no host, or an unreachable node.
     pub async fn connect(database_url: &str) -> Result<Self> {
         // The error must not repeat the URL: it holds a password.
-        let base: Config = database_url.parse().map_err(|error| {
+        let database = Database::parse(database_url).map_err(|error| {
             AdminError::Config(format!(
                 "SHEAF_DATABASE_URL is not a PostgreSQL connection URL: {error}"
             ))
         })?;
-        let address = match base.get_hosts().first() {
-            Some(Host::Tcp(host)) => NodeAddress {
-                host: host.clone(),
-                port: base.get_ports().first().copied().unwrap_or(5432),
-            },
-            _ => {
-                return Err(AdminError::Config(
-                    "SHEAF_DATABASE_URL must name a host: postgres://user:password@host:port/database".into(),
-                ));
-            }
-        };
-        let client = connect(&base, &address).await?;
+        let (host, port) = database.coordinator();
+        let client = connect(&database, &NodeAddress { host, port }).await?;
+        let (host, port) = database.reached();
+        let address = NodeAddress { host, port };
         let citus = client
             .query_opt(sql::CLUSTER_HAS_CITUS, &[])
             .await
@@ -138,7 +130,7 @@ impl ClusterAdmin {
         }
         Ok(Self {
             client,
-            base,
+            database,
             address,
             citus,
         })
@@ -165,7 +157,7 @@ impl ClusterAdmin {
     /// Ends what this session is doing, such as a move, which is then undone.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
-        Canceller(self.client.cancel_token())
+        Canceller(self.client.cancel_token(), self.database.clone())
     }
 
     /// The session's process on the coordinator, which moves are reported under.
@@ -183,7 +175,7 @@ impl ClusterAdmin {
 
     /// A connection to another node by the same credentials.
     async fn connect_to(&self, node: &NodeAddress) -> Result<Client> {
-        connect(&self.base, node).await
+        connect(&self.database, node).await
     }
 
     async fn tenant(&self, tenant: TenantId) -> Result<(String, i32)> {
@@ -198,49 +190,36 @@ impl ClusterAdmin {
 }
 
 /// Cancels what a session is doing.
-pub struct Canceller(CancelToken);
+pub struct Canceller(CancelToken, Database);
 
 impl Canceller {
     /// Asks the server to stop the statement. Returns when it was told; the statement then fails.
     pub fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
-        let token = self.0.clone();
+        let (token, database) = (self.0.clone(), self.1.clone());
         async move {
             // A connection that is gone has nothing to cancel.
-            let _ = token.cancel_query(NoTls).await;
+            let _ = database.cancel(&token).await;
         }
     }
 }
 
-async fn connect(base: &Config, node: &NodeAddress) -> Result<Client> {
-    let mut config = Config::new();
-    config
-        .host(&node.host)
-        .port(node.port)
+async fn connect(database: &Database, node: &NodeAddress) -> Result<Client> {
+    let mut settings = Config::new();
+    settings
         .application_name("sheaf-admin")
         .connect_timeout(CONNECT_TIMEOUT)
         .keepalives_idle(Duration::from_secs(30));
-    if let Some(user) = base.get_user() {
-        config.user(user);
-    }
-    if let Some(password) = base.get_password() {
-        config.password(password);
-    }
-    if let Some(dbname) = base.get_dbname() {
-        config.dbname(dbname);
-    }
     let unreachable = |reason: String| AdminError::Unreachable {
         node: node.clone(),
         reason,
     };
+    let addr = (node.host.clone(), node.port);
     // The driver bounds the connect of the socket only; a server may also accept and then say nothing.
-    let (client, connection) = tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls))
+    let connecting = database.connect(To::Node(&addr), &settings);
+    let (client, _) = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
         .await
         .map_err(|_| unreachable(format!("no answer in {} s", CONNECT_TIMEOUT.as_secs())))?
-        .map_err(|error| unreachable(reason(&error)))?;
-    tokio::spawn(async move {
-        // Its errors come out of the client's calls.
-        let _ = connection.await;
-    });
+        .map_err(|failed| unreachable(failed.reason))?;
     Ok(client)
 }
 

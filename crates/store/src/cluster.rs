@@ -12,9 +12,10 @@ use std::time::Duration;
 use deadpool_postgres::Object;
 use sheaf_model::TenantId;
 use tokio::sync::Mutex;
-use tokio_postgres::{Config, Row};
+use tokio_postgres::Row;
 
-use crate::node::{Node, NodeAddr, first_host, parse_url};
+use crate::connect::Database;
+use crate::node::{Node, NodeAddr, parse_url};
 use crate::shard::{INVOICES, Shard, TABLES};
 use crate::types::NewInvoice;
 use crate::{Route, StoreConfig, StoreError, hash, sql};
@@ -22,7 +23,7 @@ use crate::{Route, StoreConfig, StoreError, hash, sql};
 /// The cluster as this process sees it.
 pub(crate) struct Cluster {
     config: StoreConfig,
-    base: Config,
+    database: Database,
     pub(crate) citus: bool,
     coordinator: NodeAddr,
     shards: RwLock<Arc<[Arc<Shard>]>>,
@@ -37,11 +38,11 @@ const SLOW: Duration = Duration::from_millis(500);
 
 impl Cluster {
     pub(crate) async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
-        let base: Config = parse_url(&config.database_url)?;
-        let coordinator = first_host(&base)?;
+        let database = parse_url(&config.database_url)?;
+        let coordinator = database.coordinator();
         let mut cluster = Self {
             config,
-            base,
+            database,
             citus: false,
             coordinator,
             shards: RwLock::new(Arc::from([])),
@@ -211,7 +212,7 @@ impl Cluster {
         }
         drop(nodes);
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        let made = || Arc::new(Node::new(&self.base, addr, &self.config));
+        let made = || Arc::new(Node::new(&self.database, addr, &self.config));
         Arc::clone(nodes.entry(addr.clone()).or_insert_with(made))
     }
 

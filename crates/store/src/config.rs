@@ -15,7 +15,8 @@ pub enum Route {
 /// Settings of the hot tier. [`StoreConfig::new`] gives the defaults.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// `postgres://user:password@host:port/database` of the coordinator (or of the one plain node).
+    /// `postgres://user:password@host:port/database` of the coordinator (or of the one plain node), or of several hosts that can take
+    /// its place. `sslmode` and `sslrootcert` hold for all nodes (docs/operations.md).
     pub database_url: String,
     /// Connections to one node from this process, at most. Keep the sum over all API processes below the node's
     /// `max_connections`.

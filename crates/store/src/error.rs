@@ -161,6 +161,8 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
             Failure::MissingPartition
         }
         SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => Failure::Retry,
+        // The writes have moved to another host, or will have in a moment: connections to this one end (connect/hosts.rs).
+        SqlState::READ_ONLY_SQL_TRANSACTION => Failure::Retry,
         SqlState::LOCK_NOT_AVAILABLE => Failure::Locked,
         // A partition that is dropped or made at this moment shows itself on Citus as a table or shard that is not there,
         // or as an internal error of its catalogs. Our statements never change, so looking again is right.

@@ -15,6 +15,7 @@ mod change;
 mod cluster;
 mod cold_keys;
 mod config;
+mod connect;
 mod copy;
 mod customers;
 mod ddl;

@@ -1,8 +1,9 @@
 //! Migrations: the schema everywhere, distribution where Citus is present.
 
 use chrono::Datelike;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config};
 
+use crate::connect::To;
 use crate::ddl::{self, Patient};
 use crate::error::said;
 use crate::partition::{self, FIRST_OWN_YEAR};
@@ -264,12 +265,7 @@ async fn distribute(client: &mut Client, shard_count: u32) -> Result<(), StoreEr
 
 /// A connection of its own: migrations and session locks must not come from a pool.
 pub(crate) async fn connect(database_url: &str) -> Result<Client, StoreError> {
-    let config = node::parse_url(database_url)?;
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::warn!(error = said(&error), "a database connection ended");
-        }
-    });
+    let database = node::parse_url(database_url)?;
+    let (client, _) = database.connect(To::Url, &Config::new()).await?;
     Ok(client)
 }

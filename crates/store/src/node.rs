@@ -8,8 +8,9 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod,
     Runtime, TimeoutType, Timeouts,
 };
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
 
+use crate::connect::{Database, Pooled};
 use crate::kept_plans::KeptPlans;
 use crate::{StoreConfig, StoreError};
 
@@ -25,6 +26,7 @@ const SLOW_FOR: Duration = Duration::from_secs(10);
 /// A connection pool.
 pub(crate) struct Node {
     pool: Pool,
+    way: Pooled,
     started: Instant,
     /// Milliseconds after `started` until which the node counts as down; 0: it does not.
     down_until: AtomicU64,
@@ -33,10 +35,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(base: &Config, (host, port): &NodeAddr, c: &StoreConfig) -> Self {
-        let manager = Manager::from_config(
-            node_config(base, host, *port, c.statement_timeout),
-            NoTls,
+    pub(crate) fn new(database: &Database, addr: &NodeAddr, c: &StoreConfig) -> Self {
+        let way = database.pooled(addr);
+        let manager = Manager::from_connect(
+            settings(c.statement_timeout),
+            way.clone(),
             ManagerConfig {
                 recycling_method: RecyclingMethod::Fast,
             },
@@ -48,7 +51,7 @@ impl Node {
         };
         let started = Instant::now();
         let plans = Arc::new(KeptPlans::new(started));
-        let patience = c.acquire_timeout;
+        let (patience, hosts) = (c.acquire_timeout, way.clone());
         #[allow(clippy::expect_used)]
         // Expect safety: the builder fails only when timeouts are set without a runtime.
         let pool = Pool::builder(manager)
@@ -60,12 +63,16 @@ impl Node {
             .runtime(Runtime::Tokio1)
             .pre_recycle(Hook::async_fn(move |client, metrics| {
                 let (plans, created) = (Arc::clone(&plans), metrics.created);
+                let hosts = hosts.clone();
                 Box::pin(async move {
                     // Hooks have no timeout of their own.
-                    let outlived = plans.outlived(client, created);
-                    match tokio::time::timeout(patience, outlived).await {
+                    let is_old = async {
+                        Ok(hosts.outdated(client, created).await?
+                            || plans.outlived(client, created).await?)
+                    };
+                    match tokio::time::timeout(patience, is_old).await {
                         Ok(Ok(false)) => Ok(()),
-                        Ok(Ok(true)) => Err(HookError::message("its plans are old")),
+                        Ok(Ok(true)) => Err(HookError::message("its plans or its host are old")),
                         Ok(Err(error)) => Err(HookError::Backend(error)),
                         Err(_) => Err(HookError::message("the node does not answer")),
                     }
@@ -75,6 +82,7 @@ impl Node {
             .expect("a pool with a runtime");
         Self {
             pool,
+            way,
             started,
             down_until: AtomicU64::new(0),
             slow_until: AtomicU64::new(0),
@@ -85,6 +93,7 @@ impl Node {
     pub(crate) async fn get(&self) -> Result<Object, StoreError> {
         self.check()?;
         self.pool.get().await.map_err(|error| {
+            let is_backends = matches!(error, PoolError::Backend(_));
             match error {
                 PoolError::Backend(_)
                 | PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => {
@@ -93,7 +102,13 @@ impl Node {
                 // A busy pool says nothing about the node.
                 _ => {}
             }
-            error.into()
+            match (error.into(), self.way.why()) {
+                // The pool's own words name no host.
+                (StoreError::Unavailable { .. }, Some(detail)) if is_backends => {
+                    StoreError::Unavailable { detail }
+                }
+                (error, _) => error,
+            }
         })
     }
 
@@ -136,38 +151,23 @@ impl Node {
     }
 }
 
-/// A connection URL as a configuration.
-pub(crate) fn parse_url(url: &str) -> Result<Config, StoreError> {
+/// A connection URL, read.
+pub(crate) fn parse_url(url: &str) -> Result<Database, StoreError> {
     // The error must not repeat the URL: it holds a password.
-    url.parse().map_err(|e| {
+    Database::parse(url).map_err(|e| {
         StoreError::Config(format!(
             "SHEAF_DATABASE_URL is not a PostgreSQL connection URL: {e}"
         ))
     })
 }
 
-pub(crate) fn first_host(config: &Config) -> Result<NodeAddr, StoreError> {
-    match config.get_hosts().first() {
-        Some(tokio_postgres::config::Host::Tcp(host)) => Ok((
-            host.clone(),
-            config.get_ports().first().copied().unwrap_or(5432),
-        )),
-        _ => Err(StoreError::Config(
-            "SHEAF_DATABASE_URL must name a host: postgres://user:password@host:port/database"
-                .into(),
-        )),
-    }
-}
-
-fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration) -> Config {
+fn settings(statement_timeout: Duration) -> Config {
     // Writes go straight into shard tables (flush.rs), and their rows are counted (kept_plans.rs). Without the extension these are
     // settings that nobody reads.
     let direct =
         " -c citus.enable_manual_changes_to_shards=on -c citus.override_table_visibility=off";
     let mut config = Config::new();
     config
-        .host(host)
-        .port(port)
         .application_name("sheaf")
         .connect_timeout(Duration::from_secs(5));
     config
@@ -182,14 +182,5 @@ fn node_config(base: &Config, host: &str, port: u16, statement_timeout: Duration
         "-c statement_timeout={ms} -c idle_in_transaction_session_timeout=60000 -c lock_timeout={ms} -c jit=off \
          -c enable_seqscan=off -c cpu_tuple_cost=100{direct}"
     ));
-    if let Some(user) = base.get_user() {
-        config.user(user);
-    }
-    if let Some(password) = base.get_password() {
-        config.password(password);
-    }
-    if let Some(dbname) = base.get_dbname() {
-        config.dbname(dbname);
-    }
     config
 }

@@ -104,6 +104,7 @@ query!(CLUSTER_HAS_CITUS, "sql/queries/cluster/has_citus.sql");
 query!(CLUSTER_HAS_HISTORY, "sql/queries/cluster/has_history.sql");
 query!(CLUSTER_HOLD_SHARDS, "sql/queries/cluster/hold_shards.sql");
 query!(CLUSTER_LOCK_NUMBERS, "sql/queries/cluster/lock_numbers.sql");
+query!(CLUSTER_READ_ONLY, "sql/queries/cluster/read_only.sql");
 query!(
     CLUSTER_SCHEMA_VERSION,
     "sql/queries/cluster/schema_version.sql"

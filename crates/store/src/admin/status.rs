@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::JoinSet;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::jobs::{Move, Rebalance};
 use super::{AdminError, ClusterAdmin, NodeAddress, Result, connect, distributed, failed, nodes};
+use crate::connect::Database;
 use crate::sql;
 
 /// A node that answers gets this long to add up its shards.
@@ -329,8 +330,8 @@ impl ClusterAdmin {
     ) -> HashMap<NodeAddress, Result<Answer>> {
         let mut tasks = JoinSet::new();
         for node in nodes.cloned() {
-            let base = self.base.clone();
-            tasks.spawn(async move { (node.clone(), ask(base, node).await) });
+            let database = self.database.clone();
+            tasks.spawn(async move { (node.clone(), ask(database, node).await) });
         }
         tasks.join_all().await.into_iter().collect()
     }
@@ -357,8 +358,8 @@ impl ClusterAdmin {
     }
 }
 
-async fn ask(base: Config, node: NodeAddress) -> Result<Answer> {
-    let client = connect(&base, &node).await?;
+async fn ask(database: Database, node: NodeAddress) -> Result<Answer> {
+    let client = connect(&database, &node).await?;
     let answer = tokio::time::timeout(SIZES_TIMEOUT, read_answer(&client, &node)).await;
     answer.unwrap_or_else(|_| {
         Err(AdminError::Unreachable {

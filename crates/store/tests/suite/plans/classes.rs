@@ -220,6 +220,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         | "cluster/database_size"
         | "cluster/rows"
         | "cluster/has_history"
+        | "cluster/read_only"
         | "cluster/schema_version"
         | "number_claim/is_entered"
         | "partition/list"

@@ -41,7 +41,9 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (server, _) = url.rsplit_once('/').unwrap();
-        let database_url = format!("{}/{name}", server.replace(&target, &address));
+        // It reads what passes: nothing may ask for encryption first.
+        let server = server.replace(&target, &address);
+        let database_url = format!("{server}/{name}?sslmode=disable");
         let faults = Arc::new(Mutex::new(VecDeque::new()));
         tokio::spawn(accept(listener, target, Arc::clone(&faults)));
         sheaf_store::migrate(&database_url, 8).await.unwrap();
