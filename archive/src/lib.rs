@@ -43,7 +43,6 @@ pub mod merge;
 pub mod metadata;
 pub mod numbers;
 pub mod objects;
-mod places;
 pub mod progress;
 pub mod query;
 pub mod read;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use metrics::counter;
 use sheaf_model::{Invoice, TenantId};
-use sheaf_store::Store;
+use sheaf_store::{Full, Share, Shares, Store};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -25,7 +25,6 @@ use uuid::Uuid;
 use crate::ArchiveError;
 use crate::kind::ReadKind;
 use crate::objects::Objects;
-use crate::places::{Full, Place, Places};
 
 mod cold;
 mod manifest;
@@ -163,14 +162,14 @@ pub enum ExportError {
 /// The exports that run.
 pub(crate) struct Exports {
     limits: ExportLimits,
-    places: Arc<Places>,
+    places: Arc<Shares>,
 }
 
 impl Exports {
     pub(crate) fn new(limits: ExportLimits) -> Self {
         Self {
             limits,
-            places: Places::new(limits.per_tenant, limits.total),
+            places: Shares::new("exports", limits.per_tenant as u64, limits.total as u64),
         }
     }
 
@@ -259,7 +258,7 @@ struct Job {
     left: Option<u64>,
     send: mpsc::Sender<Message>,
     idle: Duration,
-    place: Place,
+    place: Share,
 }
 
 impl Job {

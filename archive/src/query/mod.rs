@@ -24,11 +24,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sheaf_model::TenantId;
-use sheaf_store::Store;
+use sheaf_store::{Full, Share, Shares, Store};
 use tokio::runtime::Runtime;
 
 use crate::objects::Objects;
-use crate::places::{Full, Place, Places};
 
 mod arithmetic;
 mod bounded;
@@ -141,7 +140,7 @@ pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) objects: Arc<Objects>,
     pub(crate) limits: QueryLimits,
-    places: Arc<Places>,
+    places: Arc<Shares>,
     runtime: OnceLock<Runtime>,
 }
 
@@ -151,7 +150,7 @@ impl Engine {
             store,
             objects,
             limits,
-            places: Places::new(limits.per_tenant, limits.total),
+            places: Shares::new("queries", limits.per_tenant as u64, limits.total as u64),
             runtime: OnceLock::new(),
         }
     }
@@ -177,7 +176,7 @@ impl Engine {
     }
 
     /// A place among the running queries.
-    fn place(&self, tenant: TenantId) -> Result<Place, QueryError> {
+    fn place(&self, tenant: TenantId) -> Result<Share, QueryError> {
         self.places.take(tenant).map_err(|full| match full {
             Full::Tenant => QueryError::TooManyQueries {
                 limit: self.limits.per_tenant,

@@ -8,6 +8,7 @@ use sheaf_store::Store;
 use utoipa::openapi::OpenApi;
 
 use crate::auth::{Jwt, KnownTenants, same_secret};
+use crate::bulk::Quotas;
 use crate::config::{ApiConfig, Clock};
 use crate::denials::Denials;
 use crate::desk::Desk;
@@ -37,6 +38,7 @@ pub struct App {
     pub(crate) guesses: Option<Guesses>,
     pub(crate) denials: Arc<Denials>,
     pub(crate) desk: Desk,
+    pub(crate) uploads: Quotas,
     admin_hash: [u8; 32],
 }
 
@@ -61,7 +63,8 @@ impl App {
                 .guess_limit
                 .map(|limit| Guesses::new(limit, config.proxies)),
             denials: Arc::new(Denials::new(config.denial_window, clock.clone())),
-            desk: Desk::new(),
+            desk: Desk::new(config.documents_per_tenant, config.documents),
+            uploads: Quotas::new(&config.bulk),
             admin_hash: keys::hash(&config.admin_key),
             store,
             config,

@@ -33,6 +33,10 @@ pub struct ApiConfig {
     pub access_log: bool,
     /// Bulk uploads.
     pub bulk: BulkConfig,
+    /// PDFs and e-invoices that may wait or be made. Default 64.
+    pub documents: usize,
+    /// Those of one tenant among them. Default 16.
+    pub documents_per_tenant: usize,
     /// Tokens of an issuer, beside API keys. Default none.
     pub jwt: Option<JwtConfig>,
     /// Requests that a tenant may send. Default as many as it likes.
@@ -159,6 +163,23 @@ pub struct BulkConfig {
     pub idempotency_lease: Duration,
     /// Decoded bytes of an atomic upload, which is spooled to disk before it is written. Default 8 GiB.
     pub spool_limit: u64,
+    /// The same of all that one tenant has running. Default 8 GiB.
+    pub spool_limit_per_tenant: u64,
+    /// The same of all that run. Default 16 GiB.
+    pub spool_limit_total: u64,
+    /// Uploads that one tenant may have running. Default 8. Of these and the following pairs one is always left for
+    /// other tenants; the platform counts as one.
+    pub uploads_per_tenant: usize,
+    /// Uploads that may run. Default 64.
+    pub uploads: usize,
+    /// Atomic ones of one tenant among them. Default 2.
+    pub atomic_uploads_per_tenant: usize,
+    /// Atomic ones among them. Default 8.
+    pub atomic_uploads: usize,
+    /// Bytes that one byte of gzip may come to, on the average of an upload. Default 100: documents come to 5 to 40.
+    pub max_compression: u64,
+    /// Decoded bytes from which on that is looked at. Default 16 MiB.
+    pub compression_from: u64,
     /// Where atomic uploads are spooled. Default: the system's directory for temporary files.
     pub spool_dir: Option<PathBuf>,
     /// Tenants that one atomic upload may make. Default 10,000.
@@ -180,6 +201,8 @@ impl ApiConfig {
             key_ttl: Duration::from_secs(5),
             access_log: true,
             bulk: BulkConfig::default(),
+            documents: 64,
+            documents_per_tenant: 16,
             jwt: None,
             rate_limit: None,
             guess_limit: Some(GUESS_LIMIT),
@@ -204,6 +227,14 @@ impl Default for BulkConfig {
             idle_timeout: Duration::from_secs(60),
             idempotency_lease: Duration::from_secs(60),
             spool_limit: 8 << 30,
+            spool_limit_per_tenant: 8 << 30,
+            spool_limit_total: 16 << 30,
+            uploads_per_tenant: 8,
+            uploads: 64,
+            atomic_uploads_per_tenant: 2,
+            atomic_uploads: 8,
+            max_compression: 100,
+            compression_from: 16 << 20,
             spool_dir: None,
             max_new_tenants: 10_000,
         }

@@ -13,7 +13,7 @@ use sheaf_documents::DocumentError;
 use sheaf_model::input::ParseError;
 use sheaf_model::lifecycle::Refusal;
 use sheaf_model::{FieldError, Invalid};
-use sheaf_store::{ChangeError, CreateError, CustomerError, IdemConflict, StoreError};
+use sheaf_store::{ChangeError, CreateError, CustomerError, Full, IdemConflict, StoreError};
 
 use crate::bulk::Summary;
 use crate::etag;
@@ -89,8 +89,8 @@ pub(crate) enum ApiError {
     },
     /// The document cannot be made.
     Document(DocumentError),
-    /// As many documents are being made as may be.
-    DeskFull,
+    /// The tenant, or all tenants together, have as much of this as they may.
+    Crowded(Crowded, Full),
     /// The store failed.
     Store(StoreError),
     /// The cold tier failed.
@@ -130,6 +130,17 @@ pub(crate) enum Noun {
     Erasure,
 }
 
+/// What there is too much of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Crowded {
+    Uploads,
+    /// What atomic uploads hold of the disk.
+    Spool,
+    Documents,
+    /// Of the store: pages, reports, records, snapshots, parts of uploads.
+    Requests,
+}
+
 /// Why a body could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
@@ -149,6 +160,8 @@ pub(crate) enum BodyError {
     TruncatedGzip,
     /// Not a gzip stream.
     InvalidGzip,
+    /// The gzip stream comes to more than so many times its size.
+    Inflated(u64),
 }
 
 impl ApiError {
@@ -235,7 +248,7 @@ impl ApiError {
                 tracing::error!(detail, "a document could not be made");
                 internal()
             }
-            Self::DeskFull => unavailable("busy", "too many documents are being made"),
+            Self::Crowded(what, full) => crowded(what, full),
             Self::Store(error) => store_problem(error),
             Self::Archive(error) => archive_problem(&error),
             Self::Query(error) => query::problem(error),
@@ -264,6 +277,29 @@ impl ApiError {
                 tracing::error!(detail, "internal error");
                 internal()
             }
+        }
+    }
+}
+
+/// Whoever takes too much is told so; others are asked to come again.
+fn crowded(what: Crowded, full: Full) -> Problem {
+    let (code, things) = match what {
+        Crowded::Uploads => ("too_many_uploads", "uploads"),
+        Crowded::Spool => (
+            "upload_space_exceeded",
+            "bytes in atomic uploads that are not stored yet",
+        ),
+        Crowded::Documents => ("too_many_documents", "documents being made"),
+        Crowded::Requests => ("too_many_requests", "requests of this kind running"),
+    };
+    match full {
+        Full::Tenant => {
+            let detail = format!("the tenant has as many {things} as it may have at a time");
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, code, detail).with_retry_after(RETRY_AFTER)
+        }
+        Full::All => {
+            let detail = format!("there are as many {things} as may be at a time");
+            unavailable("busy", &detail)
         }
     }
 }
@@ -318,6 +354,13 @@ fn body_problem(error: &BodyError) -> Problem {
             S::BAD_REQUEST,
             "truncated_gzip",
             "the gzip stream ends early",
+        ),
+        BodyError::Inflated(times) => Problem::new(
+            S::PAYLOAD_TOO_LARGE,
+            "compression_ratio_exceeded",
+            format!(
+                "the gzip stream comes to more than {times} times its size; send it in parts, or as it is"
+            ),
         ),
         BodyError::InvalidGzip => Problem::new(
             S::BAD_REQUEST,
@@ -399,6 +442,7 @@ fn idempotency_problem(conflict: IdemConflict) -> Problem {
 
 fn store_problem(error: StoreError) -> Problem {
     match error {
+        StoreError::Busy(full) => crowded(Crowded::Requests, full),
         StoreError::Idempotency(conflict) => idempotency_problem(conflict),
         StoreError::Unavailable { detail } => {
             tracing::warn!(detail, "store unavailable");

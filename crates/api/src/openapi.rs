@@ -39,8 +39,11 @@ const SECURED: [(&str, &str); 5] = [
         "403",
         "`tenant_mismatch`, `forbidden_role`, `admin_required`, `tenant_credential_required`, `unknown_tenant`",
     ),
-    ("429", "`rate_limited`, `too_many_wrong_credentials`"),
-    ("503", "`jwks_unavailable`"),
+    (
+        "429",
+        "`rate_limited`, `too_many_wrong_credentials`, `too_many_requests`",
+    ),
+    ("503", "`jwks_unavailable`, `busy`"),
 ];
 /// Problems of routes that read a body.
 const WITH_BODY: [(&str, &str); 4] = [

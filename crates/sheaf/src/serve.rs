@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sheaf_api::{ApiConfig, App, Clock, Metrics};
-use sheaf_archive::{Archive, S3Config};
+use sheaf_archive::{Archive, ExportLimits, QueryLimits, S3Config};
 use sheaf_store::{Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -22,6 +22,8 @@ pub(crate) struct Parts {
     pub(crate) store: StoreConfig,
     pub(crate) s3: S3Config,
     pub(crate) api: ApiConfig,
+    pub(crate) exports: ExportLimits,
+    pub(crate) queries: QueryLimits,
     pub(crate) tiering: Option<Tiering>,
     /// Where metrics are read, if anywhere.
     pub(crate) metrics: Option<TcpListener>,
@@ -53,7 +55,10 @@ impl Server {
         let metrics = Metrics::install()
             .map_err(|error| Error::new(format!("cannot start the metrics: {error}")))?;
         let store = Store::connect(parts.store).await?;
-        let archive = Archive::connect(store.clone(), parts.s3.clone()).await?;
+        let archive = Archive::connect(store.clone(), parts.s3.clone())
+            .await?
+            .with_export_limits(parts.exports)
+            .with_query_limits(parts.queries);
         let stop = CancellationToken::new();
         let tiering = match parts.tiering {
             None => None,
@@ -176,6 +181,8 @@ pub(crate) async fn run(settings: &ServeSettings) -> Result<()> {
         store: settings.store_config(),
         s3: settings.s3.config(),
         api: settings.api_config()?,
+        exports: settings.shares.exports(),
+        queries: settings.shares.queries(),
         tiering: settings.tiering()?,
     };
     let mut server = tokio::select! {

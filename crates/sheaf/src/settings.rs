@@ -13,8 +13,10 @@ use crate::serve::Tiering;
 use crate::units;
 
 mod jwt;
+mod shares;
 
 use jwt::JwtSettings;
+use shares::ShareSettings;
 
 /// An admin key opens every tenant: shorter ones can be guessed.
 const MIN_ADMIN_KEY: usize = 16;
@@ -234,6 +236,8 @@ pub(crate) struct ServeSettings {
     #[arg(long, env = "SHEAF_PROXIES", default_value_t = 0, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(0..=16))]
     pub(crate) proxies: usize,
+    #[command(flatten)]
+    pub(crate) shares: ShareSettings,
     /// Log filter, such as info, or warn,sheaf_api=debug
     #[arg(long, env = "SHEAF_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -296,14 +300,16 @@ impl ServeSettings {
             per_second,
             burst: per_second.saturating_mul(THIRTY_SECONDS),
         });
-        Ok(ApiConfig {
+        let mut config = ApiConfig {
             max_connections: self.max_connections,
             jwt: self.jwt.config()?,
             rate_limit,
             guess_limit,
             proxies: self.proxies,
             ..ApiConfig::new(self.admin_key.as_str())
-        })
+        };
+        self.shares.apply(&mut config);
+        Ok(config)
     }
 }
 

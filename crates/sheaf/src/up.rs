@@ -126,6 +126,8 @@ async fn start(
         }
         .with_key(local.access_key(), local.secret_key()),
         api: ApiConfig::new(admin_key),
+        exports: sheaf_archive::ExportLimits::default(),
+        queries: sheaf_archive::QueryLimits::default(),
         tiering: None,
         metrics: Some(metrics),
     };

@@ -2,7 +2,7 @@
 //! event in the same transaction.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use deadpool_postgres::{Object, Transaction};
+use deadpool_postgres::Transaction;
 use serde_json::json;
 use sheaf_model::{TenantId, id};
 use tokio_postgres::Row;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::audit::NewEvent;
 use crate::error::commit_failed;
+use crate::lent::Lent;
 use crate::tenants::now;
 use crate::types::{ApiKey, CreateOutcome, KeyCause, NewApiKey, Replay, Role, Rotation};
 use crate::{Store, StoreError, idempotency, sql};
@@ -58,7 +59,7 @@ impl Store {
         answer: Vec<u8>,
     ) -> Result<CreateOutcome<ApiKey>, StoreError> {
         let tenant = key.tenant_id;
-        let mut conn = self.inner.cluster.coordinator().get().await?;
+        let mut conn = self.lend_coordinator(tenant).await?;
         let tx = conn.transaction().await?;
         // The attempt before may have committed, and only its answer been lost.
         let params: [&(dyn ToSql + Sync); 2] = [&tenant.0, &key.id];
@@ -95,7 +96,7 @@ impl Store {
         answer: impl Fn(&ApiKey) -> Vec<u8> + Send + Sync,
     ) -> Result<Option<CreateOutcome<ApiKey>>, StoreError> {
         let new = (id::new_id(now()), now());
-        let conn = self.inner.cluster.coordinator().get().await?;
+        let conn = self.lend_coordinator(tenant).await?;
         // Before the partition of its events: an id that nobody has made names any year.
         let params: [&(dyn ToSql + Sync); 2] = [&tenant.0, &id];
         if conn.query_opt(sql::API_KEY_GET, &params).await?.is_none() {
@@ -119,7 +120,7 @@ impl Store {
     ) -> Result<CreateOutcome<ApiKey>, StoreError> {
         let overlap = TimeDelta::from_std(rotation.overlap)
             .map_err(|_| StoreError::Config("the overlap is too long".into()))?;
-        let mut conn = self.inner.cluster.coordinator().get().await?;
+        let mut conn = self.lend_coordinator(tenant).await?;
         let tx = conn.transaction().await?;
         // The attempt before may have committed, and only its answer been lost.
         let made = tx
@@ -165,7 +166,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn list_api_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
-        let conn = self.inner.cluster.coordinator().get().await?;
+        let conn = self.lend_coordinator(tenant).await?;
         conn.query(sql::API_KEY_LIST, &[&tenant.0, &MAX_API_KEYS])
             .await?
             .iter()
@@ -184,7 +185,7 @@ impl Store {
         cause: &KeyCause,
     ) -> Result<Option<ApiKey>, StoreError> {
         let now = now();
-        let mut conn = self.inner.cluster.coordinator().get().await?;
+        let mut conn = self.lend_coordinator(tenant).await?;
         let params: [&(dyn ToSql + Sync); 2] = [&tenant.0, &id];
         let found = conn.query_opt(sql::API_KEY_GET, &params).await?;
         let Some(before) = found.as_ref().map(api_key).transpose()? else {
@@ -215,7 +216,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn find_api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
-        let read = |conn: Object| async move {
+        let read = |conn: Lent| async move {
             let find = conn.prepare_cached(sql::API_KEY_FIND).await?;
             let found = conn.query_opt(&find, &[&hash.as_slice()]).await?;
             found.as_ref().map(api_key).transpose()

@@ -16,10 +16,12 @@ use crate::cold_keys::ColdFiles;
 use crate::error::{Failure, classify, commit_failed, said};
 use crate::flush::{Known, keyed_years, pairs};
 use crate::idempotency::UploadAnswer;
+use crate::lent::Use;
 use crate::numbers::Numbered;
 use crate::plan::{CustomerRef, Outcome};
 use crate::send::{Frame, Place};
 use crate::session::{BEGIN, Session};
+use crate::tenants::PLATFORM;
 use crate::types::{IdFrom, LineOutcome, NewInvoice};
 use crate::writer::carried;
 use crate::{Store, StoreError};
@@ -119,15 +121,20 @@ impl Store {
     }
 
     async fn write_members(&self, members: Vec<Member>) {
+        let owner = owner_of(members.iter().map(|(new, ..)| new));
         let mut parts: BTreeMap<_, Vec<Member>> = BTreeMap::new();
         for member in members {
             let shard = self.inner.cluster.shard_of(member.0.invoice.tenant_id);
             let part = (shard.node.clone(), shard.id / 2 % CONCURRENT_PER_NODE);
             parts.entry(part).or_default().push(member);
         }
-        stream::iter(parts.into_values())
-            .for_each_concurrent(CONCURRENT, |part| {
-                self.run_batch(Batch::sorted(self, part), Lane::Upload)
+        stream::iter(parts)
+            .for_each_concurrent(CONCURRENT, |((node, _), part)| async move {
+                let node = self.inner.cluster.node(&node);
+                match node.leave(Use::Upload, owner).await {
+                    Ok(_leave) => self.run_batch(Batch::sorted(self, part), Lane::Upload).await,
+                    Err(error) => fail(part, &error),
+                }
             })
             .await;
     }
@@ -144,11 +151,7 @@ impl Store {
             .for_each_concurrent(CONCURRENT, |(tenant, (mut members, needs))| async move {
                 let mut loaded = Carried::default();
                 if let Err(error) = self.load(tenant, needs, &mut loaded).await {
-                    for (new, carried, line) in members {
-                        let error = Doubt::of(&new, &carried).told(error.clone());
-                        line.hand(new, carried, End::Done(Err(error)));
-                    }
-                    return;
+                    return fail(members, &error);
                 }
                 for (_, carried, _) in &mut members {
                     carried.keys.clone_from(&loaded.keys);
@@ -175,7 +178,7 @@ impl Store {
             Some(tenant) => (cluster.owner(tenant), cluster.is_direct()),
             None => (cluster.coordinator(), !cluster.citus),
         };
-        let session = Session::open(&node).await?;
+        let session = Session::open_long(&node, tenant.unwrap_or(PLATFORM)).await?;
         let (commands, queue) = mpsc::channel(1);
         tokio::spawn(transaction(self.clone(), session, direct, queue));
         Ok(AtomicUpload { commands })
@@ -243,6 +246,21 @@ impl AtomicUpload {
 
     /// Gives everything up. Dropping the handle does the same.
     pub fn rollback(self) {}
+}
+
+/// Ends lines that could not be tried, or not again.
+fn fail(members: Vec<Member>, error: &StoreError) {
+    for (new, carried, line) in members {
+        let error = Doubt::of(&new, &carried).told(error.clone());
+        line.hand(new, carried, End::Done(Err(error)));
+    }
+}
+
+/// Whose share an upload's chunk is written with: its tenant's, or the platform's.
+fn owner_of<'a>(mut items: impl Iterator<Item = &'a NewInvoice>) -> TenantId {
+    let first = items.next().map(|new| new.invoice.tenant_id);
+    let one = first.filter(|first| items.all(|new| new.invoice.tenant_id == *first));
+    one.unwrap_or(PLATFORM)
 }
 
 fn lost() -> StoreError {

@@ -255,7 +255,7 @@ impl Store {
     ) -> Result<Vec<ArchiveFile>, StoreError> {
         let month = Period::of(id);
         let periods = [month, month.year()].map(|period| period.to_string());
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = self.lend(tenant).await?;
         let statement = conn.prepare_cached(sql::ARCHIVE_FILE_FOR_ID).await?;
         let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &&periods[..], &id];
         let (rows, recalled_at) = tokio::try_join!(
@@ -309,7 +309,7 @@ impl Store {
         query: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<ArchiveFile>, StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = self.lend(tenant).await?;
         let statement = conn.prepare_cached(query).await?;
         conn.query(&statement, params)
             .await?

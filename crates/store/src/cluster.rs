@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use deadpool_postgres::Object;
 use sheaf_model::TenantId;
 use tokio::sync::Mutex;
 use tokio_postgres::Row;
 
 use crate::connect::Database;
+use crate::lent::Lent;
 use crate::node::{Node, NodeAddr, parse_url};
 use crate::shard::{INVOICES, Shard, TABLES};
 use crate::types::NewInvoice;
@@ -96,7 +96,7 @@ impl Cluster {
     /// first to have a new row.
     pub(crate) async fn read_anywhere<T, F>(
         &self,
-        read: impl Fn(Object) -> F,
+        read: impl Fn(Lent) -> F,
     ) -> Result<Option<T>, StoreError>
     where
         F: Future<Output = Result<Option<T>, StoreError>>,
@@ -116,7 +116,7 @@ impl Cluster {
             }
             let node = self.node(addr);
             let asked = async {
-                let conn = node.get().await?;
+                let conn = node.lookup().await?;
                 read(conn).await
             };
             let found = if at + 1 < nodes.len() && !missed {
@@ -131,7 +131,9 @@ impl Cluster {
             };
             match found {
                 Ok(None) => missed = true,
-                Err(error @ StoreError::Unavailable { .. }) => failed = Some(error),
+                Err(error @ (StoreError::Unavailable { .. } | StoreError::Busy(_))) => {
+                    failed = Some(error)
+                }
                 found => return found,
             }
         }
@@ -148,9 +150,16 @@ impl Cluster {
 
     /// Whether any node answers.
     pub(crate) async fn ready(&self) -> Result<(), StoreError> {
-        self.read_anywhere(|conn| async move { Ok(Some(conn.batch_execute("").await?)) })
-            .await
-            .map(|_| ())
+        let mut failed = None;
+        for addr in self.owners().iter().chain([&self.coordinator]) {
+            // Not lent: what requests take must not make the process look lost.
+            let answers = async { Ok(self.node(addr).get().await?.batch_execute("").await?) };
+            match answers.await {
+                Ok(()) => return Ok(()),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Reads the placements again, from the coordinator or, while it is away, from a worker, which has them as well.

@@ -72,7 +72,7 @@ impl Store {
         answer: &Replay,
     ) -> Result<CreateOutcome<CustomerRecord>, Failed> {
         let tenant = record.tenant_id;
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = conn.transaction().await?;
         // Before the customer: the same request, sent twice at once, must meet itself here and not at its external id.
         if let Some(replay) = idempotency::claim(&tx, tenant, idem, cause.at).await? {
@@ -113,7 +113,7 @@ impl Store {
         id: Uuid,
     ) -> Result<Option<CustomerRecord>, StoreError> {
         self.retry(|| async move {
-            let conn = self.inner.cluster.owner(tenant).get().await?;
+            let conn = self.lend(tenant).await?;
             let get = conn.prepare_cached(sql::CUSTOMER_GET).await?;
             let row = conn.query_opt(&get, &[&tenant.0, &id]).await?;
             Ok(row.as_ref().map(record))
@@ -162,7 +162,7 @@ impl Store {
             Some(false) => conditions.push_str("  and not active\n"),
         }
         let query = sql::CUSTOMER_LIST.replace("{conditions}", &conditions);
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = self.lend(tenant).await?;
         let list = conn.prepare_cached(&query).await?;
         let mut items: Vec<CustomerRecord> = conn
             .query(&list, &params)
@@ -201,7 +201,7 @@ impl Store {
         cause: &Cause,
         change: &(impl Fn(&CustomerFields) -> Result<CustomerFields, Invalid> + Sync),
     ) -> Result<CustomerRecord, Failed> {
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = conn.transaction().await?;
         let old = read(&tx, tenant, id, expected).await?;
         refuse_merged(&old)?;
@@ -268,7 +268,7 @@ impl Store {
         expected: Option<&[i64]>,
         cause: &Cause,
     ) -> Result<(), Failed> {
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = conn.transaction().await?;
         let old = read(&tx, tenant, id, expected).await?;
         // First, so that a merge into it either is seen below or finds it gone.
@@ -317,7 +317,7 @@ impl Store {
         id: Uuid,
     ) -> Result<Vec<Uuid>, StoreError> {
         self.retry(|| async move {
-            let conn = self.inner.cluster.owner(tenant).get().await?;
+            let conn = self.lend(tenant).await?;
             let find = conn.prepare_cached(sql::CUSTOMER_MERGED).await?;
             let rows = conn.query(&find, &[&tenant.0, &id, &MAX_MERGED]).await?;
             Ok(rows.iter().map(|r| r.get(0)).collect())

@@ -6,6 +6,7 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use crate::idempotency::IdemConflict;
+use crate::shares::Full;
 
 /// A failure of the store itself; conflicts with what is stored have types of their own. It can be cloned: all members of
 /// a batch that fails as a whole are told the same.
@@ -61,6 +62,9 @@ pub enum StoreError {
         /// For the client.
         detail: String,
     },
+    /// The tenant, or all tenants together, run as much of this kind as they may; nothing was done.
+    #[error(transparent)]
+    Busy(Full),
     /// The request's idempotency key says that it is not to be done.
     #[error(transparent)]
     Idempotency(#[from] IdemConflict),

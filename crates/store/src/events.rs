@@ -48,7 +48,7 @@ impl Store {
         limit: usize,
     ) -> Result<Page<EventRow>, StoreError> {
         let read = || async {
-            let conn = self.inner.cluster.owner(tenant).get().await?;
+            let conn = self.lend(tenant).await?;
             let page = conn.prepare_cached(sql::EVENT_PAGE).await?;
             let (year, after) = (id::year_of(subject), after.unwrap_or_default());
             let more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
@@ -82,7 +82,7 @@ impl Store {
         });
         let since = DateTime::from_timestamp_micros(after.micros).unwrap_or_default();
         let read = || async {
-            let conn = self.inner.cluster.owner(tenant).get().await?;
+            let conn = self.lend(tenant).await?;
             let horizon = conn.prepare_cached(sql::EVENT_HORIZON).await?;
             let feed = conn.prepare_cached(sql::EVENT_FEED).await?;
             // First the horizon, then a snapshot that is later: what was open before it has ended or is beyond it.

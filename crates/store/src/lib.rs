@@ -27,6 +27,7 @@ mod flush;
 mod hash;
 mod idempotency;
 mod kept_plans;
+mod lent;
 mod list;
 mod lookup;
 mod metadata_columns;
@@ -48,6 +49,7 @@ mod send;
 mod series;
 mod session;
 mod shard;
+mod shares;
 mod snapshot;
 mod sql;
 mod supervise;
@@ -63,7 +65,6 @@ use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 use sheaf_model::TenantId;
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub use admin::{
@@ -98,6 +99,7 @@ pub use retention::{NewRetention, PutRetention, Retention};
 pub use series::{
     INVOICE as INVOICE_SERIES, NOTE as NOTE_SERIES, NumberSeries, YEAR as SERIES_YEAR,
 };
+pub use shares::{Full, Share, Shares};
 pub use snapshot::TenantSnapshot;
 pub use supervise::{caught, panic_text, supervised};
 pub use tenants::PLATFORM;
@@ -146,7 +148,7 @@ struct Inner {
     cold: OnceLock<Arc<dyn ColdKeys>>,
     summaries: Cache<(TenantId, SummaryFilter), reports::CachedSummary>,
     /// Turns of the reports that read all of a tenant.
-    reports: Semaphore,
+    reports: Arc<Shares>,
 }
 
 impl Store {
@@ -184,7 +186,7 @@ impl Store {
                 archived: Cache::new(CACHED_YEARS),
                 cold: OnceLock::new(),
                 summaries: Cache::new(reports::CACHED),
-                reports: Semaphore::new(reports::CONCURRENT),
+                reports: Shares::new("reports", 1, reports::CONCURRENT),
                 config,
             }),
         };

@@ -79,7 +79,7 @@ impl Store {
             params.push(day);
         }
 
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         // How common a value is decides whether the index of metadata (or of customers) or the newest invoices lead to a
         // page. A kept plan does not look at values; one that is made for this page does
         // (docs/decisions/0010-index-of-metadata.md).

@@ -57,7 +57,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn metadata_columns(&self, tenant: TenantId) -> Result<MetadataColumns, StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = self.lend(tenant).await?;
         let get = conn.prepare_cached(sql::METADATA_COLUMNS_GET).await?;
         let row = conn.query_opt(&get, &[&tenant.0]).await?;
         Ok(declared(row.as_ref()))
@@ -90,7 +90,7 @@ impl Store {
         let kind = "metadata_columns.updated";
         let mut event = NewEvent::of_tenant(tenant, kind, origin, String::new(), at);
         self.ensure_years(&BTreeSet::from([event.year()])).await?;
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = conn.transaction().await?;
         let row = tx
             .query_opt(sql::METADATA_COLUMNS_LOCK, &[&tenant.0])

@@ -8,10 +8,12 @@ use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod,
     Runtime, TimeoutType, Timeouts,
 };
+use sheaf_model::TenantId;
 use tokio_postgres::Config;
 
 use crate::connect::{Database, Pooled};
 use crate::kept_plans::KeptPlans;
+use crate::lent::{Leave, Lending, Lent, Use};
 use crate::{StoreConfig, StoreError};
 
 /// Host and port of a PostgreSQL node.
@@ -32,6 +34,7 @@ pub(crate) struct Node {
     down_until: AtomicU64,
     /// Likewise, until which it is asked last where others know the same.
     slow_until: AtomicU64,
+    lending: Lending,
 }
 
 impl Node {
@@ -86,10 +89,12 @@ impl Node {
             started,
             down_until: AtomicU64::new(0),
             slow_until: AtomicU64::new(0),
+            lending: Lending::new(c.max_connections_per_node, c.acquire_timeout),
         }
     }
 
-    /// A connection, within the acquire timeout; at once an error while the node counts as down.
+    /// A connection, within the acquire timeout; at once an error while the node counts as down. For the queues, and for
+    /// work that is bounded elsewhere; requests are lent theirs.
     pub(crate) async fn get(&self) -> Result<Object, StoreError> {
         self.check()?;
         self.pool.get().await.map_err(|error| {
@@ -110,6 +115,25 @@ impl Node {
                 (error, _) => error,
             }
         })
+    }
+
+    /// A connection for one of a tenant's requests, when its turn comes.
+    pub(crate) async fn lend(&self, purpose: Use, tenant: TenantId) -> Result<Lent, StoreError> {
+        let leave = self.leave(purpose, tenant).await?;
+        Ok(Lent::new(self.get().await?, leave))
+    }
+
+    /// Leave to take a connection.
+    pub(crate) async fn leave(&self, purpose: Use, tenant: TenantId) -> Result<Leave, StoreError> {
+        self.check()?;
+        self.lending.ask(purpose, tenant).await
+    }
+
+    /// A connection for a look-up before there is a tenant.
+    pub(crate) async fn lookup(&self) -> Result<Lent, StoreError> {
+        self.check()?;
+        let leave = self.lending.ask_lookup().await?;
+        Ok(Lent::new(self.get().await?, leave))
     }
 
     /// An error while the node counts as down.

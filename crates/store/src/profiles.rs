@@ -54,7 +54,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn profile(&self, tenant: TenantId) -> Result<Option<StoredProfile>, StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = self.lend(tenant).await?;
         let get = conn.prepare_cached(sql::PROFILE_GET).await?;
         let row = conn.query_opt(&get, &[&tenant.0]).await?;
         Ok(row.as_ref().map(stored))
@@ -69,7 +69,7 @@ impl Store {
         tenant: TenantId,
         version: Option<i64>,
     ) -> Result<Option<StoredProfile>, StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = self.lend(tenant).await?;
         let get = conn.prepare_cached(sql::PROFILE_OF_DOCUMENT).await?;
         let row = conn.query_opt(&get, &[&tenant.0, &version]).await?;
         Ok(row.as_ref().map(stored))
@@ -97,7 +97,7 @@ impl Store {
         let origin = new.origin.clone();
         let mut event = NewEvent::of_tenant(tenant, "profile.updated", origin, String::new(), at);
         self.ensure_years(&BTreeSet::from([event.year()])).await?;
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = conn.transaction().await?;
         let found = tx.query_opt(sql::PROFILE_LOCK, &[&tenant.0]).await?;
         let found = found.as_ref().map(stored);

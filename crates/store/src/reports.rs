@@ -19,8 +19,8 @@ use crate::{Store, StoreError, sql};
 const RECENT_DAYS: u64 = 30;
 /// A summary answers again for this long. It reads all that a tenant has.
 const SUMMARY_TTL: Duration = Duration::from_secs(5);
-/// Reports that read all of a tenant run at the same time, in this process.
-pub(crate) const CONCURRENT: usize = 2;
+/// Reports that read all of a tenant run at the same time, in this process; one a tenant.
+pub(crate) const CONCURRENT: u64 = 2;
 /// Summaries that are remembered.
 pub(crate) const CACHED: usize = 1_000;
 
@@ -143,7 +143,7 @@ impl Store {
     /// Counts and amounts by status and currency, read at most some seconds ago.
     ///
     /// # Errors
-    /// [`StoreError::Timeout`]; [`StoreError::Unavailable`] also while too many reports run.
+    /// [`StoreError::Timeout`]; [`StoreError::Busy`] while too many reports run.
     pub async fn summary(
         &self,
         tenant: TenantId,
@@ -157,11 +157,8 @@ impl Store {
             Err(guard) => guard,
         };
         let wait = self.inner.config.acquire_timeout;
-        let turn = tokio::time::timeout(wait, self.inner.reports.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
-            let detail = "too many reports run".to_owned();
-            return Err(StoreError::Unavailable { detail });
-        };
+        let turn = self.inner.reports.wait(tenant, wait).await;
+        let _turn = turn.map_err(StoreError::Busy)?;
         let summary = Arc::new(self.retry(|| self.read_summary(tenant, filter)).await?);
         // Fails only where the entry was taken out meanwhile; the next caller reads again.
         let _kept = guard.insert((Instant::now(), Arc::clone(&summary)));
@@ -177,7 +174,7 @@ impl Store {
         let recent = today
             .checked_sub_days(Days::new(RECENT_DAYS - 1))
             .unwrap_or(today);
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = begin(&mut conn).await?;
         let params: [&(dyn ToSql + Sync); 5] = [&tenant.0, &today, &recent, &from, &to];
         let rows = tx.query(sql::REPORT_SUMMARY, &params).await?;
@@ -208,7 +205,7 @@ impl Store {
         as_of: NaiveDate,
     ) -> Result<Vec<Aging>, StoreError> {
         self.retry(|| async move {
-            let mut conn = self.inner.cluster.owner(tenant).get().await?;
+            let mut conn = self.lend(tenant).await?;
             let tx = begin(&mut conn).await?;
             let rows = tx.query(sql::REPORT_AGING, &[&tenant.0, &as_of]).await?;
             tx.commit().await?;
@@ -240,7 +237,7 @@ impl Store {
         limit: usize,
     ) -> Result<Page<Aging>, StoreError> {
         let wanted = limit.saturating_add(1);
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = begin(&mut conn).await?;
         let mut rows = Vec::new();
         let mut nobody_after = "";
@@ -285,7 +282,7 @@ impl Store {
         today: NaiveDate,
     ) -> Result<Vec<Balance>, StoreError> {
         self.retry(|| async move {
-            let mut conn = self.inner.cluster.owner(tenant).get().await?;
+            let mut conn = self.lend(tenant).await?;
             let tx = begin(&mut conn).await?;
             let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &customers, &today];
             let rows = tx.query(sql::REPORT_BALANCE, &params).await?;

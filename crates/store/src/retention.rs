@@ -84,7 +84,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn retention(&self, tenant: TenantId) -> Result<Vec<Retention>, StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = self.lend(tenant).await?;
         let list = conn.prepare_cached(sql::RETENTION_LIST).await?;
         let rows = conn.query(&list, &[&tenant.0]).await?;
         Ok(rows.iter().map(setting).collect())
@@ -95,7 +95,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn on_legal_hold(&self, tenant: TenantId, year: i16) -> Result<bool, StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = self.lend(tenant).await?;
         let held = conn
             .query_opt(sql::RETENTION_HOLD, &[&tenant.0, &year])
             .await?;
@@ -126,7 +126,7 @@ impl Store {
         let origin = new.origin.clone();
         let mut event = NewEvent::of_tenant(tenant, "retention.updated", origin, String::new(), at);
         self.ensure_years(&BTreeSet::from([event.year()])).await?;
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = conn.transaction().await?;
         let row = tx
             .query_opt(sql::RETENTION_LOCK, &[&tenant.0, &new.year])

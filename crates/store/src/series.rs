@@ -53,7 +53,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn number_series(&self, tenant: TenantId) -> Result<Vec<NumberSeries>, StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = self.lend(tenant).await?;
         let list = conn.prepare_cached(sql::NUMBER_SERIES_LIST).await?;
         let rows = conn.query(&list, &[&tenant.0]).await?;
         let mut found: Vec<NumberSeries> = rows
@@ -93,7 +93,7 @@ impl Store {
         event: &NewEvent,
     ) -> Result<bool, StoreError> {
         self.ensure_years(&[event.year()].into()).await?;
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = conn.transaction().await?;
         for row in rows {
             let params: [&(dyn ToSql + Sync); 6] = [

@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use deadpool_postgres::Object;
+use sheaf_model::TenantId;
 
 use crate::StoreError;
+use crate::lent::{Leave, Use};
 use crate::node::Node;
 
 /// Begins a transaction of statements whose plan does not depend on their parameters. Left to choose, PostgreSQL
@@ -26,23 +28,39 @@ pub(crate) const BEGIN_READ: &str = "begin isolation level repeatable read read 
 
 /// A connection inside a transaction. One that is dropped half way is closed: it must not reach the pool, where
 /// somebody else would go on in that transaction.
-pub(crate) struct Session(Option<Object>);
+pub(crate) struct Session {
+    conn: Option<Object>,
+    /// Where it is lent; given back after the connection.
+    _leave: Option<Leave>,
+}
 
 impl Session {
     /// A connection of `node`; the transaction begins with the first statement that says so.
     pub(crate) async fn open(node: &Node) -> Result<Self, StoreError> {
-        Ok(Self(Some(node.get().await?)))
+        Ok(Self {
+            conn: Some(node.get().await?),
+            _leave: None,
+        })
+    }
+
+    /// The same on a connection that is lent for longer.
+    pub(crate) async fn open_long(node: &Node, tenant: TenantId) -> Result<Self, StoreError> {
+        let (conn, leave) = node.lend(Use::Long, tenant).await?.into_parts();
+        Ok(Self {
+            conn: Some(conn),
+            _leave: Some(leave),
+        })
     }
 
     pub(crate) fn conn(&self) -> Result<&Object, StoreError> {
-        self.0.as_ref().ok_or_else(|| StoreError::Unavailable {
+        self.conn.as_ref().ok_or_else(|| StoreError::Unavailable {
             detail: "the transaction has ended".into(),
         })
     }
 
     /// The transaction has ended: the connection goes back to its pool.
     pub(crate) fn release(mut self) {
-        drop(self.0.take());
+        drop(self.conn.take());
     }
 
     /// Gives the transaction up.
@@ -57,7 +75,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(conn) = self.0.take() {
+        if let Some(conn) = self.conn.take() {
             drop(Object::take(conn));
         }
     }

@@ -28,7 +28,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn tenant_snapshot(&self, tenant: TenantId) -> Result<TenantSnapshot, StoreError> {
-        let conn = Session::open(&self.inner.cluster.owner(tenant)).await?;
+        let conn = Session::open_long(&self.inner.cluster.owner(tenant), tenant).await?;
         let taken_at = now();
         conn.conn()?
             .batch_execute("begin isolation level repeatable read read only")

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Object;
 use sheaf_model::{TenantId, id};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::error::{Failure, classify, commit_failed};
+use crate::lent::Lent;
 use crate::types::{CreateOutcome, IdemKey, NewTenant, Page, Replay, Tenant};
 use crate::{Store, StoreError, idempotency, sql};
 
@@ -50,7 +50,7 @@ impl Store {
         idem: Option<&IdemKey>,
         answer: &Replay,
     ) -> Result<CreateOutcome<Tenant>, StoreError> {
-        let mut conn = self.inner.cluster.coordinator().get().await?;
+        let mut conn = self.lend_coordinator(PLATFORM).await?;
         let tx = conn.transaction().await?;
         // The attempt before may have committed, and only its answer been lost.
         if tx
@@ -81,7 +81,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn get_tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
-        let read = |conn: Object| async move {
+        let read = |conn: Lent| async move {
             let get = conn.prepare_cached(sql::TENANT_GET).await?;
             Ok(conn.query_opt(&get, &[&id.0]).await?.as_ref().map(tenant))
         };
@@ -124,7 +124,7 @@ impl Store {
         cursor: Option<Uuid>,
         limit: usize,
     ) -> Result<Vec<Tenant>, StoreError> {
-        let conn = self.inner.cluster.coordinator().get().await?;
+        let conn = self.lend_coordinator(PLATFORM).await?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = conn
             .query(&conn.prepare_cached(query).await?, &[&cursor, &limit])
@@ -141,7 +141,7 @@ impl Store {
         external_ids: &[String],
         create_missing: bool,
     ) -> Result<HashMap<String, TenantId>, StoreError> {
-        let mut conn = self.inner.cluster.coordinator().get().await?;
+        let mut conn = self.lend_coordinator(PLATFORM).await?;
         let find = conn.prepare_cached(sql::TENANT_FIND_EXTERNAL_IDS).await?;
         let read = |rows: Vec<Row>| -> HashMap<String, TenantId> {
             rows.iter()

@@ -16,6 +16,7 @@ use sheaf_store::AtomicUpload;
 use super::lease::Lease;
 use super::lines::{End, LineReader, Numbered};
 use super::parse::Parser;
+use super::quota::Held;
 use super::stream::Chunk;
 use super::{Owner, Summary};
 use crate::app::Shared;
@@ -28,12 +29,17 @@ pub(super) async fn run(
     owner: Owner,
     mut parser: Parser,
     mut reader: LineReader,
-    lease: Option<Lease>,
+    (mut held, lease): (Held, Option<Lease>),
 ) -> Result<Vec<u8>, ApiError> {
     let config = &app.config.bulk;
     let mut summary = Summary::new(config.max_errors);
     let mut years = BTreeSet::new();
-    let checked = check_all(config, &mut parser, &mut reader, &mut summary, &mut years).await;
+    let mut keep = Keep {
+        held: &mut held,
+        summary: &mut summary,
+        years: &mut years,
+    };
+    let checked = check_all(config, &mut parser, &mut reader, &mut keep).await;
     let spool = match checked {
         Ok(spool) => spool,
         Err(cause) if summary.received == 0 => return Err(cause),
@@ -77,14 +83,25 @@ fn stopped(cause: ApiError, mut summary: Summary) -> ApiError {
     }
 }
 
+/// What the first pass finds out and keeps.
+struct Keep<'a> {
+    held: &'a mut Held,
+    summary: &'a mut Summary,
+    years: &'a mut BTreeSet<i16>,
+}
+
 /// First pass: validates every line and keeps it. Once a line was rejected, the rest is validated only.
 async fn check_all(
     config: &BulkConfig,
     parser: &mut Parser,
     reader: &mut LineReader,
-    summary: &mut Summary,
-    years: &mut BTreeSet<i16>,
+    keep: &mut Keep<'_>,
 ) -> Result<Spool, ApiError> {
+    let Keep {
+        held,
+        summary,
+        years,
+    } = keep;
     let dir = config.spool_dir.clone();
     let mut spool = tokio::task::spawn_blocking(move || Spool::create(dir.as_deref())).await??;
     loop {
@@ -95,6 +112,7 @@ async fn check_all(
         summary.received += batch.lines.len() as u64;
         if summary.rejected == 0 {
             let lines = batch.lines.clone();
+            held.spool(Spool::bytes_of(&lines))?;
             spool = tokio::task::spawn_blocking(move || spool.append(&lines)).await??;
         }
         let parsed = parser.parse(batch.lines).await?;
@@ -177,6 +195,12 @@ impl Spool {
     fn create(dir: Option<&Path>) -> io::Result<Self> {
         let file = dir.map_or_else(tempfile::tempfile, tempfile::tempfile_in)?;
         Ok(Self(BufWriter::with_capacity(256 << 10, file)))
+    }
+
+    /// What the lines come to on the disk.
+    fn bytes_of(lines: &[Numbered]) -> u64 {
+        let texts = lines.iter().filter_map(|line| line.text.as_ref());
+        texts.map(|text| text.len() as u64 + 16).sum()
     }
 
     fn append(mut self, lines: &[Numbered]) -> io::Result<Self> {

@@ -9,6 +9,7 @@ mod ids;
 mod lease;
 mod lines;
 mod parse;
+mod quota;
 mod source;
 mod stream;
 mod summary;
@@ -31,6 +32,8 @@ use ids::LineIds;
 use lease::{Begun, Lease};
 use lines::LineReader;
 use parse::Parser;
+use quota::Held;
+pub(crate) use quota::Quotas;
 use source::Source;
 pub(crate) use summary::{LineError, Summary};
 use tenants::{Create, Tenants};
@@ -114,9 +117,10 @@ pub(crate) async fn run(
     let hasher = key
         .is_some()
         .then(|| idempotency::hasher(&parts.method, &parts.uri));
-    let mut source = Source::new(body, encoding, app.config.bulk.idle_timeout, hasher);
+    let held = app.uploads.enter(caller.key_owner(), options.atomic)?;
+    let mut source = Source::new(body, encoding, &app.config.bulk, hasher);
     let Some(key) = key else {
-        let body = upload(app, &caller, options, source, None).await?;
+        let body = upload(app, &caller, options, source, (held, None)).await?;
         return Ok(respond(body));
     };
     let target = (&parts.method, &parts.uri);
@@ -130,7 +134,7 @@ pub(crate) async fn run(
             ))
         }
         Begun::Ours(lease) => {
-            let body = upload(app, &caller, options, source, Some(lease)).await?;
+            let body = upload(app, &caller, options, source, (held, Some(lease))).await?;
             Ok(respond(body))
         }
     }
@@ -142,7 +146,7 @@ async fn upload(
     caller: &Caller,
     options: Options,
     source: Source,
-    lease: Option<Lease>,
+    (held, lease): (Held, Option<Lease>),
 ) -> Result<Vec<u8>, ApiError> {
     let tenants = Tenants::new(
         app.store.clone(),
@@ -160,7 +164,14 @@ async fn upload(
     let parser = Parser::new(tenants, now, caller, line_limit, options, ids);
     let reader = LineReader::new(source, config, line_limit);
     if options.atomic {
-        return Box::pin(atomic::run(app, caller.owner, parser, reader, lease)).await;
+        return Box::pin(atomic::run(
+            app,
+            caller.owner,
+            parser,
+            reader,
+            (held, lease),
+        ))
+        .await;
     }
     let (summary, source) = Box::pin(stream::run(app, parser, reader, lease.as_ref())).await?;
     summary.record();

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_compression::tokio::bufread::GzipDecoder;
@@ -13,6 +15,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::io::StreamReader;
 
 use crate::body::{Encoding, gzip_error};
+use crate::config::BulkConfig;
 use crate::error::BodyError;
 
 /// Decompressed bytes at a time: bounds what a tiny compressed frame can grow to.
@@ -25,28 +28,59 @@ enum Inner {
     Gzip(Box<GzipDecoder<StreamReader<Frames, Bytes>>>),
 }
 
+/// How much a gzip stream may come to.
+struct Inflation {
+    /// Bytes that came over the wire.
+    sent: Arc<AtomicU64>,
+    decoded: u64,
+    times: u64,
+    from: u64,
+}
+
+impl Inflation {
+    fn add(&mut self, decoded: usize) -> Result<(), BodyError> {
+        self.decoded += decoded as u64;
+        let most = self.sent.load(Ordering::Relaxed).saturating_mul(self.times);
+        if self.decoded > self.from.max(most) {
+            return Err(BodyError::Inflated(self.times));
+        }
+        Ok(())
+    }
+}
+
 /// The decoded body of an upload.
 pub(super) struct Source {
     inner: Inner,
     idle: Duration,
     hasher: Option<Sha256>,
     any: bool,
+    inflation: Inflation,
 }
 
 impl Source {
     pub(super) fn new(
         body: Body,
         encoding: Encoding,
-        idle: Duration,
+        config: &BulkConfig,
         hasher: Option<Sha256>,
     ) -> Self {
         let stream = body.into_data_stream();
+        let sent = Arc::new(AtomicU64::new(0));
+        let inflation = Inflation {
+            sent: Arc::clone(&sent),
+            decoded: 0,
+            times: config.max_compression,
+            from: config.compression_from,
+        };
         let inner = match encoding {
             Encoding::Identity => Inner::Plain(stream),
             Encoding::Gzip => {
                 // The kind tells a broken connection from a broken gzip stream further up.
-                let frames =
-                    stream.map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error));
+                let frames = stream
+                    .inspect_ok(move |frame| {
+                        sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
+                    })
+                    .map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error));
                 let mut decoder = GzipDecoder::new(StreamReader::new(Box::pin(frames) as Frames));
                 decoder.multiple_members(true);
                 Inner::Gzip(Box::new(decoder))
@@ -54,9 +88,10 @@ impl Source {
         };
         Self {
             inner,
-            idle,
+            idle: config.idle_timeout,
             hasher,
             any: false,
+            inflation,
         }
     }
 
@@ -67,6 +102,9 @@ impl Source {
         match &bytes {
             Some(bytes) => {
                 self.any |= !bytes.is_empty();
+                if matches!(self.inner, Inner::Gzip(_)) {
+                    self.inflation.add(bytes.len())?;
+                }
                 if let Some(hasher) = &mut self.hasher {
                     hasher.update(bytes);
                 }

@@ -100,6 +100,13 @@ impl From<tokio::task::JoinError> for ApiError {
 
 impl From<std::io::Error> for ApiError {
     fn from(error: std::io::Error) -> Self {
-        Self::Internal(error.to_string())
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match error.kind() {
+            StorageFull | QuotaExceeded => {
+                tracing::error!(%error, "no room for an upload");
+                Self::Crowded(Crowded::Spool, Full::All)
+            }
+            _ => Self::Internal(error.to_string()),
+        }
     }
 }

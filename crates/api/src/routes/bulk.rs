@@ -29,7 +29,10 @@ use crate::schemas::{InvoiceIn, InvoiceLineIn, TaxRoundingSchema};
     responses((status = 200, body = Summary),
         (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
         (status = 409, description = "`idempotency_in_progress`"),
-        (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`")))]
+        (status = 413, description = "`compression_ratio_exceeded`"),
+        (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`"),
+        (status = 429, description = "`too_many_uploads`, `upload_space_exceeded`"),
+        (status = 503, description = "`busy`")))]
 pub(super) async fn upload(
     Writer(auth): Writer,
     State(app): State<Shared>,
@@ -53,7 +56,10 @@ pub(super) async fn upload(
         ("tax_rounding" = inline(Option<TaxRoundingSchema>), Query, description = "Of lines that do not say")),
     request_body(content = InvoiceLineIn, content_type = "application/x-ndjson", description = "One invoice a line; `Content-Encoding: gzip` is taken"),
     responses((status = 200, body = Summary), (status = 409, description = "`idempotency_in_progress`"),
-        (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`")))]
+        (status = 413, description = "`compression_ratio_exceeded`"),
+        (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`"),
+        (status = 429, description = "`too_many_uploads`, `upload_space_exceeded`"),
+        (status = 503, description = "`busy`")))]
 pub(super) async fn platform_upload(
     _: AdminAuth,
     State(app): State<Shared>,

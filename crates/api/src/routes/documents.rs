@@ -71,7 +71,7 @@ pub(super) async fn answer(
     } else {
         let corrected = corrected(app, tenant, &invoice).await?;
         let make = move || form.make(&invoice, &profile, corrected.as_ref());
-        let made = app.desk.run(make).await?;
+        let made = app.desk.run(tenant, make).await?;
         let mut response = made.into_response();
         let ending = if form == Form::Pdf { "pdf" } else { "xml" };
         let name = format!("inline; filename=\"{id}.{ending}\"");

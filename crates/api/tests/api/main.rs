@@ -34,6 +34,7 @@ mod numbers_years;
 mod openapi;
 mod operations;
 mod privacy;
+mod quotas;
 mod rate_limit;
 mod recalls;
 mod reports;

@@ -2,11 +2,14 @@
 //! before. Whether it was this line is looked at, so that another file, sent with the key of one that broke off, is not
 //! taken for the rest of it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sheaf_model::{Customer, Invoice, Line, Payment, Status};
 
+use super::owner_of;
 use crate::batch::{Batch, Carried, End, Lane, Ticket};
+use crate::lent::Use;
 use crate::rows::Key;
 use crate::types::{LineOutcome, NewInvoice};
 use crate::{Store, StoreError};
@@ -44,20 +47,29 @@ impl Store {
         found: Vec<(usize, NewInvoice)>,
     ) -> Result<Vec<(usize, LineOutcome)>, StoreError> {
         let compared = Arc::new(Mutex::new(Compared::with_capacity(found.len())));
-        let mut found = found.into_iter().peekable();
-        while found.peek().is_some() {
-            let members = found.by_ref().take(AT_ONCE).map(|(index, sent)| {
-                let key = (sent.invoice.tenant_id, sent.invoice.id);
-                let compared = Arc::clone(&compared);
-                let again = Again {
-                    index,
-                    sent,
-                    compared,
-                };
-                (key, Carried::default(), again)
-            });
-            let batch = Batch::sorted(self, members.collect());
-            self.run_batch(batch, Lane::Upload).await;
+        let owner = owner_of(found.iter().map(|(_, new)| new));
+        let mut nodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (index, sent) in found {
+            let key = (sent.invoice.tenant_id, sent.invoice.id);
+            let compared = Arc::clone(&compared);
+            let again = Again {
+                index,
+                sent,
+                compared,
+            };
+            let node = self.inner.cluster.shard_of(key.0).node.clone();
+            let of_node = nodes.entry(node).or_default();
+            of_node.push((key, Carried::default(), again));
+        }
+        for (node, members) in nodes {
+            let node = self.inner.cluster.node(&node);
+            let _leave = node.leave(Use::Upload, owner).await?;
+            let mut members = members.into_iter().peekable();
+            while members.peek().is_some() {
+                let batch = members.by_ref().take(AT_ONCE).collect();
+                self.run_batch(Batch::sorted(self, batch), Lane::Upload)
+                    .await;
+            }
         }
         let compared =
             std::mem::take(&mut *compared.lock().unwrap_or_else(PoisonError::into_inner));

@@ -113,7 +113,7 @@ impl Store {
         customer: Uuid,
         cause: &Cause,
     ) -> Result<ErasureRecord, Failed> {
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = conn.transaction().await?;
         let merged = tx
             .query(sql::CUSTOMER_MERGED, &[&tenant.0, &customer, &MAX_MERGED])
@@ -172,7 +172,7 @@ impl Store {
         tenant: TenantId,
         customer: Uuid,
     ) -> Result<Option<ErasureRecord>, StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
+        let conn = self.lend(tenant).await?;
         let row = conn
             .query_opt(sql::ERASURE_GET, &[&tenant.0, &customer])
             .await?;

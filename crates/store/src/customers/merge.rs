@@ -103,7 +103,7 @@ impl Store {
         answer: &(impl Fn(&Merged) -> Vec<u8> + Sync),
     ) -> Result<Step, Failed> {
         let Merge { tenant, cause, .. } = *merge;
-        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let mut conn = self.lend(tenant).await?;
         let tx = conn.transaction().await?;
         if let Some(replay) = idempotency::claim(&tx, tenant, merge.idem, cause.at).await? {
             return Ok(Step::Answered(CreateOutcome::Replay(replay)));

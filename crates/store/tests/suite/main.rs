@@ -6,6 +6,7 @@ mod batches;
 mod customers;
 mod encoding;
 mod lanes;
+mod lent;
 mod lists;
 mod money_checks;
 mod numbers;
