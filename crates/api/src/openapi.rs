@@ -43,7 +43,7 @@ const SECURED: [(&str, &str); 5] = [
         "429",
         "`rate_limited`, `too_many_wrong_credentials`, `too_many_requests`",
     ),
-    ("503", "`jwks_unavailable`, `busy`"),
+    ("503", "`jwks_unavailable`"),
 ];
 /// Problems of routes that read a body.
 const WITH_BODY: [(&str, &str); 4] = [

@@ -31,8 +31,7 @@ use crate::schemas::{InvoiceIn, InvoiceLineIn, TaxRoundingSchema};
         (status = 409, description = "`idempotency_in_progress`"),
         (status = 413, description = "`compression_ratio_exceeded`"),
         (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`"),
-        (status = 429, description = "`too_many_uploads`, `upload_space_exceeded`"),
-        (status = 503, description = "`busy`")))]
+        (status = 429, description = "`too_many_uploads`, `upload_space_exceeded`")))]
 pub(super) async fn upload(
     Writer(auth): Writer,
     State(app): State<Shared>,
@@ -58,8 +57,7 @@ pub(super) async fn upload(
     responses((status = 200, body = Summary), (status = 409, description = "`idempotency_in_progress`"),
         (status = 413, description = "`compression_ratio_exceeded`"),
         (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`"),
-        (status = 429, description = "`too_many_uploads`, `upload_space_exceeded`"),
-        (status = 503, description = "`busy`")))]
+        (status = 429, description = "`too_many_uploads`, `upload_space_exceeded`")))]
 pub(super) async fn platform_upload(
     _: AdminAuth,
     State(app): State<Shared>,

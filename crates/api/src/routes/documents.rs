@@ -142,7 +142,8 @@ async fn corrected(
             ("Sheaf-Tier" = String, description = "`hot` or `cold`"))),
         (status = 304, description = "The client has this document"),
         (status = 404, description = "`invoice_not_found`, also for another tenant's"),
-        (status = 422, description = "`too_many_lines`")))]
+        (status = 422, description = "`too_many_lines`"),
+        (status = 429, description = "`too_many_documents`")))]
 fn pdf_route() {}
 
 /// The invoice as UBL 2.1 under EN 16931. What the standard asks for and the invoice or the profile does not have is
@@ -158,7 +159,8 @@ fn pdf_route() {}
         (status = 304, description = "The client has this document"),
         (status = 404, description = "`invoice_not_found`, also for another tenant's"),
         (status = 422, description = "The first field's code: `missing_field`, `not_in_force`, `invalid_country`, \
-            `too_many_decimals`, `tax_rounding`, `mixed_categories`, `currency_not_listed`")))]
+            `too_many_decimals`, `tax_rounding`, `mixed_categories`, `currency_not_listed`"),
+        (status = 429, description = "`too_many_documents`")))]
 fn xml_route() {}
 
 #[derive(OpenApi)]
