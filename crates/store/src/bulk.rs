@@ -132,7 +132,10 @@ impl Store {
             .for_each_concurrent(CONCURRENT, |((node, _), part)| async move {
                 let node = self.inner.cluster.node(&node);
                 match node.leave(Use::Upload, owner).await {
-                    Ok(_leave) => self.run_batch(Batch::sorted(self, part), Lane::Upload).await,
+                    Ok(_leave) => {
+                        self.run_batch(Batch::sorted(self, part), Lane::Upload)
+                            .await
+                    }
                     Err(error) => fail(part, &error),
                 }
             })
