@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use sheaf_model::TenantId;
+use sheaf_store::Share;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -18,7 +19,6 @@ use super::reader::Readers;
 use super::stats::{Counters, QueryStats};
 use super::watch::Watch;
 use super::{Engine, QueryOptions, Tiers};
-use crate::places::Place;
 
 /// Batches that are computed ahead of the reader.
 const AHEAD: usize = 2;
@@ -184,7 +184,7 @@ impl Engine {
 /// threads have really ended, and before the end is told wherever that does not take long: whoever asks next must find it free.
 async fn supervise(
     job: Arc<Job>,
-    place: Place,
+    place: Share,
     plan: oneshot::Sender<Result<Planned, QueryError>>,
     send: mpsc::Sender<RecordBatch>,
     end: oneshot::Sender<Result<(), QueryError>>,
