@@ -1,5 +1,7 @@
 //! ISO 3166-1 alpha-2 codes.
 
+use sheaf_model::text::is_blank;
+
 /// The assigned codes, sorted, and XI (Northern Ireland in VAT numbers), as EN 16931's rule BR-CL-14 lists them.
 const CODES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT \
 BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM \
@@ -16,8 +18,8 @@ pub(crate) fn is_country(code: &str) -> bool {
 
 /// Whether `id` is a VAT number with its country in front, as rule BR-CO-09 asks for (`EL` is Greece there).
 pub(crate) fn is_vat_id(id: &str) -> bool {
-    id.get(..2)
-        .is_some_and(|prefix| id.len() > 2 && (prefix == "EL" || is_country(prefix)))
+    id.split_at_checked(2)
+        .is_some_and(|(prefix, rest)| !is_blank(rest) && (prefix == "EL" || is_country(prefix)))
 }
 
 #[cfg(test)]
@@ -29,6 +31,11 @@ mod tests {
         assert!(is_country("DE") && is_country("AD") && is_country("ZW"));
         assert!(!is_country("de") && !is_country("EL") && !is_country("D") && !is_country(""));
         assert!(is_vat_id("DE123456789") && is_vat_id("EL123") && is_vat_id("XI1"));
-        assert!(!is_vat_id("DE") && !is_vat_id("12345") && !is_vat_id("é1"));
+        assert!(
+            !is_vat_id("DE")
+                && !is_vat_id("DE\u{1}\u{200b}")
+                && !is_vat_id("12345")
+                && !is_vat_id("é1")
+        );
     }
 }

@@ -8,6 +8,12 @@ use crate::{MAX_PDF_LINES, MAX_PDF_ROWS, Profile, amounts, ubl};
 /// Characters after which a text goes on in the next row of its column, about.
 const ROW: usize = 50;
 
+/// Rows of text on a PDF at most: a text's own lines, and what does not fit into one. Each costs as much as a line of the
+/// invoice, or half of it.
+const MAX_PDF_ROWS: usize = 20_000;
+/// Bytes of a row: a description has room for about as many letters.
+const ROW: usize = 80;
+
 /// A form of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
@@ -35,7 +41,7 @@ impl Format {
     #[must_use]
     pub fn findings(self, invoice: &Invoice, profile: &Profile) -> Vec<FieldError> {
         match self {
-            Self::Pdf => too_many_lines(invoice).into_iter().collect(),
+            Self::Pdf => too_long(invoice).into_iter().collect(),
             Self::Ubl => {
                 let rates = amounts::by_rate(invoice);
                 let checked = ubl::check(invoice, profile, &rates);
@@ -46,34 +52,30 @@ impl Format {
 }
 
 /// Why the invoice has no pages.
-pub(crate) fn too_many_lines(invoice: &Invoice) -> Option<FieldError> {
-    let too_many = |detail| Some(FieldError::new("lines", "too_many_lines", detail));
+pub(crate) fn too_long(invoice: &Invoice) -> Option<FieldError> {
     if invoice.lines.len() > MAX_PDF_LINES {
-        return too_many(format!("a PDF has {MAX_PDF_LINES} lines at most"));
+        let detail = format!("a PDF has {MAX_PDF_LINES} lines at most");
+        return Some(FieldError::new("lines", "too_many_lines", detail));
     }
-    if rows(invoice) > MAX_PDF_ROWS {
-        return too_many(format!(
-            "a PDF has {MAX_PDF_ROWS} rows of text at most, those of descriptions and payments counted"
-        ));
-    }
-    None
+    let lines = invoice
+        .lines
+        .iter()
+        .flat_map(|line| [Some(&line.description), line.sku.as_ref()]);
+    let payments = invoice
+        .payments
+        .iter()
+        .flat_map(|payment| [Some(&payment.reference), Some(&payment.method)]);
+    let rows: usize = lines.chain(payments).flatten().map(|text| rows(text)).sum();
+    (rows > MAX_PDF_ROWS).then(|| {
+        let detail =
+            format!("its texts take {rows} rows; a PDF has {MAX_PDF_ROWS} rows of text at most");
+        FieldError::new("lines", "too_much_text", detail)
+    })
 }
 
-/// Rows of text, about: a description may have many.
-fn rows(invoice: &Invoice) -> usize {
-    let of = |text: &str| -> usize { text.lines().map(|line| 1 + line.len() / ROW).sum() };
-    let lines = invoice.lines.iter().map(|line| {
-        let sku = line.sku.as_deref().map_or(0, of);
-        of(&line.description) + sku
-    });
-    let payments = invoice.payments.iter();
-    let payments = payments.map(|payment| of(&payment.reference).max(of(&payment.method)));
-    let customer = invoice.customer.iter().map(|customer| {
-        let texts = [&customer.address, &customer.country, &customer.email];
-        let texts = texts.into_iter().flatten().map(|text| of(text));
-        of(&customer.name) + texts.sum::<usize>()
-    });
-    lines.chain(payments).chain(customer).sum()
+/// Rows that a text takes on a page, about.
+fn rows(text: &str) -> usize {
+    text.lines().map(|line| 1 + line.len() / ROW).sum()
 }
 
 /// The draft as it would be if it were issued on `today` as it is; any other document as it is. A number comes from the

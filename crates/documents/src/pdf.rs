@@ -13,7 +13,7 @@ use typst::{Library, LibraryExt, World};
 use typst_layout::PagedDocument;
 use typst_pdf::PdfOptions;
 
-use crate::format::too_many_lines;
+use crate::format::too_long;
 use crate::page::Page;
 use crate::{Corrected, DocumentError, Profile};
 
@@ -30,7 +30,8 @@ const MEMO_AGE: usize = 2;
 /// The invoice on A4 pages; a credit note names the invoice that it corrects.
 ///
 /// # Errors
-/// [`DocumentError::Unsuitable`] with `too_many_lines` above [`MAX_PDF_LINES`] and [`MAX_PDF_ROWS`]; [`DocumentError::Failed`].
+/// [`DocumentError::Unsuitable`] with `too_many_lines` above [`MAX_PDF_LINES`], with `too_much_text` where the texts take too
+/// many rows; [`DocumentError::Failed`].
 pub fn pdf(
     invoice: &Invoice,
     profile: &Profile,
@@ -55,7 +56,7 @@ fn typeset(
     profile: &Profile,
     corrected: Option<&Corrected>,
 ) -> Result<PagedDocument, DocumentError> {
-    if let Some(error) = too_many_lines(invoice) {
+    if let Some(error) = too_long(invoice) {
         return Err(Invalid::from(error).into());
     }
     let data = serde_json::to_vec(&Page::new(invoice, profile, corrected))

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use sheaf_model::input::ParseError;
+use sheaf_model::text::{is_blank, is_noncharacter};
 use sheaf_model::{FieldError, Invalid, limits, strict};
 
-use crate::Language;
 use crate::countries::{is_country, is_vat_id};
+use crate::{Language, text};
 
 /// Lines of the seller's street address.
 pub const MAX_ADDRESS_LINES: usize = 3;
@@ -136,8 +137,8 @@ struct ProfileInput {
 }
 
 impl Profile {
-    /// Reads and validates one JSON document. Spaces around a text, and inside an IBAN, are dropped; an empty text is as
-    /// good as none.
+    /// Reads and validates one JSON document. Spaces around a text, and inside an IBAN, are dropped; a text that is empty, or
+    /// shows nothing, is as good as none.
     ///
     /// # Errors
     /// [`ParseError::Syntax`] when the bytes are no JSON object; [`ParseError::Invalid`] with `unknown_field`,
@@ -145,6 +146,36 @@ impl Profile {
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let input: ProfileInput = strict::from_json(bytes)?;
         Ok(input.check()?)
+    }
+
+    /// The seller as an e-invoice has it: what XML cannot hold is a space, and a text that shows nothing is not there. A
+    /// profile that was stored before has been checked by the rules of its time.
+    pub(crate) fn for_xml(&self) -> Self {
+        let clean = |text: &Option<String>| text.as_deref().and_then(text::xml);
+        let lines = |text: &Option<String>| text.as_deref().and_then(text::xml_lines);
+        Self {
+            name: text::xml(&self.name).unwrap_or_default(),
+            address_lines: self
+                .address_lines
+                .iter()
+                .filter_map(|line| text::xml(line))
+                .collect(),
+            city: clean(&self.city),
+            postcode: clean(&self.postcode),
+            country: clean(&self.country),
+            vat_id: clean(&self.vat_id),
+            tax_id: clean(&self.tax_id),
+            registration_number: clean(&self.registration_number),
+            email: clean(&self.email),
+            phone: clean(&self.phone),
+            iban: clean(&self.iban),
+            bic: clean(&self.bic),
+            payment_terms: lines(&self.payment_terms),
+            footer: lines(&self.footer),
+            language: self.language,
+            zero_rate_category: self.zero_rate_category,
+            exemption_reason: clean(&self.exemption_reason),
+        }
     }
 }
 
@@ -160,17 +191,17 @@ impl ProfileInput {
                 }),
             address_lines: m.address(self.address_lines.unwrap_or_default()),
             city: m.text("city", self.city, MAX_LINE),
-            postcode: m.text("postcode", self.postcode, MAX_POSTCODE),
+            postcode: m.plain("postcode", self.postcode, MAX_POSTCODE),
             country: m.country(self.country),
             vat_id: m.vat_id(self.vat_id),
-            tax_id: m.text("tax_id", self.tax_id, limits::MAX_TAX_ID),
-            registration_number: m.text(
+            tax_id: m.plain("tax_id", self.tax_id, limits::MAX_TAX_ID),
+            registration_number: m.plain(
                 "registration_number",
                 self.registration_number,
                 limits::MAX_TAX_ID,
             ),
             email: m.email(self.email),
-            phone: m.text("phone", self.phone, MAX_PHONE),
+            phone: m.plain("phone", self.phone, MAX_PHONE),
             iban: m.iban(self.iban),
             bic: m.bic(self.bic),
             payment_terms: m.text("payment_terms", self.payment_terms, MAX_TERMS),
@@ -224,7 +255,15 @@ impl Mistakes {
             );
             return None;
         }
-        (!text.is_empty()).then(|| text.to_owned())
+        (!is_blank(text)).then(|| text.to_owned())
+    }
+
+    /// A text that stands for something, as a number does: nothing in it is hidden.
+    fn plain(&mut self, field: &str, text: Option<String>, max: usize) -> Option<String> {
+        let text = self.text(field, text, max)?;
+        let detail = "must have no control characters";
+        let value = (!has_hidden(&text)).then_some(text);
+        self.must(field, "string_has_control", detail, value)
     }
 
     fn address(&mut self, lines: Vec<String>) -> Vec<String> {
@@ -245,7 +284,7 @@ impl Mistakes {
     }
 
     fn country(&mut self, text: Option<String>) -> Option<String> {
-        let code = self.text("country", text, limits::MAX_COUNTRY)?;
+        let code = self.plain("country", text, limits::MAX_COUNTRY)?;
         self.must(
             "country",
             "invalid_country",
@@ -255,7 +294,7 @@ impl Mistakes {
     }
 
     fn vat_id(&mut self, text: Option<String>) -> Option<String> {
-        let id = self.text("vat_id", text, limits::MAX_TAX_ID)?;
+        let id = self.plain("vat_id", text, limits::MAX_TAX_ID)?;
         self.must(
             "vat_id",
             "invalid_vat_id",
@@ -265,7 +304,7 @@ impl Mistakes {
     }
 
     fn email(&mut self, text: Option<String>) -> Option<String> {
-        let email = self.text("email", text, limits::MAX_EMAIL)?;
+        let email = self.plain("email", text, limits::MAX_EMAIL)?;
         // Only the form that EN 16931 profiles ask for: something, one @, something.
         let well_formed = email.split_once('@').is_some_and(|(local, host)| {
             !local.is_empty() && !host.is_empty() && !host.contains('@')
@@ -279,7 +318,7 @@ impl Mistakes {
     }
 
     fn iban(&mut self, text: Option<String>) -> Option<String> {
-        let spaced = self.text("iban", text, 50)?;
+        let spaced = self.plain("iban", text, 50)?;
         let iban: String = spaced.chars().filter(|c| *c != ' ').collect();
         self.must(
             "iban",
@@ -290,7 +329,7 @@ impl Mistakes {
     }
 
     fn bic(&mut self, text: Option<String>) -> Option<String> {
-        let bic = self.text("bic", text, 20)?;
+        let bic = self.plain("bic", text, 20)?;
         let well_formed = matches!(bic.len(), 8 | 11)
             && bic.bytes().enumerate().all(|(index, byte)| {
                 byte.is_ascii_uppercase() || (byte.is_ascii_digit() && !(4..6).contains(&index))
@@ -326,6 +365,11 @@ impl Mistakes {
         }
         value
     }
+}
+
+/// Whether something of the text cannot be shown: a control character, or what no text has for interchange.
+fn has_hidden(text: &str) -> bool {
+    text.chars().any(|c| c.is_control() || is_noncharacter(c))
 }
 
 /// ISO 13616: country, check digits, up to 30 characters; the number that they spell is 1 modulo 97.

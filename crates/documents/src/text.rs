@@ -1,6 +1,9 @@
 //! What tenants wrote, made fit for a page and for XML.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
+use sheaf_model::text::{is_blank, is_noncharacter};
 use unicode_bidi::{Direction, get_base_direction};
 
 /// A run of characters without a space can be broken anywhere behind this many.
@@ -21,8 +24,9 @@ impl Text {
     pub(crate) fn new(text: &str) -> Self {
         let lines: Vec<String> = text
             .lines()
-            .map(|line| may_break(&printable(line)))
-            .filter(|line| !line.is_empty())
+            .map(printable)
+            .filter(|line| !is_blank(line))
+            .map(|line| may_break(&line))
             .collect();
         let rtl = lines
             .iter()
@@ -93,16 +97,12 @@ fn is_joining(c: char) -> bool {
     matches!(c, '\u{600}'..='\u{6ff}' | '\u{750}'..='\u{77f}' | '\u{300}'..='\u{36f}')
 }
 
-fn is_noncharacter(c: char) -> bool {
-    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
-}
-
 /// The text on one line, with a space for each character that XML 1.0 cannot hold or that ends a line; `None` when nothing
-/// is left.
+/// is left that shows.
 pub(crate) fn xml(text: &str) -> Option<String> {
     let kept: String = text.chars().map(shown).collect();
     let kept = kept.trim();
-    (!kept.is_empty()).then(|| kept.to_owned())
+    (!is_blank(kept)).then(|| kept.to_owned())
 }
 
 /// The same with the text's own lines, for elements that may have several.
@@ -114,7 +114,20 @@ pub(crate) fn xml_lines(text: &str) -> Option<String> {
         .collect();
     let kept = lines.join("\n");
     let kept = kept.trim();
-    (!kept.is_empty()).then(|| kept.to_owned())
+    (!is_blank(kept)).then(|| kept.to_owned())
+}
+
+/// The text with a space for each character that XML 1.0 cannot hold: what is written is well-formed, wherever it comes from.
+pub(crate) fn holdable(text: &str) -> Cow<'_, str> {
+    let keeps = |c: char| matches!(c, '\n' | '\t') || shown(c) == c;
+    match text.chars().all(keeps) {
+        true => Cow::Borrowed(text),
+        false => text
+            .chars()
+            .map(|c| if keeps(c) { c } else { ' ' })
+            .collect::<String>()
+            .into(),
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +146,7 @@ mod tests {
         let text = Text::new("a\u{202e}b\u{0}c\td\r\n\r\n  e  ");
         assert_eq!(text.lines, ["ab c d", "e"]);
         assert_eq!(Text::filled(" \u{2066}\n\t"), None);
+        assert_eq!(Text::filled("\u{200b}\n\u{feff} \u{3164}"), None);
     }
 
     #[test]
@@ -151,8 +165,12 @@ mod tests {
         assert_eq!(xml(" a\u{1}<b>\u{fffe} "), some("a <b>"));
         assert_eq!(xml("a\tb\r\nc\u{b}d\u{2028}e"), some("a b  c d e"));
         assert_eq!(xml(" \u{7f}\n"), None);
+        assert_eq!(xml("\u{202e}\u{200b}"), None);
+        assert_eq!(xml("a\u{200b}b"), some("a\u{200b}b"));
         assert_eq!(xml_lines("a\u{1}b \r\n\n\tc\rd\n"), some("a b\n\n c d"));
         assert_eq!(xml_lines("\u{1}\n\u{2}"), None);
+        assert_eq!(xml_lines("\u{2066}\n\u{2069}"), None);
+        assert_eq!(holdable("a\u{1}b\n\tc\u{fffe}"), "a b\n\tc ");
     }
 
     /// Two words that a control character keeps apart are two words on the page and in the file.

@@ -44,6 +44,7 @@ pub fn ubl(
 ) -> Result<String, DocumentError> {
     let rates = amounts::by_rate(invoice);
     let facts = check(invoice, profile, &rates)?;
+    let profile = &profile.for_xml();
     let document = Document {
         invoice,
         profile,
@@ -90,6 +91,7 @@ type Written = Result<(), DocumentError>;
 
 struct Document<'a> {
     invoice: &'a Invoice,
+    /// One of [`Profile::for_xml`].
     profile: &'a Profile,
     corrected: Option<&'a Corrected>,
     rates: Vec<RateSum>,
@@ -115,9 +117,8 @@ impl Document<'_> {
         party::seller(xml, self.profile, facts)?;
         party::buyer(xml, facts)?;
         self.payment_means(xml)?;
-        let terms = self.profile.payment_terms.as_deref();
-        if let Some(terms) = terms.and_then(text::xml_lines) {
-            xml.element("cac:PaymentTerms", |xml| xml.leaf("cbc:Note", &terms))?;
+        if let Some(terms) = &self.profile.payment_terms {
+            xml.element("cac:PaymentTerms", |xml| xml.leaf("cbc:Note", terms))?;
         }
         for sum in self
             .rates
@@ -282,7 +283,7 @@ impl Document<'_> {
 
     /// BT-121 and BT-120. Zero rated goods have none (BR-Z-10).
     fn reason(&self, zero: ZeroRate) -> Option<(Option<&'static str>, String)> {
-        let own = self.profile.exemption_reason.as_deref().and_then(text::xml);
+        let own = self.profile.exemption_reason.clone();
         let (code, usual) = match zero {
             ZeroRate::Z => return None,
             // The check has seen that there is one.

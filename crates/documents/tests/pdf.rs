@@ -5,7 +5,7 @@ mod samples;
 
 use lopdf::Document;
 use serde_json::json;
-use sheaf_documents::{DocumentError, MAX_PDF_LINES, MAX_PDF_ROWS, Profile, pdf};
+use sheaf_documents::{DocumentError, Format, MAX_PDF_LINES, Profile, pdf};
 use sheaf_model::{Invoice, Kind};
 
 /// The text of each page, without spaces, marks of direction and zero width: where a line broke is not at stake here.
@@ -198,4 +198,30 @@ fn too_many_lines_are_refused_by_name() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A text has lines of its own: pages are bounded by what they show, not by the invoice's lines alone.
+#[test]
+fn texts_of_too_many_rows_are_refused_by_name() {
+    let of = |count: usize, text: String| {
+        let line = json!({"description": text, "quantity": 1, "unit_price": "1"});
+        samples::invoice(json!({"currency": "EUR", "lines": vec![line; count]}))
+    };
+    let refused = |invoice: &Invoice| match pdf(invoice, &Profile::default(), None) {
+        Err(DocumentError::Unsuitable(invalid)) => assert_eq!(invalid.code(), "too_much_text"),
+        other => panic!("{other:?}"),
+    };
+    refused(&of(30, "x\n".repeat(1_000)));
+    refused(&of(1_000, "long words ".repeat(180)));
+    let mut paid = samples::partially_paid();
+    let payment = paid.payments[0].clone();
+    paid.payments = vec![payment; 1_000];
+    for payment in &mut paid.payments {
+        payment.reference = "x\n".repeat(98);
+    }
+    refused(&paid);
+    let findings = |invoice: &Invoice| Format::Pdf.findings(invoice, &Profile::default());
+    assert_eq!(findings(&paid)[0].code, "too_much_text");
+    // Two thousand lines of five rows are what a PDF is for.
+    assert_eq!(findings(&of(MAX_PDF_LINES, "x".repeat(390))), []);
 }

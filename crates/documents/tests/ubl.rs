@@ -233,6 +233,22 @@ fn rounded_taxes_stay_near_their_rate() {
     assert_eq!(mistakes(&lines(250), &seller), expected);
 }
 
+#[test]
+fn a_rate_that_the_rules_take_for_none_says_so() {
+    let invoice = samples::invoice(
+        json!({"number": "1", "currency": "EUR", "issue_date": "2026-10-01",
+        "customer": {"external_id": "k", "name": "n", "country": "FR"},
+        "lines": [{"description": "x", "quantity": 1000, "unit_price": "1", "tax_rate": "0.004"}]}),
+    );
+    let refused = ubl(&invoice, &samples::seller("en"), None).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("add up to 4.00, too far from 0 "),
+        "{refused}"
+    );
+}
+
 /// Release 1.3.16 of the rules asks for no due date while something is due: BR-CO-25 has gone.
 #[test]
 fn nobody_has_to_say_when_to_pay() {
@@ -267,4 +283,93 @@ fn text_is_escaped_and_controls_are_spaces() {
         ["a < b & c > \"d\"\nmore"]
     );
     assert!(!xml.contains('\u{1}') && !xml.contains('\u{fffe}'));
+}
+
+/// Every text of a seller and of an invoice, with what XML cannot hold in it, as profiles that are older than today's checks
+/// can have it.
+#[test]
+fn no_text_breaks_the_file() {
+    let hidden = "\u{1}\u{b}\u{7f}\u{85}\u{fffe}\u{1ffff}";
+    let spoil = |value: &mut serde_json::Value| {
+        fn each(value: &mut serde_json::Value, with: &str) {
+            match value {
+                serde_json::Value::String(text) => *text = format!("{text}{with}x"),
+                serde_json::Value::Array(items) => {
+                    items.iter_mut().for_each(|item| each(item, with))
+                }
+                _ => {}
+            }
+        }
+        each(value, hidden);
+    };
+    let mut seller = serde_json::to_value(samples::seller("en")).unwrap();
+    let members = seller.as_object_mut().unwrap();
+    members.insert("tax_id".to_owned(), json!("12/3"));
+    members.insert("exemption_reason".to_owned(), json!("because"));
+    for (name, value) in members.iter_mut() {
+        if !matches!(name.as_str(), "language" | "zero_rate_category") {
+            spoil(value);
+        }
+    }
+    let seller: Profile = serde_json::from_value(seller).unwrap();
+    let mut invoice = samples::rates();
+    let spoiled = |text: &mut String| text.push_str(&format!("{hidden}x"));
+    spoiled(invoice.number.as_mut().unwrap());
+    let customer = invoice.customer.as_mut().unwrap();
+    spoiled(&mut customer.name);
+    for text in [
+        &mut customer.external_id,
+        &mut customer.email,
+        &mut customer.tax_id,
+        &mut customer.address,
+    ] {
+        spoiled(text.as_mut().unwrap());
+    }
+    for line in &mut invoice.lines {
+        spoiled(&mut line.description);
+        line.sku = Some(format!("s{hidden}k"));
+    }
+    let mut corrected = samples::corrected();
+    spoiled(&mut corrected.number);
+    let xml = ubl(&invoice, &seller, Some(&corrected)).unwrap();
+    let broken = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{fffe}' | '\u{1ffff}');
+    let at = xml.find(broken);
+    assert_eq!(at.map(|at| &xml[at.saturating_sub(60)..at]), None);
+    let email = texts(&xml, "AccountingSupplierParty/Party/Contact/ElectronicMail");
+    assert_eq!(email, ["rechnung@lindgren.example      x"]);
+}
+
+/// A text that shows nothing is none: what the rules ask for is missing then (BR-CO-26 and others).
+#[test]
+fn a_text_that_shows_nothing_is_missing() {
+    let seller = |name: &str, value: &str| {
+        let mut json = serde_json::to_value(samples::seller("en")).unwrap();
+        let members = json.as_object_mut().unwrap();
+        members.remove("vat_id");
+        members.insert("tax_id".to_owned(), json!("12/3"));
+        members.insert(name.to_owned(), json!(value));
+        serde_json::from_value::<Profile>(json).unwrap()
+    };
+    let invoice = samples::simple();
+    assert!(ubl(&invoice, &seller("registration_number", "HRB 1"), None).is_ok());
+    for blank in ["\u{1}", "\u{202e}\u{200b}", "\u{feff} "] {
+        let number = [("profile.vat_id".to_owned(), "missing_field")];
+        assert_eq!(
+            mistakes(&invoice, &seller("registration_number", blank)),
+            number
+        );
+        assert_eq!(mistakes(&invoice, &seller("tax_id", blank)), number);
+        let name = [("profile.name".to_owned(), "missing_field")];
+        let mut nameless = samples::seller("en");
+        blank.clone_into(&mut nameless.name);
+        assert_eq!(mistakes(&invoice, &nameless), name);
+        let mut of = invoice.clone();
+        blank.clone_into(&mut of.customer.as_mut().unwrap().name);
+        let name = [("customer.name".to_owned(), "missing_field")];
+        assert_eq!(mistakes(&of, &samples::seller("en")), name);
+        let mut outside = seller("registration_number", blank);
+        outside.zero_rate_category = ZeroRate::O;
+        let expected = ("profile.registration_number".to_owned(), "missing_field");
+        assert!(mistakes(&samples::untaxed(), &outside).contains(&expected));
+    }
 }

@@ -12,6 +12,7 @@
 //! | [`tax`] | how tax is rounded, and what credit notes took |
 //! | [`lifecycle`] | what may be done to an invoice, and what it does |
 //! | [`plain`] | dates, times, ids and counts as clients write them |
+//! | [`text`] | whether a text shows anything |
 //! | [`strict`] | JSON objects into structs, arrays refused |
 //! | [`error`] | field errors with stable codes |
 
@@ -28,6 +29,7 @@ pub mod plain;
 pub mod rules;
 pub mod strict;
 pub mod tax;
+pub mod text;
 
 pub use currency::Currency;
 pub use error::{FieldError, Invalid};

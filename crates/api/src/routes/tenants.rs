@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::Response;
+use sheaf_model::text::is_blank;
 use sheaf_model::{FieldError, Invalid, TenantId, limits};
 use sheaf_store::{CreateOutcome, NewTenant, Tenant};
 
@@ -134,7 +135,7 @@ pub(super) async fn get(
 /// Notes what is wrong with a required text.
 pub(super) fn check_text(field: &str, text: &str, max: usize, mistakes: &mut Vec<FieldError>) {
     let mut note = |code, detail: &str| mistakes.push(FieldError::new(field, code, detail));
-    if text.trim().is_empty() {
+    if is_blank(text) {
         note("string_empty", "must not be empty");
     } else if text.contains('\0') {
         note("string_has_nul", "must not contain NUL");

@@ -57,6 +57,58 @@ fn all_mistakes_are_named() {
     );
 }
 
+/// Numbers and addresses hide nothing; a text that shows nothing is none.
+#[test]
+fn nothing_is_hidden_in_what_stands_for_something() {
+    for field in [
+        "vat_id",
+        "tax_id",
+        "registration_number",
+        "email",
+        "phone",
+        "iban",
+        "bic",
+        "postcode",
+        "country",
+    ] {
+        for hidden in ["\u{1}", "\u{7f}", "\u{85}", "\t", "\u{fffe}"] {
+            let value = match field {
+                "email" => format!("a{hidden}@b.de"),
+                "iban" => format!("DE89370400440532{hidden}013000"),
+                _ => format!("DE{hidden}12"),
+            };
+            let json = serde_json::json!({"name": "a", field: value}).to_string();
+            assert_eq!(
+                mistakes(&json),
+                [(field.to_owned(), "string_has_control")],
+                "{value:?}"
+            );
+        }
+        for blank in ["\u{1}", "\u{202e}\u{200b}", " \u{feff} "] {
+            let json = serde_json::json!({"name": "a", field: blank}).to_string();
+            let profile = Profile::parse(json.as_bytes()).unwrap();
+            let expected = Profile {
+                name: "a".to_owned(),
+                ..Profile::default()
+            };
+            assert_eq!(profile, expected, "{field} {blank:?}");
+        }
+    }
+    assert_eq!(
+        mistakes("{\"name\":\"\\u0001\\u202e\"}"),
+        [("name".to_owned(), "missing_field")]
+    );
+    let json = r#"{"name":"a","address_lines":["\u0001","b"],"city":"\u2066","footer":"\u200b","vat_id":"DE\u200b"}"#;
+    assert_eq!(mistakes(json), [("vat_id".to_owned(), "invalid_vat_id")]);
+    let json = json.replace("DE", "");
+    let profile = Profile::parse(json.as_bytes()).unwrap();
+    assert_eq!(profile.address_lines, ["b"]);
+    assert_eq!(
+        (profile.city, profile.footer, profile.vat_id),
+        (None, None, None)
+    );
+}
+
 #[test]
 fn texts_are_bounded_in_characters() {
     let long = |length: usize| format!(r#"{{"name":"{}"}}"#, "é".repeat(length));

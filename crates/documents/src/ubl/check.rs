@@ -38,6 +38,7 @@ pub(crate) fn check(
     profile: &Profile,
     rates: &[RateSum],
 ) -> Result<Facts, Invalid> {
+    let profile = &profile.for_xml();
     let mut missing = Missing(Vec::new());
     let zero = rates
         .iter()
@@ -110,11 +111,7 @@ impl Missing {
             issue_date: issue_date?,
             seller_name: seller_name?,
             seller_country: seller_country?,
-            seller_vat_id: profile
-                .vat_id
-                .as_deref()
-                .and_then(text::xml)
-                .filter(|_| !not_subject),
+            seller_vat_id: profile.vat_id.clone().filter(|_| !not_subject),
             buyer_name: buyer_name?,
             buyer_country: buyer_country?,
             buyer_address: customer
@@ -238,15 +235,19 @@ impl Missing {
                 (sum.tax - exact).abs() < Decimal::ONE
             };
             if !near {
+                let expected = match percent.is_zero() {
+                    true => "0 (its rules take a rate below half a percent for none)".to_owned(),
+                    false => exact.to_string(),
+                };
                 let detail = format!(
-                    "the taxes of the lines at rate {} add up to {}, too far from {exact} for an e-invoice",
+                    "the taxes of the lines at rate {} add up to {}, too far from {expected} for an e-invoice",
                     sum.rate, sum.tax
                 );
                 self.note("tax_total", "tax_rounding", detail);
             }
         }
         if zero == Some(ZeroRate::E) {
-            let reason = profile.exemption_reason.as_deref().and_then(text::xml);
+            let reason = profile.exemption_reason.as_ref();
             self.required("profile.exemption_reason", reason);
         }
         if zero == Some(ZeroRate::O) && rates.len() > 1 {

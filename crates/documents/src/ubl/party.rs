@@ -4,13 +4,12 @@ use super::Written;
 use super::check::Facts;
 use super::xml::Xml;
 use crate::profile::Profile;
-use crate::text;
 
 /// A postal address, filled from the top.
 struct Address<'a> {
     lines: &'a [String],
-    city: Option<String>,
-    postcode: Option<String>,
+    city: Option<&'a str>,
+    postcode: Option<&'a str>,
     country: &'a str,
 }
 
@@ -23,8 +22,8 @@ impl Address<'_> {
                     xml.leaf(element, line)?;
                 }
             }
-            optional(xml, "cbc:CityName", self.city.as_deref())?;
-            optional(xml, "cbc:PostalZone", self.postcode.as_deref())?;
+            optional(xml, "cbc:CityName", self.city)?;
+            optional(xml, "cbc:PostalZone", self.postcode)?;
             // There is one more line, BT-162 or BT-163: it takes the rest.
             let rest: Vec<&str> = lines.map(String::as_str).collect();
             if !rest.is_empty() {
@@ -40,10 +39,6 @@ impl Address<'_> {
 
 fn optional(xml: &mut Xml, element: &str, value: Option<&str>) -> Written {
     value.map_or(Ok(()), |value| xml.leaf(element, value))
-}
-
-fn clean(text: Option<&String>) -> Option<String> {
-    text.and_then(|text| text::xml(text))
 }
 
 fn tax_scheme(xml: &mut Xml, id: &str, scheme: &str) -> Written {
@@ -70,16 +65,12 @@ fn contact(xml: &mut Xml, phone: Option<&str>, email: Option<&str>) -> Written {
     })
 }
 
+/// The profile is one of [`Profile::for_xml`].
 pub(super) fn seller(xml: &mut Xml, profile: &Profile, facts: &Facts) -> Written {
-    let lines: Vec<String> = profile
-        .address_lines
-        .iter()
-        .filter_map(|line| text::xml(line))
-        .collect();
     let address = Address {
-        lines: &lines,
-        city: clean(profile.city.as_ref()),
-        postcode: clean(profile.postcode.as_ref()),
+        lines: &profile.address_lines,
+        city: profile.city.as_deref(),
+        postcode: profile.postcode.as_deref(),
         country: &facts.seller_country,
     };
     xml.element("cac:AccountingSupplierParty", |xml| {
@@ -88,13 +79,12 @@ pub(super) fn seller(xml: &mut Xml, profile: &Profile, facts: &Facts) -> Written
             if let Some(id) = &facts.seller_vat_id {
                 tax_scheme(xml, id, "VAT")?;
             }
-            if let Some(id) = clean(profile.tax_id.as_ref()) {
-                tax_scheme(xml, &id, "TAX")?;
+            if let Some(id) = &profile.tax_id {
+                tax_scheme(xml, id, "TAX")?;
             }
-            let number = clean(profile.registration_number.as_ref());
-            legal_entity(xml, &facts.seller_name, number.as_deref())?;
-            let phone = clean(profile.phone.as_ref());
-            contact(xml, phone.as_deref(), profile.email.as_deref())
+            let number = profile.registration_number.as_deref();
+            legal_entity(xml, &facts.seller_name, number)?;
+            contact(xml, profile.phone.as_deref(), profile.email.as_deref())
         })
     })
 }

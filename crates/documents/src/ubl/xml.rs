@@ -6,7 +6,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 
 use super::Written;
-use crate::DocumentError;
+use crate::{DocumentError, text};
 
 const AGGREGATES: &str = "urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2";
 const BASICS: &str = "urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2";
@@ -52,10 +52,10 @@ impl Xml {
         self.event(Event::End(BytesEnd::new(name)))
     }
 
-    /// An element that holds text.
+    /// An element that holds text. What XML cannot hold of it is a space.
     pub(super) fn leaf(&mut self, name: &str, text: &str) -> Written {
         self.event(Event::Start(BytesStart::new(name)))?;
-        self.event(Event::Text(BytesText::new(text)))?;
+        self.event(Event::Text(BytesText::new(&text::holdable(text))))?;
         self.event(Event::End(BytesEnd::new(name)))
     }
 
@@ -63,7 +63,7 @@ impl Xml {
     pub(super) fn leaf_with(&mut self, name: &str, attribute: (&str, &str), text: &str) -> Written {
         let start = BytesStart::new(name).with_attributes([attribute]);
         self.event(Event::Start(start))?;
-        self.event(Event::Text(BytesText::new(text)))?;
+        self.event(Event::Text(BytesText::new(&text::holdable(text))))?;
         self.event(Event::End(BytesEnd::new(name)))
     }
 

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use rust_decimal::Decimal;
 
 use super::read::Field;
+use crate::text::is_blank;
 use crate::{FieldError, Invalid, limits};
 
 /// Where the fields being checked stand. Paths become text only when a mistake is noted.
@@ -194,7 +195,7 @@ impl Mistakes {
         }
     }
 
-    /// A text that may be absent, but not empty.
+    /// A text that may be absent, but not empty: something of it shows. What was stored before may be older than that rule.
     pub(super) fn filled(
         &mut self,
         at: At,
@@ -223,14 +224,6 @@ impl Mistakes {
         }
         self.filled(at, name, text, max)
     }
-}
-
-/// Whether nothing of the text can be shown: documents have a space for each control character and noncharacter.
-fn is_blank(text: &str) -> bool {
-    let is_noncharacter =
-        |c: char| matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe;
-    text.chars()
-        .all(|c| c.is_whitespace() || c.is_control() || is_noncharacter(c))
 }
 
 /// Code and detail of what is wrong with a text.

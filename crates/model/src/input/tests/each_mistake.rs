@@ -79,7 +79,18 @@ fn each_mistake_has_its_code() {
             json!("\u{1}\u{7f} \u{fffe}"),
             "lines[0].description string_empty",
         ),
+        (
+            "/lines/0/description",
+            json!("\u{200b}\u{202e}"),
+            "lines[0].description string_empty",
+        ),
         ("/number", json!("\u{2}"), "number string_empty"),
+        ("/number", json!("\u{feff}"), "number string_empty"),
+        (
+            "/customer",
+            json!({"external_id": "c", "name": "\u{2066}\u{2069}"}),
+            "customer.name string_empty",
+        ),
         (
             "/lines/0/description",
             long(2001),
