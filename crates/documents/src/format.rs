@@ -3,14 +3,11 @@
 use chrono::NaiveDate;
 use sheaf_model::{FieldError, Invoice, Status};
 
-use crate::{MAX_PDF_LINES, MAX_PDF_ROWS, Profile, amounts, ubl};
-
-/// Characters after which a text goes on in the next row of its column, about.
-const ROW: usize = 50;
+use crate::{MAX_PDF_LINES, Profile, amounts, ubl};
 
 /// Rows of text on a PDF at most: a text's own lines, and what does not fit into one. Each costs as much as a line of the
 /// invoice, or half of it.
-const MAX_PDF_ROWS: usize = 20_000;
+const MAX_PDF_ROWS: usize = 10_000;
 /// Bytes of a row: a description has room for about as many letters.
 const ROW: usize = 80;
 

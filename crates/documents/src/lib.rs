@@ -24,7 +24,7 @@ mod ubl;
 
 pub use format::{Format, as_issued};
 pub use locale::Language;
-pub use pdf::{MAX_PDF_LINES, MAX_PDF_ROWS, pdf};
+pub use pdf::{MAX_PDF_LINES, pdf};
 pub use profile::{Profile, ZeroRate};
 pub use ubl::ubl;
 

@@ -185,18 +185,12 @@ fn the_same_version_gives_the_same_bytes() {
 
 #[test]
 fn too_many_lines_are_refused_by_name() {
-    let line =
-        |description: &str| json!({"description": description, "quantity": 1, "unit_price": "1"});
-    let many = vec![line("x"); MAX_PDF_LINES + 1];
-    // A few lines of many rows are as much to set.
-    let long = vec![line(&"x\n".repeat(1_000)); MAX_PDF_ROWS / 1_000 + 1];
-    let wide = vec![line(&"word ".repeat(400)); MAX_PDF_ROWS / 40 + 1];
-    for lines in [many, long, wide] {
-        let invoice = samples::invoice(json!({"currency": "EUR", "lines": lines}));
-        match pdf(&invoice, &Profile::default(), None) {
-            Err(DocumentError::Unsuitable(invalid)) => assert_eq!(invalid.code(), "too_many_lines"),
-            other => panic!("{other:?}"),
-        }
+    let lines =
+        vec![json!({"description": "x", "quantity": 1, "unit_price": "1"}); MAX_PDF_LINES + 1];
+    let invoice = samples::invoice(json!({"currency": "EUR", "lines": lines}));
+    match pdf(&invoice, &Profile::default(), None) {
+        Err(DocumentError::Unsuitable(invalid)) => assert_eq!(invalid.code(), "too_many_lines"),
+        other => panic!("{other:?}"),
     }
 }
 

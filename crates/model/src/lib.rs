@@ -38,4 +38,4 @@ pub use input::InvoiceInput;
 pub use invoice::{Customer, Invoice, Kind, Line, Payment, PaymentKind, Status};
 pub use json::Metadata;
 pub use rust_decimal::Decimal;
-pub use tax::{Credited, TaxRounding};
+pub use tax::{Credited, CreditedRate, TaxRounding};

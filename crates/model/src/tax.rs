@@ -1,5 +1,6 @@
 //! How tax is rounded, and what credit notes took of an invoice by rate.
 
+use std::fmt::Write as _;
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
@@ -7,7 +8,6 @@ use serde::Deserialize;
 
 use crate::FieldError;
 use crate::decimal::{self, write_decimal};
-use crate::rules::TaxTotal;
 
 /// How a document's tax is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,9 +47,22 @@ impl FromStr for TaxRounding {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credited {
     /// Net and tax by rate, the lowest rate first. None where a credit note came before this was kept.
-    pub by_rate: Option<Vec<TaxTotal>>,
+    pub by_rate: Option<Vec<CreditedRate>>,
     /// Money that was paid out on the credit notes.
     pub paid_out: Decimal,
+}
+
+/// What credit notes took at one rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CreditedRate {
+    /// A fraction: 0.2 is 20 %.
+    pub rate: Decimal,
+    /// Net credited.
+    pub net: Decimal,
+    /// Tax credited.
+    pub tax: Decimal,
+    /// How often the nets of the notes' lines were rounded, in halves of a smallest unit that they can be off by.
+    pub rounded: u32,
 }
 
 impl Credited {
@@ -68,6 +81,11 @@ impl Credited {
                     member(&mut out, "tax", of.tax);
                     out.push_str(", ");
                     member(&mut out, "rate", of.rate);
+                    // Absent before it was counted, and where there is nothing to count.
+                    if of.rounded > 0 {
+                        // Writing into a string cannot fail.
+                        let _ = write!(out, ", \"rounded\": {}", of.rounded);
+                    }
                     out.push('}');
                 }
                 out.push(']');
@@ -85,10 +103,11 @@ impl Credited {
         let stored: Stored = serde_json::from_str(text).ok()?;
         let by_rate = stored.rates.map(|rates| {
             let read = |of: StoredRate| {
-                Some(TaxTotal {
+                Some(CreditedRate {
                     rate: number(&of.rate)?,
                     net: number(&of.net)?,
                     tax: number(&of.tax)?,
+                    rounded: of.rounded,
                 })
             };
             rates.into_iter().map(read).collect::<Option<Vec<_>>>()
@@ -113,6 +132,8 @@ struct StoredRate {
     net: String,
     tax: String,
     rate: String,
+    #[serde(default)]
+    rounded: u32,
 }
 
 fn member(out: &mut String, name: &str, value: Decimal) {
@@ -134,16 +155,17 @@ mod tests {
 
     #[test]
     fn what_was_credited_reads_back() {
-        let of = |rate, net, tax| TaxTotal {
+        let of = |rate, net, tax, rounded| CreditedRate {
             rate: Decimal::new(rate, 2),
             net: Decimal::new(net, 2),
             tax: Decimal::new(tax, 2),
+            rounded,
         };
         let told = Credited {
-            by_rate: Some(vec![of(7, -3000, -210), of(19, 3335, 634)]),
+            by_rate: Some(vec![of(7, -3000, -210, 0), of(19, 3335, 634, 3)]),
             paid_out: Decimal::new(500, 2),
         };
-        let text = r#"{"rates": [{"net": "-30", "tax": "-2.1", "rate": "0.07"}, {"net": "33.35", "tax": "6.34", "rate": "0.19"}], "paid_out": "5"}"#;
+        let text = r#"{"rates": [{"net": "-30", "tax": "-2.1", "rate": "0.07"}, {"net": "33.35", "tax": "6.34", "rate": "0.19", "rounded": 3}], "paid_out": "5"}"#;
         assert_eq!(told.to_json(), text);
         assert_eq!(Credited::from_json(text), Some(told));
         let unknown = Credited::default();

@@ -195,6 +195,25 @@ fn what_does_not_follow_from_the_rest_is_refused() {
     assert_eq!(answer.unwrap_err(), "discount_total inconsistent_document");
 }
 
+/// Paid out, it would be the invoice that the money came in on as well.
+#[test]
+fn no_credit_note_corrects_itself() {
+    let mut invoice = make(&document("EUR"));
+    let note = CreditNote {
+        lines: None,
+        issue_date: context(7).now.date_naive(),
+        number: None,
+        metadata: Metadata::default(),
+        apply: false,
+    };
+    let (note, _) = invoice.credit(note, context(7).now).unwrap();
+    let mut told: Value = serde_json::from_slice(&note.render()).unwrap();
+    assert!(restore(told.to_string().as_bytes(), 7).is_ok());
+    told["credits"] = told["id"].clone();
+    let answer = restore(told.to_string().as_bytes(), 7);
+    assert_eq!(answer.unwrap_err(), "credits inconsistent_document");
+}
+
 #[test]
 fn a_new_document_has_nothing_that_is_kept_of_an_exported_one() {
     let refused = |document: &Value| {

@@ -78,6 +78,23 @@ fn rates_are_grouped_by_their_value() {
     assert_eq!(told["tax_rounding"], "document");
 }
 
+/// An import that tells no total, but what was paid of it.
+#[test]
+fn a_payment_of_a_total_that_only_lines_give_says_so() {
+    let mut document = lines(3, "33.35", "0.19");
+    let paid = |amount: &str| json!([{"reference": "r", "amount": amount, "paid_on": "2026-11-01", "method": "card"}]);
+    document["payments"] = paid("119.07");
+    let refused = parse(&document).unwrap_err();
+    assert!(refused.starts_with("payments overpaid: "), "{refused}");
+    assert!(refused.contains(r#""tax_rounding": "line""#), "{refused}");
+    document["payments"] = paid("119.08");
+    let refused = parse(&document).unwrap_err();
+    assert!(!refused.contains("tax_rounding"), "{refused}");
+    document["payments"] = paid("119.07");
+    document["tax_rounding"] = json!("line");
+    assert_eq!(make(&document).amount_due, Decimal::ZERO);
+}
+
 #[test]
 fn a_total_that_only_lines_give_says_so() {
     let mut document = lines(3, "33.35", "0.19");

@@ -13,10 +13,9 @@ use sheaf_archive::{
     RunSummary, S3Config, Silent, Step, Tier, VerifyReport,
 };
 use sheaf_local::test_env;
-use sheaf_model::rules::TaxTotal;
 use sheaf_model::{
-    Credited, Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, PaymentKind,
-    Status, TaxRounding, TenantId, id,
+    Credited, CreditedRate, Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment,
+    PaymentKind, Status, TaxRounding, TenantId, id,
 };
 use sheaf_store::{
     Command, CreateOutcome, LineOutcome, ListFilter, NewChange, NewInvoice, NewTenant, Origin,
@@ -184,10 +183,11 @@ pub fn invoice(
         amount_credited: Decimal::ZERO,
         credited: number.is_multiple_of(2).then(|| Credited {
             by_rate: (!number.is_multiple_of(4)).then(|| {
-                vec![TaxTotal {
+                vec![CreditedRate {
                     rate: Decimal::new(2, 1),
                     net: Decimal::new(110, 2),
                     tax: Decimal::new(22, 2),
+                    rounded: u32::try_from(number % 3).unwrap(),
                 }]
             }),
             paid_out: Decimal::new(i64::try_from(number).unwrap(), 2),

@@ -12,8 +12,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use sheaf_model::{
-    Credited, Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment, PaymentKind,
-    Status, TaxRounding, TenantId, rules,
+    Credited, CreditedRate, Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment,
+    PaymentKind, Status, TaxRounding, TenantId, rules,
 };
 use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
@@ -223,7 +223,15 @@ pub fn archived(
                 amount_paid,
                 amount_credited: amount_paid,
                 credited: customer_id.map(|_| Credited {
-                    by_rate: line_count.is_multiple_of(2).then_some(rates),
+                    by_rate: line_count.is_multiple_of(2).then(|| {
+                        let of = |of: rules::TaxTotal| CreditedRate {
+                            rate: of.rate,
+                            net: of.net,
+                            tax: of.tax,
+                            rounded: u32::from(of.tax.is_zero()),
+                        };
+                        rates.into_iter().map(of).collect()
+                    }),
                     paid_out: amount_paid,
                 }),
                 amount_due,

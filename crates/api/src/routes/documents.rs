@@ -142,7 +142,8 @@ async fn corrected(
             ("Sheaf-Tier" = String, description = "`hot` or `cold`"))),
         (status = 304, description = "The client has this document"),
         (status = 404, description = "`invoice_not_found`, also for another tenant's"),
-        (status = 422, description = "`too_many_lines`, `too_much_text`")))]
+        (status = 422, description = "`too_many_lines`, `too_much_text`"),
+        (status = 429, description = "`too_many_documents`")))]
 fn pdf_route() {}
 
 /// The invoice as UBL 2.1 under EN 16931. What the standard asks for and the invoice or the profile does not have is

@@ -59,6 +59,29 @@ impl Discount {
         Self { sent, percent }
     }
 
+    /// Of a document that corrects an invoice: an amount of any sign, since the invoice may have had a percentage of
+    /// lines that come to less than nothing.
+    pub(super) fn of_credit(
+        sent: Option<Field<Decimal>>,
+        percent: Option<Field<Decimal>>,
+        currency: Option<Currency>,
+        mistakes: &mut Mistakes,
+    ) -> Self {
+        let at = At::Root;
+        Self {
+            sent: mistakes.number(at, "discount", sent, amount(currency, ANY)),
+            percent: mistakes.number(at, "discount_percent", percent, PERCENT),
+        }
+    }
+
+    /// Whether it takes nothing off.
+    pub(super) fn is_nothing(&self) -> bool {
+        [self.sent, self.percent]
+            .into_iter()
+            .flatten()
+            .all(|value| value.is_zero())
+    }
+
     /// The amount of `base`. An amount sent beside a percentage is checked, as a total is.
     pub(super) fn of(
         self,

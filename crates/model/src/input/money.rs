@@ -295,7 +295,14 @@ fn check_lines_of(
         currency,
         mistakes,
     );
-    let lines = input.lines?;
+    let Some(lines) = input.lines else {
+        // All of the invoice is meant, with the discounts that it has.
+        if !discount.is_nothing() {
+            let detail = "a discount is taken off the lines that are credited: send them as well";
+            mistakes.note(at, "lines", "missing_field", detail);
+        }
+        return None;
+    };
     refuse_lines(&lines, mistakes);
     // Nets are the same for both.
     let rounding = Some(TaxRounding::Line);

@@ -162,11 +162,11 @@ pub(super) fn check_paid_on(
     Some(paid_on)
 }
 
-/// The sum of the payments: at most the total.
+/// The sum of the payments: at most the total. `by_line` says the total if the tax of each line were rounded by itself.
 pub(super) fn check_paid(
     payments: &[Payment],
-    total: Decimal,
-    currency: Currency,
+    (total, currency): (Decimal, Currency),
+    by_line: impl FnOnce() -> Option<Decimal>,
     mistakes: &mut Mistakes,
 ) -> Option<Decimal> {
     let paid = payments.iter().try_fold(Decimal::ZERO, |sum, payment| {
@@ -176,16 +176,18 @@ pub(super) fn check_paid(
         Some(paid) if paid <= total && paid >= Decimal::ZERO => Some(paid),
         Some(paid) => {
             let exponent = currency.exponent();
-            let (paid, total) = (
+            let told = (
                 render_amount(paid, exponent),
                 render_amount(total, exponent),
             );
-            mistakes.note(
-                At::Root,
-                "payments",
-                "overpaid",
-                &format!("{paid} paid of {total}"),
-            );
+            let mut detail = format!("{} paid of {}", told.0, told.1);
+            if by_line() == Some(paid) {
+                detail.push_str(
+                    "; it is what the lines come to with the tax of each rounded by itself: send \"tax_rounding\": \"line\" for \
+                     that",
+                );
+            }
+            mistakes.note(At::Root, "payments", "overpaid", &detail);
             None
         }
         None => {

@@ -22,6 +22,10 @@ use crate::{
     id, limits, rules,
 };
 
+/// Smallest units by which taxes that are rounded by line can be off: half of one a line, of an invoice and of its notes.
+const LINE_ROUNDINGS: Decimal = Decimal::from_parts(10_000, 0, 0, false, 0);
+const _: () = assert!(limits::MAX_LINES == 10_000);
+
 /// What a document has that a new one has not.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stored {
@@ -198,7 +202,7 @@ impl Told {
             line.net -= share;
             line.tax = told.tax;
         }
-        if right && taxes_can_be_right(lines, exponent) {
+        if right && taxes_can_be_right(lines, rounding, exponent) {
             return Some(taken);
         }
         let detail = "their taxes or shares of the discount do not follow from the rest";
@@ -207,24 +211,25 @@ impl Told {
     }
 }
 
-/// Whether the tax of each rate is near its net times the rate, or near what the lines come to one by one.
-fn taxes_can_be_right(lines: &[Line], exponent: u32) -> bool {
-    // A unit of the currency, or a hundred of its smallest.
-    let most = Decimal::ONE.max(Decimal::new(100, exponent));
-    let near = |tax: Decimal, expected: Decimal| (tax - expected).abs() <= most;
-    let by_line = |rate: Decimal| -> Option<Decimal> {
-        let of_rate = lines.iter().filter(|line| line.tax_rate == rate);
-        of_rate
-            .map(|line| rules::tax_on(line.net, rate, exponent))
-            .sum()
+/// Whether the tax of each rate is near its net times the rate.
+///
+/// By document it is within two roundings of it; what is asked for is a unit of the currency, or a hundred of its
+/// smallest. By line, the note that takes the rest of a rate takes what the roundings of the invoice's lines and of the
+/// notes before have left, half a smallest unit a line: as many as documents have lines at most, on the invoice and on
+/// notes. The note itself can have one line.
+fn taxes_can_be_right(lines: &[Line], rounding: Option<TaxRounding>, exponent: u32) -> bool {
+    let unit = Decimal::ONE.max(Decimal::new(100, exponent));
+    let most = match rounding {
+        Some(TaxRounding::Document) => unit,
+        Some(TaxRounding::Line) | None => unit.max(LINE_ROUNDINGS * Decimal::new(1, exponent)),
     };
+    let near = |tax: Decimal, expected: Decimal| (tax - expected).abs() <= most;
     lines
         .iter()
         .all(|line| near(line.tax, line.net * line.tax_rate))
-        && rules::taxes(lines).iter().all(|of| {
-            near(of.tax, of.net * of.rate)
-                || by_line(of.rate).is_some_and(|by_line| near(of.tax, by_line))
-        })
+        && rules::taxes(lines)
+            .iter()
+            .all(|of| near(of.tax, of.net * of.rate))
 }
 
 /// Only lines of an exported document have them.
@@ -279,6 +284,9 @@ fn impossible(invoice: &Invoice) -> Option<FieldError> {
     }
     if invoice.credits.is_some() && !is_note {
         return wrong("credits", "only a credit note corrects an invoice");
+    }
+    if invoice.credits == Some(invoice.id) {
+        return wrong("credits", "no credit note corrects itself");
     }
     if credited > invoice.total || (is_note && !credited.is_zero()) {
         return wrong("amount_credited", "credit notes come to the total at most");

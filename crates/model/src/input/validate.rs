@@ -149,8 +149,11 @@ impl InvoiceInput {
         };
         let told = stored.and_then(|stored| stored.told(self.lines.as_deref(), currency, mistakes));
         let mut lines = check_lines(self.lines, currency, tax_rounding, mistakes);
-        let discount =
-            Discount::check(at, self.discount, self.discount_percent, currency, mistakes);
+        let (amount_off, percent_off) = (self.discount, self.discount_percent);
+        let discount = match told {
+            Some(_) => Discount::of_credit(amount_off, percent_off, currency, mistakes),
+            None => Discount::check(at, amount_off, percent_off, currency, mistakes),
+        };
         let payments = check_payments(self.payments, currency, issued, (now, is_stored), mistakes);
         let metadata = mistakes
             .optional(at, "metadata", self.metadata)
@@ -168,7 +171,8 @@ impl InvoiceInput {
             None => put_amounts(discount, &mut lines, rules, mistakes)?,
         };
         let totals = check_totals(&lines, sent_total, rules, mistakes)?;
-        let amount_paid = check_paid(&payments, totals.total, currency, mistakes)?;
+        let by_line = || rules::total_by_line(&lines, currency.exponent());
+        let amount_paid = check_paid(&payments, (totals.total, currency), by_line, mistakes)?;
         let invoice = Invoice {
             id: client_id.unwrap_or_else(|| choose_id(issue_date, now)),
             tenant_id: context.tenant_id,

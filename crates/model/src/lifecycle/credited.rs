@@ -1,28 +1,42 @@
 //! What credit notes take of an invoice, rate by rate: never more than was charged, and the rest to the last unit.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 
 use super::Refusal;
 use crate::decimal::{render_amount, render_plain};
 use crate::rules::{self, TaxTotal, Totals};
-use crate::{Credited, Invoice, Line, TaxRounding};
+use crate::{Credited, CreditedRate, Invoice, Line, TaxRounding};
 
 /// One rate of an invoice, and what a credit note takes of it.
 struct Rate {
     /// As charged.
     charged: TaxTotal,
     /// By the credit notes before.
-    before: TaxTotal,
+    before: CreditedRate,
     /// By this one: the net, and the tax that the lines have one by one.
     lines: TaxTotal,
     /// The tax that it takes.
     tax: Decimal,
+    /// How often its lines were rounded ([`roundings`]).
+    rounded: u32,
+    /// How far from each other rounding alone can have taken the invoice and its notes, this one included.
+    slack: Decimal,
 }
 
 impl Rate {
     /// Net that can still be credited. Of what was given back on the invoice, nothing can be credited.
     fn left(&self) -> Decimal {
         self.charged.net.max(Decimal::ZERO) - self.before.net
+    }
+
+    /// What its net is above what is left, where that can be the roundings' doing and something is left.
+    fn rounded_above(&self) -> Option<Decimal> {
+        let (left, above) = (self.left(), self.lines.net - self.left());
+        let by_rounding = above > Decimal::ZERO && above <= self.slack && left > Decimal::ZERO;
+        by_rounding.then_some(above)
     }
 
     fn tax_left(&self) -> Decimal {
@@ -59,8 +73,9 @@ impl Invoice {
     ///
     /// By document, a rate's tax is that of all the net credited at it so far, rounded, less the tax credited so far; by
     /// line, the sum of the lines' taxes, as long as so much is left. Who takes all the net that is left takes all the tax
-    /// that is left. Where it is not known what was credited at which rate, only the total is bounded, and each rate's tax
-    /// gives way by a unit at most.
+    /// that is left; a net above it by no more than the nets were rounded is lowered to it, by a discount on the note.
+    /// Where it is not known what was credited at which rate, only the total is bounded, and each rate's tax gives way by
+    /// a unit at most, up or down, and its net by what was rounded.
     pub(super) fn credited_with(
         &self,
         lines: &mut [Line],
@@ -71,13 +86,20 @@ impl Invoice {
         rules::tax_lines(lines, TaxRounding::Line, exponent).ok_or_else(out_of_range)?;
         let known = self.credited_by_rate();
         let mut rates = self.rates(lines, known.as_deref())?;
+        let above = |rate: &Rate| Some((rate.lines.rate, rate.rounded_above()?));
+        let above: BTreeMap<Decimal, Decimal> = rates.iter().filter_map(above).collect();
+        if known.is_some() && !above.is_empty() {
+            take_off(lines, above);
+            rules::tax_lines(lines, TaxRounding::Line, exponent).ok_or_else(out_of_range)?;
+            rates = self.rates(lines, known.as_deref())?;
+        }
         for rate in &mut rates {
             let tax = rate.tax(rounding, known.is_some(), exponent);
             rate.tax = tax.ok_or_else(out_of_range)?;
         }
         let left = self.total - self.amount_credited;
         if known.is_none() {
-            give_way(&mut rates, left, exponent);
+            give_way(lines, &mut rates, left, exponent);
         }
         let to_share = |of: Decimal| {
             let at = rates
@@ -101,30 +123,44 @@ impl Invoice {
     }
 
     /// What was credited at each rate so far; `None` where that is not known.
-    fn credited_by_rate(&self) -> Option<Vec<TaxTotal>> {
+    fn credited_by_rate(&self) -> Option<Vec<CreditedRate>> {
         let kept = self.credited.as_ref().and_then(|c| c.by_rate.clone());
         kept.or_else(|| self.amount_credited.is_zero().then(Vec::new))
     }
 
     /// The note's rates, which the invoice must have, the lowest first.
-    fn rates(&self, lines: &[Line], before: Option<&[TaxTotal]>) -> Result<Vec<Rate>, Refusal> {
+    fn rates(&self, lines: &[Line], before: Option<&[CreditedRate]>) -> Result<Vec<Rate>, Refusal> {
+        let exponent = self.currency.exponent();
         let charged = rules::taxes(&self.lines);
+        let (of_invoice, of_note) = (roundings(&self.lines, exponent), roundings(lines, exponent));
         let rate = |lines: TaxTotal| {
-            let charged = find(&charged, lines.rate).ok_or_else(|| {
-                let rate = render_plain(lines.rate, 0);
+            let of = lines.rate;
+            let at = charged.binary_search_by(|charged| charged.rate.cmp(&of));
+            let charged = at.ok().and_then(|at| charged.get(at).copied());
+            let charged = charged.ok_or_else(|| {
+                let rate = render_plain(of, 0);
                 let detail = format!("nothing was charged at a tax rate of {rate}");
                 Refusal::new("credit_rate_not_charged", detail)
             })?;
-            let nothing = TaxTotal {
-                rate: lines.rate,
-                net: Decimal::ZERO,
-                tax: Decimal::ZERO,
+            let before = before.unwrap_or_default();
+            let at = before.binary_search_by(|before| before.rate.cmp(&of));
+            let nothing = CreditedRate {
+                rate: of,
+                ..CreditedRate::default()
             };
+            let before = at.ok().and_then(|at| before.get(at).copied());
+            let before = before.unwrap_or(nothing);
+            let count = |of_lines: &BTreeMap<Decimal, u32>| of_lines.get(&of).copied().unwrap_or(0);
+            let rounded = count(&of_note);
+            let halves = [count(&of_invoice), before.rounded, rounded].into_iter();
+            let halves = halves.fold(0, u32::saturating_add);
             Ok(Rate {
                 charged,
-                before: find(before.unwrap_or_default(), lines.rate).unwrap_or(nothing),
+                before,
                 lines,
                 tax: Decimal::ZERO,
+                rounded,
+                slack: Decimal::new(i64::from(halves / 2), exponent),
             })
         };
         rules::taxes(lines).into_iter().map(rate).collect()
@@ -160,18 +196,57 @@ impl Invoice {
     }
 }
 
-fn find(of: &[TaxTotal], rate: Decimal) -> Option<TaxTotal> {
-    let at = of.binary_search_by(|of| of.rate.cmp(&rate)).ok()?;
-    of.get(at).copied()
+/// How often the nets of the lines were rounded, by rate, in halves of a smallest unit that they can be off by: one for a
+/// price finer than the currency, one for a percentage, two for a share of a discount on the whole document.
+fn roundings(lines: &[Line], exponent: u32) -> BTreeMap<Decimal, u32> {
+    let mut by_rate: BTreeMap<Decimal, u32> = BTreeMap::new();
+    for line in lines {
+        let gross = line.quantity.checked_mul(line.unit_price);
+        let fine = gross.is_none_or(|gross| gross.normalize().scale() > exponent);
+        let shared = !line.document_discount.is_zero();
+        let percent = line.discount_percent.is_some();
+        let halves = u32::from(fine) + u32::from(percent) + 2 * u32::from(shared);
+        let sum = by_rate.entry(line.tax_rate).or_default();
+        *sum = sum.saturating_add(halves);
+    }
+    by_rate
 }
 
-/// Takes as many units off the taxes as make the note fit into what is left, at most one a rate.
-fn give_way(rates: &mut [Rate], left: Decimal, exponent: u32) {
+/// Lowers the nets of the lines by what is said for each rate, the largest first, as a discount on the whole note does.
+fn take_off(lines: &mut [Line], mut amounts: BTreeMap<Decimal, Decimal>) {
+    let mut lines: Vec<&mut Line> = lines.iter_mut().collect();
+    lines.sort_by_key(|line| Reverse(line.net));
+    for line in lines {
+        let Some(amount) = amounts.get_mut(&line.tax_rate) else {
+            continue;
+        };
+        let part = line.net.max(Decimal::ZERO).min(*amount);
+        line.document_discount += part;
+        line.net -= part;
+        *amount -= part;
+    }
+}
+
+/// Makes a note of unknown rates fit into what is left: by a smallest unit of the tax of each rate, up or down, and then
+/// by what was rounded of its net.
+fn give_way(lines: &mut [Line], rates: &mut [Rate], left: Decimal, exponent: u32) {
     let unit = Decimal::new(1, exponent);
     let total: Decimal = rates.iter().map(|of| of.lines.net + of.tax).sum();
     let mut excess = total - left;
-    let taxed = || rates.iter().filter(|of| of.tax >= unit);
-    if excess > unit * Decimal::from(taxed().count()) {
+    let taxed = rates.iter().filter(|of| of.tax >= unit).count();
+    if excess < Decimal::ZERO && -excess <= unit * Decimal::from(taxed) {
+        // All but what the roundings of the notes before have left: nobody else would ever take it.
+        for rate in rates.iter_mut().filter(|of| of.tax >= unit) {
+            if excess < Decimal::ZERO {
+                rate.tax += unit;
+                excess += unit;
+            }
+        }
+        return;
+    }
+    let slack = |of: &Rate| of.slack.min(of.lines.net).max(Decimal::ZERO);
+    let most = unit * Decimal::from(taxed) + rates.iter().map(slack).sum::<Decimal>();
+    if excess <= Decimal::ZERO || excess > most {
         return;
     }
     for rate in rates.iter_mut().filter(|of| of.tax >= unit) {
@@ -180,21 +255,34 @@ fn give_way(rates: &mut [Rate], left: Decimal, exponent: u32) {
             excess -= unit;
         }
     }
+    let mut off = BTreeMap::new();
+    for rate in rates {
+        let part = slack(rate).min(excess);
+        if part > Decimal::ZERO {
+            off.insert(rate.lines.rate, part);
+            rate.lines.net -= part;
+            excess -= part;
+        }
+    }
+    take_off(lines, off);
 }
 
 /// What was credited, with what these rates take; the lowest rate first.
-fn sums(before: Vec<TaxTotal>, rates: &[Rate]) -> Vec<TaxTotal> {
-    let taken = rates.iter().map(|rate| TaxTotal {
+fn sums(before: Vec<CreditedRate>, rates: &[Rate]) -> Vec<CreditedRate> {
+    let taken = rates.iter().map(|rate| CreditedRate {
+        rate: rate.lines.rate,
+        net: rate.lines.net,
         tax: rate.tax,
-        ..rate.lines
+        rounded: rate.rounded,
     });
-    let mut all: Vec<TaxTotal> = before.into_iter().chain(taken).collect();
+    let mut all: Vec<CreditedRate> = before.into_iter().chain(taken).collect();
     all.sort_by_key(|of| of.rate);
     all.dedup_by(|next, of| {
         let same = next.rate == of.rate;
         if same {
             of.net += next.net;
             of.tax += next.tax;
+            of.rounded = of.rounded.saturating_add(next.rounded);
         }
         same
     });

@@ -213,10 +213,9 @@ impl Work {
     ) -> Result<Answer, ChangeError> {
         let (event_type, other) = ("payment.refunded", (key.0, of));
         let mut note = self.copy(key)?;
-        // A document that was restored may name what is none, itself even.
+        // What is no invoice was never paid by the customer, least of all the note itself.
         let invoice = self.copy(other).ok();
-        let is_corrected = |invoice: &Invoice| other != key && invoice.kind == Kind::Invoice;
-        let Some(mut invoice) = invoice.filter(is_corrected) else {
+        let Some(mut invoice) = invoice.filter(|of| of.kind == Kind::Invoice) else {
             let id = note.refund(refund.clone(), now)?;
             return self.recorded(index, key, note, event_type, (id, json!({})));
         };

@@ -1,6 +1,8 @@
 //! Credit notes, rate by rate: never more than was charged, and the rest to the last unit.
 #![allow(clippy::unwrap_used)]
 
+mod rests;
+
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
