@@ -206,14 +206,6 @@ mod tests {
         Address::of(text.parse().unwrap())
     }
 
-    fn turned_away(guesses: &Guesses, from: Address, secret: u8) -> Option<u32> {
-        match guesses.admit(from, &[secret; 32]) {
-            Ok(()) => None,
-            Err(ApiError::TooManyGuesses(seconds)) => Some(seconds),
-            Err(other) => unreachable!("{other:?}"),
-        }
-    }
-
     /// Sends a wrong credential.
     fn guess(guesses: &Guesses, from: Address) -> Option<u32> {
         match guesses.admit(from, &[9; 32]) {
