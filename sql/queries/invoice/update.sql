@@ -1,7 +1,7 @@
 -- invoice/update
 -- {table} is the tenant's shard of the table on its owner. $1 tenant, $2 year, $3 id, $4 the version that was read.
 -- The row is locked, so it must be there still, as it was read. Payment and event travel with it in the same transaction, and
--- the commit behind them: one that changed no row has to end all of it here, which a division by zero does.
+-- so does the end of that: one that changed no row has to end all of it here, which a division by zero does.
 with changed as (
     update {table}
     set external_id = $5, number = $6, kind = $7, status = $8, currency = $9, customer_id = $10,

@@ -39,6 +39,29 @@ impl Open {
     }
 }
 
+/// Uploads of `key` that have taken all there is, and how `who` is refused then. Whoever comes first has the place: begun
+/// anew where that was not one of these.
+async fn fill(
+    app: &TestApp,
+    path: &str,
+    (key, count): (&str, usize),
+    (who, status): (&str, u16),
+) -> (Vec<Open>, Answer) {
+    for _ in 0..60 {
+        let open: Vec<Open> = (0..count).map(|_| Open::begin(app, path, key)).collect();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let answer = send(app.upload(path, who, ndjson(&[invoice(json!({}))]))).await;
+        if answer.status == status && open.iter().all(|open| !open.answer.is_finished()) {
+            return (open, answer);
+        }
+        for open in open {
+            open.answer.abort();
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("never {status}");
+}
+
 /// Sends a small upload until it is answered as expected: what others hold or give back shows after a moment.
 async fn until(app: &TestApp, path: &str, key: &str, status: u16) -> Answer {
     for _ in 0..600 {
@@ -72,8 +95,7 @@ async fn one_tenants_uploads_leave_room_for_others() {
         })
         .await;
         let (one, two, three) = (app.tenant().await, app.tenant().await, app.tenant().await);
-        let open = [0, 1].map(|_| Open::begin(&app, path, &one.key));
-        let refused = until(&app, path, &one.key, 429).await;
+        let (open, refused) = fill(&app, path, (&one.key, 2), (&one.key, 429)).await;
         refused.is_problem(429, "too_many_uploads");
         assert_eq!(refused.header("retry-after"), "1");
         // Creates are none of this, and others go on.
@@ -81,11 +103,12 @@ async fn one_tenants_uploads_leave_room_for_others() {
             .await
             .is(201);
         until(&app, path, &two.key, 200).await;
-        let last = Open::begin(&app, path, &two.key);
-        let refused = until(&app, path, &three.key, 503).await;
+        let (last, refused) = fill(&app, path, (&two.key, 1), (&three.key, 503)).await;
         refused.is_problem(503, "busy");
         assert_eq!(refused.header("retry-after"), "1");
-        assert_eq!(last.end().await.is(200)["created"], 1);
+        for open in last {
+            assert_eq!(open.end().await.is(200)["created"], 1);
+        }
         until(&app, path, &three.key, 200).await;
         for open in open {
             assert_eq!(open.end().await.is(200)["created"], 1);
@@ -107,13 +130,13 @@ async fn a_client_that_leaves_gives_back_what_it_held() {
         .await;
         let tenant = app.tenant().await;
         for _ in 0..3 {
-            let open = Open::begin(&app, path, &tenant.key);
-            open.send(&line);
-            until(&app, path, &tenant.key, 429)
-                .await
-                .is_problem(429, "too_many_uploads");
+            let key = tenant.key.as_str();
+            let (open, refused) = fill(&app, path, (key, 1), (key, 429)).await;
+            refused.is_problem(429, "too_many_uploads");
+            open[0].send(&line);
+            tokio::time::sleep(Duration::from_millis(100)).await;
             // Its connection closes in the middle of the body.
-            open.answer.abort();
+            open[0].answer.abort();
             until(&app, path, &tenant.key, 200).await;
             // The disk as well: two such lines are all that it may have.
             let body = format!("{line}\n{line}\n");
@@ -136,23 +159,24 @@ async fn what_atomic_uploads_hold_of_the_disk_is_bounded() {
     let upload = |key: &str, count: usize| send(app.upload(ATOMIC, key, lines(count)));
     // It would not fit alone: no use in coming again.
     upload(&one.key, 20).await.is_problem(413, "body_too_large");
-    let open = Open::begin(&app, ATOMIC, &one.key);
-    for _ in 0..11 {
-        open.send(&line);
-    }
-    // What is held shows in what others may have.
-    let mut refused = false;
-    for _ in 0..600 {
+    // What is held shows in what others may have. Whoever comes first holds it: begun anew where that was not this one.
+    let mut holding = None;
+    for _ in 0..60 {
+        let open = Open::begin(&app, ATOMIC, &one.key);
+        for _ in 0..11 {
+            open.send(&line);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let answer = upload(&two.key, 13).await;
-        if answer.status == 503 {
+        if answer.status == 503 && !open.answer.is_finished() {
             answer.is_problem(503, "busy");
-            refused = true;
+            holding = Some(open);
             break;
         }
-        answer.is(200);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        open.answer.abort();
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    assert!(refused);
+    let open = holding.expect("never refused");
     upload(&two.key, 5).await.is(200);
     let refused = upload(&one.key, 5).await;
     refused.is_problem(429, "upload_space_exceeded");

@@ -11,7 +11,7 @@ mod certificate;
 mod hosts;
 mod stream;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 mod tls;
 mod trust;

@@ -272,7 +272,7 @@ async fn workers_are_trusted_as_the_url_says_by_the_names_that_citus_has_for_the
         encrypt(&worker, &others.issue(addressed)).await;
         let store = Store::connect(StoreConfig::new(&url)).await.unwrap();
         let refused = store.inner.cluster.owner(tenant).get().await;
-        let told = refused.err().expect("it is trusted").to_string();
+        let told = refused.expect_err("it is trusted").to_string();
         let words = format!(
             "127.0.0.1:{port}: error performing TLS handshake: the certificate of 127.0.0.1 is not signed"
         );

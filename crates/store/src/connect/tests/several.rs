@@ -152,6 +152,7 @@ async fn a_store_follows_the_writes_to_another_host() {
     two.takes_writes(true).await;
     let (took, tenant) = after_failover(&store).await;
     assert!(has(&two.plain().await, tenant).await);
+    eprintln!("the writes were found again after {took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
     // And no connection is left that leads to the other one.
     for _ in 0..20 {
@@ -181,6 +182,7 @@ async fn a_standby_is_passed_over_until_it_is_promoted() {
     primary.home.env().kill_node(0).await.unwrap();
     stands_by.execute("select pg_promote()", &[]).await.unwrap();
     let (took, after) = after_failover(&store).await;
+    eprintln!("a promoted standby was found after {took:?}");
     assert!(took < Duration::from_secs(15), "{took:?}");
     assert!(has(&stands_by, before).await && has(&stands_by, after).await);
     assert_eq!(reached(&both).await, standby.port);
