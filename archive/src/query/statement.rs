@@ -311,7 +311,7 @@ impl Visitor for Sizes {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use crate::query::guard::parse;
 
