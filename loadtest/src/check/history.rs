@@ -208,6 +208,18 @@ pub fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// The code of an answer that tells an API key's secret.
+pub const SECRET: &str = "secret";
+
+/// The answer to a call that makes an API key: the hash of all but the secret, and whether that is told. The secret is
+/// not kept, so an answer that is given again has none; all else is the same.
+#[must_use]
+pub fn key_answer(mut body: serde_json::Value) -> (u64, bool) {
+    let secret = body.as_object_mut().and_then(|key| key.remove("api_key"));
+    let is_told = secret.is_some_and(|secret| !secret.is_null());
+    (hash(body.to_string().as_bytes()), is_told)
+}
+
 /// What an answer may be: an invoice, something with invoices in it, or a problem.
 #[derive(Deserialize, Default)]
 struct Envelope<'a> {
@@ -322,6 +334,20 @@ mod tests {
         assert_eq!(call(true, vec![busy()]).conclusion(), Conclusion::Unknown);
         let unknown = attempt(503, "outcome_unknown", false);
         assert_eq!(call(false, vec![unknown]).conclusion(), Conclusion::Unknown);
+    }
+
+    #[test]
+    fn a_secret_is_told_once_and_all_else_again() {
+        let key = |secret: serde_json::Value| {
+            key_answer(serde_json::json!({"id": "k", "api_key": secret, "role": "admin"}))
+        };
+        let (first, told) = key("shf_1".into());
+        let (again, told_again) = key(serde_json::Value::Null);
+        assert_eq!((first, told, told_again), (again, true, false));
+        let without = serde_json::json!({"id": "k", "role": "admin"});
+        assert_eq!(key_answer(without), (first, false));
+        let other = serde_json::json!({"id": "l", "role": "admin"});
+        assert_ne!(key_answer(other).0, first);
     }
 
     #[test]

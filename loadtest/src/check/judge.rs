@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::history::{Attempt, Call, What};
+use super::history::{Attempt, Call, SECRET, What};
 use super::stored::Stored;
 use super::{documents, money};
 
@@ -101,6 +101,14 @@ fn replays(call: &Call, notes: &mut Notes) {
     let mut answers: Vec<u64> = done.map(|one| one.answer.hash).collect();
     answers.sort_unstable();
     answers.dedup();
+    let attempts = call.attempts.iter();
+    let secrets = attempts.filter(|one| one.answer.code == SECRET).count();
+    if secrets > 1 {
+        notes.add(
+            "secret_again",
+            format!("{}: its secret was told {secrets} times", call.name),
+        );
+    }
     if call.keyed && answers.len() > 1 {
         notes.add(
             "replay_differs",

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::client::{Ask, Client, Told};
 use super::documents::{ISSUED, document};
-use super::history::{Call, Conclusion, What};
+use super::history::{Call, Conclusion, SECRET, What, key_answer};
 use super::journal::Journal;
 use super::{Settings, money};
 use crate::http::Server;
@@ -299,6 +299,13 @@ impl Worker {
             let summary = told.json();
             let (received, rejected) = (&summary["received"], &summary["rejected"]);
             told.attempt.answer.code = format!("received={received} rejected={rejected}");
+        }
+        if matches!(call.what, What::MakeKey) && (200..300).contains(&told.status()) {
+            let (hash, is_told) = key_answer(told.json());
+            told.attempt.answer.hash = hash;
+            if is_told {
+                SECRET.clone_into(&mut told.attempt.answer.code);
+            }
         }
         texts.append(&mut told.invoices);
         call.attempts.push(told.attempt);

@@ -290,6 +290,17 @@ fn answers_that_are_wrong_by_themselves_are_found() {
         calls[2].attempts.push(again);
     };
     assert_eq!(kinds(differs), ["replay_differs"]);
+    let secrets = |calls: &mut Vec<Call>, _: &mut Stored| {
+        let code = SECRET.to_owned();
+        let told = || Answer {
+            code: code.clone(),
+            ..answer(201, vec![])
+        };
+        let mut made = call("key", 9, What::MakeKey, told());
+        made.attempts.push(made.attempts[0].clone());
+        calls.push(made);
+    };
+    assert_eq!(kinds(secrets), ["secret_again"]);
 }
 
 #[test]
