@@ -132,7 +132,10 @@ impl Invoice {
     fn rates(&self, lines: &[Line], before: Option<&[CreditedRate]>) -> Result<Vec<Rate>, Refusal> {
         let exponent = self.currency.exponent();
         let charged = rules::taxes(&self.lines);
-        let (of_invoice, of_note) = (roundings(&self.lines, exponent), roundings(lines, exponent));
+        // A share of a small discount is nothing on some lines, and on all of a small note: rounded all the same.
+        let shared = |of: &[Line]| of.iter().any(|line| !line.document_discount.is_zero());
+        let of_invoice = roundings(&self.lines, shared(&self.lines), exponent);
+        let of_note = roundings(lines, shared(&self.lines) || shared(lines), exponent);
         let rate = |lines: TaxTotal| {
             let of = lines.rate;
             let at = charged.binary_search_by(|charged| charged.rate.cmp(&of));
@@ -198,12 +201,11 @@ impl Invoice {
 
 /// How often the nets of the lines were rounded, by rate, in halves of a smallest unit that they can be off by: one for a
 /// price finer than the currency, one for a percentage, two for a share of a discount on the whole document.
-fn roundings(lines: &[Line], exponent: u32) -> BTreeMap<Decimal, u32> {
+fn roundings(lines: &[Line], shared: bool, exponent: u32) -> BTreeMap<Decimal, u32> {
     let mut by_rate: BTreeMap<Decimal, u32> = BTreeMap::new();
     for line in lines {
         let gross = line.quantity.checked_mul(line.unit_price);
         let fine = gross.is_none_or(|gross| gross.normalize().scale() > exponent);
-        let shared = !line.document_discount.is_zero();
         let percent = line.discount_percent.is_some();
         let halves = u32::from(fine) + u32::from(percent) + 2 * u32::from(shared);
         let sum = by_rate.entry(line.tax_rate).or_default();

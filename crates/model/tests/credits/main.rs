@@ -322,7 +322,7 @@ proptest! {
         of.tax_rounding = rounding;
         let exponent = of.currency.exponent();
         let mut taken = vec![Decimal::ZERO; of.lines.len()];
-        let mut notes = Vec::new();
+        let (mut notes, mut lowered) = (Vec::new(), false);
         // The last one takes all that is left.
         for part in steps.iter().chain([&vec![8]]) {
             let mut tried = taken.clone();
@@ -332,8 +332,11 @@ proptest! {
                 metadata: sheaf_model::Metadata::default(), apply: false,
             };
             // A part may come to nothing, or to less.
+            let sent: Decimal = note.lines.iter().flatten().map(|line| line.net).sum();
             if let Ok((made, _)) = of.credit(note, now()) {
                 taken = tried;
+                // Before what is given back is credited, the rest of a rate is less than the lines that were sold.
+                lowered |= made.subtotal != sent;
                 comes_back(&made);
                 notes.push(made);
             }
@@ -342,7 +345,7 @@ proptest! {
         prop_assert_eq!(credited, of.amount_credited);
         prop_assert!(of.amount_credited <= of.total);
         let nets: Vec<Decimal> = of.lines.iter().map(|line| line.net).collect();
-        if taken == nets && !notes.is_empty() {
+        if taken == nets && !notes.is_empty() && !lowered {
             let all: Vec<Line> = notes.iter().flat_map(|note| note.lines.clone()).collect();
             let charged = rules::taxes(&of.lines);
             let charged: Vec<_> = charged.iter().filter(|of| !of.net.is_zero()).collect();

@@ -29,6 +29,8 @@ fn the_last_of_equal_credits_takes_the_rest_of_the_net() {
         ("1000.005", 3, "0", "0"),
         ("33.34", 3, "10", "0.19"),
         ("0.335", 10, "0", "0.07"),
+        ("3.175", 10, "0.2", "0.19"),
+        ("0.99", 40, "0.2", "0"),
     ] {
         for rounding in ["document", "line"] {
             let members = |quantity: i32| {
