@@ -114,7 +114,7 @@ pub struct CreditNoteIn {
     /// What is credited, amounts positive; all of the invoice, if not sent.
     #[schema(min_items = 1, max_items = 10_000)]
     pub lines: Option<Vec<LineIn>>,
-    /// Discount on the lines sent.
+    /// Discount on the lines sent; without `lines` it is refused.
     pub discount: Option<String>,
     /// The same in percent.
     pub discount_percent: Option<String>,
@@ -146,7 +146,6 @@ pub struct PaymentRecorded {
     /// Id.
     pub id: Uuid,
     /// What it records.
-    #[schema(inline)]
     pub kind: PaymentKindSchema,
     /// Unique on the invoice.
     pub reference: String,

@@ -304,7 +304,6 @@ pub struct PaymentOut {
     /// Id.
     pub id: Uuid,
     /// What it records.
-    #[schema(inline)]
     pub kind: PaymentKindSchema,
     /// Unique on the invoice.
     pub reference: String,
@@ -360,10 +359,8 @@ pub struct InvoiceOut {
     #[schema(required)]
     pub number: Option<String>,
     /// Invoice or credit note.
-    #[schema(inline)]
     pub kind: KindSchema,
     /// State.
-    #[schema(inline)]
     pub status: StatusSchema,
     /// ISO 4217.
     pub currency: String,

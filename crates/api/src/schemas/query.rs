@@ -55,7 +55,6 @@ pub struct QueryOut {
     /// In the order of the rows' values.
     pub columns: Vec<QueryColumn>,
     /// One array a row. Decimals are strings, numbers that are none are numbers.
-    #[schema(value_type = Vec<Vec<Object>>)]
     pub rows: Vec<Vec<serde_json::Value>>,
     /// `cold` or `all`.
     #[schema(example = "cold")]
