@@ -9,18 +9,20 @@ use uuid::Uuid;
 /// What the ids of one upload derive from.
 #[derive(Clone, Debug)]
 pub(super) struct LineIds {
-    /// Over whose key it is, and the key; the line's number follows.
+    /// Over whose key it is, the key, and when it was first used; the line's number follows.
     prefix: Sha256,
     first_used: DateTime<Utc>,
 }
 
 impl LineIds {
     pub(super) fn new((owner, key, first_used): (TenantId, &str, DateTime<Utc>)) -> Self {
-        // A key holds visible characters only: the zero ends it.
+        // A key holds visible characters only: the zero ends it. Its first use is part of it: a key that comes again when it is
+        // long forgotten is of another upload, whose lines must not be taken for those of the first.
         let prefix = Sha256::new()
             .chain_update(owner.0.as_bytes())
             .chain_update(key)
-            .chain_update([0]);
+            .chain_update([0])
+            .chain_update(first_used.timestamp_micros().to_be_bytes());
         Self { prefix, first_used }
     }
 
@@ -67,6 +69,10 @@ mod tests {
         ] {
             assert_ne!(line, other);
         }
+        let later = Utc.with_ymd_and_hms(2027, 1, 8, 0, 0, 0).unwrap();
+        let again = LineIds::new((TenantId(Uuid::from_u128(1)), "k", later));
+        let dated = "2021-03-05".parse().ok();
+        assert_ne!(again.of(7, dated), ids(1, "k").of(7, dated));
         assert_eq!(line.get_version_num(), 7);
     }
 

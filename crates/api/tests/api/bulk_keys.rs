@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::archive::{paid, tier};
-use crate::support::{ADMIN_KEY, Answer, Tenant, TestApp, gzip, invoice, ndjson, send, unique};
+use crate::support::{
+    ADMIN_KEY, Answer, Tenant, TestApp, gzip, invoice, ndjson, raw, send, unique,
+};
 
 const BULK: &str = "/v1/invoices/bulk";
 const ATOMIC: &str = "/v1/invoices/bulk?atomic=true";
@@ -193,8 +195,37 @@ async fn a_line_that_was_changed_since_is_found_again() {
     send(patch.json(&json!({"metadata": {"seen": true}})))
         .await
         .is(200);
+    let issued = app.read("/v1/invoices?status=issued", &tenant.key).await;
+    let issued = issued.is(200)["data"][0]["id"].as_str().unwrap().to_owned();
+    let pay =
+        json!({"reference": "p", "amount": "1.00", "paid_on": "2026-11-19", "method": "card"});
+    let path = format!("/v1/invoices/{issued}/payments");
+    app.create(&path, &tenant.key, &pay).await.is(201);
+    // What was issued tells still that it came from another line.
+    let mut other = all.clone();
+    other[0]["lines"][0]["quantity"] = json!("7");
+    upload(&app, to, "up-1", ndjson(&other))
+        .await
+        .is_problem(422, "idempotency_key_reused");
     let summary = upload(&app, to, "up-1", ndjson(&all)).await.is(200);
     assert_eq!(counts(&summary), (0, 2, 0));
+}
+
+#[tokio::test]
+async fn a_key_that_was_forgotten_is_another_uploads() {
+    let app = TestApp::start().await;
+    let tenant = app.tenant().await;
+    for path in [BULK, ATOMIC] {
+        let to = (path, tenant.key.as_str());
+        let dated = json!({"issue_date": "2026-05-05"});
+        let [first, second] = [1, 2].map(|count| ndjson(&vec![invoice(dated.clone()); count]));
+        upload(&app, to, path, first).await.is(200);
+        let forget = "delete from idempotency_keys where tenant_id = $1";
+        raw().await.execute(forget, &[&tenant.id]).await.unwrap();
+        let summary = upload(&app, to, path, second).await.is(200);
+        assert_eq!(counts(&summary), (2, 0, 0), "{path}");
+    }
+    assert_eq!(app.all_invoices(&tenant).await.len(), 6);
 }
 
 #[tokio::test]
@@ -299,11 +330,17 @@ async fn ids_of_lines_derive_from_the_key_and_the_lines_number() {
     let summary = upload(&app, to, "up-1", body).await.is(200);
     assert_eq!(counts(&summary), (3, 0, 0), "{summary}");
     let found = app.all_invoices(&tenant).await;
+    let first_used =
+        "select (extract(epoch from created_at) * 1000000)::bigint from idempotency_keys
+                      where tenant_id = $1 and key = 'up-1'";
+    let first_used = raw().await.query_one(first_used, &[&tenant.id]).await;
+    let first_used: i64 = first_used.unwrap().get(0);
     let derived = {
         use sha2::{Digest as _, Sha256};
         let digest = Sha256::new()
             .chain_update(tenant.id.as_bytes())
             .chain_update("up-1\0")
+            .chain_update(first_used.to_be_bytes())
             .chain_update(3_u64.to_be_bytes())
             .finalize();
         let tail = digest[..10]

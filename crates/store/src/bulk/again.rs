@@ -40,8 +40,8 @@ impl Ticket<Key> for Again {
 }
 
 impl Store {
-    /// What became of lines whose ids exist, by their places in the chunk. One that was changed since, or has gone to the
-    /// archive, is taken for the same.
+    /// What became of lines whose ids exist, by their places in the chunk. A draft that was changed since, and what has gone to
+    /// the archive, is taken for the same.
     pub(super) async fn lines_again(
         &self,
         found: Vec<(usize, NewInvoice)>,
@@ -90,14 +90,26 @@ fn outcome(sent: &Invoice, stored: Option<&Invoice>) -> LineOutcome {
 /// Whether `stored` came from another line than `sent`. Only what a client sends is compared: rules of today may make
 /// other sums of it.
 fn is_other(sent: &Invoice, stored: &Invoice) -> bool {
-    stored.version == 1 && !(same_head(sent, stored) && same_parts(sent, stored))
+    if stored.version == 1 {
+        return !(same_head(sent, stored) && same_parts(sent, stored));
+    }
+    // Of what was issued, these never change. A draft may be another by now.
+    let head = |i: &Invoice| (i.kind, i.currency, i.number.clone(), i.discount_percent);
+    let is_same = head(sent) == head(stored)
+        && same_date(sent, stored)
+        && same_lines(sent, stored)
+        && sent.payments.len() <= stored.payments.len()
+        && same_payments(sent, stored);
+    sent.status != Status::Draft && !is_same
+}
+
+/// The day on which it came in stands where the client has sent none.
+fn same_date(sent: &Invoice, stored: &Invoice) -> bool {
+    let of_its_day = |i: &Invoice| i.issue_date == Some(i.created_at.date_naive());
+    sent.issue_date == stored.issue_date || (of_its_day(sent) && of_its_day(stored))
 }
 
 fn same_head(sent: &Invoice, stored: &Invoice) -> bool {
-    // The day on which it came in stands where the client has sent none.
-    let of_its_day = |i: &Invoice| i.issue_date == Some(i.created_at.date_naive());
-    let same_date =
-        sent.issue_date == stored.issue_date || (of_its_day(sent) && of_its_day(stored));
     let same_customer = match (&sent.customer, sent.customer_id) {
         (Some(customer), _) => stored.customer.as_ref().is_some_and(|c| same(customer, c)),
         (None, customer_id) => stored.customer_id == customer_id,
@@ -105,7 +117,7 @@ fn same_head(sent: &Invoice, stored: &Invoice) -> bool {
     let draft = |i: &Invoice| i.status == Status::Draft;
     let head = |i: &Invoice| (i.kind, i.currency, i.due_date, i.discount_percent, draft(i));
     head(sent) == head(stored)
-        && same_date
+        && same_date(sent, stored)
         && sent.number == stored.number
         && sent.metadata == stored.metadata
         && (sent.discount_percent.is_some() || sent.discount == stored.discount)
@@ -117,18 +129,27 @@ fn same(sent: &Customer, stored: &Customer) -> bool {
 }
 
 fn same_parts(sent: &Invoice, stored: &Invoice) -> bool {
+    sent.payments.len() == stored.payments.len()
+        && same_lines(sent, stored)
+        && same_payments(sent, stored)
+}
+
+fn same_lines(sent: &Invoice, stored: &Invoice) -> bool {
     fn line(line: &Line) -> impl PartialEq {
         let discount = line.discount_percent.is_none().then_some(line.discount);
         let figures = (line.quantity, line.unit_price, line.tax_rate);
         let texts = (line.sku.clone(), line.description.clone());
         (texts, figures, discount, line.discount_percent)
     }
+    sent.lines.len() == stored.lines.len()
+        && (sent.lines.iter().zip(&stored.lines)).all(|(a, b)| line(a) == line(b))
+}
+
+/// Those that were sent; later ones follow them.
+fn same_payments(sent: &Invoice, stored: &Invoice) -> bool {
     fn payment(payment: &Payment) -> impl PartialEq {
         let texts = (payment.reference.clone(), payment.method.clone());
         (texts, payment.amount, payment.paid_on)
     }
-    sent.lines.len() == stored.lines.len()
-        && sent.payments.len() == stored.payments.len()
-        && (sent.lines.iter().zip(&stored.lines)).all(|(a, b)| line(a) == line(b))
-        && (sent.payments.iter().zip(&stored.payments)).all(|(a, b)| payment(a) == payment(b))
+    (sent.payments.iter().zip(&stored.payments)).all(|(a, b)| payment(a) == payment(b))
 }
