@@ -1,5 +1,5 @@
 //! The driver against a server that keeps its own books.
-#![allow(clippy::unwrap_used, clippy::float_arithmetic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::float_arithmetic)]
 
 use std::collections::HashSet;
 use std::convert::Infallible;

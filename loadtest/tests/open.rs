@@ -1,6 +1,7 @@
 //! The open loop against a server whose delays, stalls and capacity are known.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::float_arithmetic,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

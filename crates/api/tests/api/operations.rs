@@ -198,6 +198,8 @@ async fn a_queue_that_stands_still_is_told_by_readyz_and_a_metric() {
             }
         };
         let problem = tokio::time::timeout(Duration::from_secs(2), stalled).await;
+        // The first two have left for a lane of their own by now, and the third waits behind them there.
+        tokio::time::sleep(Duration::from_secs(3)).await;
         let third = pay("third");
         let told = async {
             loop {
