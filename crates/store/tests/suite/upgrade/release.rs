@@ -374,7 +374,12 @@ impl Stock {
             ),
         ];
         for (table, row) in rows {
-            insert(db, table, &[&[tenant.clone()], &row[..]].concat()).await;
+            insert(
+                db,
+                table,
+                &[std::slice::from_ref(&tenant), &row[..]].concat(),
+            )
+            .await;
         }
         let counted = [
             ("series", given("invoice")),
