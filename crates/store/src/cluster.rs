@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use sheaf_model::TenantId;
 use tokio::sync::Mutex;
 use tokio_postgres::Row;
@@ -150,11 +152,26 @@ impl Cluster {
 
     /// Whether any node answers.
     pub(crate) async fn ready(&self) -> Result<(), StoreError> {
+        // Not lent: what requests take must not make the process look lost. All at once: one that hangs answers for nobody.
+        let mut nodes = self.owners();
+        nodes.insert(self.coordinator.clone());
+        let asked = nodes.iter().map(|addr| {
+            let node = self.node(addr);
+            async move {
+                let conn = node.get().await?;
+                let asked = conn.batch_execute("");
+                match tokio::time::timeout(self.config.acquire_timeout, asked).await {
+                    Ok(answer) => Ok(answer?),
+                    Err(_) => Err(StoreError::Unavailable {
+                        detail: "the node does not answer".into(),
+                    }),
+                }
+            }
+        });
+        let mut asked: FuturesUnordered<_> = asked.collect();
         let mut failed = None;
-        for addr in self.owners().iter().chain([&self.coordinator]) {
-            // Not lent: what requests take must not make the process look lost.
-            let answers = async { Ok(self.node(addr).get().await?.batch_execute("").await?) };
-            match answers.await {
+        while let Some(answer) = asked.next().await {
+            match answer {
                 Ok(()) => return Ok(()),
                 Err(error) => failed = Some(error),
             }

@@ -31,6 +31,8 @@ pub(crate) enum Use {
 pub(crate) struct Lending {
     /// All kinds together.
     lent: Arc<Semaphore>,
+    /// Long uses and parts of uploads together: requests find some of what is lent free of these.
+    background: Arc<Semaphore>,
     requests: Arc<Shares>,
     long: Arc<Shares>,
     uploads: Arc<Shares>,
@@ -69,6 +71,7 @@ impl Lending {
         let uploads = u64::try_from((connections / 4).max(5)).unwrap_or(u64::MAX);
         Self {
             lent: Arc::new(Semaphore::new(lent)),
+            background: Arc::new(Semaphore::new(lent.saturating_sub(2).max(1))),
             requests: shares("requests", (connections / 3).max(3)),
             long: shares("long", long),
             // An upload writes four parts at once on a node.
@@ -86,9 +89,15 @@ impl Lending {
             Use::Upload => (&self.uploads, self.patience * PATIENCE_OF_UPLOADS),
         };
         let share = shares.wait(tenant, patience).await;
+        let share = share.map_err(StoreError::Busy)?;
+        let mut permits = Vec::with_capacity(2);
+        if purpose != Use::Request {
+            permits.push(self.permit(&self.background, patience).await?);
+        }
+        permits.push(self.permit(&self.lent, patience).await?);
         Ok(Leave {
-            _share: Some(share.map_err(StoreError::Busy)?),
-            _permits: vec![self.permit(&self.lent, patience).await?],
+            _share: Some(share),
+            _permits: permits,
         })
     }
 

@@ -144,3 +144,46 @@ async fn snapshots_of_one_tenant_leave_connections_to_its_creates_and_to_others(
     let taken = tokio::time::timeout(SOON, store.tenant_snapshot(hostile)).await;
     drop(taken.expect("a snapshot").unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_of_several_tenants_leave_connections_to_requests() {
+    let store = small_store().await;
+    let (first, second) = (tenant(&store).await, tenant(&store).await);
+    let years = [2024].into();
+    let line = |tenant, external_id: &str| {
+        let members = json!({"issue_date": "2024-05-05", "external_id": external_id});
+        simple(tenant, members)
+    };
+    // Transactions that stay open, and chunks that wait for what is written in them.
+    let mut open = Vec::new();
+    for (owner, external_id) in [(first, "a"), (second, "a")] {
+        let mut upload = store.begin_atomic(Some(owner), &years).await.unwrap();
+        upload.write(vec![line(owner, external_id)]).await.unwrap();
+        open.push(upload);
+    }
+    let mut waiting = JoinSet::new();
+    for owner in [first, second] {
+        for _ in 0..5 {
+            let (store, chunk) = (store.clone(), vec![line(owner, "a")]);
+            waiting.spawn(async move { store.write_chunk(chunk).await });
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // All nodes have one of these.
+    for _ in 0..8 {
+        let quiet = tenant(&store).await;
+        let listed = store.list_customers(quiet, &CustomerFilter::default(), None, 10);
+        let listed = tokio::time::timeout(SOON, listed).await;
+        listed.expect("requests wait for no upload").unwrap();
+    }
+    drop(open);
+    while let Some(written) = waiting.join_next().await {
+        // Whoever has waited for as long as anybody may is told so.
+        if let Err(error) = written.unwrap() {
+            assert!(
+                matches!(error, StoreError::Contended { .. } | StoreError::Busy(_)),
+                "{error:?}"
+            );
+        }
+    }
+}
