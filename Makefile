@@ -39,7 +39,7 @@ test: postgres
 
 check: postgres
 	$(CARGO) test --release --workspace --no-run
-	SHEAF_CHECK_SECONDS=$(CHECK_SECONDS) SHEAF_POISON_EVERY=1 \
+	SHEAF_CHECK_SECONDS=$(CHECK_SECONDS) SHEAF_CHECK_SEED=$$$$ SHEAF_POISON_EVERY=1 \
 	    $(CARGO) test --release -p sheaf --test e2e -- --include-ignored --test-threads 1 \
 	    check:: poison::
 	SHEAF_HISTORIES=5000 target/release/with-cluster -- $(CARGO) test --release -p sheaf-archive --test suite -- histories

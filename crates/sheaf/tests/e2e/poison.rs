@@ -1,7 +1,7 @@
 //! Hostile tenants beside quiet ones, on a server of their own: extremes of fields, and everything at once.
 //!
-//! The suite tries each fourth field, others in other runs; `SHEAF_POISON_EVERY` is how many of them make one (`make check`: 1), and
-//! `SHEAF_CHECK_SEED` makes the same choice again.
+//! The suite tries each fourth field; `SHEAF_POISON_EVERY` is how many of them make one (`make check`: 1, all of them), and
+//! `SHEAF_CHECK_SEED` says which.
 
 use sheaf_loadtest::http::Server;
 use sheaf_loadtest::neighbours::{self, neighbours};
@@ -9,7 +9,7 @@ use sheaf_loadtest::poison::{Settings, Share, poison};
 use sheaf_local::CitusMode;
 use std::time::Duration;
 
-use crate::check::number;
+use crate::check::{SEED, number};
 use crate::cluster::{ADMIN_KEY, Rig};
 
 /// Two cores carry the servers, the quiet and the hostile: what is measured is fairness, not speed.
@@ -22,7 +22,7 @@ const EVERY: u64 = 4;
 fn no_field_at_its_extremes_hurts_anyone() {
     let mut rig = Rig::start_with(CitusMode::Off, 0, "2");
     let _serving = rig.serve();
-    let seed = number("SHEAF_CHECK_SEED", u64::from(std::process::id()));
+    let seed = number("SHEAF_CHECK_SEED", SEED);
     let every = usize::try_from(number("SHEAF_POISON_EVERY", EVERY).max(1)).unwrap();
     let from = usize::try_from(seed).unwrap() % every;
     let settings = Settings {
