@@ -196,7 +196,12 @@ pub(crate) struct ServeSettings {
     #[arg(long, env = "SHEAF_METRICS_LISTEN", value_name = "HOST:PORT")]
     pub(crate) metrics_listen: Option<String>,
     /// Opens the routes of the platform; at least 16 characters
-    #[arg(long, env = "SHEAF_ADMIN_KEY", hide_env_values = true, value_name = "KEY", value_parser = admin_key)]
+    #[arg(
+        long,
+        env = "SHEAF_ADMIN_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     pub(crate) admin_key: String,
     /// Run tiering so often inside this process: 1h, 1d [default: never]
     #[arg(long, env = "SHEAF_TIER_INTERVAL", value_name = "INTERVAL", value_parser = units::interval)]
@@ -290,6 +295,12 @@ impl ServeSettings {
     }
 
     pub(crate) fn api_config(&self) -> Result<ApiConfig> {
+        // Not by the parser of arguments, which would show it.
+        if self.admin_key.len() < MIN_ADMIN_KEY {
+            return Err(Error::new(format!(
+                "SHEAF_ADMIN_KEY needs at least {MIN_ADMIN_KEY} characters"
+            )));
+        }
         let rate_limit = NonZeroU32::new(self.rate_limit).map(|per_second| RateLimit {
             per_second,
             burst: self
@@ -309,6 +320,14 @@ impl ServeSettings {
             ..ApiConfig::new(self.admin_key.as_str())
         };
         self.shares.apply(&mut config);
+        if let Some(dir) = &config.bulk.spool_dir
+            && !dir.is_dir()
+        {
+            let dir = dir.display();
+            return Err(Error::new(format!(
+                "SHEAF_SPOOL_DIR: {dir} is not a directory"
+            )));
+        }
         Ok(config)
     }
 }
@@ -320,13 +339,4 @@ pub(crate) enum RouteSetting {
     Owner,
     /// For comparison, and where this process cannot reach the workers
     Coordinator,
-}
-
-fn admin_key(text: &str) -> std::result::Result<String, String> {
-    if text.len() < MIN_ADMIN_KEY {
-        return Err(format!(
-            "the admin key needs at least {MIN_ADMIN_KEY} characters"
-        ));
-    }
-    Ok(text.to_owned())
 }

@@ -170,9 +170,10 @@ async fn uploads_of_several_tenants_leave_connections_to_requests() {
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     // All nodes have one of these.
+    let filter = CustomerFilter::default();
     for _ in 0..8 {
         let quiet = tenant(&store).await;
-        let listed = store.list_customers(quiet, &CustomerFilter::default(), None, 10);
+        let listed = store.list_customers(quiet, &filter, None, 10);
         let listed = tokio::time::timeout(SOON, listed).await;
         listed.expect("requests wait for no upload").unwrap();
     }

@@ -45,7 +45,12 @@ fn dated(tenant: TenantId, year: i16) -> NewInvoice {
 /// Whether the invoice was answered as stored. Busy is an answer too: nothing is there then, or it is found by its id.
 async fn write(store: &Store, way: Way, new: NewInvoice) -> bool {
     let id = new.invoice.id;
-    let busy = |error: &StoreError| matches!(error, StoreError::Unavailable { .. });
+    let busy = |error: &StoreError| {
+        matches!(
+            error,
+            StoreError::Unavailable { .. } | StoreError::Contended { .. }
+        )
+    };
     match way {
         Way::Single => match store.create_invoice(new).await {
             Ok(_) => true,
