@@ -41,9 +41,9 @@ pub(crate) struct Lending {
     patience: Duration,
 }
 
-/// How many times longer than a request a part of an upload waits: its client has sent it already, and nothing waits for
-/// it but the rest of the upload.
-const PATIENCE_OF_UPLOADS: u32 = 6;
+/// How many times longer than a request a part of an upload waits, and a long use: its client has sent the upload already,
+/// or has read half of the export whose next stretch needs a snapshot, and nothing waits for it but the rest.
+const PATIENCE_OF_STREAMS: u32 = 6;
 
 /// Leave to use a connection. Given back when it is dropped.
 pub(crate) struct Leave {
@@ -85,8 +85,8 @@ impl Lending {
     pub(crate) async fn ask(&self, purpose: Use, tenant: TenantId) -> Result<Leave, StoreError> {
         let (shares, patience) = match purpose {
             Use::Request => (&self.requests, self.patience),
-            Use::Long => (&self.long, self.patience),
-            Use::Upload => (&self.uploads, self.patience * PATIENCE_OF_UPLOADS),
+            Use::Long => (&self.long, self.patience * PATIENCE_OF_STREAMS),
+            Use::Upload => (&self.uploads, self.patience * PATIENCE_OF_STREAMS),
         };
         let share = shares.wait(tenant, patience).await;
         let share = share.map_err(StoreError::Busy)?;

@@ -136,6 +136,13 @@ impl Own {
     fn take_from_url(&mut self, url: &str) -> Result<String, String> {
         // The driver looks for the credentials' end first, whatever is in them.
         let head = url.find('@').map_or(0, |at| at + 1);
+        // Others take an @ behind the first slash for a part of a value, and would connect elsewhere.
+        let credentials = url[..head].split_once("://").map_or("", |(_, rest)| rest);
+        if credentials.contains('/') {
+            return Err(
+                "an @ or / in a user, a password or a value is written as %40 or %2F".to_owned(),
+            );
+        }
         let Some((before, query)) = url[head..].split_once('?') else {
             return Ok(url.to_owned());
         };
@@ -296,6 +303,8 @@ mod tests {
     fn what_cannot_be_meant_is_refused_in_words() {
         for (wrong, words) in [
             ("postgres://u@h/d?sslmode=always", "sslmode may be"),
+            ("postgres://h/d?sslmode=disable&password=x@y/d", "%40"),
+            ("postgres://u:p/q@h/d", "%2F"),
             ("postgres://u@h/d?sslmode=allow", "sslmode may be"),
             ("postgres://u@h/d?sslmode", "sslmode may be"),
             ("postgres://u@h/d?sslmode=verify-full", "need sslrootcert"),
