@@ -139,6 +139,52 @@ fn ingest_refused(place: &Place, up: &Up) {
     up.run(&["ingest", "/tmp"]).assert_sentence(&["/tmp"]);
     let file = place.path().join("some.ndjson");
     let file = file.to_str().unwrap();
+    let with = |name: &str, value: &str| Done::of(up.command(&["ingest", file]).env(name, value));
+    with("SHEAF_API_KEY", "wrong").assert_sentence(&["the upload was refused", "request "]);
+    with("SHEAF_API_KEY", "").assert_sentence(&["SHEAF_API_KEY is not set"]);
+    with("SHEAF_URL", "http://127.0.0.1:9")
+        .assert_sentence(&["cannot reach the API at http://127.0.0.1:9"]);
+    with("SHEAF_URL", "ftp://127.0.0.1").assert_sentence(&["SHEAF_URL"]);
+    // Broken gzip is told by the server.
+    let broken = place.path().join("broken.ndjson.gz");
+    fs::write(&broken, b"\x1f\x8b\x08\x00broken").unwrap();
+    up.run(&["ingest", broken.to_str().unwrap()])
+        .assert_sentence(&["the upload was refused"]);
+}
+
+fn tenants(up: &Up) {
+    let create = [
+        "tenant",
+        "create",
+        "--name",
+        "Acme",
+        "--external-id",
+        "acme",
+    ];
+    let made = up.run(&create).json();
+    assert_eq!(
+        (&made["name"], &made["external_id"]),
+        (&"Acme".into(), &"acme".into()),
+        "{made}"
+    );
+    let answer = Api::new(&up.env).get(made["api_key"].as_str().unwrap(), "/v1/invoices");
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    up.run(&create).assert_sentence(&["duplicate_external_id"]);
+    let mut wrong = up.command(&create);
+    Done::of(wrong.env("SHEAF_ADMIN_KEY", "wrong")).assert_sentence(&["request "]);
+    Done::of(wrong.env_remove("SHEAF_ADMIN_KEY")).assert_sentence(&["SHEAF_ADMIN_KEY is not set"]);
+}
+
+fn usage() {
+    for arguments in [
+        &["frobnicate"][..],
+        &["ingest"],
+        &["ingest", "-", "--create-tenants"],
+        &["tier", "run", "--older-than", "12"],
+    ] {
+        let done = Done::of(sheaf().args(arguments));
+        assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""), "{done:?}");
+    }
     let serve = |key: &str, spool: &str| {
         let mut serve = sheaf();
         serve.args(["serve", "--database-url", "postgres://u@localhost:1/d"]);
