@@ -166,7 +166,16 @@ async fn a_line_is_found_again_in_either_tier() {
     let to = (BULK, tenant.key.as_str());
     let problem = broken(&app, to, "up-1", &all[..4]).await;
     assert_eq!(counts(&problem), (4, 0, 0));
+    // The tests' clock stands in the past, and what is old is forgotten: the run must not take the key for that.
+    let db = raw().await;
+    let until = async |time: &str| {
+        let lock =
+            format!("update idempotency_keys set locked_until = {time} where tenant_id = $1");
+        db.execute(&lock, &[&tenant.id]).await.unwrap();
+    };
+    until("now() + interval '1 hour'").await;
     assert_eq!(tier(&app, &tenant).await.invoices, 4);
+    until("'1970-01-01'").await;
     let problem = broken(&app, to, "up-1", &all[..5]).await;
     assert_eq!(counts(&problem), (1, 4, 0), "archived");
     let cold = app
