@@ -123,12 +123,17 @@ impl Home {
 
     /// Fresh statistics of the tenant's shards, partitions included.
     pub(crate) async fn analyze(&self) {
+        // Beside thousands of other tests' tenants, a few samples may miss the one that is looked at.
+        let sample = "set default_statistics_target = 5000";
+        self.owner.batch_execute(sample).await.unwrap();
         for shard in self.shards.values() {
             self.owner
                 .batch_execute(&format!("analyze {shard}"))
                 .await
                 .unwrap();
         }
+        let reset = "reset default_statistics_target";
+        self.owner.batch_execute(reset).await.unwrap();
     }
 }
 
