@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use sheaf_loadtest::check::{Fault, Settings, check};
 use sheaf_loadtest::http::Server;
 use sheaf_local::{CitusMode, LocalEnv, S3Server};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
@@ -102,10 +103,18 @@ struct System {
     moves: AtomicUsize,
 }
 
-/// A port that nobody has.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
+/// Whether the API answers. It listens before it has found its database, and ends when there is none.
+async fn lives(port: u16) -> bool {
+    let asked = async {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+        let request = b"GET /healthz HTTP/1.1\r\nhost: api\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, std::io::Error>(&answer == b"HTTP/1.1 200")
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(2), asked).await;
+    matches!(answer, Ok(Ok(true)))
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -117,11 +126,13 @@ impl System {
         let s3_root = place.path().join("s3-of-the-check");
         let s3_key = [local.access_key(), local.secret_key(), local.bucket()].map(str::to_owned);
         let [access, secret, bucket] = s3_key.clone();
-        let s3 = S3Server::start(s3_root.clone(), 0, access, secret, bucket)
+        let port = local.port("s3-of-the-check").unwrap();
+        let s3 = S3Server::start(s3_root.clone(), port, access, secret, bucket)
             .await
             .unwrap();
         env.insert("SHEAF_S3_ENDPOINT".to_owned(), s3.endpoint());
-        let apis = [(); 2].map(|()| (free_port(), Mutex::new(None)));
+        // Of those that no outgoing connection takes while the process is down.
+        let apis = ["api-0", "api-1"].map(|name| (local.port(name).unwrap(), Mutex::new(None)));
         let system = Self {
             local,
             env,
@@ -176,10 +187,7 @@ impl System {
         let deadline = Instant::now() + READY;
         let mut command = self.command(program);
         *child = Some(command.stderr(Stdio::null()).spawn().map_err(text)?);
-        while tokio::net::TcpStream::connect(("127.0.0.1", *port))
-            .await
-            .is_err()
-        {
+        while !lives(*port).await {
             let ended = child
                 .as_mut()
                 .and_then(|child| child.try_wait().ok().flatten());
