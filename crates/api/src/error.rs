@@ -4,25 +4,24 @@ mod denied;
 mod export;
 mod from;
 mod query;
+mod tiers;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use sheaf_archive::storage::StorageError;
 use sheaf_archive::{ArchiveError, ExportError, QueryError};
 use sheaf_documents::DocumentError;
 use sheaf_model::input::ParseError;
 use sheaf_model::lifecycle::Refusal;
 use sheaf_model::{FieldError, Invalid};
-use sheaf_store::{ChangeError, CreateError, CustomerError, Full, IdemConflict, StoreError};
+use sheaf_store::{ChangeError, CreateError, CustomerError, Full, StoreError};
 
 use crate::bulk::Summary;
 use crate::etag;
 use crate::problem::Problem;
+use tiers::{archive_problem, create_problem, refused, restoring, store_problem};
 
 /// Seconds after which a client may try again when the store was busy or away.
 const RETRY_AFTER: u32 = 1;
-/// Seconds after which a restored object may be there: slow storage classes take from minutes to hours.
-const RESTORING_RETRY_AFTER: u32 = 900;
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -370,140 +369,6 @@ fn body_problem(error: &BodyError) -> Problem {
     }
 }
 
-fn create_problem(error: CreateError) -> Problem {
-    use StatusCode as S;
-    match error {
-        CreateError::DuplicateExternalId { existing } => {
-            let detail = format!("invoice {existing} of the same year has this external_id");
-            field_problem(
-                S::CONFLICT,
-                FieldError::new("external_id", "duplicate_external_id", detail),
-            )
-        }
-        CreateError::DuplicateNumber { existing } => {
-            let detail = format!("invoice {existing} of the same year has this number");
-            field_problem(
-                S::CONFLICT,
-                FieldError::new("number", "duplicate_number", detail),
-            )
-        }
-        CreateError::DuplicateId => field_problem(
-            S::CONFLICT,
-            FieldError::new("id", "duplicate_id", "the id is taken"),
-        ),
-        CreateError::CustomerNotFound => {
-            let error = FieldError::new(
-                "customer_id",
-                "customer_not_found",
-                "there is no such customer",
-            );
-            field_problem(S::UNPROCESSABLE_ENTITY, error)
-        }
-        CreateError::CustomerInactive => {
-            let detail = "the customer is not active; if it was merged, name its survivor";
-            let error = FieldError::new("customer", "customer_inactive", detail);
-            field_problem(StatusCode::CONFLICT, error)
-        }
-        CreateError::Busy => unavailable("busy", "the write queue is full"),
-        CreateError::Store(error) => store_problem(error),
-    }
-}
-
-fn refused(refusal: Refusal) -> Problem {
-    let status = match refusal.code {
-        "payment_not_found" => StatusCode::NOT_FOUND,
-        // What no state would allow is a mistake of the document.
-        "too_many_decimals"
-        | "due_before_issue"
-        | "amount_out_of_range"
-        | "credit_of_nothing"
-        | "credit_before_invoice"
-        | "credit_rate_not_charged"
-        | "credit_exceeds_rate" => StatusCode::UNPROCESSABLE_ENTITY,
-        _ => StatusCode::CONFLICT,
-    };
-    Problem::new(status, refusal.code, refusal.detail)
-}
-
-fn idempotency_problem(conflict: IdemConflict) -> Problem {
-    use StatusCode as S;
-    match conflict {
-        IdemConflict::Mismatch => {
-            let detail = "the idempotency key was used with another request";
-            Problem::new(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
-        }
-        IdemConflict::Running => {
-            let detail = "the first request with this idempotency key is still running";
-            Problem::new(S::CONFLICT, "idempotency_in_progress", detail)
-                .with_retry_after(RETRY_AFTER)
-        }
-    }
-}
-
-fn store_problem(error: StoreError) -> Problem {
-    match error {
-        StoreError::Busy(full) => crowded(Crowded::Requests, full),
-        StoreError::Idempotency(conflict) => idempotency_problem(conflict),
-        StoreError::Unavailable { detail } => {
-            tracing::warn!(detail, "store unavailable");
-            unavailable("store_unavailable", "the database is unavailable")
-        }
-        StoreError::OutcomeUnknown { detail } => {
-            tracing::error!(detail, "the outcome of a request is unknown");
-            outcome_unknown()
-        }
-        StoreError::Contended { what } => {
-            let detail = format!("others are changing {what} at the same time; nothing was done");
-            Problem::new(StatusCode::CONFLICT, "concurrent_changes", detail)
-                .with_retry_after(RETRY_AFTER)
-        }
-        StoreError::Timeout => unavailable("store_timeout", "the database took too long"),
-        StoreError::Cold { detail } => {
-            tracing::warn!(detail, "archive unavailable");
-            unavailable("archive_unavailable", "the archive is unavailable")
-        }
-        StoreError::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail),
-        error @ (StoreError::SchemaTooNew { .. }
-        | StoreError::SchemaTooOld { .. }
-        | StoreError::Config(_)
-        | StoreError::Corrupt(_)
-        | StoreError::Database(_)
-        | StoreError::Bug(_)) => {
-            tracing::error!(%error, "store failed");
-            internal()
-        }
-    }
-}
-
-/// No `Retry-After`: whoever sends it again without looking may do it twice.
-fn outcome_unknown() -> Problem {
-    let detail = "whether the request took effect is unknown: the database's answer to its commit was lost. With the same \
-                  Idempotency-Key it can be sent again. Without one look first: a change shows in GET /v1/invoices/{id}, \
-                  in its events and in its credit notes, and what was made in the newest of its list";
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", detail)
-}
-
-/// Not an error: what was asked for is on its way from a slow storage class.
-fn restoring() -> Problem {
-    let detail = "the archived object is being restored from its storage class; ask again later";
-    Problem::new(StatusCode::ACCEPTED, "archive_restoring", detail)
-        .with_retry_after(RESTORING_RETRY_AFTER)
-}
-
-fn archive_problem(error: &ArchiveError) -> Problem {
-    if matches!(error, ArchiveError::Storage(StorageError::Restoring { .. })) {
-        return restoring();
-    }
-    tracing::error!(%error, "archive failed");
-    match error {
-        // Damaged bytes as well: read again, they may be right, as of a storage that lies or of an object that is restored.
-        ArchiveError::Storage(_) | ArchiveError::Corrupt { .. } => {
-            unavailable("archive_unavailable", "the archive is unavailable")
-        }
-        _ => internal(),
-    }
-}
-
 fn internal() -> Problem {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -543,60 +408,5 @@ impl IntoResponse for ApiError {
             etag::set(response.headers_mut(), version);
         }
         response
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_object_that_is_being_restored_is_no_failure() {
-        let restoring = || {
-            ArchiveError::Storage(StorageError::Restoring {
-                key: "v1/invoices/x".to_owned(),
-            })
-        };
-        for error in [
-            ApiError::Archive(restoring()),
-            ApiError::from(QueryError::Archive(restoring())),
-        ] {
-            let response = error.into_response();
-            assert_eq!(response.status(), StatusCode::ACCEPTED);
-            assert_eq!(response.headers()["retry-after"], "900");
-        }
-    }
-
-    #[test]
-    fn only_what_was_not_done_may_be_tried_again() {
-        let detail = || "the connection is gone".to_owned();
-        let unknown = || StoreError::OutcomeUnknown { detail: detail() };
-        for error in [
-            ApiError::from(CreateError::from(unknown())),
-            ApiError::from(ChangeError::from(unknown())),
-            ApiError::from(CustomerError::from(unknown())),
-        ] {
-            let problem = error.into_problem();
-            assert_eq!(
-                (problem.status.as_u16(), problem.code),
-                (504, "outcome_unknown")
-            );
-            let response = problem.into_response();
-            assert!(!response.headers().contains_key("retry-after"));
-        }
-        let not_done = [
-            (StoreError::Unavailable { detail: detail() }, 503),
-            (
-                StoreError::Contended {
-                    what: "the profile",
-                },
-                409,
-            ),
-        ];
-        for (error, status) in not_done {
-            let response = ApiError::from(error).into_response();
-            assert_eq!(response.status().as_u16(), status);
-            assert!(response.headers().contains_key("retry-after"));
-        }
     }
 }

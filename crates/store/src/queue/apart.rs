@@ -88,7 +88,12 @@ impl<W: Queued> Queue<Job<W>> {
             {
                 let mut state = self.state();
                 let jobs = state.batch_of(tenant);
-                if jobs.is_empty() && state.closed || Instant::now() >= calm_at {
+                // What was taken is served after closing: then nobody else would.
+                let is_over = match state.closed {
+                    true => jobs.is_empty(),
+                    false => Instant::now() >= calm_at,
+                };
+                if is_over {
                     state.put_back(tenant, jobs);
                     drop(state);
                     self.ready.notify_one();
