@@ -19,6 +19,9 @@ pub struct Pair {
     pub peer_name: String,
     /// `ours / peer`.
     pub ratio: f64,
+    /// Beside another build: how far that one's own steps were apart, as a part of its figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<f64>,
 }
 
 // Rates and times are measurements, not money.
@@ -35,6 +38,7 @@ impl Pair {
             peer: rounded(peer),
             peer_name: peer_name.to_owned(),
             ratio: rounded(ours / peer),
+            spread: None,
         }
     }
 
@@ -54,11 +58,16 @@ impl fmt::Display for Pair {
             peer,
             peer_name,
             ratio,
+            spread,
         } = self;
         write!(
             f,
             "{name:<26} {ours:>12.1} {peer:>12.1} {ratio:>9.2}  {unit:<11} {peer_name}"
-        )
+        )?;
+        match spread {
+            Some(spread) => write!(f, ", apart from itself by {spread:.3}"),
+            None => Ok(()),
+        }
     }
 }
 

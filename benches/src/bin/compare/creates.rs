@@ -22,7 +22,7 @@ const CLIENTS: [u16; 3] = [16, 32, 64];
 /// the peer next to nothing.
 const BATCH: u32 = 10;
 /// Requests that we prepare.
-const PREPARED: usize = 5_000;
+pub(crate) const PREPARED: usize = 5_000;
 
 pub(crate) async fn compare(bench: &Bench) -> Result<Vec<Pair>, Failure> {
     let script = bench.dir.join("creates.sql");
@@ -47,18 +47,9 @@ pub(crate) async fn compare(bench: &Bench) -> Result<Vec<Pair>, Failure> {
     let mut peer = Vec::new();
     for round in 1..=bench.rounds {
         for (name, connections) in CONNECTIONS {
-            bench.database.reset().await?;
-            let outcome = bench
-                .drive(bench.plan(connections, requests.clone())?)
-                .await?;
-            audit(bench, &outcome.created).await?;
-            ours.entry(name).or_default().push(outcome.rate);
-            eprintln!(
-                "compare: creates, round {round}: {connections} connections {:.0}/s, p99 {:.0} ms, all {} there",
-                outcome.rate,
-                outcome.p99_ms,
-                outcome.created.len()
-            );
+            let rate = step(bench, connections, &requests).await?;
+            ours.entry(name).or_default().push(rate);
+            eprintln!("compare: creates, round {round}: {connections} connections {rate:.0}/s");
         }
         bench.database.reset().await?;
         peer.push(rate(
@@ -80,6 +71,24 @@ pub(crate) async fn compare(bench: &Bench) -> Result<Vec<Pair>, Failure> {
         )
     };
     Ok(CONNECTIONS.map(pair).into())
+}
+
+/// Creates a second, into empty tables; every answered one is there afterwards.
+pub(crate) async fn step(
+    bench: &Bench,
+    connections: usize,
+    requests: &[Prepared],
+) -> Result<f64, Failure> {
+    bench.database.reset().await?;
+    let plan = bench.plan(connections, requests.to_vec())?;
+    let outcome = bench.drive(plan).await?;
+    audit(bench, &outcome.created).await?;
+    eprintln!(
+        "compare: creates: p99 {:.0} ms, all {} there",
+        outcome.p99_ms,
+        outcome.created.len()
+    );
+    Ok(outcome.rate)
 }
 
 /// Invoices per second from runs of the script per second.

@@ -3,6 +3,7 @@
 //! Prints a table, and writes `target/bench/compare.json`. The peers write and read the same rows in the same tables,
 //! with prepared statements, all indexes and fsync on.
 
+mod against;
 mod cpu;
 mod creates;
 mod ingest;
@@ -52,6 +53,17 @@ struct Cli {
     /// Only these comparisons.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Compare with another build of `sheaf` instead of PostgreSQL's tools, in turns, each on a cluster of its own; ends
+    /// with 1 when this one is more than 3% slower, and by more than the other one differs from itself.
+    #[arg(long, value_name = "BINARY")]
+    against: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Whether a comparison was asked for.
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -113,27 +125,54 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         .prefix("run-")
         .permissions(mode)
         .tempdir_in(&dir)?;
-    let citus = if cli.plain {
-        CitusMode::Off
-    } else {
-        CitusMode::Auto
+    let pairs = match &cli.against {
+        Some(other) => against::compare(cli, other, &sheaf, scratch.path()).await?,
+        None => {
+            let env = LocalEnv::start(&options(cli, scratch.path()), false).await?;
+            eprintln!("compare: {}", env.describe());
+            let compared = compare(cli, &env, &sheaf, scratch.path()).await;
+            env.stop().await?;
+            compared?
+        }
     };
-    let options = Options {
-        data_dir: scratch.path().join("data"),
-        citus,
-        ..Options::default()
-    };
-    let env = LocalEnv::start(&options, false).await?;
-    eprintln!("compare: {}", env.describe());
-    let compared = compare(cli, &env, &sheaf, scratch.path()).await;
-    env.stop().await?;
-    let pairs = compared?;
 
     let file = dir.join("compare.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&pairs)?)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}\n{}", env_line(cli), Table(&pairs))?;
-    Ok(writeln!(out, "written to {}", file.display())?)
+    writeln!(out, "written to {}", file.display())?;
+    let falls = match cli.against {
+        Some(_) => against::falls(&pairs),
+        None => Vec::new(),
+    };
+    if falls.is_empty() {
+        return Ok(());
+    }
+    let falls: Vec<&str> = falls.iter().map(|pair| pair.name.as_str()).collect();
+    Err(format!("slower than the other build: {}", falls.join(", ")).into())
+}
+
+/// A local environment below `dir`.
+fn options(cli: &Cli, dir: &Path) -> Options {
+    let citus = if cli.plain {
+        CitusMode::Off
+    } else {
+        CitusMode::Auto
+    };
+    Options {
+        data_dir: dir.join("data"),
+        citus,
+        ..Options::default()
+    }
+}
+
+/// A directory that is open to all, so that an unprivileged PostgreSQL gets through.
+fn directory(dir: &Path) -> Result<(), Failure> {
+    std::fs::create_dir(dir)?;
+    Ok(std::fs::set_permissions(
+        dir,
+        std::fs::Permissions::from_mode(0o755),
+    )?)
 }
 
 fn env_line(cli: &Cli) -> String {
@@ -151,31 +190,30 @@ async fn compare(
     dir: &Path,
 ) -> Result<Vec<Pair>, Failure> {
     let bench = Bench::start(cli, env, sheaf, dir).await?;
-    let wanted = |part| cli.only.is_empty() || cli.only.contains(&part);
     let mut pairs = Vec::new();
-    if wanted(Part::Ingest) {
+    if cli.wants(Part::Ingest) {
         pairs.extend(ingest::compare(&bench).await?);
     }
-    if wanted(Part::Reads) {
+    if cli.wants(Part::Reads) {
         pairs.extend(reads::compare(&bench).await?);
     }
-    if wanted(Part::Creates) {
+    if cli.wants(Part::Creates) {
         pairs.extend(creates::compare(&bench).await?);
     }
-    if wanted(Part::Payments) {
+    if cli.wants(Part::Payments) {
         pairs.extend(payments::compare(&bench).await?);
     }
-    if wanted(Part::Routes) {
+    if cli.wants(Part::Routes) {
         pairs.extend(routes::compare(&bench, env, sheaf).await?);
     }
-    if wanted(Part::Skew) {
+    if cli.wants(Part::Skew) {
         pairs.extend(skew::compare(&bench).await?);
     }
-    if wanted(Part::Tiering) {
+    if cli.wants(Part::Tiering) {
         pairs.extend(tiering::compare(&bench, tiering::Tier { sheaf, env }).await?);
     }
     bench.serve.stop().await?;
-    if wanted(Part::Workers) {
+    if cli.wants(Part::Workers) {
         if env.is_citus() {
             pairs.extend(workers::compare(cli, sheaf, dir).await?);
         } else {

@@ -5,7 +5,7 @@ use std::fs;
 
 use chrono::{Datelike as _, Utc};
 use sheaf_benches::report::Pair;
-use sheaf_loadtest::closed::{Plan, Prepared};
+use sheaf_loadtest::closed::{Outcome, Plan, Prepared};
 use uuid::Uuid;
 
 use crate::{Bench, Failure};
@@ -37,34 +37,21 @@ pub(crate) async fn compare(bench: &Bench) -> Result<Vec<Pair>, Failure> {
     }
     let (mut ours, mut peer, mut p99) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=bench.rounds {
+        ours.push(step(bench).await?);
         let invoices = fill(bench).await?;
-        let saturated = bench
-            .drive(bench.plan(CONNECTIONS, requests(bench, &invoices, "a")?)?)
-            .await?;
-        ours.push(saturated.rate);
         let paced = Plan {
             rate: Some(PACE.0),
             ..bench.plan(CONNECTIONS, requests(bench, &invoices, "b")?)?
         };
         let paced = bench.drive(paced).await?;
         p99.push(paced.p99_ms);
-        let refused: u64 = [&saturated, &paced]
-            .iter()
-            .flat_map(|outcome| &outcome.statuses)
-            .filter(|(status, _)| **status != 201)
-            .map(|(_, n)| n)
-            .sum();
-        if refused > 0 {
-            return Err(format!("{refused} payments were refused").into());
-        }
-        exact(bench).await?;
+        taken(bench, &paced).await?;
         let invoices = fill(bench).await?;
         fs::write(&script, self::script(&invoices)?)?;
         peer.push(bench.database.pgbench(&script, best.0, bench.step).await?);
         eprintln!(
-            "compare: payments, round {round}: {:.0}/s, p99 {:.0} ms; pgbench {:.0}/s; at 500/s p99 {:.1} ms",
-            saturated.rate,
-            saturated.p99_ms,
+            "compare: payments, round {round}: {:.0}/s; pgbench {:.0}/s; at 500/s p99 {:.1} ms",
+            ours.last().copied().unwrap_or(f64::NAN),
             peer.last().copied().unwrap_or(f64::NAN),
             paced.p99_ms
         );
@@ -74,6 +61,29 @@ pub(crate) async fn compare(bench: &Bench) -> Result<Vec<Pair>, Failure> {
         Pair::of("payment", "payments/s", &ours, &peer, &peer_name),
         Pair::bound("payment_p99_ms_at_500", "ms", &p99, PACE.1),
     ])
+}
+
+/// Payments a second, on invoices of the step's own.
+pub(crate) async fn step(bench: &Bench) -> Result<f64, Failure> {
+    let invoices = fill(bench).await?;
+    let plan = bench.plan(CONNECTIONS, requests(bench, &invoices, "a")?)?;
+    let saturated = bench.drive(plan).await?;
+    taken(bench, &saturated).await?;
+    eprintln!("compare: payments: p99 {:.0} ms", saturated.p99_ms);
+    Ok(saturated.rate)
+}
+
+/// Every payment was recorded, and once.
+async fn taken(bench: &Bench, outcome: &Outcome) -> Result<(), Failure> {
+    let refused = outcome
+        .statuses
+        .iter()
+        .filter(|(status, _)| **status != 201);
+    let refused: u64 = refused.map(|(_, n)| n).sum();
+    if refused > 0 {
+        return Err(format!("{refused} payments were refused").into());
+    }
+    exact(bench).await
 }
 
 /// Open invoices that no payment can settle, and nothing else; tenant and id.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{Bench, Failure, ingest};
 
-const CONNECTIONS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 64;
 /// Numbers of pgbench's clients; the best one is the peer.
 const CLIENTS: [u16; 3] = [8, 16, 64];
 /// Invoices that both sides read, at random.
@@ -25,15 +25,7 @@ pub(crate) async fn compare(bench: &Bench) -> Result<Vec<Pair>, Failure> {
     let hot = hot(bench).await?;
     let script = bench.dir.join("reads.sql");
     fs::write(&script, self::script(&hot)?)?;
-    let index = |tenant: Uuid| bench.tenants.iter().position(|found| found.id == tenant);
-    let mut invoices = Vec::new();
-    for (tenant, id) in &hot {
-        invoices.push((
-            u32::try_from(index(*tenant).ok_or("an invoice of no tenant")?)?,
-            *id,
-        ));
-    }
-    let requests = Prepared::reads(&invoices, &bench.tenants)?;
+    let requests = requests(bench, &hot)?;
 
     let mut best = (0, 0.0);
     for clients in CLIENTS {
@@ -89,8 +81,21 @@ fn half(rate: f64) -> f64 {
     rate / 2.0
 }
 
+/// A read of each invoice, by its tenant.
+pub(crate) fn requests(bench: &Bench, hot: &[(Uuid, Uuid)]) -> Result<Vec<Prepared>, Failure> {
+    let index = |tenant: Uuid| bench.tenants.iter().position(|found| found.id == tenant);
+    let mut invoices = Vec::new();
+    for (tenant, id) in hot {
+        invoices.push((
+            u32::try_from(index(*tenant).ok_or("an invoice of no tenant")?)?,
+            *id,
+        ));
+    }
+    Ok(Prepared::reads(&invoices, &bench.tenants)?)
+}
+
 /// Invoices of this year, of all tenants.
-async fn hot(bench: &Bench) -> Result<Vec<(Uuid, Uuid)>, Failure> {
+pub(crate) async fn hot(bench: &Bench) -> Result<Vec<(Uuid, Uuid)>, Failure> {
     let year = i16::try_from(Utc::now().year())?;
     let sql = "select tenant_id, id from invoices where year = $1 order by md5(id::text) limit $2";
     let rows = bench.database.client.query(sql, &[&year, &HOT]).await?;

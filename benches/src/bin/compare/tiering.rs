@@ -75,25 +75,15 @@ pub(crate) async fn compare(bench: &Bench, tier: Tier<'_>) -> Result<Vec<Pair>, 
     fs::write(&copy, script(&bench.dir))?;
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     for round in 1..=bench.rounds {
-        bench.database.reset().await?;
-        let invoices = generate(bench, round)?;
-        upload(bench, &invoices).await?;
-        settle(bench).await?;
+        fill(bench, round).await?;
         let start = Instant::now();
         bench.database.psql(&copy).await?;
         peer.push(rate(u64::from(bench.upload), start));
-        let start = Instant::now();
-        let summary = tier.run().await?;
-        let moved = summary["invoices"].as_u64().unwrap_or(0);
-        if moved != u64::from(bench.upload) {
-            return Err(format!("tiering moved {moved} of {}: {summary}", bench.upload).into());
-        }
-        ours.push(rate(moved, start));
+        ours.push(step(bench, &tier).await?);
         eprintln!(
-            "compare: tiering, round {round}: ours {:.0}, \\copy to {:.0} invoices/s, {} objects",
+            "compare: tiering, round {round}: ours {:.0}, \\copy to {:.0} invoices/s",
             last(&ours),
-            last(&peer),
-            summary["parts"]
+            last(&peer)
         );
     }
     let to = "psql \\copy (select ...) to";
@@ -103,6 +93,26 @@ pub(crate) async fn compare(bench: &Bench, tier: Tier<'_>) -> Result<Vec<Pair>, 
         None => eprintln!("compare: archive_size: left out, {REAL} is not there"),
     }
     Ok(pairs)
+}
+
+/// Leaves the settled invoices of a round in the tables, and nothing else.
+pub(crate) async fn fill(bench: &Bench, round: u8) -> Result<(), Failure> {
+    bench.database.reset().await?;
+    upload(bench, &generate(bench, round)?).await?;
+    settle(bench).await
+}
+
+/// Invoices a second that move from the tables to the archive.
+pub(crate) async fn step(bench: &Bench, tier: &Tier<'_>) -> Result<f64, Failure> {
+    let start = Instant::now();
+    let summary = tier.run().await?;
+    let rate = rate(u64::from(bench.upload), start);
+    let moved = summary["invoices"].as_u64().unwrap_or(0);
+    if moved != u64::from(bench.upload) {
+        return Err(format!("tiering moved {moved} of {}: {summary}", bench.upload).into());
+    }
+    eprintln!("compare: tiering: {} objects", summary["parts"]);
+    Ok(rate)
 }
 
 /// The settled ones of the real invoices, in PostgreSQL with their indexes, and in objects. Once: sizes do not vary.
