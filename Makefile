@@ -1,4 +1,5 @@
-# make up     everything local in the foreground; ARGS are for `sheaf up`, as in make up ARGS="--port 9000"
+# make up     everything local in the foreground; ARGS are for `sheaf up`, as in make up ARGS="--port 9000"; QUICK=1 builds
+#             without SQL over the archive and without PDF
 # make test   the whole test suite, beside a throwaway cluster and S3; ARGS are for the test runner
 # make lint   formatting and lints
 # make linter the linter of the OpenAPI document, from npm into target/; the suite runs it where it is, or fetches it by npx
@@ -17,12 +18,16 @@ PROFILE ?= release
 # have everything built twice.
 BUILD = $(CARGO) build --release --workspace --bins --tests
 
+# `QUICK=1` leaves out SQL over the archive and PDF, which are most of what there is to compile; their routes answer 501.
+QUICK ?=
+FEATURES = $(if $(QUICK),--no-default-features --features local)
+
 CHECK_SECONDS ?= 1800
 
 .PHONY: up test check lint linter fuzz duckdb garage bench postgres
 
 up: postgres
-	$(CARGO) build --release -p sheaf
+	$(CARGO) build --release -p sheaf $(FEATURES)
 	exec target/release/sheaf up $(ARGS)
 
 # Tests that need a Citus cluster have `citus_` in their path; without the extension they are skipped, and counted so.

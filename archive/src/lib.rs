@@ -8,7 +8,7 @@
 //! | [`tiering`] | runs of the tiering protocol |
 //! | [`read`], [`list`], [`merge`] | reads from the cold tier, and from both tiers as one |
 //! | [`keys`], [`numbers`] | uniqueness of keys across the tiers |
-//! | [`query`] | SQL over the archive |
+//! | `query` | SQL over the archive; needs the feature `sql` |
 //! | [`export`] | years of a tenant as NDJSON, CSV, or a manifest of the objects |
 //! | [`verify`], [`gc`], [`compact`], [`erase`] | the archive by hand |
 //! | [`resilient`] | retries, hedged reads and deadlines |
@@ -44,7 +44,9 @@ pub mod metadata;
 pub mod numbers;
 pub mod objects;
 pub mod progress;
+#[cfg(feature = "sql")]
 pub mod query;
+mod query_limits;
 pub mod read;
 pub mod resilient;
 mod rewrite;
@@ -72,9 +74,9 @@ pub use list::ColdPage;
 pub use merge::{InvoiceReader, MergedPage, Tier};
 pub use numbers::NumbersReport;
 pub use progress::{Checkpoint, Pass, Progress, Silent, Step};
-pub use query::{
-    Answer, Format, QueryError, QueryLimits, QueryOptions, QueryRun, QueryStats, Tiers,
-};
+#[cfg(feature = "sql")]
+pub use query::{Answer, Format, QueryError, QueryOptions, QueryRun, QueryStats, Tiers};
+pub use query_limits::QueryLimits;
 pub use read::ColdReader;
 pub use resilient::{Policy, Resilient};
 pub use s3::{Keeping, ObjectLock, S3Config};
@@ -82,6 +84,7 @@ pub use tiering::{RunOptions, RunSummary, Tiering};
 pub use verify::{Problem, VerifyOptions, VerifyReport};
 
 use export::Exports;
+#[cfg(feature = "sql")]
 use query::Engine;
 use storage::ColdStorage;
 
@@ -94,6 +97,7 @@ pub struct Archive {
     keys: Arc<keys::ArchivedKeys>,
     reader: InvoiceReader,
     checkpoint: Arc<dyn Checkpoint>,
+    #[cfg(feature = "sql")]
     queries: Arc<Engine>,
     exports: Arc<Exports>,
 }
@@ -118,20 +122,23 @@ impl Archive {
         ));
         let keys = Arc::new(keys::ArchivedKeys::new(&store, objects.clone()));
         store.set_cold_keys(keys.clone());
-        let limits = QueryLimits::default();
-        let queries = Arc::new(Engine::new(store.clone(), objects.clone(), limits));
         let reader = InvoiceReader::new(
             store.clone(),
             ColdReader::new(store.clone(), objects.clone()),
         );
         Self {
+            #[cfg(feature = "sql")]
+            queries: Arc::new(Engine::new(
+                store.clone(),
+                objects.clone(),
+                QueryLimits::default(),
+            )),
             store,
             storage,
             objects,
             keys,
             reader,
             checkpoint: Arc::new(Pass),
-            queries,
             exports: Arc::new(Exports::new(ExportLimits::default())),
         }
     }
@@ -143,11 +150,15 @@ impl Archive {
         self
     }
 
-    /// Bounds queries by `limits`.
+    /// Bounds queries by `limits`; nothing in a build without the feature `sql`.
     #[must_use]
+    #[cfg_attr(not(feature = "sql"), expect(unused_mut, unused_variables))]
     pub fn with_query_limits(mut self, limits: QueryLimits) -> Self {
-        let (store, objects) = (self.store.clone(), self.objects.clone());
-        self.queries = Arc::new(Engine::new(store, objects, limits));
+        #[cfg(feature = "sql")]
+        {
+            let (store, objects) = (self.store.clone(), self.objects.clone());
+            self.queries = Arc::new(Engine::new(store, objects, limits));
+        }
         self
     }
 
@@ -156,6 +167,7 @@ impl Archive {
     ///
     /// # Errors
     /// Those of [`QueryError`] that are known before the first row.
+    #[cfg(feature = "sql")]
     pub async fn query(
         &self,
         tenant: TenantId,

@@ -3,13 +3,16 @@
 mod denied;
 mod export;
 mod from;
+#[cfg(feature = "sql")]
 mod query;
 mod tiers;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use sheaf_archive::{ArchiveError, ExportError, QueryError};
-use sheaf_documents::DocumentError;
+#[cfg(feature = "sql")]
+use sheaf_archive::QueryError;
+use sheaf_archive::{ArchiveError, ExportError};
+use sheaf_documents::{DocumentError, Format};
 use sheaf_model::input::ParseError;
 use sheaf_model::lifecycle::Refusal;
 use sheaf_model::{FieldError, Invalid};
@@ -95,7 +98,11 @@ pub(crate) enum ApiError {
     /// The cold tier failed.
     Archive(ArchiveError),
     /// A query over the archive has no answer.
+    #[cfg(feature = "sql")]
     Query(QueryError),
+    /// The program was built without what the route needs.
+    #[cfg(not(feature = "sql"))]
+    NotBuilt(&'static str),
     /// There is no export.
     Export(ExportError),
     /// A bulk upload ended early.
@@ -247,10 +254,17 @@ impl ApiError {
                 tracing::error!(detail, "a document could not be made");
                 internal()
             }
+            Self::Document(DocumentError::NotBuilt(format)) => not_built(match format {
+                Format::Pdf => "PDF",
+                Format::Ubl => "UBL",
+            }),
             Self::Crowded(what, full) => crowded(what, full),
             Self::Store(error) => store_problem(error),
             Self::Archive(error) => archive_problem(&error),
+            #[cfg(feature = "sql")]
             Self::Query(error) => query::problem(error),
+            #[cfg(not(feature = "sql"))]
+            Self::NotBuilt(what) => not_built(what),
             Self::Export(error) => export::problem(&error),
             Self::BulkStopped { cause, summary } => {
                 let mut problem = cause.into_problem();
@@ -278,6 +292,12 @@ impl ApiError {
             }
         }
     }
+}
+
+/// A cargo feature that this program lacks.
+fn not_built(what: &str) -> Problem {
+    let detail = format!("this server was built without {what}");
+    Problem::new(StatusCode::NOT_IMPLEMENTED, "not_built", detail)
 }
 
 /// Whoever takes too much is told so; others are asked to come again.

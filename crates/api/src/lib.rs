@@ -33,3 +33,11 @@ pub use config::{ApiConfig, BulkConfig, Clock, JwksSource, JwtConfig, JwtSecret,
 pub use metrics::Metrics;
 pub use problem::{PROBLEM_JSON, Problem};
 pub use serve::{serve, serve_metrics};
+
+/// What this build lacks, of what answers 501 `not_built`.
+pub const NOT_BUILT: &[&str] = &[
+    #[cfg(not(feature = "pdf"))]
+    "PDF",
+    #[cfg(not(feature = "sql"))]
+    "SQL over the archive",
+];

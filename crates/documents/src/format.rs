@@ -3,7 +3,10 @@
 use chrono::NaiveDate;
 use sheaf_model::{FieldError, Invoice, Status};
 
-use crate::{MAX_PDF_LINES, Profile, amounts, ubl};
+use crate::{Profile, amounts, ubl};
+
+/// Lines on a PDF at most. Typesetting takes time and memory in proportion to the lines: at this bound about 2 s and 300 MB.
+pub const MAX_PDF_LINES: usize = 2_000;
 
 /// Rows of text on a PDF at most: a text's own lines, and what does not fit into one. Each costs as much as a line of the
 /// invoice, or half of it.

@@ -3,7 +3,7 @@
 //! | module | job |
 //! |---|---|
 //! | [`profile`] | the seller, as documents show it |
-//! | [`pdf()`] | A4 pages, set by typst from one template |
+//! | [`pdf()`] | A4 pages, set by typst from one template; needs the feature `pdf` |
 //! | [`ubl()`] | an Invoice or CreditNote of UBL 2.1 under the rules of EN 16931 |
 //! | [`Format`] | what keeps an invoice out of each form |
 //!
@@ -14,17 +14,21 @@
 mod amounts;
 mod countries;
 mod format;
+#[cfg(feature = "pdf")]
 mod labels;
 mod locale;
+#[cfg(feature = "pdf")]
 mod page;
+#[cfg(feature = "pdf")]
 mod pdf;
 pub mod profile;
 mod text;
 mod ubl;
 
-pub use format::{Format, as_issued};
+pub use format::{Format, MAX_PDF_LINES, as_issued};
 pub use locale::Language;
-pub use pdf::{MAX_PDF_LINES, pdf};
+#[cfg(feature = "pdf")]
+pub use pdf::pdf;
 pub use profile::{Profile, ZeroRate};
 pub use ubl::ubl;
 
@@ -50,4 +54,20 @@ pub enum DocumentError {
     /// The typesetter or the XML writer failed: a mistake of ours.
     #[error("the document could not be made: {0}")]
     Failed(String),
+    /// The program was built without this form.
+    #[error("this build makes no {}", .0.as_str())]
+    NotBuilt(Format),
+}
+
+/// There is no typesetter in this build.
+///
+/// # Errors
+/// Always [`DocumentError::NotBuilt`].
+#[cfg(not(feature = "pdf"))]
+pub fn pdf(
+    _: &sheaf_model::Invoice,
+    _: &Profile,
+    _: Option<&Corrected>,
+) -> Result<Vec<u8>, DocumentError> {
+    Err(DocumentError::NotBuilt(Format::Pdf))
 }

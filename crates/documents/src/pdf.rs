@@ -17,8 +17,6 @@ use crate::format::too_long;
 use crate::page::Page;
 use crate::{Corrected, DocumentError, Profile};
 
-/// Lines on a PDF at most. Typesetting takes time and memory in proportion to the lines: at this bound about 2 s and 300 MB.
-pub const MAX_PDF_LINES: usize = 2_000;
 /// Above this a PDF carries no structure for screen readers, which would cost as much again as the pages.
 const MAX_TAGGED_LINES: usize = 500;
 /// Documents for which typst's memo of intermediate results is kept: the template's own parts are found again, and

@@ -23,6 +23,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[cfg(feature = "local")]
     /// Run everything on this machine, in the foreground: PostgreSQL (with Citus where it is installed), S3, the API
     ///
     /// When ready, writes `<data-dir>/env`, which the other commands' settings can be sourced from, and prints the
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     Cluster(ClusterCommand),
 }
 
+#[cfg(feature = "local")]
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     /// Where all data is kept; made if it is missing

@@ -1,6 +1,7 @@
 //! What ends a command: one sentence for a person at a terminal.
 
 use sheaf_archive::ArchiveError;
+#[cfg(feature = "local")]
 use sheaf_local::LocalError;
 use sheaf_store::StoreError;
 
@@ -14,6 +15,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// The local environment of `sheaf up`.
+    #[cfg(feature = "local")]
     #[error(transparent)]
     Local(#[from] LocalError),
     /// Anything else, said where it happened.

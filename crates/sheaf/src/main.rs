@@ -5,7 +5,9 @@ mod bar;
 mod cli;
 mod client;
 mod cluster;
+#[cfg(feature = "local")]
 mod demo;
+#[cfg(feature = "local")]
 mod envfile;
 mod error;
 mod export;
@@ -21,6 +23,7 @@ mod signals;
 mod tenant;
 mod tier;
 mod units;
+#[cfg(feature = "local")]
 mod up;
 
 use std::process::ExitCode;
@@ -57,11 +60,13 @@ fn start(cli: Cli) -> Result<ExitCode> {
 async fn run(command: Command) -> Result<ExitCode> {
     match &command {
         Command::Serve(settings) => log::start(&settings.log, settings.log_format)?,
+        #[cfg(feature = "local")]
         Command::Up(_) => log::start_or(up::LOG)?,
         _ => log::start_or(log::QUIET)?,
     }
     let done = |()| ExitCode::SUCCESS;
     match command {
+        #[cfg(feature = "local")]
         Command::Up(args) => Box::pin(up::run(&args)).await.map(done),
         Command::Serve(settings) => Box::pin(serve::run(&settings)).await.map(done),
         Command::Migrate(args) => Box::pin(migrate::run(&args)).await.map(done),

@@ -51,6 +51,13 @@ pub(crate) struct Server {
 impl Server {
     /// Connects to both tiers and starts to serve.
     pub(crate) async fn start(listener: TcpListener, parts: Parts) -> Result<Self> {
+        if !sheaf_api::NOT_BUILT.is_empty() {
+            let missing = sheaf_api::NOT_BUILT.join(", ");
+            tracing::warn!(
+                missing,
+                "built without parts; their routes answer 501 not_built"
+            );
+        }
         // First: what is recorded before it is lost.
         let metrics = Metrics::install()
             .map_err(|error| Error::new(format!("cannot start the metrics: {error}")))?;

@@ -150,6 +150,7 @@ pub(super) fn archive_problem(error: &ArchiveError) -> Problem {
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse as _;
+    #[cfg(feature = "sql")]
     use sheaf_archive::QueryError;
     use sheaf_store::{ChangeError, CustomerError};
 
@@ -165,6 +166,7 @@ mod tests {
         };
         for error in [
             ApiError::Archive(restoring()),
+            #[cfg(feature = "sql")]
             ApiError::from(QueryError::Archive(restoring())),
         ] {
             let response = error.into_response();

@@ -143,7 +143,8 @@ async fn corrected(
         (status = 304, description = "The client has this document"),
         (status = 404, description = "`invoice_not_found`, also for another tenant's"),
         (status = 422, description = "`too_many_lines`, `too_much_text`"),
-        (status = 429, description = "`too_many_documents`")))]
+        (status = 429, description = "`too_many_documents`"),
+        (status = 501, description = "`not_built`: this build of the server has no typesetter")))]
 fn pdf_route() {}
 
 /// The invoice as UBL 2.1 under EN 16931. What the standard asks for and the invoice or the profile does not have is
