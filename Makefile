@@ -9,6 +9,9 @@
 # make duckdb the archive's SQL beside DuckDB over the same objects, on real invoices: equal to the penny
 # make garage the archive's tests on Garage, a real S3 server, instead of our own local one; needs `garage` on PATH
 # make bench  side-by-side comparisons; writes target/bench/compare.json
+# make deny   licences, bans and sources of all dependencies, by deny.toml; CHECKS=advisories asks the RustSec database (network)
+# make sbom   the bill of materials (CycloneDX) and the licence texts of all that the program holds, into target/sbom
+# make book   the documentation as a book, into target/book
 
 CARGO ?= cargo
 ARGS ?=
@@ -23,8 +26,9 @@ QUICK ?=
 FEATURES = $(if $(QUICK),--no-default-features --features local)
 
 CHECK_SECONDS ?= 1800
+CHECKS ?= licenses bans sources
 
-.PHONY: up test check lint linter fuzz duckdb garage bench postgres
+.PHONY: up test check lint linter fuzz duckdb garage bench deny sbom book postgres
 
 up: postgres
 	$(CARGO) build --release -p sheaf $(FEATURES)
@@ -72,6 +76,17 @@ garage: postgres
 bench: postgres
 	$(BUILD)
 	target/release/compare $(ARGS)
+
+deny:
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo-deny --locked check $(CHECKS)
+
+sbom:
+	CARGO="$(CARGO)" python3 deploy/sbom.py target/sbom
+
+book:
+	@command -v mdbook >/dev/null || { echo "mdbook is missing: cargo install --locked mdbook" >&2; exit 1; }
+	mdbook build docs
 
 postgres:
 	@sh deploy/install-postgres.sh
