@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""The software bill of materials of the program `sheaf`, from `cargo metadata` and Cargo.lock (`make sbom`).
+"""The software bill of materials of the program `sheaf`, from `cargo tree`, `cargo metadata` and Cargo.lock (`make sbom`).
 
 Writes two files into the directory that is named:
 
     sheaf.cdx.json             CycloneDX 1.5: each crate with its version, checksum, licence and what it depends on
     third-party-licenses.txt   each licence or notice file of these crates once, under the crates that carry it
 
-It needs Python 3.11 and nothing else, and writes the same bytes for the same commit. Crates that only build the others have
-the scope `excluded`; crates that only tests use are left out.
+It needs Python 3.11 and nothing else, and writes the same bytes for the same commit. Crates that only run
+while others are compiled have the scope `excluded`; crates that only tests use are left out.
 """
 
 import hashlib
@@ -29,24 +29,22 @@ def run(*command):
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def metadata():
-    cargo = os.environ.get("CARGO", "cargo")
+def cargo(*arguments):
+    return run(os.environ.get("CARGO", "cargo"), *arguments)
+
+
+def build_target():
     host = re.search(r"^host: (.+)$", run("rustc", "-vV"), re.MULTILINE).group(1)
-    target = os.environ.get("SBOM_TARGET", host)
-    command = [cargo, "metadata", "--format-version", "1", "--locked", "--filter-platform", target]
-    return json.loads(run(*command)), target
+    return os.environ.get("SBOM_TARGET", host)
 
 
-def reachable(nodes, start, kinds):
-    """The ids of all packages that `start` needs by dependencies of these kinds (None: ordinary)."""
-    seen, queue = {start}, [start]
-    while queue:
-        for dependency in nodes[queue.pop()]["deps"]:
-            wanted = any(kind["kind"] in kinds for kind in dependency["dep_kinds"])
-            if wanted and dependency["pkg"] not in seen:
-                seen.add(dependency["pkg"])
-                queue.append(dependency["pkg"])
-    return seen
+def tree(target, edges):
+    """The names and versions of what the program depends on by these edges. `cargo metadata` alone would have crates that
+    only a feature or a test of another package asks for."""
+    lines = cargo(
+        "tree", "--locked", "-p", PROGRAM, "--target", target, "-e", edges, "--prefix", "none", "-f", "{p}"
+    ).splitlines()
+    return {(words[0], words[1].removeprefix("v")) for words in map(str.split, lines) if len(words) > 1}
 
 
 def spdx(license):
@@ -82,10 +80,12 @@ def bill(packages, nodes, root, target):
     lock = (ROOT / "Cargo.lock").read_bytes()
     entries = tomllib.loads(lock.decode())["package"]
     checksums = {(e["name"], e["version"]): e["checksum"] for e in entries if "checksum" in e}
-    ships = reachable(nodes, root, {None})
-    ids = reachable(nodes, root, {None, "build"})
+    linked = tree(target, "normal,no-proc-macro")
+    needed = linked | tree(target, "normal,build")
+    found = {id: (package["name"], package["version"]) for id, package in packages.items()}
+    others = sorted((id for id in found if id != root and found[id] in needed), key=lambda id: purl(packages[id]))
+    ids = {root, *others}
     program = component(packages[root], "required", checksums) | {"type": "application"}
-    others = sorted(ids - {root}, key=lambda id: purl(packages[id]))
     edges = [
         {
             "ref": purl(packages[id]),
@@ -97,7 +97,7 @@ def bill(packages, nodes, root, target):
         }
         for id in [root, *others]
     ]
-    scopes = [(packages[id], "required" if id in ships else "excluded") for id in others]
+    scopes = [(packages[id], "required" if found[id] in linked else "excluded") for id in others]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -110,7 +110,7 @@ def bill(packages, nodes, root, target):
         },
         "components": [component(package, scope, checksums) for package, scope in scopes],
         "dependencies": edges,
-    }, [packages[id] for id in others if id in ships]
+    }, [package for package, scope in scopes if scope == "required"]
 
 
 def licence_texts(packages):
@@ -136,7 +136,8 @@ def licence_texts(packages):
 def main():
     if len(sys.argv) != 2:
         sys.exit("usage: sbom.py DIRECTORY")
-    found, target = metadata()
+    target = build_target()
+    found = json.loads(cargo("metadata", "--format-version", "1", "--locked", "--filter-platform", target))
     packages = {package["id"]: package for package in found["packages"]}
     nodes = {node["id"]: node for node in found["resolve"]["nodes"]}
     root = next(id for id in found["workspace_members"] if packages[id]["name"] == PROGRAM)
@@ -148,7 +149,7 @@ def main():
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "sheaf.cdx.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     (directory / "third-party-licenses.txt").write_text(licence_texts(shipped))
-    print(f"{len(document['components'])} components, {len(shipped)} of them in the program, for {target}: {directory}/")
+    print(f"{len(document['components'])} components, {len(shipped)} of them linked into the program, for {target}: {directory}/")
 
 
 if __name__ == "__main__":
