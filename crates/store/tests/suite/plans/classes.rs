@@ -31,7 +31,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "api_key/expire" => Platform("{tenant}, {uuid}, now(), now()"),
         "api_key/get" => Platform("{tenant}, {uuid}"),
         "api_key/purge" => Platform("{tenant}, now()"),
-        "api_key/find" => Platform("'\\x00'"),
+        "api_key/find" => Platform("array['\\x00']::bytea[]"),
         "api_key/revoke" => Platform("{tenant}, {uuid}, now()"),
         "tenant/create" => Platform("{uuid}, 'n', null, now()"),
         "tenant/create_missing" => Platform("{uuid}, 'n', now()"),
