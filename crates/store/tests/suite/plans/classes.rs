@@ -125,6 +125,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
             "{tenant}, 'key-7', '\\x00', 200::smallint, null, '\\x00'",
             "key",
         ),
+        "idempotency/progress" => Point("{tenant}, 'key-7', '\\x00'", "key"),
         "idempotency/old" => Range("{tenant}, now(), now(), 100"),
         "idempotency/sweep" => Point("{tenant}, '{key-7,key-8}', now(), now()", "key"),
         "invoice/find_external_ids" => Point("{tenant}, {year}, {external_ids}", "external_id"),
