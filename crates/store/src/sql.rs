@@ -43,7 +43,6 @@ query!(
     "sql/queries/cluster/advisory_unlock.sql"
 );
 query!(RETENTION_ENSURE, "sql/queries/retention/ensure.sql");
-query!(RETENTION_HOLD, "sql/queries/retention/hold.sql");
 query!(RETENTION_SHARE, "sql/queries/retention/share.sql");
 query!(RETENTION_LIST, "sql/queries/retention/list.sql");
 query!(RETENTION_LOCK, "sql/queries/retention/lock.sql");

@@ -170,7 +170,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "metadata_columns/get" | "metadata_columns/lock" => Point("{tenant}", "tenant_id"),
         "metadata_columns/put" => Range("{tenant}, '{}', 0, now()"),
         "retention/ensure" => Range("{tenant}, 2020::smallint, now()"),
-        "retention/hold" | "retention/share" => Point("{tenant}, 2020::smallint", "year"),
+        "retention/share" => Point("{tenant}, 2020::smallint", "year"),
         "retention/list" => Range("{tenant}"),
         "retention/lock" => Point("{tenant}, 2020::smallint", "year"),
         "retention/put" => Range("{tenant}, 2020::smallint, false, null, 0, now()"),
