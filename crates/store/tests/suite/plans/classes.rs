@@ -223,6 +223,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         | "cluster/has_history"
         | "cluster/read_only"
         | "cluster/schema_version"
+        | "cluster/undistributed"
         | "number_claim/is_entered"
         | "partition/list"
         | "partition/tables"
