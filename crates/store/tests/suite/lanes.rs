@@ -1,7 +1,7 @@
 //! A tenant whose rows are locked waits in a lane of its own, and nobody else with it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sheaf_model::TenantId;
@@ -195,4 +195,46 @@ async fn a_queue_that_does_not_move_is_noticed() {
         }
     }
     panic!("nobody noticed");
+}
+
+/// What comes while others of its tenant wait is not kept waiting for them as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_in_a_lane_of_its_own_waits_longer_than_one_may() {
+    const PATIENCE: Duration = Duration::from_secs(4);
+    drop(store().await);
+    let mut config = StoreConfig::new(sheaf_local::test_env().database_url);
+    config.lock_patience = PATIENCE;
+    let store = Store::connect(config).await.unwrap();
+    let hostile = tenant(&store).await;
+    let locked = create(&store, invoice(hostile, None)).await;
+    let db = raw().await;
+    db.batch_execute("begin").await.unwrap();
+    let lock = "select id from invoices where tenant_id = $1 and id = $2 for update";
+    db.query_one(lock, &[&hostile.0, &locked]).await.unwrap();
+    // Each comes when those before it have waited for some of their time.
+    let mut waiting = Vec::new();
+    for n in 0..6 {
+        let (store, change) = (store.clone(), pay(hostile, locked, &format!("w{n}")));
+        waiting.push(tokio::spawn(async move {
+            let came = Instant::now();
+            let told = store.change_invoice(change).await;
+            (told, came.elapsed())
+        }));
+        tokio::time::sleep(PATIENCE / 3).await;
+    }
+    let mut longest = Duration::ZERO;
+    for change in waiting {
+        let (told, took) = change.await.unwrap();
+        assert!(
+            matches!(&told, Err(error) if error.to_string().contains("others keep changing")),
+            "{told:?}"
+        );
+        longest = longest.max(took);
+    }
+    // And one attempt at the row, which is waited for a second by; and what a busy machine makes of that.
+    assert!(
+        longest >= PATIENCE && longest < PATIENCE + PATIENCE / 2 + Duration::from_millis(500),
+        "{longest:?}"
+    );
+    drop(db);
 }
