@@ -15,7 +15,7 @@ use sheaf_model::{
 use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
 
-use self::columns::{Amounts, Named, OptionalAmounts, column, date, moment, required};
+use self::columns::{Amounts, OptionalAmounts, column, date, moment, required};
 pub(crate) use self::columns::{Dates, Text};
 
 /// Why a row cannot be read; callers add the object.

@@ -2,6 +2,7 @@
 
 mod page;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -75,10 +75,13 @@ pub(super) async fn weigh(
     }
     // One statement an invoice, and one round trip.
     let weight = place.conn.prepare_cached(sql::EVENT_WEIGHT).await?;
-    let weights = hot.iter().map(async |(tenant, invoice)| {
-        let year = id::year_of(*invoice);
-        let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &year, invoice];
-        place.conn.query_one(&weight, &params).await
+    let weights = hot.iter().map(|(tenant, invoice)| {
+        let (conn, weight) = (place.conn, &weight);
+        async move {
+            let year = id::year_of(*invoice);
+            let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &year, invoice];
+            conn.query_one(weight, &params).await
+        }
     });
     let weights = in_order(weights).await?;
     for (key, weight) in hot.iter().zip(weights) {
