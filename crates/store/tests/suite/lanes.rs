@@ -238,3 +238,39 @@ async fn nobody_in_a_lane_of_its_own_waits_longer_than_one_may() {
     );
     drop(db);
 }
+
+/// A store that closes serves what it has taken, also what waits in a lane of its own: nobody else would.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_of_its_own_serves_what_it_took_when_the_store_closes() {
+    let store = one_lane().await;
+    let hostile = tenant(&store).await;
+    let locked = create(&store, invoice(hostile, None)).await;
+    let db = raw().await;
+    db.batch_execute("begin").await.unwrap();
+    let lock = "select id from invoices where tenant_id = $1 and id = $2 for update";
+    db.query_one(lock, &[&hostile.0, &locked]).await.unwrap();
+    let change = |reference: &str| {
+        let (store, change) = (store.clone(), pay(hostile, locked, reference));
+        tokio::spawn(async move { store.change_invoice(change).await })
+    };
+    // The first makes the lane and waits in it; the others come behind it.
+    let mut waiting = vec![change("first")];
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    waiting.extend((0..4).map(|n| change(&format!("w{n}"))));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let closing = tokio::spawn({
+        let store = store.clone();
+        async move { store.close().await }
+    });
+    while store.create_invoice(invoice(hostile, None)).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!closing.is_finished(), "what was taken waits");
+    db.batch_execute("rollback").await.unwrap();
+    for change in waiting {
+        let told = tokio::time::timeout(LONG, change).await;
+        let told = told.expect("it is served").unwrap();
+        assert!(matches!(told, Ok(Changed::New(_))), "{told:?}");
+    }
+    tokio::time::timeout(LONG, closing).await.unwrap().unwrap();
+}
