@@ -69,12 +69,12 @@ async fn citus_a_node_that_hangs_is_asked_last_and_readiness_does_not_wait_for_i
     let store = Store::connect(config).await.unwrap();
     // All nodes are known, and each has connections.
     for n in 0..16 {
-        assert_eq!(store.find_api_key(&[n; 32]).await.unwrap(), None);
+        assert!(store.find_api_key(&[n; 32]).await.unwrap().is_none());
     }
     hang.send_replace(true);
     let asked = async {
         for n in 0..16 {
-            assert_eq!(store.find_api_key(&[n; 32]).await.unwrap(), None);
+            assert!(store.find_api_key(&[n; 32]).await.unwrap().is_none());
             store.ready().await.unwrap();
         }
     };
