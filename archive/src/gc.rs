@@ -162,16 +162,8 @@ impl Gc<'_> {
             report.count(file.state);
             return Ok(());
         }
-        // The row changes first, and only if its state is still what was read: a published file is never touched. What was
-        // published once is asked for where it is decided: its year may have been put on hold since the run began.
+        // The row changes first, and only if its state is still what was read: a published file is never touched.
         match file.state {
-            FileState::Garbage if was_published(file) => {
-                let (tenant, year) = (file.tenant_id, file.period.year);
-                if self.store.on_legal_hold(tenant, year).await? {
-                    report.held += 1;
-                    return Ok(());
-                }
-            }
             FileState::Garbage => {}
             _ if was_published(file) => match self.store.retire_file(file).await? {
                 Retired::Done => {}
@@ -188,7 +180,18 @@ impl Gc<'_> {
             }
         }
         self.checkpoint.reached(Step::GcMarked).await;
-        self.storage.delete(&file.object_key).await?;
+        let delete = self.storage.delete(&file.object_key);
+        if was_published(file) {
+            // Its year may have been put on hold since the run began, also since the row was marked.
+            let (tenant, year) = (file.tenant_id, file.period.year);
+            let Some(deleted) = self.store.unless_on_hold(tenant, year, delete).await? else {
+                report.held += 1;
+                return Ok(());
+            };
+            deleted?;
+        } else {
+            delete.await?;
+        }
         self.checkpoint.reached(Step::GcObjectDeleted).await;
         let is_gone = self.store.forget_file(file).await?;
         // A row that stays was counted when it became garbage.

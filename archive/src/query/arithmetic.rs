@@ -1,5 +1,5 @@
 //! Arithmetic that fails where its result does not fit. The engine's own goes on with what is left of it: the largest integer and one
-//! more is the smallest. So additions, subtractions, multiplications and signs of integers are functions of ours, and sums are taken
+//! more is the smallest. So additions, subtractions, multiplications, shifts and signs of integers are functions of ours, and sums are taken
 //! of a type that holds all of them, and cast back.
 
 use std::sync::Arc;
@@ -23,6 +23,8 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition, cast,
 };
 use datafusion::optimizer::AnalyzerRule;
+
+use super::shift::{Way, shift};
 
 /// Digits of the wider decimals.
 const WIDE: u8 = 76;
@@ -81,7 +83,12 @@ fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::BinaryExpr(BinaryExpr { left, op, right })
             if matches!(
                 op,
-                Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide
+                Operator::Plus
+                    | Operator::Minus
+                    | Operator::Multiply
+                    | Operator::Divide
+                    | Operator::BitwiseShiftLeft
+                    | Operator::BitwiseShiftRight
             ) && wraps(op, &left.get_type(schema)?, &right.get_type(schema)?) =>
         {
             (Op::Binary(op), vec![*left, *right])
@@ -140,6 +147,21 @@ fn apply(
     Ok(Array(within(array)?))
 }
 
+fn shifted(way: Way, both: &[ColumnarValue]) -> Result<ColumnarValue> {
+    let arrays = ColumnarValue::values_to_arrays(both)?;
+    let [of, by] = arrays.as_slice() else {
+        return internal_err!("a shift takes two arguments");
+    };
+    let result = shift(way, of, by)?;
+    let constant = |value: &ColumnarValue| matches!(value, ColumnarValue::Scalar(_));
+    if both.iter().all(constant) {
+        return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+            &result, 0,
+        )?));
+    }
+    Ok(ColumnarValue::Array(result))
+}
+
 /// Decimals that have no more digits than their type.
 fn within(array: ArrayRef) -> Result<ArrayRef> {
     match array.data_type() {
@@ -162,6 +184,8 @@ impl ScalarUDFImpl for Arithmetic {
             Op::Binary(Operator::Plus) => "add",
             Op::Binary(Operator::Minus) => "subtract",
             Op::Binary(Operator::Multiply) => "multiply",
+            Op::Binary(Operator::BitwiseShiftLeft) => "shift_left",
+            Op::Binary(Operator::BitwiseShiftRight) => "shift_right",
             Op::Binary(_) => "divide",
             Op::Negate => "negate",
         }
@@ -213,6 +237,8 @@ impl ScalarUDFImpl for Arithmetic {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match (self.op, args.args.as_slice()) {
+            (Op::Binary(Operator::BitwiseShiftLeft), both) => shifted(Way::Left, both),
+            (Op::Binary(Operator::BitwiseShiftRight), both) => shifted(Way::Right, both),
             (Op::Binary(op), [left, right]) => apply(left, right, |left, right| match op {
                 Operator::Plus => numeric::add(left, right),
                 Operator::Minus => numeric::sub(left, right),

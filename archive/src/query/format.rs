@@ -1,11 +1,14 @@
 //! Answers as JSON, CSV and Arrow, a batch at a time.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::array::cast::AsArray as _;
+use arrow::array::{Array, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, FieldRef, Float32Type, Float64Type, Schema, SchemaRef,
+};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use arrow::json::writer::{Encoder, EncoderFactory, EncoderOptions, NullableEncoder, make_encoder};
@@ -208,7 +211,7 @@ impl Writer {
     }
 }
 
-/// Decimals are strings, as everywhere in the contract, and so are moments. These are written before they are encoded: an encoder
+/// Decimals are strings, as everywhere in the contract, and so are moments and the floats that are no JSON numbers. These are written before they are encoded: an encoder
 /// cannot fail, and puts the words of its error where a moment ought to be that no calendar has.
 #[derive(Debug)]
 struct Strings;
@@ -222,6 +225,42 @@ impl Encoder for Decimals<'_> {
         out.extend_from_slice(self.0.value(at).to_string().as_bytes());
         out.push(b'"');
     }
+}
+
+/// Numbers as the engine writes them, and texts for what JSON has no number for: as PostgreSQL does, so that none of these
+/// looks like a value that is missing.
+struct Floats<'a, T: ArrowPrimitiveType> {
+    numbers: NullableEncoder<'a>,
+    values: &'a PrimitiveArray<T>,
+}
+
+impl<T: ArrowPrimitiveType> Encoder for Floats<'_, T>
+where
+    T::Native: Into<f64>,
+{
+    fn encode(&mut self, at: usize, out: &mut Vec<u8>) {
+        let value: f64 = self.values.value(at).into();
+        match value {
+            f64::INFINITY => out.extend_from_slice(b"\"Infinity\""),
+            f64::NEG_INFINITY => out.extend_from_slice(b"\"-Infinity\""),
+            value if value.is_nan() => out.extend_from_slice(b"\"NaN\""),
+            _ => self.numbers.encode(at, out),
+        }
+    }
+}
+
+fn floats<'a, T: ArrowPrimitiveType>(
+    field: &'a FieldRef,
+    array: &'a dyn Array,
+) -> Result<Box<dyn Encoder + 'a>, ArrowError>
+where
+    T::Native: Into<f64>,
+{
+    static ENGINES: LazyLock<EncoderOptions> = LazyLock::new(EncoderOptions::default);
+    Ok(Box::new(Floats::<T> {
+        numbers: make_encoder(field, array, &ENGINES)?,
+        values: array.as_primitive(),
+    }))
 }
 
 /// Texts, and where each of them ends.
@@ -255,12 +294,14 @@ const PLAIN: FormatOptions<'static> = FormatOptions::new();
 impl EncoderFactory for Strings {
     fn make_default_encoder<'a>(
         &self,
-        _: &'a FieldRef,
+        field: &'a FieldRef,
         array: &'a dyn Array,
         _: &'a EncoderOptions,
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
         let nulls = array.nulls().cloned();
         let encoder: Box<dyn Encoder> = match array.data_type() {
+            DataType::Float32 => floats::<Float32Type>(field, array)?,
+            DataType::Float64 => floats::<Float64Type>(field, array)?,
             of if of.is_decimal() => Box::new(Decimals(ArrayFormatter::try_new(array, &PLAIN)?)),
             of if of.is_temporal() => Box::new(Moments::of(array, nulls.as_ref())?),
             _ => return Ok(None),

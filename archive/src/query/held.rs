@@ -2,7 +2,7 @@
 //! once; a text that is the result of each row is written out as often as there are rows.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use datafusion::error::Result;
@@ -71,6 +71,12 @@ impl Held {
         })
     }
 
+    fn partitions(&self) -> MutexGuard<'_, HashMap<usize, Rows>> {
+        self.partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Nothing is held of the partition.
     pub(super) fn begin(&self, partition: usize, context: &TaskContext) {
         let reservation = MemoryConsumer::new("window").register(context.memory_pool());
@@ -81,28 +87,17 @@ impl Held {
             bytes: 0,
             longest: vec![0; self.results.len()],
         };
-        let mut all = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        all.insert(partition, rows);
+        self.partitions().insert(partition, rows);
     }
 
     /// The window has ended.
     pub(super) fn end(&self, partition: usize) {
-        let mut all = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        all.remove(&partition);
+        self.partitions().remove(&partition);
     }
 
     /// The window is given a batch.
     pub(super) fn take(&self, partition: usize, batch: &RecordBatch) -> Result<()> {
-        let mut all = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.partitions();
         let Some(rows) = all.get_mut(&partition) else {
             return Ok(());
         };
@@ -126,10 +121,7 @@ impl Held {
 
     /// The window has answered so many rows.
     pub(super) fn give(&self, partition: usize, mut answered: usize) -> Result<()> {
-        let mut all = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.partitions();
         let Some(rows) = all.get_mut(&partition) else {
             return Ok(());
         };

@@ -56,6 +56,7 @@ mod room;
 mod run;
 mod schema;
 mod session;
+mod shift;
 mod sizes;
 mod statement;
 mod stats;

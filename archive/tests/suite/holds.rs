@@ -129,6 +129,53 @@ async fn objects(world: &World, state: FileState) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_is_set_when_a_file_was_marked_keeps_its_object() {
+    let world = world("hold-marked").await;
+    superseded(&world).await;
+    let hold = HoldAt::new(&world, Step::GcMarked, &[2022]);
+    let archive = world.archive.clone().with_checkpoint(hold);
+    let kept = world.gc(&archive, Duration::ZERO, false).await;
+    assert_eq!((kept.held, kept.superseded, kept.garbage), (2, 2, 0));
+    assert_eq!(objects(&world, FileState::Garbage).await, 1);
+    assert_eq!(objects(&world, FileState::Superseded).await, 1);
+    keep(&world.store, world.tenant, 2022, false, None).await;
+    let gone = world.gc(&world.archive, Duration::ZERO, false).await;
+    assert_eq!((gone.held, gone.superseded, gone.garbage), (0, 1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_is_not_answered_while_an_object_of_its_year_is_being_deleted() {
+    let world = world("hold-deleting").await;
+    let (store, tenant) = (&world.store, world.tenant);
+    let set = AtomicBool::new(false);
+    let hold = async {
+        keep(store, tenant, 2022, true, None).await;
+        set.store(true, Ordering::SeqCst);
+    };
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let deletion = async {
+        begun.send(()).unwrap();
+        // Many times as long as a setting takes that need not wait.
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if set.load(Ordering::SeqCst) {
+                return true;
+            }
+        }
+        false
+    };
+    let setting = async {
+        has_begun.await.unwrap();
+        hold.await;
+    };
+    let (answered_before, ()) = tokio::join!(store.unless_on_hold(tenant, 2022, deletion), setting);
+    assert_eq!(answered_before.unwrap(), Some(false));
+    let nothing = async { unreachable!("the year is on hold") };
+    let done: Option<()> = store.unless_on_hold(tenant, 2022, nothing).await.unwrap();
+    assert_eq!(done, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_published_once_stays_while_its_year_is_on_hold() {
     let world = world("hold-gc").await;
     superseded(&world).await;

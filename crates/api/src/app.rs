@@ -20,6 +20,9 @@ use crate::metrics::Metrics;
 use crate::observe::{Observe, RequestMetrics};
 use crate::routes;
 
+/// Characters of an admin key that nobody finds by trying: 128 bits even where each is a hexadecimal digit.
+const UNGUESSABLE: usize = 32;
+
 /// Handlers take this as their state.
 pub(crate) type Shared = Arc<App>;
 
@@ -76,6 +79,11 @@ impl App {
     /// Whether the secret with this hash is the admin key. An empty admin key opens nothing.
     pub(crate) fn is_admin(&self, hash: &[u8; 32]) -> bool {
         !self.config.admin_key.is_empty() && same_secret(hash, &self.admin_hash)
+    }
+
+    /// Whether the admin key is so short that somebody who tries for long enough may find it.
+    pub(crate) fn admin_can_be_guessed(&self) -> bool {
+        self.config.admin_key.len() < UNGUESSABLE
     }
 }
 

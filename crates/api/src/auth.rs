@@ -134,7 +134,7 @@ async fn tenant(parts: &Parts, app: &App, action: Action) -> Result<TenantAuth, 
     }
 }
 
-/// Recognises the credential, if its address has not sent too many wrong ones.
+/// Recognises the credential, and counts it against its address if it is wrong.
 async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
     let guesses = app.guesses.as_ref();
     let from = guesses.and_then(|guesses| Some((guesses, guesses.address(parts)?)));
@@ -145,33 +145,40 @@ async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
         Err(ApiError::MissingCredential) => return Err(ApiError::MissingCredential),
         Err(_) => [0; 32],
     };
-    let admitted = match from {
-        Some((guesses, from)) => Some((guesses, guesses.admit(from, &hash)?)),
-        None => None,
-    };
+    let admitted = from.map(|(guesses, from)| (guesses, guesses.admit(from, &hash)));
+    let suspect = admitted.is_some_and(|(_, admitted)| admitted.is_suspect());
     let outcome = match credential {
-        Ok(credential) => recognise(parts, app, &credential, &hash).await,
+        Ok(credential) => recognise(parts, app, &credential, &hash, suspect).await,
         Err(error) => Err(error),
     };
-    if let Some((guesses, admitted)) = admitted {
-        match &outcome {
-            Ok(_) => guesses.right(admitted, &hash),
-            Err(ApiError::InvalidCredential) => guesses.wrong(admitted),
-            Err(_) => guesses.forgive(admitted),
+    match (admitted, outcome) {
+        (Some((guesses, admitted)), Err(ApiError::InvalidCredential)) => {
+            Err(guesses.wrong(admitted))
         }
+        (Some((guesses, admitted)), Ok(principal)) => {
+            guesses.right(admitted, &hash);
+            Ok(principal)
+        }
+        (Some((guesses, admitted)), outcome) => {
+            guesses.forgive(admitted);
+            outcome
+        }
+        (None, outcome) => outcome,
     }
-    outcome
 }
 
-/// Whose the credential is. One that is known is noted in the request's [`Caller`], also when it is refused.
+/// Whose the credential is. One that is known is noted in the request's [`Caller`], also when it is refused. A `suspect` one
+/// comes from where many wrong ones come from: keys and signatures, which nobody guesses, are looked at all the same, or
+/// whoever shares an address with a guesser could not come in.
 async fn recognise(
     parts: &Parts,
     app: &App,
     credential: &Credential<'_>,
     hash: &[u8; 32],
+    suspect: bool,
 ) -> Result<Principal, ApiError> {
     let secret = credential.text();
-    if app.is_admin(hash) {
+    if app.is_admin(hash) && !(suspect && app.admin_can_be_guessed()) {
         return Ok(Principal::Admin);
     }
     let note = |tenant_id, actor: &Arc<str>| {
@@ -206,7 +213,7 @@ async fn recognise(
             Ok(Principal::Tenant(auth, verified.role))
         };
     }
-    let found = app.keys.find(&app.store, secret, hash).await?;
+    let found = app.keys.find(&app.store, secret, hash, suspect).await?;
     let key = found.ok_or(ApiError::InvalidCredential)?;
     let auth = note(key.tenant_id, &key.actor);
     if key.revoked {

@@ -1,6 +1,7 @@
-//! Wrong credentials by client address: a bucket for each address that sent one, in this process. Who has emptied it is
-//! turned away before anything is looked up, so that guesses neither go on for ever nor reach the database. What opened
-//! a door before goes on opening it: a client behind the same address as a guesser is not slowed.
+//! Wrong credentials by client address: a bucket for each address that sent one, in this process. Credentials from an address
+//! that has emptied it are suspect: what can be guessed opens nothing then, keys are looked up many at a time, and what is
+//! wrong is answered with 429. A client behind the same address as a guesser is not refused: its key cannot be guessed,
+//! and what opened a door before is not even slowed.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,6 +52,15 @@ pub(crate) struct Admitted {
     from: Address,
     /// Whether its address has paid for it already.
     counted: bool,
+    /// Seconds until its address has paid for the wrong ones before it, if these were too many.
+    wait: Option<u32>,
+}
+
+impl Admitted {
+    /// Whether it comes from where many wrong ones come from.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.wait.is_some()
+    }
 }
 
 /// Addresses, and what they sent.
@@ -96,20 +106,19 @@ impl Guesses {
         forwarded.or_else(peer).map(Address::of)
     }
 
-    /// Lets a credential be looked at, or says when the next one may be sent. One that may be wrong is counted now, so that many
-    /// at once are not more than the bucket has; [`Guesses::forgive`] gives it back.
-    pub(crate) fn admit(&self, from: Address, secret: &[u8; 32]) -> Result<Admitted, ApiError> {
+    /// Judges a credential before it is looked at. One that may be wrong is counted now, so that many at once are not more
+    /// than the bucket has; [`Guesses::forgive`] gives it back.
+    pub(crate) fn admit(&self, from: Address, secret: &[u8; 32]) -> Admitted {
+        let admitted = |counted, wait| Admitted {
+            from,
+            counted,
+            wait,
+        };
         let Some(bucket) = self.buckets.get(&from) else {
-            return Ok(Admitted {
-                from,
-                counted: false,
-            });
+            return admitted(false, None);
         };
         if self.proven.get(secret).is_some() {
-            return Ok(Admitted {
-                from,
-                counted: false,
-            });
+            return admitted(false, None);
         }
         let now = self.now();
         let counted = |full: u64| (self.wait(full, now) == 0).then(|| full.max(now) + self.each);
@@ -117,34 +126,39 @@ impl Guesses {
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted);
         let Err(full) = full else {
-            return Ok(Admitted {
-                from,
-                counted: true,
-            });
+            return admitted(true, None);
         };
-        let wait = self.wait(full, now);
-        metrics::counter!("sheaf_credentials_turned_away_total").increment(1);
-        let seconds = Duration::from_nanos(wait).as_secs() + 1;
-        Err(ApiError::TooManyGuesses(
-            u32::try_from(seconds).unwrap_or(u32::MAX),
-        ))
+        let seconds = Duration::from_nanos(self.wait(full, now)).as_secs() + 1;
+        admitted(false, Some(u32::try_from(seconds).unwrap_or(u32::MAX)))
     }
 
-    /// Counts a wrong credential, if it is not counted yet.
-    pub(crate) fn wrong(&self, Admitted { from, counted }: Admitted) {
+    /// Counts a wrong credential, if it is not counted yet. What its sender is told: whether there were too many.
+    pub(crate) fn wrong(
+        &self,
+        Admitted {
+            from,
+            counted,
+            wait,
+        }: Admitted,
+    ) -> ApiError {
+        if let Some(seconds) = wait {
+            metrics::counter!("sheaf_credentials_turned_away_total").increment(1);
+            return ApiError::TooManyGuesses(seconds);
+        }
         if counted {
-            return;
+            return ApiError::InvalidCredential;
         }
         let bucket = self
             .buckets
             .get_or_insert_with(&from, || Ok::<_, std::convert::Infallible>(Arc::default()));
         let Ok(bucket) = bucket;
         let now = self.now();
-        // The bucket is never emptier than empty: who goes on guessing is not shut out for longer.
+        // The bucket is never emptier than empty: who goes on guessing does not have to wait for longer.
         let later = |full: u64| Some((full.max(now) + self.each).min(now + self.whole));
         let _always = bucket
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
+        ApiError::InvalidCredential
     }
 
     /// Remembers one that was right.
@@ -156,7 +170,7 @@ impl Guesses {
     }
 
     /// Takes back what was counted of one that was not wrong.
-    pub(crate) fn forgive(&self, Admitted { from, counted }: Admitted) {
+    pub(crate) fn forgive(&self, Admitted { from, counted, .. }: Admitted) {
         if counted && let Some(bucket) = self.buckets.get(&from) {
             bucket.0.fetch_sub(self.each, Ordering::Relaxed);
         }
@@ -206,15 +220,12 @@ mod tests {
         Address::of(text.parse().unwrap())
     }
 
-    /// Sends a wrong credential.
+    /// Sends a wrong credential; seconds to wait, if there were too many.
     fn guess(guesses: &Guesses, from: Address) -> Option<u32> {
-        match guesses.admit(from, &[9; 32]) {
-            Ok(admitted) => {
-                guesses.wrong(admitted);
-                None
-            }
-            Err(ApiError::TooManyGuesses(seconds)) => Some(seconds),
-            Err(other) => unreachable!("{other:?}"),
+        match guesses.wrong(guesses.admit(from, &[9; 32])) {
+            ApiError::InvalidCredential => None,
+            ApiError::TooManyGuesses(seconds) => Some(seconds),
+            other => unreachable!("{other:?}"),
         }
     }
 
@@ -222,15 +233,17 @@ mod tests {
     fn an_address_runs_out_of_guesses_and_good_credentials_go_on() {
         let guesses = Guesses::new(limit(1, 3), 0);
         let (guesser, other) = (at("192.0.2.7"), at("192.0.2.8"));
-        let good = guesses.admit(other, &[1; 32]).unwrap();
-        guesses.right(good, &[1; 32]);
+        guesses.right(guesses.admit(other, &[1; 32]), &[1; 32]);
         for _ in 0..3 {
             assert_eq!(guess(&guesses, guesser), None);
         }
         assert_eq!(guess(&guesses, guesser), Some(1));
-        // The key that worked works on, from anywhere; one that nobody has seen has to wait, right or wrong.
-        assert!(guesses.admit(guesser, &[1; 32]).is_ok());
-        assert!(guesses.admit(guesser, &[2; 32]).is_err());
+        // The key that worked works on, from anywhere; one that nobody has seen is suspect until it opens something.
+        assert!(!guesses.admit(guesser, &[1; 32]).is_suspect());
+        let fresh = guesses.admit(guesser, &[2; 32]);
+        assert!(fresh.is_suspect());
+        guesses.right(fresh, &[2; 32]);
+        assert!(!guesses.admit(guesser, &[2; 32]).is_suspect());
         assert_eq!(guess(&guesses, other), None);
         for _ in 0..1_000 {
             guess(&guesses, guesser);
@@ -243,8 +256,8 @@ mod tests {
         let guesses = Guesses::new(limit(1, 10), 0);
         let from = at("192.0.2.7");
         assert_eq!(guess(&guesses, from), None);
-        let at_once: Vec<_> = (0..100).map(|_| guesses.admit(from, &[9; 32])).collect();
-        let admitted: Vec<Admitted> = at_once.into_iter().filter_map(Result::ok).collect();
+        let at_once = (0..100).map(|_| guesses.admit(from, &[9; 32]));
+        let admitted: Vec<Admitted> = at_once.filter(|one| !one.is_suspect()).collect();
         assert_eq!(admitted.len(), 9);
         // Those that turn out right cost nothing.
         for (n, admitted) in admitted.into_iter().enumerate() {
@@ -272,7 +285,7 @@ mod tests {
             let from = Address::of(IpAddr::from(n.to_be_bytes()));
             let mut secret = [0; 32];
             secret[..4].copy_from_slice(&n.to_be_bytes());
-            let first = guesses.admit(from, &secret).unwrap();
+            let first = guesses.admit(from, &secret);
             guesses.wrong(first);
             guesses.right(first, &secret);
         }

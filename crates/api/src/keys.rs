@@ -1,5 +1,7 @@
 //! API keys: making them, and recognising them through a bounded cache.
 
+mod batches;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +14,8 @@ use sha2::{Digest, Sha256};
 use sheaf_model::TenantId;
 use sheaf_store::{Role, Store, StoreError};
 use uuid::Uuid;
+
+use self::batches::Batches;
 
 const PREFIX: &str = "sheaf_";
 const PREFIX_LEN: usize = PREFIX.len() + 8;
@@ -81,6 +85,8 @@ pub(crate) struct KnownKey {
 pub(crate) struct KeyCache {
     known: Cache<[u8; 32], Arc<KnownKey>>,
     unknown: Cache<[u8; 32], Instant>,
+    /// Look-ups for addresses that have sent too many wrong keys.
+    batches: Batches,
     ttl: Duration,
     /// Counts changes to keys, so that an answer read before one is not cached after it.
     changes: AtomicU64,
@@ -91,6 +97,7 @@ impl KeyCache {
         Self {
             known: Cache::new(KNOWN),
             unknown: Cache::new(UNKNOWN),
+            batches: Batches::default(),
             ttl,
             changes: AtomicU64::new(0),
         }
@@ -103,12 +110,14 @@ impl KeyCache {
             .filter(|key| key.loaded.elapsed() < self.ttl)
     }
 
-    /// The key that `secret` is, whose hash is `hash`, revoked or not; `None` when there is none.
+    /// The key that `secret` is, whose hash is `hash`, revoked or not; `None` when there is none. `suspect`: it comes from
+    /// where many wrong ones come from, and is looked up together with others.
     pub(crate) async fn find(
         &self,
         store: &Store,
         secret: &str,
         hash: &[u8; 32],
+        suspect: bool,
     ) -> Result<Option<Arc<KnownKey>>, StoreError> {
         if !well_formed(secret) {
             return Ok(None);
@@ -117,11 +126,7 @@ impl KeyCache {
         if let Some(key) = self.cached(&hash) {
             return Ok(Some(key));
         }
-        if self
-            .unknown
-            .get(&hash)
-            .is_some_and(|seen| seen.elapsed() < UNKNOWN_TTL)
-        {
+        if self.is_unknown(&hash) {
             return Ok(None);
         }
         self.known
@@ -130,8 +135,19 @@ impl KeyCache {
             Ok(key) => return Ok(Some(key)),
             Err(guard) => guard,
         };
+        // Whoever was waited for may have found that there is none.
+        if self.is_unknown(&hash) {
+            return Ok(None);
+        }
         let before = self.changes.load(Ordering::Acquire);
-        let Some(found) = store.find_api_key(&hash).await? else {
+        let found = if suspect {
+            let store = store.clone();
+            let look_up = async move |hashes: Vec<_>| store.find_api_keys(&hashes).await;
+            self.batches.find(hash, look_up).await?
+        } else {
+            store.find_api_key(&hash).await?
+        };
+        let Some(found) = found else {
             self.unknown.insert(hash, Instant::now());
             return Ok(None);
         };
@@ -149,6 +165,13 @@ impl KeyCache {
             let _ = guard.insert(Arc::clone(&key));
         }
         Ok(Some(key))
+    }
+
+    /// Whether it was looked for a moment ago, in vain.
+    fn is_unknown(&self, hash: &[u8; 32]) -> bool {
+        self.unknown
+            .get(hash)
+            .is_some_and(|seen| seen.elapsed() < UNKNOWN_TTL)
     }
 
     /// Forgets a key that was changed in this process. Changes are rare: a walk over the cache is fine.

@@ -237,6 +237,7 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
                 .insert("Idempotency-Replayed".to_owned(), replayed);
         }
     }
+    let of_key = of_key(operation);
     let parameters = operation.parameters.get_or_insert_default();
     parameters.push(header_parameter(
         "X-Request-Id",
@@ -248,8 +249,22 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
         parameters.push(header_parameter("X-Tenant-Id", description, 36));
     }
     if repeatable {
-        let description = "The same key and request replay the first answer; the same key with another request is 422";
-        parameters.push(header_parameter("Idempotency-Key", description, 255));
+        parameters.push(header_parameter("Idempotency-Key", of_key, 255));
+    }
+}
+
+/// What sending the same key again does. An upload is judged when it has been read.
+fn of_key(operation: &Operation) -> &'static str {
+    let uploads = ["uploadInvoices", "uploadPlatformInvoices"];
+    let is_upload = operation
+        .operation_id
+        .as_deref()
+        .is_some_and(|id| uploads.contains(&id));
+    if is_upload {
+        "The same key and upload replay the first answer. An upload that broke off has none: sent again with its key, it goes on, and \
+         lines that were stored count as duplicates. The same key with another upload is 422. Kept for 7 days"
+    } else {
+        "The same key and request replay the first answer; the same key with another request is 422"
     }
 }
 

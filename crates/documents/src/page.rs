@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 use serde::Serialize;
-use sheaf_model::{Currency, Invoice, Kind, Line, Payment, Status};
+use sheaf_model::{Currency, Invoice, Kind, Line, Payment, PaymentKind, Status};
 
 use crate::countries::is_vat_id;
 use crate::labels::{Labels, labels};
@@ -273,7 +273,12 @@ fn payment_row(payment: &Payment, currency: Currency, language: Language) -> Pay
     // What is no payment says so.
     let kind = labels(language).payment_kind(payment.kind);
     let method = payment.method.replace('_', " ");
-    let method = kind.map_or(method.clone(), |kind| format!("{kind}\n{method}"));
+    let method = match kind {
+        None => method,
+        // How a set-off was recorded is what it is.
+        Some(kind) if payment.kind == PaymentKind::Credit => kind.to_owned(),
+        Some(kind) => format!("{kind}\n{method}"),
+    };
     PaymentRow {
         date: language.date(payment.paid_on),
         reference: Text::new(&payment.reference),

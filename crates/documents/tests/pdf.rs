@@ -140,6 +140,8 @@ fn discounts_reversals_and_lines_that_give_back_are_shown() {
         "4,131.60",
     ];
     assert_shows(page, &shown);
+    // A set-off is told once: what it is, and how it was recorded, is the same.
+    assert_eq!(page.to_lowercase().matches("creditnote").count(), 1);
 }
 
 #[test]

@@ -107,6 +107,8 @@ mod tests {
             ("EUR", 2),
             ("JPY", 0),
             ("KWD", 3),
+            // A rial has 1,000 baisa.
+            ("OMR", 3),
             ("CLF", 4),
             ("MGA", 2),
             ("MRU", 2),

@@ -186,6 +186,8 @@ fn variables(local: &LocalEnv, urls: &Urls, admin_key: &str, demo: &Demo) -> Str
         ("AWS_ACCESS_KEY_ID", local.access_key()),
         ("AWS_SECRET_ACCESS_KEY", local.secret_key()),
         ("SHEAF_METRICS_URL", &urls.metrics),
+        // For signals: nothing else finds this process alone.
+        ("SHEAF_UP_PID", &std::process::id().to_string()),
     ])
 }
 

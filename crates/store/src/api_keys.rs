@@ -1,6 +1,9 @@
 //! API keys of tenants: a reference table, written through the coordinator, read on any node. Each change writes its
 //! event in the same transaction.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::Transaction;
 use serde_json::json;
@@ -216,12 +219,37 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn find_api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
-        let read = |conn: Lent| async move {
-            let find = conn.prepare_cached(sql::API_KEY_FIND).await?;
-            let found = conn.query_opt(&find, &[&hash.as_slice()]).await?;
-            found.as_ref().map(api_key).transpose()
+        let mut found = self.find_api_keys(std::slice::from_ref(hash)).await?;
+        Ok(found.remove(hash))
+    }
+
+    /// Those of many keys that there are, by their SHA-256, in one statement: see [`Store::find_api_key`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_api_keys(
+        &self,
+        hashes: &[[u8; 32]],
+    ) -> Result<HashMap<[u8; 32], ApiKey>, StoreError> {
+        let asked: Vec<&[u8]> = hashes.iter().map(<[u8; 32]>::as_slice).collect();
+        // A node that misses some is no reason to forget those that it has.
+        let found = Mutex::new(HashMap::with_capacity(1));
+        let read = |conn: Lent| {
+            let (asked, found) = (&asked, &found);
+            async move {
+                let find = conn.prepare_cached(sql::API_KEY_FIND).await?;
+                let rows = conn.query(&find, &[asked]).await?;
+                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                for row in &rows {
+                    let hash = row.get::<_, &[u8]>(9).try_into();
+                    let hash = hash.map_err(|_| StoreError::Corrupt("API key hash".into()))?;
+                    found.insert(hash, api_key(row)?);
+                }
+                Ok((found.len() == hashes.len()).then_some(()))
+            }
         };
-        self.inner.cluster.read_anywhere(read).await
+        self.inner.cluster.read_anywhere(read).await?;
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

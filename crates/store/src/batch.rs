@@ -5,6 +5,7 @@ mod run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sheaf_model::TenantId;
 use uuid::Uuid;
@@ -57,6 +58,8 @@ impl Needs {
 /// What a member brings along from earlier attempts, also from those of other batches.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Carried {
+    /// When it was queued for the first time; none of what is in no queue.
+    pub(crate) came: Option<Instant>,
     /// A commit that it was part of may have taken effect: the answer was lost.
     pub(crate) uncertain: bool,
     /// How a create names its customer: writing fills in what the client left out.

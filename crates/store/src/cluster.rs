@@ -159,9 +159,21 @@ impl Cluster {
             let node = self.node(addr);
             async move {
                 let conn = node.get().await?;
-                let asked = conn.batch_execute("");
+                let asked = async {
+                    if self.citus {
+                        return Ok(conn.batch_execute("").await.map(|()| None)?);
+                    }
+                    Ok::<_, StoreError>(conn.query_opt(sql::CLUSTER_HAS_CITUS, &[]).await?)
+                };
                 match tokio::time::timeout(self.config.acquire_timeout, asked).await {
-                    Ok(answer) => Ok(answer?),
+                    Ok(answer) => match answer? {
+                        None => Ok(()),
+                        // Its statements are those for tables that lie on one node.
+                        Some(_) => Err(StoreError::Config(
+                            "Citus was installed after this process had started: run `sheaf migrate`, then start it again"
+                                .into(),
+                        )),
+                    },
                     Err(_) => Err(StoreError::Unavailable {
                         detail: "the node does not answer".into(),
                     }),

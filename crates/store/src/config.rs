@@ -39,6 +39,8 @@ pub struct StoreConfig {
     pub statement_timeout: Duration,
     /// How long a create, a read or an admin call may wait for a connection.
     pub acquire_timeout: Duration,
+    /// How long a create or a change may wait for rows that others have locked, from when it came.
+    pub lock_patience: Duration,
     /// A queue from which nothing is taken for so long, while work waits in it, does not move: the store is not ready.
     pub queue_stall: Duration,
 }
@@ -59,6 +61,7 @@ impl StoreConfig {
             placement_refresh: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(30),
             acquire_timeout: Duration::from_secs(5),
+            lock_patience: Duration::from_secs(20),
             queue_stall: Duration::from_secs(60),
         }
     }

@@ -166,7 +166,8 @@ mod tests {
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(3) {
             let write = writing.batch_execute(&insert);
-            let written = tokio::time::timeout(Duration::from_secs(2), write).await;
+            // Behind a migration that waits they would wait for as long as the reader reads: until the end of this test.
+            let written = tokio::time::timeout(LONG, write).await;
             written
                 .expect("writers wait for the migration, which waits for a reader")
                 .unwrap();

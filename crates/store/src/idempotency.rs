@@ -192,6 +192,8 @@ pub enum UploadKey {
     Started {
         /// When the key was first used, by an attempt that broke off perhaps: the time of ids that derive from it.
         first_used: DateTime<Utc>,
+        /// What an attempt that broke off noted of itself ([`Store::note_progress`]); empty where none did.
+        progress: Vec<u8>,
     },
     /// The key has its answer. Whether it is the answer to this upload is to be judged when its body has been read.
     Answered(StoredKey),
@@ -240,6 +242,7 @@ impl Store {
         if let Some(row) = conn.query_opt(sql::IDEMPOTENCY_BEGIN, &params).await? {
             return Ok(UploadKey::Started {
                 first_used: row.get(0),
+                progress: row.get::<_, Option<Vec<u8>>>(1).unwrap_or_default(),
             });
         }
         let row = conn
@@ -266,6 +269,22 @@ impl Store {
         lease: Duration,
     ) -> Result<(), StoreError> {
         self.lease_until(tenant, key, utc_now() + lease).await
+    }
+
+    /// Keeps what an upload notes of itself for the next attempt, should this one break off.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_progress(
+        &self,
+        tenant: TenantId,
+        key: &str,
+        progress: &[u8],
+    ) -> Result<(), StoreError> {
+        let conn = self.inner.cluster.owner(tenant).get().await?;
+        conn.execute(sql::IDEMPOTENCY_PROGRESS, &[&tenant.0, &key, &progress])
+            .await?;
+        Ok(())
     }
 
     /// Lets the next attempt at the upload begin at once. Its key stays, for the lines that were written under it.

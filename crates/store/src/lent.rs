@@ -161,3 +161,56 @@ impl DerefMut for Lent {
         &mut self.conn
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Instant;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+
+    fn tenant(n: u128) -> TenantId {
+        TenantId(Uuid::from_u128(n))
+    }
+
+    /// Takes all that long uses may have.
+    async fn all_long(lending: &Lending) -> Vec<Leave> {
+        let mut taken = Vec::new();
+        for n in 0.. {
+            let more = lending.ask(Use::Long, tenant(n));
+            match tokio::time::timeout(PATIENCE / 10, more).await {
+                Ok(leave) => taken.push(leave.unwrap()),
+                Err(_) => return taken,
+            }
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn a_stretch_of_an_export_waits_longer_than_a_request_and_not_for_ever() {
+        let lending = Lending::new(8, PATIENCE);
+        let mut taken = all_long(&lending).await;
+        assert!(!taken.is_empty());
+        let began = Instant::now();
+        let waits = lending.ask(Use::Long, tenant(100));
+        let comes_back = async {
+            // As long as a request would have waited, and as long again.
+            tokio::time::sleep(PATIENCE * 2).await;
+            taken.pop();
+        };
+        let (leave, ()) = tokio::join!(waits, comes_back);
+        drop(leave.unwrap());
+        assert!(began.elapsed() >= PATIENCE * 2);
+        drop(taken);
+        let taken = all_long(&lending).await;
+        let began = Instant::now();
+        let never = lending.ask(Use::Long, tenant(100)).await;
+        assert!(matches!(never, Err(StoreError::Busy(_))));
+        assert!(began.elapsed() >= PATIENCE * PATIENCE_OF_STREAMS);
+        drop(taken);
+    }
+}

@@ -159,6 +159,7 @@ impl Store {
     pub async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
         let client = migrate::connect(&config.database_url).await?;
         migrate::check_version(&client).await?;
+        migrate::check_distributed(&client).await?;
         role::check(&client).await?;
         drop(client);
         let cluster = cluster::Cluster::connect(config.clone()).await?;

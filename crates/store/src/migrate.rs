@@ -187,6 +187,27 @@ pub(crate) async fn check_version(client: &Client) -> Result<(), StoreError> {
     }
 }
 
+/// Refuses a database with Citus in which some tables lie on the coordinator alone: it had no Citus when they were made, or
+/// their migration was cut short. The schema's version tells neither.
+pub(crate) async fn check_distributed(client: &Client) -> Result<(), StoreError> {
+    if !has_citus(client).await? {
+        return Ok(());
+    }
+    let tables: Vec<&str> = sql::REFERENCE_TABLES
+        .split_whitespace()
+        .chain(sql::DISTRIBUTED_TABLES.split_whitespace())
+        .collect();
+    let row = client
+        .query_one(sql::CLUSTER_UNDISTRIBUTED, &[&tables])
+        .await?;
+    match row.get::<_, Option<&str>>(0) {
+        None => Ok(()),
+        Some(tables) => Err(StoreError::Config(format!(
+            "Citus is installed, but does not know these tables: {tables}; run `sheaf migrate`, which distributes them"
+        ))),
+    }
+}
+
 /// The schema of a database.
 struct Version {
     newest: i32,

@@ -168,6 +168,7 @@ impl Store {
         mut work: W,
         mut carried: Carried,
     ) -> Result<(W, W::Outcome), Refused> {
+        carried.came.get_or_insert_with(Instant::now);
         for _ in 0..LOADS {
             let doubt = Doubt::of(&work, &carried);
             let queued = self.queue(work, carried).await;

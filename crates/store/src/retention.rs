@@ -4,6 +4,7 @@
 //! forgotten (GDPR, article 17(3)(b)). Without a setting nothing is held.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use deadpool_postgres::Transaction;
@@ -75,6 +76,8 @@ pub enum PutRetention {
     VersionMismatch(i64),
 }
 
+/// How long the work of [`Store::unless_on_hold`] may take: less than a server lets a transaction wait for its client.
+const WORK_UNDER_LOCK: Duration = Duration::from_secs(30);
 /// Attempts when two requests write the same year at once.
 const ATTEMPTS: u32 = 3;
 
@@ -90,16 +93,27 @@ impl Store {
         Ok(rows.iter().map(setting).collect())
     }
 
-    /// Whether the year is on legal hold now.
+    /// Does what a legal hold forbids, if the year is not on one. Whoever sets one meanwhile waits until it has ended, so that
+    /// nothing happens after a hold was answered. `None` where the year is on hold: nothing was done.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn on_legal_hold(&self, tenant: TenantId, year: i16) -> Result<bool, StoreError> {
-        let conn = self.lend(tenant).await?;
-        let held = conn
-            .query_opt(sql::RETENTION_HOLD, &[&tenant.0, &year])
-            .await?;
-        Ok(held.is_some())
+    /// When the database fails, and where `work` takes too long for somebody to wait for it.
+    pub async fn unless_on_hold<T>(
+        &self,
+        tenant: TenantId,
+        year: i16,
+        work: impl Future<Output = T>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut conn = self.inner.cluster.owner(tenant).get().await?;
+        let tx = conn.transaction().await?;
+        let set = share(&tx, tenant, year).await?;
+        if set.is_some_and(|set| set.legal_hold) {
+            return Ok(None);
+        }
+        let done = tokio::time::timeout(WORK_UNDER_LOCK, work).await;
+        let done = done.map_err(|_| StoreError::Timeout)?;
+        tx.commit().await?;
+        Ok(Some(done))
     }
 
     /// Writes the setting of a year, and the event that tells old and new, in one transaction.

@@ -43,11 +43,15 @@ query!(
     "sql/queries/cluster/advisory_unlock.sql"
 );
 query!(RETENTION_ENSURE, "sql/queries/retention/ensure.sql");
-query!(RETENTION_HOLD, "sql/queries/retention/hold.sql");
 query!(RETENTION_SHARE, "sql/queries/retention/share.sql");
 query!(RETENTION_LIST, "sql/queries/retention/list.sql");
 query!(RETENTION_LOCK, "sql/queries/retention/lock.sql");
 query!(RETENTION_PUT, "sql/queries/retention/put.sql");
+query!(IDEMPOTENCY_PROGRESS, "sql/queries/idempotency/progress.sql");
+query!(
+    CLUSTER_UNDISTRIBUTED,
+    "sql/queries/cluster/undistributed.sql"
+);
 query!(API_KEY_COUNT, "sql/queries/api_key/count.sql");
 query!(API_KEY_CREATE, "sql/queries/api_key/create.sql");
 query!(API_KEY_FIND, "sql/queries/api_key/find.sql");

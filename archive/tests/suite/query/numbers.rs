@@ -1,10 +1,11 @@
 //! Numbers that do not fit are errors, and a query has one clock.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use sheaf_archive::QueryOptions;
+use serde_json::{Value, json};
+use sheaf_archive::{Format, QueryOptions};
 
 use super::answers::archived;
-use crate::support::query::{ask, rows};
+use crate::support::query::{ask, bytes, rows};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_does_not_fit_is_an_error() {
@@ -47,6 +48,26 @@ async fn a_number_that_does_not_fit_is_an_error() {
         "select gcd(-9223372036854775808, -9223372036854775808)",
         "select to_timestamp_seconds(9223372036854775807)",
         "select array_position([1], 1, -9223372036854775808)",
+        "select 1 << 64",
+        "select 1 << 63",
+        "select 3 << 62",
+        "select 1 << -1",
+        "select -1 << 64",
+        "select 1 >> 64",
+        "select 1 >> -1",
+        "select cast(1 as int) << cast(31 as int)",
+        "select cast(255 as tinyint unsigned) << cast(1 as tinyint unsigned)",
+        "select version << 64 from invoices",
+        "select 1 << (version + 63) from invoices",
+        "select id from invoices where version >> 64 = 1",
+        "select cast(power(10, 300) as bigint)",
+        "select cast(power(10, 300) as decimal(38, 0))",
+        "select cast(cast('nan' as double) as bigint)",
+        "select cast(cast('-inf' as double) as int)",
+        "select date '2020-01-01' + interval '999999' year",
+        "select date '2020-01-01' - interval '999999' year",
+        "select abs(cast(-128 as tinyint))",
+        "select abs(cast(-2147483648 as int))",
     ];
     for sql in failing {
         let told = ask(&world.archive, world.tenant, sql, QueryOptions::default()).await;
@@ -64,6 +85,19 @@ async fn a_number_that_fits_is_the_one_it_ought_to_be() {
         ("select -9223372036854775807 - 1", "-9223372036854775808"),
         ("select -(9223372036854775807)", "-9223372036854775807"),
         ("select 3 - 5", "-2"),
+        ("select 1 << 62", "4611686018427387904"),
+        ("select -1 << 63", "-9223372036854775808"),
+        (
+            "select cast(1 as bigint unsigned) << cast(63 as bigint unsigned)",
+            "9223372036854775808",
+        ),
+        ("select 5 >> 1", "2"),
+        ("select -5 >> 1", "-3"),
+        ("select -9223372036854775808 >> 63", "-1"),
+        ("select max(version << 4) from invoices", "16"),
+        ("select max(32 >> version) from invoices", "16"),
+        ("select max(null << version) from invoices", "null"),
+        ("select -9223372036854775808 % -1", "0"),
         (
             "select cast(2147483647 as int) + cast(1 as bigint)",
             "2147483648",
@@ -239,4 +273,36 @@ async fn odd_values_are_the_querys_fault() {
             ),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_float_that_is_no_number_is_told_as_such() {
+    let (world, _) = archived("floats", 3).await;
+    let sql = "select cast('nan' as double) as a, cast('inf' as double) as b, cast('-inf' as double) as c, \
+               cast('nan' as float) as d, power(10, 400) as e, [cast('nan' as double), cast(2.5 as double)] as f, \
+               cast(0.1 as double) as g, cast(1 as double) as h, cast(null as double) as i";
+    let told = async |format| {
+        let options = QueryOptions::default();
+        let told = bytes(&world.archive, world.tenant, sql, options, format).await;
+        String::from_utf8(told.unwrap()).unwrap()
+    };
+    let answer: Value = serde_json::from_str(&told(Format::Json).await).unwrap();
+    assert_eq!(
+        answer["rows"],
+        json!([[
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "NaN",
+            "Infinity",
+            ["NaN", 2.5],
+            0.1,
+            1.0,
+            null
+        ]])
+    );
+    assert_eq!(
+        told(Format::Csv).await,
+        "a,b,c,d,e,f,g,h,i\r\nNaN,inf,-inf,NaN,inf,\"[\"\"NaN\"\",2.5]\",0.1,1.0,\r\n"
+    );
 }

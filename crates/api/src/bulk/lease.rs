@@ -10,6 +10,7 @@ use sheaf_model::TenantId;
 use sheaf_store::{IdemKey, Replay, Store, StoredKey, UploadAnswer, UploadKey, supervised};
 use tokio::task::JoinHandle;
 
+use super::marks::Marks;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::idempotency;
@@ -28,6 +29,8 @@ pub(super) struct Lease {
     tenant: TenantId,
     key: String,
     first_used: DateTime<Utc>,
+    /// What an attempt before this one noted.
+    progress: Vec<u8>,
     extending: JoinHandle<()>,
     /// Something may have been written under the key.
     wrote: AtomicBool,
@@ -54,7 +57,10 @@ impl Lease {
         let key = idem.key;
         Ok(match begun {
             UploadKey::Answered(stored) => Begun::Answered(stored),
-            UploadKey::Started { first_used } => {
+            UploadKey::Started {
+                first_used,
+                progress,
+            } => {
                 let store = app.store.clone();
                 let (of_lease, of_key) = (store.clone(), key.clone());
                 let extending = tokio::spawn(supervised("lease", move || {
@@ -65,6 +71,7 @@ impl Lease {
                     tenant,
                     key,
                     first_used,
+                    progress,
                     extending,
                     wrote: AtomicBool::new(false),
                     finished: false,
@@ -81,6 +88,19 @@ impl Lease {
     /// Before the first line is written: from now on the key stays, whatever becomes of the upload.
     pub(super) fn writes(&self) {
         self.wrote.store(true, Ordering::Relaxed);
+    }
+
+    /// The marks of its lines, with those of the attempts before.
+    pub(super) fn marks(&self) -> Marks {
+        Marks::new(&self.progress)
+    }
+
+    /// Keeps marks, before the lines that they cover are written.
+    pub(super) async fn keep(&self, marks: &[u8]) -> Result<(), ApiError> {
+        self.store
+            .note_progress(self.tenant, &self.key, marks)
+            .await?;
+        Ok(())
     }
 
     /// What is kept of the answer, for the upload with this fingerprint.

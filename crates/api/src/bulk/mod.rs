@@ -8,6 +8,7 @@ mod atomic;
 mod ids;
 mod lease;
 mod lines;
+mod marks;
 mod parse;
 mod quota;
 mod source;

@@ -8,7 +8,8 @@ use tokio::task::JoinHandle;
 
 use super::Summary;
 use super::lease::Lease;
-use super::lines::{End, LineReader};
+use super::lines::{End, LineReader, Numbered};
+use super::marks::{Differs, Marks};
 use super::parse::{Parser, Ready};
 use super::source::Source;
 use crate::app::Shared;
@@ -57,7 +58,7 @@ struct Writer<'a> {
     in_flight: VecDeque<JoinHandle<Written>>,
     limit: usize,
     summary: Summary,
-    lease: Option<&'a Lease>,
+    lease: Option<(&'a Lease, Marks)>,
 }
 
 impl Writer<'_> {
@@ -65,8 +66,11 @@ impl Writer<'_> {
         while self.in_flight.len() >= self.limit {
             self.collect().await?;
         }
-        if let Some(lease) = self.lease {
+        if let Some((lease, marks)) = &mut self.lease {
             lease.writes();
+            if let Some(marks) = marks.to_keep() {
+                lease.keep(&marks).await?;
+            }
         }
         let (numbers, invoices) = chunk.into_parts();
         let store = self.store.clone();
@@ -74,6 +78,20 @@ impl Writer<'_> {
             (numbers, store.write_chunk(invoices).await)
         }));
         Ok(())
+    }
+
+    /// Notes lines before anything becomes of them, if they can be those of this upload.
+    fn mark(&mut self, lines: &[Numbered]) -> Result<(), ApiError> {
+        let Some((_, marks)) = &mut self.lease else {
+            return Ok(());
+        };
+        match lines.iter().try_for_each(|line| marks.read(line)) {
+            Ok(()) => Ok(()),
+            Err(Differs(line)) => {
+                self.summary.differs(line);
+                Err(StoreError::from(IdemConflict::Mismatch).into())
+            }
+        }
     }
 
     /// Waits for the oldest chunk and counts it.
@@ -117,7 +135,7 @@ pub(super) async fn run(
         in_flight: VecDeque::new(),
         limit: config.chunks_in_flight.max(1),
         summary: Summary::new(config.max_errors),
-        lease,
+        lease: lease.map(|lease| (lease, lease.marks())),
     };
     let read = read_all(config, &mut parser, &mut reader, &mut writer).await;
     let written = writer.finish().await;
@@ -145,6 +163,7 @@ async fn read_all(
     loop {
         let batch = reader.next_batch().await;
         writer.summary.received += batch.lines.len() as u64;
+        writer.mark(&batch.lines)?;
         let parsed = parser.parse(batch.lines).await?;
         for error in parsed.errors {
             writer.summary.reject(error);
@@ -157,6 +176,12 @@ async fn read_all(
         }
         if batch.end == End::Full {
             continue;
+        }
+        if batch.end == End::Done
+            && let Some((_, marks)) = &writer.lease
+            && marks.are_missing()
+        {
+            return Err(StoreError::from(IdemConflict::Mismatch).into());
         }
         if !chunk.is_empty() {
             writer.write(chunk).await?;

@@ -77,16 +77,17 @@ impl Summary {
         match outcome {
             LineOutcome::Created => self.created += 1,
             LineOutcome::Duplicate(_) => self.duplicates += 1,
-            LineOutcome::OtherLine(existing) => self.reject(LineError {
+            LineOutcome::OtherLine(existing) => self.reject(other_line(
                 line,
-                code: "idempotency_key_reused",
-                detail: format!(
-                    "with this idempotency key, the line with this number was stored as invoice {existing}, and it was \
-                     another one: send another upload with another key"
-                ),
-            }),
+                &format!(" was stored as invoice {existing}, and it"),
+            )),
             LineOutcome::Rejected { code, detail } => self.reject(LineError { line, code, detail }),
         }
+    }
+
+    /// Names the line at which the lines up to it turn out to be another upload's. Counted with those that were received.
+    pub(crate) fn differs(&mut self, line: u64) {
+        self.reject(other_line(line, " or one before it"));
     }
 
     /// The members as a problem's extensions. `errors` is a standard member of ours with another form, so the lines
@@ -111,6 +112,16 @@ impl Summary {
         ] {
             metrics::counter!("sheaf_bulk_lines_total", "outcome" => outcome).increment(count);
         }
+    }
+}
+
+fn other_line(line: u64, what: &str) -> LineError {
+    LineError {
+        line,
+        code: "idempotency_key_reused",
+        detail: format!(
+            "with this idempotency key, the line with this number{what} was another one: send another upload with another key"
+        ),
     }
 }
 

@@ -143,13 +143,62 @@ async fn another_upload_with_the_key_of_a_broken_one_is_refused() {
         ),
         (&json!(2), &json!("idempotency_key_reused"))
     );
-    assert_eq!(problem["duplicates"], 2);
+    assert_eq!(
+        counts(&problem),
+        (0, 0, 1),
+        "found before anything was written"
+    );
     // The right one goes on.
     let summary = upload(&app, to, "up-1", ndjson(&all)).await.is(200);
     assert_eq!(counts(&summary).2, 0, "{summary}");
     upload(&app, to, "up-1", ndjson(&other))
         .await
         .is_problem(422, "idempotency_key_reused");
+}
+
+#[tokio::test]
+async fn another_upload_is_known_by_what_its_lines_ids_do_not_tell() {
+    let app = TestApp::start().await;
+    let tenant = app.tenant().await;
+    let to = (BULK, tenant.key.as_str());
+    let first: Vec<Value> = (0..6)
+        .map(|n| {
+            let number = format!("W-{n}");
+            invoice(json!({"number": number, "issue_date": "2026-03-05", "due_date": "2026-04-05"}))
+        })
+        .collect();
+    broken(&app, to, "up-1", &first[..4]).await;
+    // None of these has the id of a stored line, or says the same of what is compared.
+    let changes = [
+        json!({"issue_date": "2026-03-06"}),
+        json!({"due_date": "2026-05-05"}),
+        json!({"external_id": "of-its-own"}),
+        json!({"tax_rounding": "line"}),
+        json!({"customer": {"name": "Ada", "email": "ada@example.com"}}),
+        json!({"number": "W-100"}),
+    ];
+    for change in changes {
+        for at in [0, 3] {
+            let mut other = first.clone();
+            let members = other[at].as_object_mut().unwrap();
+            members.extend(change.as_object().unwrap().clone());
+            let problem = upload(&app, to, "up-1", ndjson(&other)).await;
+            let problem = problem.is_problem(422, "idempotency_key_reused");
+            assert_eq!(counts(&problem), (0, 0, 1), "{problem}");
+            assert_eq!(problem["line_errors"][0]["line"], at + 1);
+        }
+    }
+    // One that ends before the first one did, and one with a line between.
+    upload(&app, to, "up-1", ndjson(&first[..3]))
+        .await
+        .is_problem(422, "idempotency_key_reused");
+    let blank = format!("\n{}", ndjson(&first));
+    upload(&app, to, "up-1", blank)
+        .await
+        .is_problem(422, "idempotency_key_reused");
+    assert_eq!(app.all_invoices(&tenant).await.len(), 4);
+    let summary = upload(&app, to, "up-1", ndjson(&first)).await.is(200);
+    assert_eq!(counts(&summary), (2, 4, 0));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use sheaf_api::RateLimit;
 
@@ -53,15 +54,13 @@ async fn guesses_end_and_what_was_right_before_goes_on() {
         app.read("/v1/invoices", &tenant.key).await.is(200);
         app.read("/v1/tenants", ADMIN_KEY).await.is(200);
     }
-    // A right key that was never sent from here looks like any guess, or guesses would go on.
     let exhausted = async |key: &str, path: &str| {
         exhaust(async |n| app.read("/v1/invoices", &wrong(10_000 + n)).await).await;
         app.read(path, key).await
     };
-    exhausted(&unseen, "/v1/invoices")
-        .await
-        .is_problem(429, "too_many_wrong_credentials");
-    // The same for guesses at the admin key, in either header, and for what is no key of ours at all.
+    // Nor is a key that was never sent from here: nobody guesses 256 bits.
+    exhausted(&unseen, "/v1/invoices").await.is(200);
+    // Told as too many are guesses at the admin key, in either header, and for what is no key of ours at all.
     exhausted("admin-guess", "/v1/tenants")
         .await
         .is_problem(429, "too_many_wrong_credentials");
@@ -117,4 +116,53 @@ async fn keys_that_were_good_once_are_no_guesses() {
     app.read("/v1/invoices", &wrong(1))
         .await
         .is_problem(401, "invalid_credential");
+}
+
+#[tokio::test]
+async fn a_neighbour_who_guesses_shuts_nobody_out() {
+    let app = app(5, 0).await;
+    let mut tenants = Vec::new();
+    for _ in 0..5 {
+        let tenant = app.tenant().await;
+        tenants.push((app.api_key(tenant.id, "viewer").await.0, tenant));
+    }
+    // As many at a time as a guesser can have under way, for as long as the others come in.
+    let guessing = async |lane: usize| {
+        for n in 0.. {
+            let key = wrong(1_000_000 * (lane + 1) + n);
+            let answer = app.read("/v1/invoices", &key).await;
+            assert!(matches!(answer.status, 401 | 429), "{}", answer.status);
+        }
+    };
+    let coming = async {
+        exhaust(async |n| app.read("/v1/invoices", &wrong(n)).await).await;
+        for (fresh, tenant) in &tenants {
+            app.read("/v1/invoices", fresh).await.is(200);
+            app.read("/v1/invoices", &tenant.key).await.is(200);
+            app.read("/v1/invoices", fresh).await.is(200);
+        }
+    };
+    tokio::select! {
+        () = coming => {}
+        _ = join_all((0..50).map(guessing)) => unreachable!("guessers go on"),
+    }
+}
+
+#[tokio::test]
+async fn an_admin_key_that_could_be_guessed_waits_and_a_long_one_does_not() {
+    let short = "short-admin-key-1";
+    let long = "a-longer-admin-key-of-32-letters";
+    for (key, status) in [(short, 429), (long, 200)] {
+        let app = TestApp::start_with(|config| {
+            config.admin_key = key.into();
+            config.guess_limit = Some(RateLimit {
+                per_second: NonZeroU32::MIN,
+                burst: NonZeroU32::MIN,
+            });
+        })
+        .await;
+        exhaust(async |n| app.read("/v1/invoices", &wrong(n)).await).await;
+        let answer = app.read("/v1/tenants", key).await;
+        assert_eq!(answer.status, status, "{key}");
+    }
 }

@@ -11,6 +11,7 @@ mod bulk_atomic;
 mod bulk_broken;
 mod bulk_keys;
 mod bulk_platform;
+mod coordinator;
 mod customers;
 mod customers_merge;
 mod customers_named;

@@ -104,7 +104,10 @@ pub(crate) fn reversed() -> Invoice {
         kind,
         amount: amount.into(),
         paid_on: NaiveDate::from_ymd_opt(2026, 10, 9).unwrap(),
-        method: "bank_transfer".to_owned(),
+        method: match kind {
+            PaymentKind::Credit => "credit_note".to_owned(),
+            _ => "bank_transfer".to_owned(),
+        },
         reverses: None,
     };
     invoice.payments = vec![

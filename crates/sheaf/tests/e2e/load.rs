@@ -40,7 +40,13 @@ pub struct Load {
     runtime: Runtime,
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Vec<Call>>>,
+    beside: JoinHandle<Vec<Call>>,
 }
+
+/// A call that asks nothing of the database takes so many times less than one that does, in the same moment.
+const TIMES: u32 = 10;
+/// What a call may take on a machine that has time.
+const IN_TIME: Duration = Duration::from_secs(1);
 
 impl Load {
     /// `name` keeps the idempotency keys of one load apart from another's.
@@ -63,23 +69,51 @@ impl Load {
                 runtime.spawn(client.run(Arc::clone(&stop)))
             })
             .collect();
+        let beside = runtime.spawn(beside(url.to_owned(), Arc::clone(&stop)));
         Self {
             runtime,
             stop,
             clients,
+            beside,
         }
     }
 
     /// Lets every client finish what it began.
     pub fn stop(self) -> Vec<Call> {
+        self.stop_and_bound().0
+    }
+
+    /// The same, and what the 99th percentile of the calls may be on this machine in this moment.
+    pub fn stop_and_bound(self) -> (Vec<Call>, Duration) {
         self.stop.store(true, Ordering::Relaxed);
         self.runtime.block_on(async {
             let mut calls = Vec::new();
             for client in self.clients {
                 calls.extend(client.await.unwrap());
             }
-            calls
+            let beside = self.beside.await.unwrap();
+            (calls, IN_TIME.max(quantile(&beside, 0.99) * TIMES))
         })
+    }
+}
+
+/// Asks the server whether it lives, as often as a client works: what keeps this waiting is the machine.
+async fn beside(url: String, stop: Arc<AtomicBool>) -> Vec<Call> {
+    let (http, mut calls) = (Client::new(), Vec::new());
+    loop {
+        let start = Instant::now();
+        let answer = http.get(format!("{url}/healthz")).send().await;
+        calls.push(Call {
+            tenant: 0,
+            took: start.elapsed(),
+            retried: Vec::new(),
+            status: answer.map_or(0, |answer| answer.status().as_u16()),
+            id: None,
+        });
+        if stop.load(Ordering::Relaxed) {
+            return calls;
+        }
+        tokio::time::sleep(TICK).await;
     }
 }
 

@@ -126,7 +126,7 @@ fn citus_nothing_is_lost_while_the_cluster_grows_and_shards_move() {
     .json();
     let moved = Instant::now();
     sleep(Duration::from_secs(1));
-    let mut calls = load.stop();
+    let (mut calls, bound) = load.stop_and_bound();
 
     for call in &calls {
         assert!(matches!(call.status, 200 | 201), "{call:?}");
@@ -137,7 +137,7 @@ fn citus_nothing_is_lost_while_the_cluster_grows_and_shards_move() {
         "{} calls, {retried} retried, p99 {p99:?}, longest {longest:?}",
         calls.len()
     );
-    assert!(p99 < Duration::from_secs(1), "p99 {p99:?}");
+    assert!(p99 < bound, "p99 {p99:?} of {bound:?}");
 
     // From now on each tenant's work is its owner's alone; the coordinator has none.
     sleep(ROUTES_FOLLOW.saturating_sub(moved.elapsed()));
@@ -191,7 +191,7 @@ fn citus_a_dead_node_takes_only_its_own_tenants_along() {
     sleep(Duration::from_secs(3));
     rig.runtime.block_on(rig.local.start_node(2)).unwrap();
     sleep(Duration::from_secs(2));
-    let mut calls = load.stop();
+    let (mut calls, bound) = load.stop_and_bound();
     for call in &calls {
         assert!(matches!(call.status, 200 | 201), "{call:?}");
         if owners[call.tenant] == victim {
@@ -211,7 +211,7 @@ fn citus_a_dead_node_takes_only_its_own_tenants_along() {
         quantile(&others, 1.0),
         quantile(&calls, 1.0)
     );
-    assert!(quantile(&others, 0.99) < Duration::from_secs(1));
+    assert!(quantile(&others, 0.99) < bound, "{bound:?}");
     calls.extend(others);
 
     // The coordinator is not missed either.

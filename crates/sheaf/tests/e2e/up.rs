@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::api::Api;
 use crate::process::{Done, Place, Up, env_lines, send, sheaf, up_command, wait_for};
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "SHEAF_URL",
     "SHEAF_ADMIN_KEY",
     "SHEAF_TENANT_ID",
@@ -22,6 +22,7 @@ const NAMES: [&str; 11] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "SHEAF_METRICS_URL",
+    "SHEAF_UP_PID",
 ];
 
 #[test]
@@ -165,7 +166,9 @@ fn assert_found(up: &Up, path: &str) {
 
 /// All but the URL stays the same over starts (the tests leave the port open).
 fn keys(up: &Up) -> Vec<(String, String)> {
-    env_lines(&up.env_file()).split_off(1)
+    let mut keys = env_lines(&up.env_file()).split_off(1);
+    keys.retain(|(name, _)| name != "SHEAF_UP_PID");
+    keys
 }
 
 fn second_starts_are_refused(place: &Place, up: &Up) {

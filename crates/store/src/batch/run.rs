@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use sheaf_model::TenantId;
 use tokio::sync::Semaphore;
 
-use super::{Abort, Batch, Carried, End, Ticket, Work};
+use super::{Abort, Batch, Carried, Doubt, End, Ticket, Work};
 use crate::error::{Failure, classify, said};
 use crate::send::{Frame, Place};
 use crate::session::Session;
@@ -21,8 +21,6 @@ use crate::supervise::caught;
 use crate::types::ArchiveFile;
 use crate::{Store, StoreError};
 
-/// For how long a batch is tried again: whoever waits for it gives up soon after.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Parts of a batch that run side by side, each on a connection of its own.
 const SIDE_BY_SIDE: usize = 4;
 /// The same of members that are alone in theirs: these are quick.
@@ -77,7 +75,7 @@ impl Store {
     ) {
         let how = How {
             spent: 0,
-            until: Instant::now() + PATIENCE,
+            until: Instant::now() + self.inner.config.lock_patience,
             lane,
         };
         self.run(batch, how).await;
@@ -88,10 +86,13 @@ impl Store {
         let anew = How { spent: 0, ..how };
         let mut attempt = how.spent;
         let mut in_company = matches!(how.lane, Lane::Shared(_));
-        if matches!(how.lane, Lane::Own(_)) && Instant::now() >= how.until {
-            return batch.fail(&contended());
-        }
         while batch.len() > 0 {
+            if matches!(how.lane, Lane::Own(_)) {
+                self.release_late(&mut batch);
+                if batch.len() == 0 {
+                    return;
+                }
+            }
             attempt += 1;
             let shards: Vec<_> = batch.works.iter().map(shard).collect();
             if shards.windows(2).any(|two| two[0].node != two[1].node) {
@@ -106,9 +107,7 @@ impl Store {
                 in_company,
                 ..Seen::default()
             };
-            let tried = self
-                .attempt_batch(&shards, &mut batch, &seen, how.lane)
-                .await;
+            let tried = self.attempt_batch(&shards, &mut batch, &seen, how).await;
             let (kind, error) = match tried {
                 Ok(outcomes) => return batch.answer(outcomes),
                 Err(Abort::Needs(needs)) => {
@@ -202,6 +201,16 @@ impl Store {
         }
     }
 
+    /// Lets those go that have waited for as long as one may since they came: behind others of their tenant, or for a lock.
+    fn release_late<W: Work, T: Ticket<W>>(&self, batch: &mut Batch<W, T>) {
+        let patience = self.inner.config.lock_patience;
+        let is_late = |carried: &Carried| carried.came.is_some_and(|at| at.elapsed() >= patience);
+        batch.release(|work, carried| {
+            let told = || Doubt::of(work, carried).told(contended());
+            is_late(carried).then(|| End::Done(Err(told())))
+        });
+    }
+
     /// After the last attempt: only the culprits fail.
     async fn give_up<W: Work, T: Ticket<W>>(
         &self,
@@ -245,7 +254,7 @@ impl Store {
         shards: &[Arc<Shard>],
         batch: &mut Batch<W, T>,
         seen: &Seen,
-        lane: Lane<'_>,
+        how: How<'_>,
     ) -> Result<Vec<W::Outcome>, Abort> {
         let (works, carried) = (&mut batch.works, &batch.carried);
         let attempt = async {
@@ -254,8 +263,12 @@ impl Store {
             let known = W::known(self, works, carried)?;
             // The server bounds its statements; a server that hangs does not.
             let most = self.inner.config.attempt_timeout();
-            let _place = match lane {
-                Lane::Own(own) => own.connections.acquire().await.ok(),
+            let _place = match how.lane {
+                Lane::Own(own) => {
+                    let place = own.connections.acquire();
+                    let place = tokio::time::timeout_at(how.until.into(), place).await;
+                    place.map_err(|_| Abort::Store(contended()))?.ok()
+                }
                 Lane::Shared(_) | Lane::Upload => None,
             };
             let within = self.transact(shards, works, &known, seen);

@@ -15,6 +15,7 @@ use super::apply::Work;
 use super::command::{Command, NewChange};
 use crate::batch::Abort;
 use crate::send::Place;
+use crate::session::in_order;
 use crate::sql;
 
 /// Bytes of a history at which edits end.
@@ -56,6 +57,7 @@ pub(super) async fn weigh(
             .entry((change.tenant_id, change.invoice_id))
             .or_default() += 1;
     }
+    let mut hot = Vec::new();
     for (key, count) in asked {
         let Some(doc) = work.docs.get_mut(&key) else {
             continue;
@@ -63,16 +65,29 @@ pub(super) async fn weigh(
         if doc.new.version.saturating_add(count) <= UNSEEN {
             continue;
         }
-        doc.history = match &doc.cold {
-            Some(cold) => cold.archived.events.iter().map(|e| e.data.len()).sum(),
-            None => {
-                let weight = place.conn.prepare_cached(sql::EVENT_WEIGHT).await?;
-                let year = id::year_of(key.1);
-                let params: [&(dyn ToSql + Sync); 3] = [&key.0.0, &year, &key.1];
-                let bytes: i64 = place.conn.query_one(&weight, &params).await?.get(0);
-                usize::try_from(bytes).unwrap_or(0)
-            }
-        };
+        match &doc.cold {
+            Some(cold) => doc.history = cold.archived.events.iter().map(|e| e.data.len()).sum(),
+            None => hot.push(key),
+        }
+    }
+    if hot.is_empty() {
+        return Ok(());
+    }
+    // One statement an invoice, and one round trip.
+    let weight = place.conn.prepare_cached(sql::EVENT_WEIGHT).await?;
+    let weights = hot.iter().map(|(tenant, invoice)| {
+        let (conn, weight) = (place.conn, &weight);
+        async move {
+            let year = id::year_of(*invoice);
+            let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &year, invoice];
+            conn.query_one(weight, &params).await
+        }
+    });
+    let weights = in_order(weights).await?;
+    for (key, weight) in hot.iter().zip(weights) {
+        if let Some(doc) = work.docs.get_mut(key) {
+            doc.history = usize::try_from(weight.get::<_, i64>(0)).unwrap_or(0);
+        }
     }
     Ok(())
 }

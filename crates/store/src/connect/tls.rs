@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use super::stream::Encrypted;
 pub(super) use super::trust::Roots;
-use super::trust::{AnyName, Anybody, webpki};
+use super::trust::{AnyName, webpki};
 
 /// What is asked of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +52,13 @@ impl Tls {
                 );
             }
             (Mode::VerifyFull, Some(roots)) => webpki(roots, &provider)?,
-            (Mode::VerifyCa | Mode::Require, Some(roots)) => {
-                Arc::new(AnyName(webpki(roots, &provider)?))
+            (mode, roots) => {
+                let asked = roots.filter(|_| matches!(mode, Mode::VerifyCa | Mode::Require));
+                Arc::new(AnyName {
+                    cas: asked.map(|roots| webpki(roots, &provider)).transpose()?,
+                    provider: Arc::clone(&provider),
+                })
             }
-            _ => Arc::new(Anybody(Arc::clone(&provider))),
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

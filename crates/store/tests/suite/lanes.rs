@@ -1,7 +1,7 @@
 //! A tenant whose rows are locked waits in a lane of its own, and nobody else with it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sheaf_model::TenantId;
@@ -195,4 +195,82 @@ async fn a_queue_that_does_not_move_is_noticed() {
         }
     }
     panic!("nobody noticed");
+}
+
+/// What comes while others of its tenant wait is not kept waiting for them as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_in_a_lane_of_its_own_waits_longer_than_one_may() {
+    const PATIENCE: Duration = Duration::from_secs(4);
+    drop(store().await);
+    let mut config = StoreConfig::new(sheaf_local::test_env().database_url);
+    config.lock_patience = PATIENCE;
+    let store = Store::connect(config).await.unwrap();
+    let hostile = tenant(&store).await;
+    let locked = create(&store, invoice(hostile, None)).await;
+    let db = raw().await;
+    db.batch_execute("begin").await.unwrap();
+    let lock = "select id from invoices where tenant_id = $1 and id = $2 for update";
+    db.query_one(lock, &[&hostile.0, &locked]).await.unwrap();
+    // Each comes when those before it have waited for some of their time.
+    let mut waiting = Vec::new();
+    for n in 0..6 {
+        let (store, change) = (store.clone(), pay(hostile, locked, &format!("w{n}")));
+        waiting.push(tokio::spawn(async move {
+            let came = Instant::now();
+            let told = store.change_invoice(change).await;
+            (told, came.elapsed())
+        }));
+        tokio::time::sleep(PATIENCE / 3).await;
+    }
+    let mut longest = Duration::ZERO;
+    for change in waiting {
+        let (told, took) = change.await.unwrap();
+        assert!(
+            matches!(&told, Err(error) if error.to_string().contains("others keep changing")),
+            "{told:?}"
+        );
+        longest = longest.max(took);
+    }
+    // And one attempt at the row, which is waited for a second by; and what a busy machine makes of that.
+    assert!(
+        longest >= PATIENCE && longest < PATIENCE + PATIENCE / 2 + Duration::from_millis(500),
+        "{longest:?}"
+    );
+    drop(db);
+}
+
+/// A store that closes serves what it has taken, also what waits in a lane of its own: nobody else would.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_of_its_own_serves_what_it_took_when_the_store_closes() {
+    let store = one_lane().await;
+    let hostile = tenant(&store).await;
+    let locked = create(&store, invoice(hostile, None)).await;
+    let db = raw().await;
+    db.batch_execute("begin").await.unwrap();
+    let lock = "select id from invoices where tenant_id = $1 and id = $2 for update";
+    db.query_one(lock, &[&hostile.0, &locked]).await.unwrap();
+    let change = |reference: &str| {
+        let (store, change) = (store.clone(), pay(hostile, locked, reference));
+        tokio::spawn(async move { store.change_invoice(change).await })
+    };
+    // The first makes the lane and waits in it; the others come behind it.
+    let mut waiting = vec![change("first")];
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    waiting.extend((0..4).map(|n| change(&format!("w{n}"))));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let closing = tokio::spawn({
+        let store = store.clone();
+        async move { store.close().await }
+    });
+    while store.create_invoice(invoice(hostile, None)).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!closing.is_finished(), "what was taken waits");
+    db.batch_execute("rollback").await.unwrap();
+    for change in waiting {
+        let told = tokio::time::timeout(LONG, change).await;
+        let told = told.expect("it is served").unwrap();
+        assert!(matches!(told, Ok(Changed::New(_))), "{told:?}");
+    }
+    tokio::time::timeout(LONG, closing).await.unwrap().unwrap();
 }

@@ -105,6 +105,41 @@ async fn every_migration_runs_on_tables_that_are_distributed() {
     cluster.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn citus_tables_that_are_not_distributed_are_told_at_start_and_by_readiness() {
+    let (cluster, url) = cluster().await;
+    let db = connect(&url).await;
+    migrate(&url, SHARDS).await.unwrap();
+    let start = async || Store::connect(StoreConfig::new(url.clone())).await;
+    // As a migration leaves them that was cut short behind its schema, or that ran before Citus was there.
+    for table in ["metadata_columns", "api_keys", "number_claims"] {
+        let local = format!("select undistribute_table('{table}')");
+        db.batch_execute(&local).await.unwrap();
+        let refused = start().await.err().expect(table).to_string();
+        assert!(refused.contains(table), "{refused}");
+        assert!(refused.contains("sheaf migrate"), "{refused}");
+        migrate(&url, SHARDS).await.unwrap();
+        start().await.expect(table).close().await;
+    }
+    // A database of the same server that has no Citus yet.
+    db.batch_execute("create database late").await.unwrap();
+    let late = url.rsplit_once('/').unwrap().0.to_owned() + "/late";
+    migrate(&late, SHARDS).await.unwrap();
+    let store = Store::connect(StoreConfig::new(late.clone()))
+        .await
+        .unwrap();
+    store.ready().await.unwrap();
+    let db = connect(&late).await;
+    db.batch_execute("create extension citus").await.unwrap();
+    let told = store.ready().await.unwrap_err().to_string();
+    assert!(told.contains("Citus was installed"), "{told}");
+    let refused = Store::connect(StoreConfig::new(late.clone())).await;
+    let refused = refused.err().unwrap().to_string();
+    assert!(refused.contains("invoices"), "{refused}");
+    store.close().await;
+    cluster.stop().await.unwrap();
+}
+
 /// Holds a migration up at the statement, and ends its session there.
 async fn cut_short(url: &str, holding: &str, waiting: &str) {
     let (holder, db) = (connect(url).await, connect(url).await);

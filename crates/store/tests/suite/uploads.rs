@@ -54,7 +54,7 @@ async fn a_broken_upload_keeps_the_time_of_its_first_use() {
     let tenant = tenant(&store).await;
     let first = now() - TimeDelta::days(2);
     let begun = store.begin_upload(tenant, &key("k", 1), first, LEASE).await;
-    assert!(matches!(begun, Ok(UploadKey::Started { first_used }) if first_used == first));
+    assert!(matches!(begun, Ok(UploadKey::Started { first_used, .. }) if first_used == first));
     refused(
         &begin(&store, tenant, key("k", 1)).await,
         IdemConflict::Running,
@@ -63,16 +63,24 @@ async fn a_broken_upload_keeps_the_time_of_its_first_use() {
         &begin(&store, tenant, key("k", 2)).await,
         IdemConflict::Mismatch,
     );
+    store.note_progress(tenant, "k", b"half").await.unwrap();
     store.suspend_upload(tenant, "k").await.unwrap();
     refused(
         &begin(&store, tenant, key("k", 2)).await,
         IdemConflict::Mismatch,
     );
     let begun = begin(&store, tenant, key("k", 1)).await;
-    assert!(matches!(begun, Ok(UploadKey::Started { first_used }) if first_used == first));
+    let Ok(UploadKey::Started {
+        first_used,
+        progress,
+    }) = begun
+    else {
+        panic!("{begun:?}");
+    };
+    assert_eq!((first_used, progress.as_slice()), (first, &b"half"[..]));
     store.abandon_upload(tenant, "k").await.unwrap();
     let begun = begin(&store, tenant, key("k", 2)).await;
-    assert!(matches!(begun, Ok(UploadKey::Started { first_used }) if first_used > first));
+    assert!(matches!(begun, Ok(UploadKey::Started { first_used, .. }) if first_used > first));
 }
 
 #[tokio::test(flavor = "multi_thread")]

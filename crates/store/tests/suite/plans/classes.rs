@@ -31,7 +31,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "api_key/expire" => Platform("{tenant}, {uuid}, now(), now()"),
         "api_key/get" => Platform("{tenant}, {uuid}"),
         "api_key/purge" => Platform("{tenant}, now()"),
-        "api_key/find" => Platform("'\\x00'"),
+        "api_key/find" => Platform("array['\\x00']::bytea[]"),
         "api_key/revoke" => Platform("{tenant}, {uuid}, now()"),
         "tenant/create" => Platform("{uuid}, 'n', null, now()"),
         "tenant/create_missing" => Platform("{uuid}, 'n', now()"),
@@ -125,6 +125,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
             "{tenant}, 'key-7', '\\x00', 200::smallint, null, '\\x00'",
             "key",
         ),
+        "idempotency/progress" => Point("{tenant}, 'key-7', '\\x00'", "key"),
         "idempotency/old" => Range("{tenant}, now(), now(), 100"),
         "idempotency/sweep" => Point("{tenant}, '{key-7,key-8}', now(), now()", "key"),
         "invoice/find_external_ids" => Point("{tenant}, {year}, {external_ids}", "external_id"),
@@ -169,7 +170,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "metadata_columns/get" | "metadata_columns/lock" => Point("{tenant}", "tenant_id"),
         "metadata_columns/put" => Range("{tenant}, '{}', 0, now()"),
         "retention/ensure" => Range("{tenant}, 2020::smallint, now()"),
-        "retention/hold" | "retention/share" => Point("{tenant}, 2020::smallint", "year"),
+        "retention/share" => Point("{tenant}, 2020::smallint", "year"),
         "retention/list" => Range("{tenant}"),
         "retention/lock" => Point("{tenant}, 2020::smallint", "year"),
         "retention/put" => Range("{tenant}, 2020::smallint, false, null, 0, now()"),
@@ -222,6 +223,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         | "cluster/has_history"
         | "cluster/read_only"
         | "cluster/schema_version"
+        | "cluster/undistributed"
         | "number_claim/is_entered"
         | "partition/list"
         | "partition/tables"

@@ -1,0 +1,3 @@
+-- idempotency/progress
+-- $1 tenant, $2 key, $3 what of the upload was read. Until the answer takes its place.
+update idempotency_keys set body = $3 where tenant_id = $1 and key = $2 and status is null
