@@ -20,7 +20,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, Projection,
     ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, Window,
-    WindowFunctionDefinition, cast,
+    WindowFrame, WindowFrameBound, WindowFunctionDefinition, cast,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -78,7 +78,27 @@ fn wraps(op: Operator, left: &DataType, right: &DataType) -> bool {
     }
 }
 
+/// Rows that a frame reaches to one side, at most. The engine adds them to where a row stands, and may go beyond what it
+/// counts with.
+const REACH: u64 = 1 << 32;
+
+fn check_reach(frame: &WindowFrame) -> Result<()> {
+    use WindowFrameBound::{Following, Preceding};
+    for bound in [&frame.start_bound, &frame.end_bound] {
+        if let Preceding(ScalarValue::UInt64(Some(rows)))
+        | Following(ScalarValue::UInt64(Some(rows))) = bound
+            && *rows > REACH
+        {
+            return plan_err!("a window's frame reaches {REACH} rows at most");
+        }
+    }
+    Ok(())
+}
+
 fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Expr::WindowFunction(window) = &expr {
+        check_reach(&window.params.window_frame)?;
+    }
     let (op, args) = match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right })
             if matches!(

@@ -101,7 +101,8 @@ impl QueryError {
 
     /// A panic of the engine. Numbers that do not fit are one of its ways to die.
     pub(crate) fn of_panic(text: String) -> Self {
-        if text.contains("attempt to ") && text.contains(" with overflow") {
+        let wraps = text.contains("attempt to ") && text.contains(" with overflow");
+        if wraps || matches!(text.as_str(), "length overflow" | "offset overflow") {
             return Self::Failed("a number is out of range".to_owned());
         }
         Self::Internal(text)

@@ -141,8 +141,10 @@ impl KeyCache {
         }
         let before = self.changes.load(Ordering::Acquire);
         let found = if suspect {
-            let store = store.clone();
-            let look_up = async move |hashes: Vec<_>| store.find_api_keys(&hashes).await;
+            let look_up = |hashes: Vec<_>| {
+                let store = store.clone();
+                async move { store.find_api_keys(&hashes).await }
+            };
             self.batches.find(hash, look_up).await?
         } else {
             store.find_api_key(&hash).await?

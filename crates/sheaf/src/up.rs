@@ -192,8 +192,9 @@ fn variables(local: &LocalEnv, urls: &Urls, admin_key: &str, demo: &Demo) -> Str
 }
 
 /// All nodes share this machine's cores. A backend that has to be opened and planned for in a burst costs 0.2 s of CPU, which many do not have
-/// when they are needed (docs/decisions/0010-index-of-metadata.md).
+/// when they are needed (docs/decisions/0010-index-of-metadata.md). With fewer than 16, two tenants that do everything at once would
+/// leave the others one connection for all of their lists.
 fn connections_per_node() -> usize {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    (cores * 4).clamp(8, 32)
+    (cores * 4).clamp(16, 32)
 }

@@ -31,7 +31,7 @@ pub(crate) enum Use {
 pub(crate) struct Lending {
     /// All kinds together.
     lent: Arc<Semaphore>,
-    /// Long uses and parts of uploads together: requests find some of what is lent free of these.
+    /// Long uses and parts of uploads together: requests have the rest of what is lent.
     background: Arc<Semaphore>,
     requests: Arc<Shares>,
     long: Arc<Shares>,
@@ -59,23 +59,25 @@ pub(crate) struct Lent {
 }
 
 impl Lending {
-    /// Of a pool of `connections`: a quarter, and two at least, stays with the queues. The kinds' bounds together are more than
-    /// all that is lent, so that none lies idle; long uses alone are less, so that something is always about to come back.
+    /// Of a pool of `connections`: a quarter, and two at least, stays with the queues. Of the rest, requests have a half, of which a
+    /// tenant takes a third: two that take all they may leave some to everybody else's, from eight connections on. Long uses are less than
+    /// the other half, so that something of it is always about to come back.
     pub(crate) fn new(connections: usize, patience: Duration) -> Self {
         let lent = connections.saturating_sub((connections / 4).max(2)).max(1);
-        let long = (connections / 4).max(3).min(lent - 1).max(1);
-        let shares = |kind, total: usize| {
-            let total = u64::try_from(total).unwrap_or(u64::MAX);
-            Shares::new(kind, total.div_ceil(2), total)
+        let background = (lent / 2).max(1);
+        let requests = lent.saturating_sub(background).max(1);
+        let long = (connections / 4).max(2).min(background - 1).max(1);
+        let shares = |kind, per_tenant: usize, total: usize| {
+            let amount = |of| u64::try_from(of).unwrap_or(u64::MAX);
+            Shares::new(kind, amount(per_tenant), amount(total))
         };
-        let uploads = u64::try_from((connections / 4).max(5)).unwrap_or(u64::MAX);
         Self {
             lent: Arc::new(Semaphore::new(lent)),
-            background: Arc::new(Semaphore::new(lent.saturating_sub(2).max(1))),
-            requests: shares("requests", (connections / 3).max(3)),
-            long: shares("long", long),
+            background: Arc::new(Semaphore::new(background)),
+            requests: shares("requests", requests / 3, requests),
+            long: shares("long", long.div_ceil(2), long),
             // An upload writes four parts at once on a node.
-            uploads: Shares::new("upload_parts", 4, uploads),
+            uploads: shares("upload_parts", 4, background),
             lookups: Arc::new(Semaphore::new((connections / 4).max(2))),
             patience,
         }
@@ -164,7 +166,7 @@ impl DerefMut for Lent {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::expect_used, clippy::unwrap_used)]
     use std::time::Instant;
 
     use uuid::Uuid;
@@ -188,6 +190,35 @@ mod tests {
             }
         }
         taken
+    }
+
+    /// Takes all that the tenant gets of anything.
+    async fn all_of(lending: &Lending, tenant: TenantId) -> Vec<Leave> {
+        let mut taken = Vec::new();
+        for purpose in [Use::Upload, Use::Long, Use::Request].repeat(32) {
+            let more = lending.ask(purpose, tenant);
+            if let Ok(leave) = tokio::time::timeout(PATIENCE / 100, more).await {
+                taken.push(leave.unwrap());
+            }
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn two_tenants_that_take_all_they_get_leave_connections_to_requests_of_others() {
+        for connections in [8, 12, 16, 32] {
+            let lending = Lending::new(connections, 10 * PATIENCE);
+            let held = [
+                all_of(&lending, tenant(1)).await,
+                all_of(&lending, tenant(2)).await,
+            ];
+            assert!(held.iter().all(|of_one| of_one.len() > 1));
+            for n in 3..12 {
+                let asked = tokio::time::timeout(PATIENCE, lending.ask(Use::Request, tenant(n)));
+                let leave = asked.await.map_err(|_| connections);
+                drop(leave.expect("it waits for nobody").unwrap());
+            }
+        }
     }
 
     #[tokio::test]

@@ -131,7 +131,7 @@ async fn a_neighbour_who_guesses_shuts_nobody_out() {
         for n in 0.. {
             let key = wrong(1_000_000 * (lane + 1) + n);
             let answer = app.read("/v1/invoices", &key).await;
-            assert!(matches!(answer.status, 401 | 429), "{}", answer.status);
+            assert!(matches!(answer.status.as_u16(), 401 | 429), "{answer}");
         }
     };
     let coming = async {
@@ -163,6 +163,6 @@ async fn an_admin_key_that_could_be_guessed_waits_and_a_long_one_does_not() {
         .await;
         exhaust(async |n| app.read("/v1/invoices", &wrong(n)).await).await;
         let answer = app.read("/v1/tenants", key).await;
-        assert_eq!(answer.status, status, "{key}");
+        assert_eq!(answer.status.as_u16(), status, "{key}");
     }
 }
