@@ -6,8 +6,8 @@
 -- No worker can join before the coordinator has a name. It keeps no shards: there are workers for them.
 select not exists (select from pg_dist_node where groupid = 0) as unnamed, inet_server_port() as port \gset
 \if :unnamed
-select citus_set_coordinator_host(:'coordinator', :port);
-select citus_set_node_property(:'coordinator', :port, 'shouldhaveshards', false);
+select citus_set_coordinator_host(:'coordinator', :port) \g /dev/null
+select citus_set_node_property(:'coordinator', :port, 'shouldhaveshards', false) \g /dev/null
 \endif
 
 -- `sheaf migrate` grants sheaf_api what the API needs; the API logs in as its member. Citus makes both on every node, also on

@@ -27,7 +27,12 @@ EVERYTHING = {
         "s3": {"name": "sheaf-s3"},
     },
     "databaseCA": {"configMap": "sheaf-database-ca"},
-    "s3": {"bucket": "invoices", "endpoint": "https://s3.example.com", "storageClass": "STANDARD_IA", "objectLock": "governance:90d"},
+    "s3": {
+        "bucket": "invoices",
+        "endpoint": "https://s3.example.com",
+        "storageClass": "STANDARD_IA",
+        "objectLock": "governance:90d",
+    },
     "config": {"SHEAF_PROXIES": "1", "SHEAF_RATE_LIMIT": "200"},
     "autoscaling": {"enabled": True},
     "serviceAccount": {"annotations": {"example.com/role": "sheaf"}},
@@ -36,10 +41,17 @@ EVERYTHING = {
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "billing", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {}},
-    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}],
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}
+    ],
     "priorityClassName": "high",
     "service": {"annotations": {"example.com/a": "b"}},
-    "ingress": {"enabled": True, "className": "nginx", "annotations": {"a": "b"}, "tls": [{"secretName": "tls", "hosts": ["sheaf.example.com"]}]},
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "annotations": {"a": "b"},
+        "tls": [{"secretName": "tls", "hosts": ["sheaf.example.com"]}],
+    },
     "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}, "prometheusRule": {"enabled": True}},
     "networkPolicy": {"enabled": True},
 }
@@ -71,13 +83,16 @@ def exactly(required, optional=None):
     return {"type": "object", "additionalProperties": False, "required": list(required), "properties": properties}
 
 
-RULE = exactly({"expr": TEXT}, {"alert": TEXT, "record": TEXT, "for": TEXT, "keep_firing_for": TEXT, "labels": LABELS, "annotations": LABELS})
+RULE = exactly(
+    {"expr": TEXT}, {"alert": TEXT, "record": TEXT, "for": TEXT, "keep_firing_for": TEXT, "labels": LABELS, "annotations": LABELS}
+)
 GROUP = exactly({"name": TEXT, "rules": {"type": "array", "items": RULE}}, {"interval": TEXT})
 ENDPOINT = exactly({"port": TEXT, "path": TEXT, "interval": TEXT, "scrapeTimeout": TEXT})
 OPERATOR = {
     "PrometheusRule": exactly({"groups": {"type": "array", "minItems": 1, "items": GROUP}}),
     "ServiceMonitor": exactly(
-        {"selector": exactly({"matchLabels": LABELS}), "endpoints": {"type": "array", "minItems": 1, "items": ENDPOINT}}, {"jobLabel": TEXT}
+        {"selector": exactly({"matchLabels": LABELS}), "endpoints": {"type": "array", "minItems": 1, "items": ENDPOINT}},
+        {"jobLabel": TEXT},
     ),
 }
 
@@ -114,14 +129,23 @@ def checks(report, commands, chart):
         except helm.HelmError as error:
             report.check(f"helm: template, {name}", [error])
             continue
-        documents = [document for file, text in files.items() if file.endswith(".yaml") for document in yaml.safe_load_all(text) if document]
+        documents = [
+            document
+            for file, text in files.items()
+            if file.endswith(".yaml")
+            for document in yaml.safe_load_all(text)
+            if document
+        ]
         rendered[name] = documents
         report.check(f"helm: template, {name}", shape(name, files, chart))
         for version in KUBERNETES:
             report.check(f"helm: Kubernetes {version}, {name}", valid(documents, version))
-        report.check(f"helm: pods, {name}", [problem for document in documents for problem in pods(document, documents, commands)])
+        report.check(
+            f"helm: pods, {name}", [problem for document in documents for problem in pods(document, documents, commands)]
+        )
     report.check("helm: values that are refused", refused(chart))
-    report.check("helm: the API's end, and who selects whom", relations(rendered.get("everything on", [])))
+    if "everything on" in rendered:
+        report.check("helm: the API's end, and who selects whom", relations(rendered["everything on"]))
 
 
 def lint(chart, values):
@@ -175,7 +199,11 @@ def pods(document, documents, commands):
     volumes = {volume["name"] for volume in spec.get("volumes", [])}
     for container in spec["containers"]:
         security = container["securityContext"]
-        if not security["readOnlyRootFilesystem"] or security["allowPrivilegeEscalation"] or security["capabilities"] != {"drop": ["ALL"]}:
+        if (
+            not security["readOnlyRootFilesystem"]
+            or security["allowPrivilegeEscalation"]
+            or security["capabilities"] != {"drop": ["ALL"]}
+        ):
             yield f"{name} keeps rights that it does not need"
         if "memory" not in container["resources"]["limits"] or "cpu" not in container["resources"]["requests"]:
             yield f"{name} has no limit of memory, or asks for no CPU"
@@ -207,7 +235,9 @@ def refused(chart):
     for values, word in WRONG:
         # The first is what somebody gets who sets nothing.
         given = merged(REQUIRED, values) if values else {}
-        told = "; ".join(map(str, helm.lint(chart, given)["errors"] + [one["error"] for one in helm.lint(chart, given)["messages"]]))
+        told = "; ".join(
+            map(str, helm.lint(chart, given)["errors"] + [one["error"] for one in helm.lint(chart, given)["messages"]])
+        )
         if word not in told:
             yield f"{values} goes through: {told}"
 
@@ -218,7 +248,9 @@ def relations(documents):
         by_kind.setdefault(document["kind"], []).append(document)
     deployment = by_kind["Deployment"][0]
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
-    others = [document["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"].items() for document in by_kind["CronJob"]]
+    others = [
+        document["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"].items() for document in by_kind["CronJob"]
+    ]
     selectors = {
         "Deployment": deployment["spec"]["selector"]["matchLabels"],
         "PodDisruptionBudget": by_kind["PodDisruptionBudget"][0]["spec"]["selector"]["matchLabels"],

@@ -1,6 +1,6 @@
 """Checks everything under deploy/ with programs that others wrote, and against the source. `make deploy-check` runs it.
 
-  check.py [--sheaf PROGRAM]   with the program, its --help is asked about every command line and variable as well
+check.py [--sheaf PROGRAM]   with the program, its --help is asked about every command line and variable as well
 """
 
 import argparse

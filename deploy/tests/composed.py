@@ -15,7 +15,10 @@ FILE = DEPLOY / "compose.yaml"
 
 
 def check(report, commands):
-    report.check("compose: the specification's schema", complaints(VENV / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", FILE))
+    report.check(
+        "compose: the specification's schema",
+        complaints(VENV / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", FILE),
+    )
     compose = yaml.safe_load(FILE.read_text())
     services = compose["services"]
     report.check("compose: settings exist", names(services, commands))
@@ -148,13 +151,19 @@ def monitoring(report, services):
         report.skip("compose: what deploy/monitoring refers to", "deploy/monitoring is not there")
         return
     prometheus = yaml.safe_load((directory / "prometheus.yml").read_text())
-    ports = {"api": services["api"]["environment"]["SHEAF_METRICS_LISTEN"].split(":")[1], "prometheus": "9090", "localhost": "9090"}
+    ports = {
+        "api": services["api"]["environment"]["SHEAF_METRICS_LISTEN"].split(":")[1],
+        "prometheus": "9090",
+        "localhost": "9090",
+    }
     for job in prometheus["scrape_configs"]:
         for target in (target for group in job["static_configs"] for target in group["targets"]):
             host, port = target.split(":")
             if ports.get(host) != port:
                 yield f"prometheus.yml: nothing answers at {target}"
-    yield from (f"prometheus.yml: {file} is not mounted" for file in prometheus.get("rule_files", []) if Path(file).name != "alerts.yml")
+    yield from (
+        f"prometheus.yml: {file} is not mounted" for file in prometheus.get("rule_files", []) if Path(file).name != "alerts.yml"
+    )
     for file in (directory / "grafana/provisioning/datasources").glob("*.yaml"):
         for source in yaml.safe_load(file.read_text())["datasources"]:
             if source["url"] != "http://prometheus:9090":

@@ -1,11 +1,13 @@
 """The images: their Dockerfiles, their scripts, and the settings of the nodes."""
 
+import contextlib
 import http.server
 import json
 import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import threading
@@ -89,6 +91,8 @@ def scripts(report, commands):
         report.check("scripts: the scheduler", scheduler(Path(directory)))
     with tempfile.TemporaryDirectory() as directory:
         report.check("scripts: joining workers", join(Path(directory)))
+    with tempfile.TemporaryDirectory() as directory:
+        report.check("scripts: the nodes' password file", node(Path(directory)))
     jobs = re.findall(r'^ *job (\w+) .*?" sheaf (.*)$', (DEPLOY / "compose/scheduler.sh").read_text(), re.M)
     defaults = {'"$grace"': "24h", '"${VERIFY_RATE:-50MiB}"': "50MiB"}
     for name, line in jobs:
@@ -127,9 +131,9 @@ def healthcheck():
         yield "an API that does not run is said to be ready"
 
 
-def stub(directory, text):
-    """A `sheaf` that does what `text` says, first on PATH."""
-    program = directory / "bin/sheaf"
+def stub(directory, text, name="sheaf"):
+    """A program that does what `text` says, first on PATH."""
+    program = directory / "bin" / name
     program.parent.mkdir(exist_ok=True)
     program.write_text(f"#!/bin/sh\n{text}\n")
     program.chmod(0o755)
@@ -158,7 +162,9 @@ def scheduler(directory):
     code, _ = run(script, "--once", env={**environment, "RETRY_AFTER": "0"})
     if log.read_text().splitlines() != [*first, "archive gc --grace 24h"] or code:
         yield f"the job that had failed is not tried again alone ({code})"
-    code, _ = run(script, "--once", env={**environment, "TIER_EVERY": "0", "RETRY_AFTER": "0", "GC_EVERY": "0", "VERIFY_EVERY": "0"})
+    code, _ = run(
+        script, "--once", env={**environment, "TIER_EVERY": "0", "RETRY_AFTER": "0", "GC_EVERY": "0", "VERIFY_EVERY": "0"}
+    )
     if log.read_text().splitlines()[len(first) + 1 :] or code:
         yield "a job that is switched off runs"
     yield from scheduler_stops(directory)
@@ -170,15 +176,20 @@ def scheduler_stops(directory):
     environment = stub(directory, f"trap 'touch {ended}; exit 1' TERM; touch {running}; while :; do sleep 0.05; done")
     environment["TIER_EVERY"] = "1"
     (directory / "tier.done").unlink(missing_ok=True)
-    process = subprocess.Popen([DEPLOY / "compose/scheduler.sh"], env=environment, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([DEPLOY / "compose/scheduler.sh"], env=environment, start_new_session=True, **quiet)
     try:
         deadline = time.monotonic() + 20
         while not running.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        yield "SIGTERM does not end the scheduler"
     finally:
-        process.kill()
+        # With the job, if it is still there.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     if not ended.exists():
         yield "SIGTERM did not reach the job"
     if (directory / "tier.failed").exists():
@@ -198,6 +209,21 @@ def join(directory):
     code, _ = run(script, "worker-1", "worker-2", env=stub(directory, 'echo "sheaf: no" >&2; exit 1'))
     if not code:
         yield "a worker that is refused goes unnoticed"
+
+
+def node(directory):
+    """Both logins, with what libpq's password files want escaped, for nobody else to read; then the base image's own entrypoint."""
+    stub(directory, "true", "chown")
+    environment = stub(directory, 'echo "$PGPASSFILE $*"', "docker-entrypoint.sh")
+    passfile = directory / "pgpass"
+    for name, password in (("POSTGRES_PASSWORD_FILE", "a:b\\c"), ("API_PASSWORD_FILE", "d")):
+        (directory / name).write_text(password)
+        environment[name] = str(directory / name)
+    code, text = run(DEPLOY / "postgres/sheaf-node", "postgres", "-c", "a=b", env={**environment, "PGPASSFILE": str(passfile)})
+    if (code, text) != (0, f"{passfile} postgres -c a=b\n"):
+        yield f"the base image's entrypoint got {text!r}"
+    if passfile.read_text() != "*:*:*:sheaf:a\\:b\\\\c\n*:*:*:sheaf_app:d\n" or stat.S_IMODE(passfile.stat().st_mode) != 0o600:
+        yield f"the password file is {passfile.read_text()!r}"
 
 
 def node_settings(report):

@@ -32,7 +32,10 @@ def check(report, commands):
         report.check("systemd: verify", verify([there / file.name for file in services + timers], environment))
         report.check("systemd: security", security([there / file.name for file in services], environment))
     calendars = [(file.name, when) for file in timers for when in re.findall(r"^OnCalendar=(.*)$", file.read_text(), re.M)]
-    report.check("systemd: calendar", [text for file, when in calendars for code, text in [run("systemd-analyze", "calendar", when)] if code])
+    report.check(
+        "systemd: calendar",
+        [text for file, when in calendars for code, text in [run("systemd-analyze", "calendar", when)] if code],
+    )
 
 
 def verify(files, environment):
@@ -46,7 +49,9 @@ def verify(files, environment):
 
 def security(files, environment):
     for file in files:
-        code, text = run("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", file, env=environment)
+        code, text = run(
+            "systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", file, env=environment
+        )
         if code:
             yield f"{file.name}: {text.strip().splitlines()[-1]}"
 
