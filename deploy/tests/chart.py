@@ -4,6 +4,7 @@ import copy
 import re
 import shutil
 import tempfile
+import tomllib
 from pathlib import Path
 
 import helm_python as helm
@@ -11,7 +12,7 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-from common import DEPLOY, settings, shutdown, unknown
+from common import DEPLOY, ROOT, settings, shutdown, unknown
 
 CHART = DEPLOY / "helm/sheaf"
 # The oldest that Chart.yaml allows, and the newest that the validator knows.
@@ -144,6 +145,7 @@ def checks(report, commands, chart):
             f"helm: pods, {name}", [problem for document in documents for problem in pods(document, documents, commands)]
         )
     report.check("helm: values that are refused", refused(chart))
+    report.check("helm: the version of the workspace", version(chart))
     if "everything on" in rendered:
         report.check("helm: the API's end, and who selects whom", relations(rendered["everything on"]))
 
@@ -240,6 +242,13 @@ def refused(chart):
         )
         if word not in told:
             yield f"{values} goes through: {told}"
+
+
+def version(chart):
+    told = yaml.safe_load((chart / "Chart.yaml").read_text())["appVersion"]
+    have = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    if told != have:
+        yield f"Chart.yaml says {told}, Cargo.toml {have}"
 
 
 def relations(documents):

@@ -212,7 +212,7 @@ def join(directory):
 
 
 def node(directory):
-    """Both logins, with what libpq's password files want escaped, for nobody else to read; then the base image's own entrypoint."""
+    """Both logins, escaped as libpq wants it, for nobody else to read; then the base image's own entrypoint."""
     stub(directory, "true", "chown")
     environment = stub(directory, 'echo "$PGPASSFILE $*"', "docker-entrypoint.sh")
     passfile = directory / "pgpass"

@@ -74,7 +74,7 @@ def variables(services, commands):
         for name in re.findall(r"\$\{([A-Z_]+)\}", line):
             if name not in given:
                 yield f"{file.name}: {name} has no default"
-        line = re.sub(r"\$\{([A-Z_]+)\}", lambda found: given.get(found[1], ""), line)
+        line = re.sub(r"\$\{([A-Z_]+)\}", lambda found, given=given: given.get(found[1], ""), line)
         commands.add(file.name, line.split(), shared & known if file.name == "sheaf.service" else ())
     for timer in UNITS.glob("*.timer"):
         if not timer.with_suffix(".service").exists():
