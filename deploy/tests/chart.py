@@ -145,7 +145,7 @@ def checks(report, commands, chart):
             f"helm: pods, {name}", [problem for document in documents for problem in pods(document, documents, commands)]
         )
     report.check("helm: values that are refused", refused(chart))
-    report.check("helm: the version of the workspace", version(chart))
+    report.check("helm: the version of the workspace", app_version(chart))
     if "everything on" in rendered:
         report.check("helm: the API's end, and who selects whom", relations(rendered["everything on"]))
 
@@ -244,7 +244,7 @@ def refused(chart):
             yield f"{values} goes through: {told}"
 
 
-def version(chart):
+def app_version(chart):
     told = yaml.safe_load((chart / "Chart.yaml").read_text())["appVersion"]
     have = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     if told != have:
