@@ -3,6 +3,8 @@
 # make test   the whole test suite, beside a throwaway cluster and S3; ARGS are for the test runner
 # make lint   formatting and lints
 # make linter the linter of the OpenAPI document, from npm into target/; the suite runs it where it is, or fetches it by npx
+# make deploy-check  images, compose file, chart and units of deploy/ by validators from PyPI, in target/deploy-check; the suite
+#             runs it where that is
 # make check  the independent check for 30 minutes (CHECK_SECONDS; the suite: 1 on each topology), extremes of every field (the suite: of
 #             each fourth), a hostile neighbour; thousands of histories
 # make fuzz   schemathesis against the running API's OpenAPI document, 3 minutes (FUZZ_SECONDS)
@@ -28,7 +30,7 @@ FEATURES = $(if $(QUICK),--no-default-features --features local)
 CHECK_SECONDS ?= 1800
 CHECKS ?= licenses bans sources
 
-.PHONY: up test check lint linter fuzz duckdb garage bench deny sbom book postgres
+.PHONY: up test check lint linter deploy-check fuzz duckdb garage bench deny sbom book postgres
 
 up: postgres
 	$(CARGO) build --release -p sheaf $(FEATURES)
@@ -59,6 +61,14 @@ lint:
 
 linter:
 	npm install --silent --no-audit --no-fund --ignore-scripts --prefix target/linter @redocly/cli@2.77.0
+
+deploy-check: target/deploy-check/installed
+	target/deploy-check/bin/python deploy/tests/check.py
+
+target/deploy-check/installed: deploy/tests/requirements.txt
+	python3 -m venv target/deploy-check
+	target/deploy-check/bin/pip install --quiet --disable-pip-version-check --requirement deploy/tests/requirements.txt
+	touch $@
 
 fuzz: postgres
 	$(BUILD)
