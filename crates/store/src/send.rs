@@ -17,7 +17,7 @@ use crate::batch::Abort;
 use crate::copy::CopyBuffer;
 use crate::encode::Batch;
 use crate::numbers::{LockNumbers, Locks};
-use crate::session::{BEGIN_BATCH, in_order};
+use crate::session::{BEGIN_BATCH, BEGIN_ROUTED, in_order};
 use crate::shard::{Shard, Table};
 use crate::types::ArchiveFile;
 use crate::{StoreError, catalog, sql};
@@ -101,7 +101,11 @@ impl Opening {
     }
 
     pub(crate) async fn send(&self, place: &Place<'_>) -> Result<(), tokio_postgres::Error> {
-        let begin = place.frame.run(place.conn, BEGIN_BATCH);
+        let begin = match place.direct {
+            true => BEGIN_BATCH,
+            false => BEGIN_ROUTED,
+        };
+        let begin = place.frame.run(place.conn, begin);
         let hold = async {
             if let Some((hold, shards)) = &self.hold {
                 let params: [&(dyn ToSql + Sync); 1] = [shards];

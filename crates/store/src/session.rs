@@ -21,6 +21,10 @@ pub(crate) const BEGIN: &str = "begin; set local plan_cache_mode = force_generic
 pub(crate) const BEGIN_BATCH: &str = "begin; set local plan_cache_mode = force_generic_plan; \
                                       set local max_parallel_workers_per_gather = 0; \
                                       set local lock_timeout = '1s'";
+/// The same for statements on whole tables, which Citus routes: of some it can make no plan for any parameters
+/// (`number_series/ensure`: 0A000).
+pub(crate) const BEGIN_ROUTED: &str =
+    "begin; set local max_parallel_workers_per_gather = 0; set local lock_timeout = '1s'";
 /// The same for a read at one snapshot.
 pub(crate) const BEGIN_READ: &str = "begin isolation level repeatable read read only; \
                                      set local plan_cache_mode = force_generic_plan; \

@@ -32,7 +32,7 @@ pub(super) struct Lease {
     /// What an attempt before this one noted.
     progress: Vec<u8>,
     extending: JoinHandle<()>,
-    /// Something may have been written under the key.
+    /// Something may have been written under the key, by this attempt or one before.
     wrote: AtomicBool,
     finished: bool,
 }
@@ -71,9 +71,10 @@ impl Lease {
                     tenant,
                     key,
                     first_used,
+                    // An attempt that is refused, or breaks off early, does not take back what those before it wrote.
+                    wrote: AtomicBool::new(!progress.is_empty()),
                     progress,
                     extending,
-                    wrote: AtomicBool::new(false),
                     finished: false,
                 })
             }
