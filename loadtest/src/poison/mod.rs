@@ -3,11 +3,18 @@
 //! Requests are made from the server's own OpenAPI document: a good one for each operation, then each field and parameter at
 //! each extreme of its kind. What a restore takes is made from an invoice as it was answered. An answer may be anything
 //! but a hang or a server's error; what the contract refuses must be refused. After each field another tenant creates,
-//! pays and reads, and the server must be ready.
+//! pays and reads, and the server must be ready. A request that fails is also sent many times beside its payments.
+//!
+//! What no single field shows is tried before: the document itself, the front door, SQL over the archive, and one tenant
+//! that takes all it can of what all share.
 
 mod base;
 mod cases;
+mod document;
+mod door;
+mod greed;
 mod restore;
+mod sql;
 mod values;
 
 use std::time::{Duration, Instant};
@@ -31,15 +38,20 @@ const NEIGHBOUR: Duration = Duration::from_secs(5);
 const GIVE_UP: usize = 3;
 /// Violations of one field that are kept.
 const KEPT: usize = 3;
+/// Requests that fail, and payments of a neighbour, that are sent at once.
+const TOGETHER: usize = 6;
 
 /// What is tried.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The server.
     pub server: Server,
+    /// Where it tells its metrics, if not on its own port.
+    pub metrics: Option<Server>,
     /// Tenants are made for the run.
     pub admin_key: String,
-    /// Only operations whose name has this in it.
+    /// Only operations whose name has this in it; `document`, `door`, `sql`, `histories`, `years`, `places` and `restore` are
+    /// names too.
     pub only: Option<String>,
     /// Which of their fields.
     pub share: Share,
@@ -72,7 +84,8 @@ pub struct PoisonError(String);
 /// Something that one request did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `server_error`, `hang`, `taken` (refused by the contract, yet taken), `neighbour_hurt`.
+    /// `server_error`, `hang`, `taken` (refused by the contract, yet taken), `refused` (the other way round), `wrong`,
+    /// `too_large`, `open` (to anybody), `unbounded`, `not_told`, `neighbour_hurt`.
     pub kind: &'static str,
     /// Operation and field.
     pub field: String,
@@ -94,6 +107,8 @@ pub struct Report {
 }
 
 struct Run {
+    server: Server,
+    metrics: Option<Server>,
     client: Client,
     neighbour: Client,
     admin: String,
@@ -115,6 +130,8 @@ struct Run {
 pub async fn poison(settings: Settings) -> Result<Report, PoisonError> {
     let open = |patience| Client::new(settings.server.clone(), Instant::now(), patience);
     let mut run = Run {
+        server: settings.server.clone(),
+        metrics: settings.metrics.clone(),
         client: open(PATIENCE),
         neighbour: open(NEIGHBOUR),
         admin: settings.admin_key.clone(),
@@ -133,13 +150,37 @@ pub async fn poison(settings: Settings) -> Result<Report, PoisonError> {
         .client
         .send(&Ask::new(Method::GET, "/openapi.json", ""))
         .await;
-    let operations = cases::operations(&document.json()).map_err(PoisonError)?;
+    let document = document.json();
+    let operations = cases::operations(&document).map_err(PoisonError)?;
     let wanted = |name: &str| {
         settings
             .only
             .as_deref()
             .is_none_or(|only| name.contains(only))
     };
+    if wanted("document") {
+        for fault in document::faults(&document) {
+            run.find("invalid", "/openapi.json", fault);
+        }
+    }
+    if wanted("door") {
+        run.door().await?;
+    }
+    if wanted("sql") {
+        run.sql().await;
+    }
+    if wanted("histories") {
+        run.histories().await?;
+    }
+    if wanted("years") {
+        run.years().await;
+    }
+    if wanted("places") {
+        run.places().await?;
+    }
+    if wanted("uploadInvoices") {
+        run.marked().await;
+    }
     for operation in operations.iter().filter(|one| wanted(&one.id)) {
         for field in operation.fields() {
             if !run.is_due() {
@@ -315,25 +356,47 @@ impl Run {
             .clone())
     }
 
-    fn judge(&mut self, name: &str, refused: bool, told: &Told, request: &str) {
+    /// Whether the answer is one that this request may get; if not, it is a finding.
+    fn judge(&mut self, name: &str, refused: bool, told: &Told, request: &str) -> bool {
         let answer = &told.attempt.answer;
         let kind = match answer.status {
             0 if answer.code == "timeout" => "hang",
             // The server may close a connection whose request it does not read to its end.
             0 => "server_error",
-            501 => return,
+            501 => return true,
             500.. => "server_error",
             200..=299 if refused && !rejected(told) => "taken",
-            _ => return,
+            _ => return true,
         };
         let request: String = request.chars().take(300).collect();
         let text = format!("{request} was answered {} {}", answer.status, cut(told));
-        let finding = Finding {
+        self.find(kind, name, text);
+        false
+    }
+
+    fn find(&mut self, kind: &'static str, field: &str, text: String) {
+        self.report.findings.push(Finding {
             kind,
-            field: name.to_owned(),
+            field: field.to_owned(),
             text,
+        });
+    }
+
+    /// A file that begins with a byte order mark, as editors and spreadsheets write it.
+    async fn marked(&mut self) {
+        let line = json!({"currency": "EUR", "lines": [{"description": "x", "quantity": "1", "unit_price": "1"}]});
+        let key = self.key.clone();
+        let ask = Ask {
+            body: format!("\u{feff}{line}\n").into(),
+            content_type: "application/x-ndjson",
+            ..Ask::new(Method::POST, "/v1/invoices/bulk", &key)
         };
-        self.report.findings.push(finding);
+        let told = self.client.send(&ask).await;
+        self.report.cases += 1;
+        let name = "uploadInvoices, a byte order mark";
+        if self.judge(name, false, &told, "") && told.json()["created"] != 1 {
+            self.find("refused", name, cut(&told));
+        }
     }
 
     /// What was taken can be read, changed and shown.
@@ -357,14 +420,57 @@ impl Run {
         for (method, step, body) in steps {
             let path = format!("/v1/invoices/{id}{step}");
             let text = format!("afterwards {method} {step} {body}");
-            let told = self
-                .client
-                .send(&Ask {
-                    body: body.into(),
-                    ..Ask::new(method, path, &key)
-                })
-                .await;
-            self.judge(name, false, &told, &text);
+            let ask = Ask {
+                body: body.into(),
+                ..Ask::new(method, path, &key)
+            };
+            let told = self.client.send(&ask).await;
+            let is_good = self.judge(name, false, &told, &text);
+            if !is_good && told.status() >= 500 {
+                self.beside(name, &ask).await;
+            }
+        }
+    }
+
+    /// What fails is sent many times at once, beside payments of another tenant, which are none of its business.
+    async fn beside(&mut self, name: &str, failing: &Ask<'_>) {
+        let quiet = self.quiet.clone();
+        let invoice = json!({"currency": "EUR", "issue_date": "2026-01-05",
+            "lines": [{"description": "x", "quantity": "1", "unit_price": "100"}]});
+        let ask = Ask {
+            body: invoice.to_string().into(),
+            ..Ask::new(Method::POST, "/v1/invoices", &quiet)
+        };
+        let made = self.neighbour.send(&ask).await;
+        let id = made.json()["id"].as_str().unwrap_or_default().to_owned();
+        let pay = |n: usize| {
+            let body = json!({"reference": format!("beside-{n}"), "amount": "1"});
+            Ask {
+                body: body.to_string().into(),
+                ..Ask::new(Method::POST, format!("/v1/invoices/{id}/payments"), &quiet)
+            }
+        };
+        let asks = (0..TOGETHER).flat_map(|n| [failing.clone(), pay(n)]);
+        let sent = asks.map(|ask| {
+            let mut client = Client::new(self.server.clone(), Instant::now(), NEIGHBOUR);
+            async move { client.send(&ask).await }
+        });
+        let told = futures_util::future::join_all(sent).await;
+        self.report.cases += TOGETHER;
+        if let Some(hurt) = told
+            .iter()
+            .skip(1)
+            .step_by(2)
+            .find(|one| one.status() != 201)
+        {
+            let text = format!(
+                "beside {} {}, which fails, a payment of another tenant was answered {} {}",
+                failing.method,
+                failing.path,
+                hurt.status(),
+                cut(hurt)
+            );
+            self.find("neighbour_hurt", name, text);
         }
     }
 
@@ -428,8 +534,7 @@ impl Run {
             Some(text) => {
                 self.failed_probes += 1;
                 self.report.gave_up = self.failed_probes >= GIVE_UP;
-                let (kind, field) = ("neighbour_hurt", name.to_owned());
-                self.report.findings.push(Finding { kind, field, text });
+                self.find("neighbour_hurt", name, text);
             }
         }
     }
