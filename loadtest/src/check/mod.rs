@@ -14,13 +14,14 @@ pub mod faults;
 pub mod history;
 mod journal;
 mod judge;
+mod kept;
 mod money;
 mod stored;
 mod work;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
@@ -40,6 +41,7 @@ use crate::setup::Tenant;
 use client::Client;
 use history::{Call, Conclusion, What};
 use journal::Journal;
+use kept::KeptAnswers;
 use stored::{Reader, Stored};
 use work::{Account, Shared, Worker};
 
@@ -149,7 +151,7 @@ pub async fn check(settings: Settings) -> Result<Report, CheckError> {
         start,
         until: start + settings.duration,
         settings: Arc::clone(&settings),
-        kept: Mutex::default(),
+        kept: KeptAnswers::default(),
     });
     let calm = shared.until - settings.calm.min(settings.duration);
     let workers =
@@ -181,7 +183,12 @@ pub async fn check(settings: Settings) -> Result<Report, CheckError> {
     if let Some(calm) = calm {
         violations.extend(judge::bystanders(&calls, &calm, &inflicted));
     }
-    violations.extend(kept_answers(&shared, &stored).await);
+    let mut client = Client::new(settings.servers[0].clone(), start, settings.patience);
+    let kept = shared
+        .kept
+        .judge(&mut client, &shared.accounts, &stored)
+        .await;
+    violations.extend(kept);
     violations.sort();
     violations.dedup();
     Ok(report(&calls, &stored, inflicted, violations))
@@ -247,42 +254,6 @@ async fn last_erasures(shared: &Shared) {
             shared.journal.write(call, &[]);
         }
     }
-}
-
-/// Answers that are kept for calls with a key no longer name whom an erasure that is complete has erased.
-async fn kept_answers(shared: &Shared, stored: &[Stored]) -> Vec<Violation> {
-    let settings = &shared.settings;
-    let kept = std::mem::take(&mut *shared.kept.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut found = Vec::new();
-    let server = settings.servers[0].clone();
-    let mut client = Client::new(server, shared.start, settings.patience);
-    for one in kept {
-        let receipts = &stored[one.tenant].receipts;
-        let is_erased = |customer| receipts.get(customer).is_some_and(|it| it == "complete");
-        let erased: Vec<_> = one
-            .named
-            .iter()
-            .filter(|named| is_erased(&named.customer))
-            .collect();
-        if erased.is_empty() {
-            continue;
-        }
-        let key = &shared.accounts[one.tenant].tenant.api_key;
-        let told = client.send(&one.ask(key)).await;
-        for named in erased {
-            // Where the answer is not kept any more, the call makes another invoice.
-            let id = named.invoice.to_string();
-            let name = format!("\"{}\"", named.name);
-            let mut invoices = told.invoices.iter();
-            if invoices.any(|text| text.contains(&id) && text.contains(&name)) {
-                found.push(Violation {
-                    kind: "erased_name_left",
-                    text: format!("{}: its kept answer still names {name}", one.call),
-                });
-            }
-        }
-    }
-    found
 }
 
 fn report(

@@ -14,17 +14,16 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::client::{Ask, Client, Told};
-use super::documents::{self, ISSUED, document};
+use super::documents::{ISSUED, document};
 use super::history::{Call, Conclusion, SECRET, What, key_answer};
 use super::journal::Journal;
+use super::kept::{Again, KeptAnswers};
 use super::{Settings, money};
 use crate::http::Server;
 use crate::setup::Tenant;
 
 /// Invoices of a tenant that clients go on working on.
 const POOL: usize = 2_000;
-/// Answers with a person's name that are asked for again in the end.
-const KEPT: usize = 2_000;
 /// Attempts of one call, and the pause between two.
 const ATTEMPTS: usize = 60;
 const PAUSE: Duration = Duration::from_millis(250);
@@ -164,53 +163,9 @@ impl Account {
     }
 }
 
-/// A call with a key whose answer named somebody. The answer is kept for whoever sends the call again.
-pub(super) struct Kept {
-    pub(super) tenant: usize,
-    pub(super) call: String,
-    method: Method,
-    path: String,
-    content_type: &'static str,
-    key: String,
-    body: Bytes,
-    pub(super) named: Vec<Named>,
-}
-
-/// A person on an invoice.
-pub(super) struct Named {
-    pub(super) invoice: Uuid,
-    pub(super) customer: Uuid,
-    pub(super) name: String,
-}
-
-impl Named {
-    fn on(text: &str) -> Option<Self> {
-        let invoice: Value = serde_json::from_str(text).ok()?;
-        let id = |name: &str| Uuid::parse_str(invoice[name].as_str()?).ok();
-        let external = invoice["customer"]["external_id"].as_str()?;
-        Some(Self {
-            invoice: id("id")?,
-            customer: id("customer_id")?,
-            name: documents::person(external),
-        })
-    }
-}
-
-impl Kept {
-    /// The same request once more.
-    pub(super) fn ask<'a>(&'a self, credential: &'a str) -> Ask<'a> {
-        Ask {
-            content_type: self.content_type,
-            key: Some(&self.key),
-            body: self.body.clone(),
-            ..Ask::new(self.method.clone(), self.path.clone(), credential)
-        }
-    }
-}
-
 /// What all clients share.
 pub(super) struct Shared {
-    pub(super) kept: Mutex<VecDeque<Kept>>,
+    pub(super) kept: KeptAnswers,
     pub(super) settings: Arc<Settings>,
     pub(super) accounts: Vec<Account>,
     pub(super) journal: Journal,
@@ -353,35 +308,16 @@ impl Worker {
             tokio::time::sleep(PAUSE).await;
         }
         if call.keyed && call.conclusion() == Conclusion::Done {
-            self.keep(&call, plan, key, &texts);
+            let again = Again {
+                method: plan.method,
+                path: plan.path,
+                content_type: plan.content_type,
+                key,
+                body: plan.body,
+            };
+            self.shared.kept.keep(&call, again, &texts);
         }
         self.shared.journal.write(call, &texts);
-    }
-
-    fn keep(&self, call: &Call, plan: Plan<'_>, key: String, texts: &[String]) {
-        let named: Vec<Named> = texts.iter().filter_map(|text| Named::on(text)).collect();
-        if named.is_empty() {
-            return;
-        }
-        let kept = Kept {
-            tenant: call.tenant,
-            call: call.name.clone(),
-            method: plan.method,
-            path: plan.path,
-            content_type: plan.content_type,
-            key,
-            body: plan.body,
-            named,
-        };
-        let mut all = self
-            .shared
-            .kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        all.push_back(kept);
-        if all.len() > KEPT {
-            all.pop_front();
-        }
     }
 
     fn take_in(&self, account: &Account, call: &mut Call, told: Told, texts: &mut Vec<String>) {

@@ -28,6 +28,8 @@ impl Run {
             self.find("open", "/metrics", text);
         }
         self.headers().await?;
+        // Who has been known goes on when strangers are stopped.
+        self.probe("the front door").await;
         self.guesses().await;
         self.metered().await?;
         self.probe("wrong credentials").await;

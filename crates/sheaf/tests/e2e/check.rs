@@ -25,8 +25,10 @@ use crate::proxy::Proxy;
 const SECONDS: u64 = 60;
 /// What is chosen in the suite: the same in each run, so that a run that fails can be looked at.
 pub(crate) const SEED: u64 = 17;
-/// A week, but for the last seconds of the clients' work.
-const WEEK: &str = "+604775s";
+/// How long answers are kept for a call that is sent again.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The last part of the clients' work, whose answers are kept still when all earlier ones are not.
+const LAST: Duration = Duration::from_secs(20);
 /// How long a process may take to answer after its start, on a busy machine.
 const READY: Duration = Duration::from_secs(120);
 
@@ -70,7 +72,7 @@ fn run(citus: CitusMode, workers: usize) {
             lanes: 2,
             pause: Duration::from_secs(2),
             calm: duration / 4,
-            finish: finish(&system),
+            finish: finish(&system, Instant::now() + duration.saturating_sub(LAST)),
             broken: broken(&system),
             journal: std::env::var_os("SHEAF_CHECK_JOURNAL").map(Into::into),
         });
@@ -388,7 +390,8 @@ fn faketime() -> bool {
     asked.is_ok()
 }
 
-fn finish(system: &Arc<System>) -> Vec<Fault> {
+/// `kept` is from when on answers are to be kept still.
+fn finish(system: &Arc<System>, kept: Instant) -> Vec<Fault> {
     let mut finish = vec![
         fault!(system, "erase", |s| s.operate(&["archive", "erase"])),
         fault!(system, "collect all garbage", |s| s
