@@ -18,7 +18,7 @@ use super::history::{Attempt, Call, Conclusion, SECRET, What};
 use super::stored::Stored;
 use super::{documents, money};
 
-pub use bystanders::{Calm, bystanders};
+pub(crate) use bystanders::{Calm, bystanders};
 
 /// Something that cannot have happened in a system that keeps its promises.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

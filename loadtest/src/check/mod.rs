@@ -33,7 +33,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub use faults::{Fault, Inflicted};
-pub use judge::{Calm, Violation, judge};
+use judge::Calm;
+pub use judge::{Violation, judge};
 pub use money::faults as arithmetic;
 
 use crate::http::{AnyBody, Connection, HttpError, Server, whole};

@@ -55,7 +55,7 @@ fn poisoned(citus: CitusMode, workers: usize) {
     assert!(findings.is_empty(), "seed {seed}: {findings:#?}");
     // A document that lost its fields would find nothing.
     assert!(
-        only.is_some() || report.cases * every > 5_000 && report.fields * every > 300,
+        only.is_some() || (report.cases * every > 5_000 && report.fields * every > 300),
         "{report:?}"
     );
 }

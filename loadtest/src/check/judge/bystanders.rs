@@ -9,18 +9,17 @@ use crate::check::history::{Call, What};
 
 /// The part of a run in which nothing broke that may hurt this tenant.
 #[derive(Clone, Copy, Debug)]
-pub struct Calm {
+pub(crate) struct Calm {
     /// Index of the tenant.
-    pub tenant: usize,
+    pub(crate) tenant: usize,
     /// Since the start of the run.
-    pub from: Duration,
+    pub(crate) from: Duration,
     /// The same.
-    pub until: Duration,
+    pub(crate) until: Duration,
 }
 
 /// Calls of the tenant that failed all the same.
-#[must_use]
-pub fn bystanders(calls: &[Call], calm: &Calm, inflicted: &[Inflicted]) -> Vec<Violation> {
+pub(crate) fn bystanders(calls: &[Call], calm: &Calm, inflicted: &[Inflicted]) -> Vec<Violation> {
     let mut found = Vec::new();
     let own = calls
         .iter()
