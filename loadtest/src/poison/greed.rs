@@ -61,7 +61,12 @@ impl Run {
             };
             let told = self.client.send(&ask).await;
             self.report.cases += 1;
-            self.judge("long edits", false, &told, "a PATCH of up to 1.5 MiB of lines");
+            self.judge(
+                "long edits",
+                false,
+                &told,
+                "a PATCH of up to 1.5 MiB of lines",
+            );
         }
         for path in [
             format!("/v1/invoices/{id}/events?limit=100"),

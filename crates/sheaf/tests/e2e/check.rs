@@ -143,6 +143,8 @@ impl System {
             let url = &env["SHEAF_DATABASE_URL"];
             let proxied = url.replace(&format!(":{port}"), &format!(":{}", proxy.port));
             assert_ne!(&proxied, url);
+            // The proxy reads what passes.
+            let proxied = format!("{proxied}?sslmode=disable");
             env.insert("SHEAF_DATABASE_URL".to_owned(), proxied);
             Some(proxy)
         } else {
@@ -268,7 +270,7 @@ impl System {
 
     async fn lose_answers(&self) -> Result<(), String> {
         let proxy = self.proxy.as_ref().ok_or("there is no proxy")?;
-        proxy.lose_answers(Duration::from_millis(150)).await;
+        proxy.lose_answers(Duration::from_millis(300)).await;
         Ok(())
     }
 

@@ -28,10 +28,11 @@ pub(crate) fn bystanders(calls: &[Call], calm: &Calm, inflicted: &[Inflicted]) -
     for call in own {
         for attempt in &call.attempts {
             let answer = &attempt.answer;
-            // Clients break uploads off themselves.
-            let is_cut = answer.status == 0 && matches!(call.what, What::Upload { .. });
+            // A connection that breaks may be one of a server that was killed long before; uploads are broken off by clients.
+            let unanswered = answer.code == "timeout" || answer.code.starts_with("cannot connect");
+            let failed = answer.status >= 500 || answer.status == 0 && unanswered;
             let is_calm = calm.from <= attempt.sent && attempt.ended <= calm.until;
-            if !is_calm || is_cut || !(answer.status == 0 || answer.status >= 500) {
+            if !is_calm || !failed {
                 continue;
             }
             let beside: BTreeSet<&str> = inflicted
