@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder as ConnectionBuilder;
 use hyper_util::server::graceful::GracefulShutdown;
 use s3s::auth::SimpleAuth;
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -158,6 +159,11 @@ fn service(
     let store = Store::new(root, Arc::clone(stats)).map_err(LocalError::S3)?;
     let mut builder = S3ServiceBuilder::new(store);
     builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
+    // Clients are on this machine; one whose clock was set to another day, as tests do, has no second S3 to go to.
+    let mut config = S3Config::default();
+    config.presigned_url_max_skew_time_secs = u32::MAX;
+    let config = StaticConfigProvider::new(Arc::new(config));
+    builder.set_config(Arc::new(config));
     Ok(builder.build())
 }
 

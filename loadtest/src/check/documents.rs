@@ -7,27 +7,43 @@ use serde_json::{Value, json};
 
 /// Days of documents that are old enough for the archive: both sides of a year's end, and a year of their own.
 const OLD: [&str; 4] = ["2021-03-05", "2023-12-31", "2024-01-01", "2024-02-15"];
+/// Days of years that hardly anybody has documents of: such a year is archived as a whole, and dropped, again and again.
+const RARE: [&str; 6] = [
+    "2011-02-03",
+    "2012-02-29",
+    "2014-12-31",
+    "2016-01-01",
+    "2018-07-31",
+    "2019-11-30",
+];
 /// Days on which drafts are issued, beside today: both sides of a year's end.
 pub(super) const ISSUED: [&str; 2] = ["2025-12-31", "2026-01-02"];
 /// Prices at which rounding by line and by rate differ.
 const PRICES: [&str; 6] = ["0.02", "0.03", "33.35", "19.99", "100", "7.5"];
 const RATES: [&str; 4] = ["0", "0.07", "0.19", "0.190"];
 
-/// A document with `call` in its metadata.
-pub(super) fn document(chance: &mut ChaCha8Rng, call: &str, customer: Option<&str>) -> Value {
+/// A document with `call` in its metadata; old enough for the archive, or not, where chance may decide.
+pub(super) fn document(
+    chance: &mut ChaCha8Rng,
+    call: &str,
+    customer: Option<&str>,
+    may_be_old: bool,
+) -> Value {
     let currency = ["EUR", "EUR", "EUR", "JPY", "BHD"][chance.random_range(0..5)];
-    let old = chance.random_bool(0.35);
+    let old = may_be_old && chance.random_bool(0.35);
+    let rare = old && chance.random_bool(0.03);
     let lines: Vec<Value> = (0..chance.random_range(1..6))
         .map(|_| line(chance, currency, old))
         .collect();
     let draft = !old && chance.random_bool(0.6);
     let mut body = json!({"currency": currency, "metadata": {"call": call}});
     if old {
-        let day = OLD[chance.random_range(0..OLD.len())];
+        let days = if rare { &RARE[..] } else { &OLD[..] };
+        let day = days[chance.random_range(0..days.len())];
         body["issue_date"] = json!(day);
         // Without tax the total needs no rule of the server's.
         let total: Decimal = lines.iter().map(gross).sum();
-        if chance.random_bool(0.8) {
+        if rare || chance.random_bool(0.8) {
             body["payments"] = json!([{"reference": format!("import of {call}"),
                 "amount": total.to_string(), "paid_on": day, "method": "bank_transfer"}]);
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use rand::Rng as _;
+use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use tokio::process::Command;
@@ -17,6 +18,8 @@ type Inflict = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + S
 pub struct Fault {
     /// For the report.
     pub name: String,
+    /// Tenants without an archive have no part in it: it is an operator's work, or it is the archive that breaks.
+    pub spares: bool,
     inflict: Inflict,
 }
 
@@ -35,7 +38,17 @@ impl Fault {
         let inflict: Inflict = Arc::new(move || Box::pin(inflict()));
         Self {
             name: name.to_owned(),
+            spares: false,
             inflict,
+        }
+    }
+
+    /// The same, where nobody without an archive may notice it.
+    #[must_use]
+    pub fn sparing(self) -> Self {
+        Self {
+            spares: true,
+            ..self
         }
     }
 
@@ -73,6 +86,8 @@ impl Fault {
 pub struct Inflicted {
     /// Which.
     pub name: String,
+    /// See [`Fault::spares`].
+    pub spares: bool,
     /// Since the start of the run.
     pub begun: Duration,
     /// The same.
@@ -81,26 +96,40 @@ pub struct Inflicted {
     pub failed: Option<String>,
 }
 
-/// Lets faults happen one after another, in an order that chance makes, with pauses, until `until`.
+/// Lets faults happen one after another, in an order that chance makes, with pauses, until `until`; from `calm` on only those
+/// that spare tenants without an archive.
 pub(super) async fn inflict(
     faults: &[Fault],
     pause: Duration,
     mut chance: ChaCha8Rng,
-    (start, until): (Instant, Instant),
+    (start, calm, until): (Instant, Instant, Instant),
 ) -> Vec<Inflicted> {
     let mut inflicted = Vec::new();
-    while !faults.is_empty() {
+    let sparing: Vec<&Fault> = faults.iter().filter(|fault| fault.spares).collect();
+    let all: Vec<&Fault> = faults.iter().collect();
+    loop {
+        let faults = if Instant::now() < calm {
+            &all
+        } else {
+            &sparing
+        };
+        if all.is_empty() || faults.is_empty() && Instant::now() >= calm {
+            break;
+        }
         let pause = pause.mul_f64(chance.random_range(0.2..1.8));
         if Instant::now() + pause >= until {
             break;
         }
         tokio::time::sleep(pause).await;
-        let fault = &faults[chance.random_range(0..faults.len())];
+        let Some(fault) = faults.choose(&mut chance) else {
+            continue;
+        };
         let begun = start.elapsed();
         let failed = fault.inflict().await.err();
         let ended = start.elapsed();
         inflicted.push(Inflicted {
             name: fault.name.clone(),
+            spares: fault.spares,
             begun,
             ended,
             failed,

@@ -3,6 +3,7 @@
 //! It knows the contract and nothing of the server: no line is shared with it. Each rule names a *kind* of violation;
 //! a report counts them by kind.
 
+mod bystanders;
 mod effects;
 mod numbers;
 mod order;
@@ -13,9 +14,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::history::{Attempt, Call, SECRET, What};
+use super::history::{Attempt, Call, Conclusion, SECRET, What};
 use super::stored::Stored;
 use super::{documents, money};
+
+pub(crate) use bystanders::{Calm, bystanders};
 
 /// Something that cannot have happened in a system that keeps its promises.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -231,13 +234,14 @@ fn request_of(event: &Value) -> &str {
     event["request_id"].as_str().unwrap_or_default()
 }
 
-/// A complete erasure left no name behind.
+/// An erasure that is complete, or that an operator's run has met, left no name behind.
 fn erasures(calls: &[&Call], stored: &Stored, notes: &mut Notes) {
     for call in calls {
         let What::Erase { customer, id } = &call.what else {
             continue;
         };
-        if stored.receipts.get(id).map(String::as_str) != Some("complete") {
+        let is_swept = stored.swept && call.conclusion() == Conclusion::Done;
+        if !is_swept && stored.receipts.get(id).map(String::as_str) != Some("complete") {
             continue;
         }
         let name = documents::person(customer);

@@ -14,6 +14,7 @@ pub mod faults;
 pub mod history;
 mod journal;
 mod judge;
+mod kept;
 mod money;
 mod stored;
 mod work;
@@ -32,6 +33,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub use faults::{Fault, Inflicted};
+use judge::Calm;
 pub use judge::{Violation, judge};
 pub use money::faults as arithmetic;
 
@@ -40,11 +42,17 @@ use crate::setup::Tenant;
 use client::Client;
 use history::{Call, Conclusion, What};
 use journal::Journal;
+use kept::KeptAnswers;
 use stored::{Reader, Stored};
 use work::{Account, Shared, Worker};
 
 /// How long servers may take to be ready again when nothing breaks them any more.
 const RECOVERY: Duration = Duration::from_secs(180);
+
+/// After the last fault that may hurt everybody: connections are opened again.
+const SETTLES: Duration = Duration::from_secs(5);
+/// Customers of each tenant that are erased before operators' work meets a broken archive.
+const LAST_ERASURES: usize = 3;
 
 /// What is checked, and how hard.
 #[derive(Clone, Debug)]
@@ -71,8 +79,14 @@ pub struct Settings {
     pub lanes: usize,
     /// The mean pause between two faults of a lane.
     pub pause: Duration,
+    /// The last part of the duration, in which only [sparing](Fault::sparing) faults happen. The last tenant has no archive: in
+    /// this part none of its calls may fail. Zero for no such part.
+    pub calm: Duration,
     /// What is done when all is over, before the end is read: an operator's work that erasures wait for, for instance.
     pub finish: Vec<Fault>,
+    /// The same, done after that with the first tenant's archive broken, which must be whole again afterwards. Names that every
+    /// tenant asks to erase before it must then be gone, but for the first tenant's. Empty for nothing of this.
+    pub broken: Vec<Fault>,
     /// Where every call is written to, a JSON object a line.
     pub journal: Option<PathBuf>,
 }
@@ -138,7 +152,9 @@ pub async fn check(settings: Settings) -> Result<Report, CheckError> {
         start,
         until: start + settings.duration,
         settings: Arc::clone(&settings),
+        kept: KeptAnswers::default(),
     });
+    let calm = shared.until - settings.calm.min(settings.duration);
     let workers =
         (0..settings.clients).map(|number| tokio::spawn(Worker::new(&shared, number).work()));
     let breaking = (0..settings.lanes).map(|lane| {
@@ -148,7 +164,7 @@ pub async fn check(settings: Settings) -> Result<Report, CheckError> {
             &settings.faults,
             settings.pause,
             chance,
-            (start, shared.until),
+            (start, calm, shared.until),
         )
     });
     let (inflicted, ended) = tokio::join!(join_all(breaking), join_all(workers));
@@ -158,23 +174,87 @@ pub async fn check(settings: Settings) -> Result<Report, CheckError> {
         return Err(CheckError::End("a client ended in a panic".to_owned()));
     }
     recovered(&settings).await?;
-    for fault in &settings.finish {
+    let calm = calm_of(&shared, calm, &inflicted);
+    done(&settings.finish, start, &mut inflicted).await;
+    last_erasures(&shared).await;
+    done(&settings.broken, start, &mut inflicted).await;
+    let (calls, mut violations) = shared.journal.take();
+    let stored = read_all(&shared, &calls).await.map_err(CheckError::End)?;
+    violations.extend(judge(&calls, &stored));
+    if let Some(calm) = calm {
+        violations.extend(judge::bystanders(&calls, &calm, &inflicted));
+    }
+    let mut client = Client::new(settings.servers[0].clone(), start, settings.patience);
+    let kept = shared
+        .kept
+        .judge(&mut client, &shared.accounts, &stored)
+        .await;
+    violations.extend(kept);
+    violations.sort();
+    violations.dedup();
+    Ok(report(&calls, &stored, inflicted, violations))
+}
+
+/// When nothing broke that may hurt the last tenant.
+fn calm_of(shared: &Shared, calm: Instant, inflicted: &[Inflicted]) -> Option<Calm> {
+    let settings = &shared.settings;
+    if settings.calm.is_zero() {
+        return None;
+    }
+    let harsh = inflicted.iter().filter(|one| !one.spares);
+    let last = harsh.map(|one| one.ended).max().unwrap_or_default();
+    Some(Calm {
+        tenant: shared.accounts.len() - 1,
+        from: last.max(calm - shared.start) + SETTLES,
+        until: shared.until - shared.start,
+    })
+}
+
+/// Does operators' work, one after the other.
+async fn done(work: &[Fault], start: Instant, inflicted: &mut Vec<Inflicted>) {
+    for fault in work {
         let begun = start.elapsed();
         let failed = fault.inflict().await.err();
-        let name = fault.name.clone();
         inflicted.push(Inflicted {
-            name,
+            name: fault.name.clone(),
+            spares: fault.spares,
             begun,
             ended: start.elapsed(),
             failed,
         });
     }
-    let (calls, mut violations) = shared.journal.take();
-    let stored = read_all(&shared, &calls).await.map_err(CheckError::End)?;
-    violations.extend(judge(&calls, &stored));
-    violations.sort();
-    violations.dedup();
-    Ok(report(&calls, &stored, inflicted, violations))
+}
+
+/// Every tenant asks for somebody to be erased, before operators' work meets the broken archive.
+async fn last_erasures(shared: &Shared) {
+    let settings = &shared.settings;
+    if settings.broken.is_empty() {
+        return;
+    }
+    for (tenant, account) in shared.accounts.iter().enumerate() {
+        let server = settings.servers[0].clone();
+        let mut client = Client::new(server, shared.start, settings.patience);
+        for number in 0..LAST_ERASURES {
+            let Some((customer, id)) = account.to_erase() else {
+                break;
+            };
+            let path = format!("/v1/customers/{id}/erasure");
+            let name = format!("last-{tenant}-{number}");
+            let ask = client::Ask {
+                request_id: name.clone(),
+                ..client::Ask::new(Method::PUT, path, &account.tenant.api_key)
+            };
+            let call = Call {
+                name,
+                tenant,
+                what: What::Erase { customer, id },
+                keyed: false,
+                doubled: false,
+                attempts: vec![client.send(&ask).await.attempt],
+            };
+            shared.journal.write(call, &[]);
+        }
+    }
 }
 
 fn report(
@@ -243,7 +323,8 @@ async fn accounts(settings: &Settings) -> Result<Vec<Account>, HttpError> {
             let path = "/v1/number-series/invoice";
             post(&mut connection, Method::PUT, path, &api_key, &series).await?;
         }
-        accounts.push(Account::new(Tenant { id, api_key }));
+        let bystander = !settings.calm.is_zero() && number + 1 == settings.tenants;
+        accounts.push(Account::new(Tenant { id, api_key }, bystander));
     }
     Ok(accounts)
 }
@@ -316,6 +397,10 @@ async fn read_all(shared: &Shared, calls: &[Call]) -> Result<Vec<Stored>, String
             }
             .read(&erased)
             .await
+            .map(|stored| Stored {
+                swept: number > 0 && !settings.broken.is_empty(),
+                ..stored
+            })
         });
     try_join_all(readers).await
 }

@@ -43,6 +43,8 @@ pub struct Stored {
     pub feed: Vec<Value>,
     /// How far erasures are, by customer.
     pub receipts: BTreeMap<Uuid, String>,
+    /// Whatever its receipts say: a run of erasure came after all its requests, and its archive was whole.
+    pub swept: bool,
 }
 
 /// Reads one tenant.

@@ -17,6 +17,7 @@ use super::client::{Ask, Client, Told};
 use super::documents::{ISSUED, document};
 use super::history::{Call, Conclusion, SECRET, What, key_answer};
 use super::journal::Journal;
+use super::kept::{Again, KeptAnswers};
 use super::{Settings, money};
 use crate::http::Server;
 use crate::setup::Tenant;
@@ -34,6 +35,8 @@ struct Known {
     draft: bool,
     due: Decimal,
     payments: Vec<Uuid>,
+    /// Whose personal data it has.
+    customer: Option<Uuid>,
 }
 
 #[derive(Default)]
@@ -41,19 +44,24 @@ struct Pool {
     invoices: VecDeque<Known>,
     /// Customers by external id, once they are known.
     customers: BTreeMap<String, Option<Uuid>>,
+    /// Those that were erased.
+    erased: Vec<Uuid>,
     made: usize,
 }
 
 /// A tenant and what its clients share.
 pub(super) struct Account {
     pub(super) tenant: Tenant,
+    /// It has no old documents, and so no archive.
+    pub(super) bystander: bool,
     pool: Mutex<Pool>,
 }
 
 impl Account {
-    pub(super) fn new(tenant: Tenant) -> Self {
+    pub(super) fn new(tenant: Tenant, bystander: bool) -> Self {
         Self {
             tenant,
+            bystander,
             pool: Mutex::default(),
         }
     }
@@ -81,6 +89,7 @@ impl Account {
             payments: payments
                 .filter_map(|payment| text(&payment["id"]))
                 .collect(),
+            customer: text(&invoice["customer_id"]),
         };
         self.pool(|pool| {
             if let Some(external) = invoice["customer"]["external_id"].as_str()
@@ -118,6 +127,25 @@ impl Account {
         })
     }
 
+    /// An invoice that has, or had, a person's name which is to be erased.
+    fn of_erased(&self, chance: &mut ChaCha8Rng) -> Option<Known> {
+        let erased = self.pool(|pool| pool.erased.clone());
+        self.some(chance, |one| {
+            one.customer.is_some_and(|id| erased.contains(&id))
+        })
+    }
+
+    /// A customer with an id: external id and id. Nobody names it any more.
+    pub(super) fn to_erase(&self) -> Option<(String, Uuid)> {
+        self.pool(|pool| {
+            let mut known = pool.customers.iter();
+            let (name, id) = known.find_map(|(name, id)| Some((name.clone(), (*id)?)))?;
+            pool.customers.remove(&name);
+            pool.erased.push(id);
+            Some((name, id))
+        })
+    }
+
     /// A customer's external id; a new one now and then.
     fn customer(&self, chance: &mut ChaCha8Rng) -> String {
         self.pool(|pool| {
@@ -137,6 +165,7 @@ impl Account {
 
 /// What all clients share.
 pub(super) struct Shared {
+    pub(super) kept: KeptAnswers,
     pub(super) settings: Arc<Settings>,
     pub(super) accounts: Vec<Account>,
     pub(super) journal: Journal,
@@ -278,6 +307,16 @@ impl Worker {
             }
             tokio::time::sleep(PAUSE).await;
         }
+        if call.keyed && call.conclusion() == Conclusion::Done {
+            let again = Again {
+                method: plan.method,
+                path: plan.path,
+                content_type: plan.content_type,
+                key,
+                body: plan.body,
+            };
+            self.shared.kept.keep(&call, again, &texts);
+        }
         self.shared.journal.write(call, &texts);
     }
 
@@ -329,7 +368,7 @@ fn plan<'a>(
     Some(match roll {
         0..=23 => {
             let customer = chance.random_bool(0.7).then(|| account.customer(chance));
-            let document = document(chance, name, customer.as_deref());
+            let document = document(chance, name, customer.as_deref(), !account.bystander);
             post(
                 What::Create { customer },
                 "/v1/invoices".to_owned(),
@@ -373,7 +412,9 @@ fn plan<'a>(
             post(What::Credit(id), on(id, "/credit-notes"), body)
         }
         67..=72 => {
-            let id = account.some(chance, |_| true)?.id;
+            let erased = chance.random_bool(0.3);
+            let of_erased = erased.then(|| account.of_erased(chance)).flatten();
+            let id = of_erased.or_else(|| account.some(chance, |_| true))?.id;
             let plan = post(
                 What::Note(id),
                 on(id, ""),
@@ -410,13 +451,7 @@ fn plan<'a>(
         )
         .keyed(true),
         _ => {
-            let (customer, id) = account.pool(|pool| {
-                let mut known = pool.customers.iter();
-                let (name, id) = known.find_map(|(name, id)| Some((name.clone(), (*id)?)))?;
-                // Nobody names it any more.
-                pool.customers.remove(&name);
-                Some((name, id))
-            })?;
+            let (customer, id) = account.to_erase()?;
             let plan = post(
                 What::Erase { customer, id },
                 format!("/v1/customers/{id}/erasure"),
@@ -444,7 +479,8 @@ fn upload<'a>(
     let mut body = Vec::new();
     for line in 0..lines {
         let customer = chance.random_bool(0.3).then(|| account.customer(chance));
-        let mut document = document(chance, &format!("{name}/{line}"), customer.as_deref());
+        let name = format!("{name}/{line}");
+        let mut document = document(chance, &name, customer.as_deref(), !account.bystander);
         if let Some(fields) = document.as_object_mut() {
             // Numbers that others have would have lines refused.
             fields.remove("number");

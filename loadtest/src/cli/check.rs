@@ -48,9 +48,19 @@ pub(crate) struct CheckArguments {
     /// The mean pause between two faults of a lane.
     #[arg(long, default_value = "5s", value_parser = seconds)]
     pause: Duration,
+    /// The last part of the duration: no --fault happens there, only each --sparing. The last tenant has no archive, and none of
+    /// its calls may fail there.
+    #[arg(long, default_value = "0s", value_parser = seconds)]
+    calm: Duration,
+    /// As --fault, but such that a tenant without an archive may not notice it: an operator's work, or an archive that breaks.
+    #[arg(long = "sparing", value_name = "NAME=COMMAND", value_parser = fault)]
+    sparing: Vec<Fault>,
     /// What is done before the end is read, as NAME=COMMAND; several times.
     #[arg(long = "finish", value_name = "NAME=COMMAND", value_parser = fault)]
     finish: Vec<Fault>,
+    /// The same, after that, with the first tenant's archive broken meanwhile; others' erasures must be done in it.
+    #[arg(long = "broken", value_name = "NAME=COMMAND", value_parser = fault)]
+    broken: Vec<Fault>,
     /// Writes every call and the invoices that it was answered, a JSON object a line.
     #[arg(long)]
     journal: Option<PathBuf>,
@@ -70,6 +80,7 @@ fn fault(text: &str) -> Result<Fault, String> {
 /// Exits with 2 when the history is impossible.
 #[tokio::main]
 pub(crate) async fn check(arguments: CheckArguments) -> Result<Exit, Failure> {
+    let sparing = arguments.sparing.into_iter().map(Fault::sparing);
     let servers = arguments.urls.iter().map(|url| Server::parse(url));
     let report = run(Settings {
         servers: servers.collect::<Result<_, _>>()?,
@@ -80,10 +91,12 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<Exit, Failure> {
         rate: arguments.rate,
         seed: arguments.seed,
         patience: arguments.patience,
-        faults: arguments.faults,
+        faults: arguments.faults.into_iter().chain(sparing).collect(),
         lanes: arguments.lanes,
         pause: arguments.pause,
+        calm: arguments.calm,
         finish: arguments.finish,
+        broken: arguments.broken,
         journal: arguments.journal,
     })
     .await?;

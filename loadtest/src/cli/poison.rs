@@ -14,10 +14,13 @@ pub(crate) struct PoisonArguments {
     /// The server, http://host:port.
     #[arg(long, env = "SHEAF_URL")]
     url: String,
+    /// Where it tells its metrics, if not on its own port: http://host:port.
+    #[arg(long, env = "SHEAF_METRICS_URL")]
+    metrics: Option<String>,
     /// The admin key: tenants are made for the run.
     #[arg(long, env = "SHEAF_ADMIN_KEY", hide_env_values = true)]
     admin_key: String,
-    /// Only operations whose name has this in it; `restore` for what a restore takes.
+    /// Only operations whose name has this in it; `document`, `door`, `sql`, `histories`, `years`, `places` and `restore` too.
     #[arg(long)]
     only: Option<String>,
     /// Only each so-many-th field, for a shorter run.
@@ -30,8 +33,13 @@ pub(crate) struct PoisonArguments {
 pub(crate) async fn poison(arguments: PoisonArguments) -> Result<Exit, Failure> {
     let server = Server::parse(&arguments.url)?;
     let (admin_key, only) = (arguments.admin_key, arguments.only);
+    let metrics = arguments
+        .metrics
+        .map(|url| Server::parse(url.strip_suffix("/metrics").unwrap_or(&url)))
+        .transpose()?;
     let report = run(Settings {
         server,
+        metrics,
         admin_key,
         only,
         share: Share {

@@ -3,11 +3,19 @@
 //! Requests are made from the server's own OpenAPI document: a good one for each operation, then each field and parameter at
 //! each extreme of its kind. What a restore takes is made from an invoice as it was answered. An answer may be anything
 //! but a hang or a server's error; what the contract refuses must be refused. After each field another tenant creates,
-//! pays and reads, and the server must be ready.
+//! pays and reads, and the server must be ready. A request that fails is also sent many times beside its payments.
+//!
+//! What no single field shows is tried before: the document itself, the front door, SQL over the archive, and one tenant
+//! that takes all it can of what all share.
 
 mod base;
 mod cases;
+mod document;
+mod door;
+mod greed;
+mod others;
 mod restore;
+mod sql;
 mod values;
 
 use std::time::{Duration, Instant};
@@ -27,8 +35,6 @@ use cases::{Case, Field, Operation};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long an answer to a neighbour may take.
 const NEIGHBOUR: Duration = Duration::from_secs(5);
-/// Probes of neighbours that may fail in a row before the run ends: nothing answers any more.
-const GIVE_UP: usize = 3;
 /// Violations of one field that are kept.
 const KEPT: usize = 3;
 
@@ -37,9 +43,12 @@ const KEPT: usize = 3;
 pub struct Settings {
     /// The server.
     pub server: Server,
+    /// Where it tells its metrics, if not on its own port.
+    pub metrics: Option<Server>,
     /// Tenants are made for the run.
     pub admin_key: String,
-    /// Only operations whose name has this in it.
+    /// Only operations whose name has this in it; `document`, `door`, `sql`, `histories`, `years`, `places` and `restore` are
+    /// names too.
     pub only: Option<String>,
     /// Which of their fields.
     pub share: Share,
@@ -72,7 +81,8 @@ pub struct PoisonError(String);
 /// Something that one request did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `server_error`, `hang`, `taken` (refused by the contract, yet taken), `neighbour_hurt`.
+    /// `server_error`, `hang`, `taken` (refused by the contract, yet taken), `refused` (the other way round), `wrong`,
+    /// `too_large`, `open` (to anybody), `unbounded`, `not_told`, `neighbour_hurt`.
     pub kind: &'static str,
     /// Operation and field.
     pub field: String,
@@ -94,6 +104,8 @@ pub struct Report {
 }
 
 struct Run {
+    server: Server,
+    metrics: Option<Server>,
     client: Client,
     neighbour: Client,
     admin: String,
@@ -115,6 +127,8 @@ struct Run {
 pub async fn poison(settings: Settings) -> Result<Report, PoisonError> {
     let open = |patience| Client::new(settings.server.clone(), Instant::now(), patience);
     let mut run = Run {
+        server: settings.server.clone(),
+        metrics: settings.metrics.clone(),
         client: open(PATIENCE),
         neighbour: open(NEIGHBOUR),
         admin: settings.admin_key.clone(),
@@ -133,13 +147,37 @@ pub async fn poison(settings: Settings) -> Result<Report, PoisonError> {
         .client
         .send(&Ask::new(Method::GET, "/openapi.json", ""))
         .await;
-    let operations = cases::operations(&document.json()).map_err(PoisonError)?;
+    let document = document.json();
+    let operations = cases::operations(&document).map_err(PoisonError)?;
     let wanted = |name: &str| {
         settings
             .only
             .as_deref()
             .is_none_or(|only| name.contains(only))
     };
+    if wanted("document") {
+        for fault in document::faults(&document) {
+            run.find("invalid", "/openapi.json", fault);
+        }
+    }
+    if wanted("door") {
+        run.door().await?;
+    }
+    if wanted("sql") {
+        run.sql().await;
+    }
+    if wanted("histories") {
+        run.histories().await?;
+    }
+    if wanted("years") {
+        run.years().await;
+    }
+    if wanted("places") {
+        run.places().await?;
+    }
+    if wanted("uploadInvoices") {
+        run.marked().await;
+    }
     for operation in operations.iter().filter(|one| wanted(&one.id)) {
         for field in operation.fields() {
             if !run.is_due() {
@@ -315,122 +353,46 @@ impl Run {
             .clone())
     }
 
-    fn judge(&mut self, name: &str, refused: bool, told: &Told, request: &str) {
+    /// Whether the answer is one that this request may get; if not, it is a finding.
+    fn judge(&mut self, name: &str, refused: bool, told: &Told, request: &str) -> bool {
         let answer = &told.attempt.answer;
         let kind = match answer.status {
             0 if answer.code == "timeout" => "hang",
             // The server may close a connection whose request it does not read to its end.
             0 => "server_error",
-            501 => return,
+            501 => return true,
             500.. => "server_error",
             200..=299 if refused && !rejected(told) => "taken",
-            _ => return,
+            _ => return true,
         };
         let request: String = request.chars().take(300).collect();
         let text = format!("{request} was answered {} {}", answer.status, cut(told));
-        let finding = Finding {
+        self.find(kind, name, text);
+        false
+    }
+
+    fn find(&mut self, kind: &'static str, field: &str, text: String) {
+        self.report.findings.push(Finding {
             kind,
-            field: name.to_owned(),
+            field: field.to_owned(),
             text,
-        };
-        self.report.findings.push(finding);
+        });
     }
 
-    /// What was taken can be read, changed and shown.
-    async fn follow_up(&mut self, name: &str, taken: &Value) {
-        let Some(id) = taken["id"].as_str().filter(|_| taken["lines"].is_array()) else {
-            return;
-        };
+    /// A file that begins with a byte order mark, as editors and spreadsheets write it.
+    async fn marked(&mut self) {
+        let line = json!({"currency": "EUR", "lines": [{"description": "x", "quantity": "1", "unit_price": "1"}]});
         let key = self.key.clone();
-        let pay =
-            |n: u32| json!({"reference": format!("follow-{n}"), "amount": "0.01"}).to_string();
-        let steps = [
-            (Method::GET, "", String::new()),
-            (Method::GET, "/events", String::new()),
-            (Method::GET, ".pdf", String::new()),
-            (Method::GET, ".xml", String::new()),
-            (Method::POST, "/payments", pay(1)),
-            (Method::POST, "/payments", pay(2)),
-            (Method::PATCH, "", r#"{"metadata":{"a":1}}"#.to_owned()),
-            (Method::POST, "/issue", "{}".to_owned()),
-        ];
-        for (method, step, body) in steps {
-            let path = format!("/v1/invoices/{id}{step}");
-            let text = format!("afterwards {method} {step} {body}");
-            let told = self
-                .client
-                .send(&Ask {
-                    body: body.into(),
-                    ..Ask::new(method, path, &key)
-                })
-                .await;
-            self.judge(name, false, &told, &text);
-        }
-    }
-
-    /// Another tenant creates, pays and reads; the poisoner's own lists are answered; the server is ready.
-    async fn probe(&mut self, name: &str) {
-        let (quiet, own) = (self.quiet.clone(), self.key.clone());
-        for path in [
-            "/v1/invoices?limit=100",
-            "/v1/events?limit=100",
-            "/v1/reports/aging",
-        ] {
-            let told = self.client.send(&Ask::new(Method::GET, path, &own)).await;
-            self.judge(&format!("{name}, then {path}"), false, &told, "");
-        }
-        let invoice = json!({"currency": "EUR", "issue_date": "2026-01-05",
-            "lines": [{"description": "x", "quantity": "1", "unit_price": "1"}]});
-        let mut wrong = None;
-        let body = Bytes::from(invoice.to_string());
-        let made = self
-            .neighbour
-            .send(&Ask {
-                body,
-                ..Ask::new(Method::POST, "/v1/invoices", &quiet)
-            })
-            .await;
-        let id = made.json()["id"].as_str().unwrap_or_default().to_owned();
-        let pay = Bytes::from(json!({"reference": "p", "amount": "1"}).to_string());
-        let path = format!("/v1/invoices/{id}/payments");
-        let paid = self
-            .neighbour
-            .send(&Ask {
-                body: pay,
-                ..Ask::new(Method::POST, path, &quiet)
-            })
-            .await;
-        let read = self
-            .neighbour
-            .send(&Ask::new(Method::GET, format!("/v1/invoices/{id}"), &quiet))
-            .await;
-        let ready = self
-            .neighbour
-            .send(&Ask::new(Method::GET, "/readyz", ""))
-            .await;
-        let steps = [
-            ("create", made, 201),
-            ("payment", paid, 201),
-            ("read", read, 200),
-            ("/readyz", ready, 200),
-        ];
-        for (step, told, wanted) in steps {
-            if told.status() != wanted && wrong.is_none() {
-                wrong = Some(format!(
-                    "a {step} was answered {} {}",
-                    told.status(),
-                    cut(&told)
-                ));
-            }
-        }
-        match wrong {
-            None => self.failed_probes = 0,
-            Some(text) => {
-                self.failed_probes += 1;
-                self.report.gave_up = self.failed_probes >= GIVE_UP;
-                let (kind, field) = ("neighbour_hurt", name.to_owned());
-                self.report.findings.push(Finding { kind, field, text });
-            }
+        let ask = Ask {
+            body: format!("\u{feff}{line}\n").into(),
+            content_type: "application/x-ndjson",
+            ..Ask::new(Method::POST, "/v1/invoices/bulk", &key)
+        };
+        let told = self.client.send(&ask).await;
+        self.report.cases += 1;
+        let name = "uploadInvoices, a byte order mark";
+        if self.judge(name, false, &told, "") && told.json()["created"] != 1 {
+            self.find("refused", name, cut(&told));
         }
     }
 }

@@ -2,9 +2,10 @@
 //! a cluster and S3, each killed and started again while clients work and operators tier, move shards and erase.
 //!
 //! `SHEAF_CHECK_SECONDS` is how long (60 on each topology, `make check`: 1,800); `SHEAF_CHECK_SEED` makes
-//! other choices.
+//! other choices. In the last quarter only archives break, and a tenant without one must not notice.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,10 +20,15 @@ use tokio::sync::Mutex;
 
 use crate::cluster::{ADMIN_KEY, Rig};
 use crate::process::{Place, sheaf};
+use crate::proxy::Proxy;
 
 const SECONDS: u64 = 60;
 /// What is chosen in the suite: the same in each run, so that a run that fails can be looked at.
 pub(crate) const SEED: u64 = 17;
+/// How long answers are kept for a call that is sent again.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The last part of the clients' work, whose answers are kept still when all earlier ones are not.
+const LAST: Duration = Duration::from_secs(20);
 /// How long a process may take to answer after its start, on a busy machine.
 const READY: Duration = Duration::from_secs(120);
 
@@ -65,7 +71,9 @@ fn run(citus: CitusMode, workers: usize) {
             faults: faults(&system, workers),
             lanes: 2,
             pause: Duration::from_secs(2),
-            finish: finish(&system),
+            calm: duration / 4,
+            finish: finish(&system, Instant::now() + duration.saturating_sub(LAST)),
+            broken: broken(&system),
             journal: std::env::var_os("SHEAF_CHECK_JOURNAL").map(Into::into),
         });
         let report = report.await.unwrap();
@@ -98,9 +106,14 @@ struct System {
     env: HashMap<String, String>,
     apis: [(u16, Mutex<Option<Child>>); 2],
     s3: Mutex<Option<S3Server>>,
-    s3_root: std::path::PathBuf,
+    s3_root: PathBuf,
     s3_key: [String; 3],
     moves: AtomicUsize,
+    hides: AtomicUsize,
+    /// Before the only node there is; on a cluster there is none, since nodes are told of one another.
+    proxy: Option<Proxy>,
+    /// Whoever hides objects brings them back before the next one does.
+    hidden: Mutex<()>,
 }
 
 /// Whether the API answers. It listens before it has found its database, and ends when there is none.
@@ -123,6 +136,20 @@ fn text(error: impl std::fmt::Display) -> String {
 
 impl System {
     async fn start(local: LocalEnv, mut env: HashMap<String, String>, place: &Place) -> Self {
+        let proxy = if local.node_urls().len() == 1 {
+            let port = crate::cluster::port_of(local.database_url());
+            let node = format!("127.0.0.1:{port}");
+            let proxy = Proxy::start(node.parse().unwrap()).await;
+            let url = &env["SHEAF_DATABASE_URL"];
+            let proxied = url.replace(&format!(":{port}"), &format!(":{}", proxy.port));
+            assert_ne!(&proxied, url);
+            // The proxy reads what passes.
+            let proxied = format!("{proxied}?sslmode=disable");
+            env.insert("SHEAF_DATABASE_URL".to_owned(), proxied);
+            Some(proxy)
+        } else {
+            None
+        };
         let s3_root = place.path().join("s3-of-the-check");
         let s3_key = [local.access_key(), local.secret_key(), local.bucket()].map(str::to_owned);
         let [access, secret, bucket] = s3_key.clone();
@@ -141,6 +168,9 @@ impl System {
             s3_root,
             s3_key,
             moves: AtomicUsize::new(0),
+            hides: AtomicUsize::new(0),
+            proxy,
+            hidden: Mutex::new(()),
         };
         for api in 0..system.apis.len() {
             system.kill_api(api, None).await.unwrap();
@@ -225,6 +255,10 @@ impl System {
     async fn operate(&self, arguments: &[&str]) -> Result<(), String> {
         let mut program = sheaf();
         program.args(arguments);
+        self.ended(program).await
+    }
+
+    async fn ended(&self, program: std::process::Command) -> Result<(), String> {
         let done = self.command(program).output().await.map_err(text)?;
         let said = String::from_utf8_lossy(&done.stderr).trim().to_owned();
         if done.status.success() {
@@ -232,6 +266,62 @@ impl System {
         } else {
             Err(said)
         }
+    }
+
+    async fn lose_answers(&self) -> Result<(), String> {
+        let proxy = self.proxy.as_ref().ok_or("there is no proxy")?;
+        proxy.lose_answers(Duration::from_millis(300)).await;
+        Ok(())
+    }
+
+    /// Does something while the objects of one tenant are not to be found: the oldest one's, or another's.
+    async fn without_objects(
+        &self,
+        tenant: usize,
+        work: impl Future<Output = Result<(), String>>,
+    ) -> Result<(), String> {
+        let _alone = self.hidden.lock().await;
+        let root = self.s3_root.join(&self.s3_key[2]).join("v1/invoices");
+        // By their ids, which begin with the time.
+        let mut tenants = directories(&root);
+        tenants.sort();
+        if tenants.is_empty() {
+            return Err("nothing is archived".to_owned());
+        }
+        let away = self.s3_root.with_extension("hidden");
+        let mut moved = Vec::new();
+        for file in files(&tenants[tenant % tenants.len()]) {
+            let to = away.join(file.strip_prefix(&self.s3_root).map_err(text)?);
+            let parent = to.parent().ok_or("no directory")?;
+            std::fs::create_dir_all(parent).map_err(text)?;
+            // What was deleted meanwhile is no object any more.
+            if std::fs::rename(&file, &to).is_ok() {
+                moved.push((file, to));
+            }
+        }
+        let done = work.await;
+        for (file, to) in moved {
+            std::fs::rename(to, file).map_err(text)?;
+        }
+        done
+    }
+
+    /// The archive of one tenant after the other is gone for a moment.
+    async fn hide_objects(&self) -> Result<(), String> {
+        let tenant = self.hides.fetch_add(1, Ordering::Relaxed);
+        let moment = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            Ok(())
+        };
+        self.without_objects(tenant, moment).await
+    }
+
+    /// An operator's command with a clock that is off.
+    async fn operate_at(&self, clock: &str, arguments: &[&str]) -> Result<(), String> {
+        let mut program = std::process::Command::new("faketime");
+        program.args(["-f", clock]).arg(sheaf().get_program());
+        program.args(arguments);
+        self.ended(program).await
     }
 
     /// Moves the shards of one node to the other and back.
@@ -267,24 +357,26 @@ fn faults(system: &Arc<System>, workers: usize) -> Vec<Fault> {
     let mut faults = vec![
         fault!(system, "kill the first API", |s| s.kill_api(0, None)),
         fault!(system, "kill the second API", |s| s.kill_api(1, None)),
-        fault!(system, "kill S3", |s| s.kill_s3()),
+        fault!(system, "kill S3", |s| s.kill_s3()).sparing(),
+        fault!(system, "hide objects", |s| s.hide_objects()).sparing(),
         fault!(system, "kill a database", |s| s.kill_node(workers.min(1))),
-        fault!(system, "tier", |s| s.operate(&["tier", "run"])),
-        fault!(system, "tier again", |s| s.operate(&["tier", "run"])),
-        fault!(system, "compact", |s| s.operate(&["archive", "compact"])),
-        fault!(system, "erase", |s| s.operate(&["archive", "erase"])),
+        fault!(system, "tier", |s| s.operate(&["tier", "run"])).sparing(),
+        fault!(system, "tier again", |s| s.operate(&["tier", "run"])).sparing(),
+        fault!(system, "compact", |s| s.operate(&["archive", "compact"])).sparing(),
+        fault!(system, "erase", |s| s.operate(&["archive", "erase"])).sparing(),
         fault!(system, "collect garbage", |s| s
-            .operate(&["archive", "gc", "--grace", "5s"])),
+            .operate(&["archive", "gc", "--grace", "5s"]))
+        .sparing(),
     ];
+    if system.proxy.is_some() {
+        faults.push(fault!(system, "lose answers", |s| s.lose_answers()));
+        faults.push(fault!(system, "lose more answers", |s| s.lose_answers()));
+    }
     if workers > 0 {
         faults.push(fault!(system, "kill the coordinator", |s| s.kill_node(0)));
         faults.push(fault!(system, "move shards", |s| s.move_shards()));
     }
-    if std::process::Command::new("faketime")
-        .arg("--version")
-        .output()
-        .is_ok()
-    {
+    if faketime() {
         faults.push(fault!(system, "a clock ahead", |s| s.kill_api(1, Some("+90s"))));
         faults.push(fault!(system, "a clock behind", |s| s.kill_api(1, Some("-90s"))));
     } else {
@@ -293,10 +385,62 @@ fn faults(system: &Arc<System>, workers: usize) -> Vec<Fault> {
     faults
 }
 
-fn finish(system: &Arc<System>) -> Vec<Fault> {
-    vec![
+fn faketime() -> bool {
+    let asked = std::process::Command::new("faketime")
+        .arg("--version")
+        .output();
+    asked.is_ok()
+}
+
+/// `kept` is from when on answers are to be kept still.
+fn finish(system: &Arc<System>, kept: Instant) -> Vec<Fault> {
+    let mut finish = vec![
         fault!(system, "erase", |s| s.operate(&["archive", "erase"])),
+        fault!(system, "collect all garbage", |s| s
+            .operate(&["archive", "gc", "--grace", "0s"])),
+    ];
+    if faketime() {
+        // Answers are kept for a week: those of the last seconds are kept still, and earlier ones are not.
+        finish.push(fault!(system, "erase a week later", |s| async move {
+            let clock = format!("+{}s", KEPT.saturating_sub(kept.elapsed()).as_secs());
+            s.operate_at(&clock, &["archive", "erase", "--grace", "0s"])
+                .await
+        }));
+    }
+    finish
+}
+
+/// What is done while the first tenant's objects are gone, and after it.
+fn broken(system: &Arc<System>) -> Vec<Fault> {
+    vec![
+        fault!(system, "erase with an archive broken", |s| async move {
+            let erase = s.operate(&["archive", "erase"]);
+            // It says that it failed, and for whom.
+            match s.without_objects(0, erase).await {
+                Ok(()) => Err("nobody noticed".to_owned()),
+                Err(_) => Ok(()),
+            }
+        }),
         fault!(system, "tier", |s| s.operate(&["tier", "run"])),
         fault!(system, "verify", |s| s.operate(&["archive", "verify"])),
     ]
+}
+
+/// Directories in one, if it is there.
+fn directories(of: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(of).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| path.is_dir()).collect()
+}
+
+/// All files below a directory.
+fn files(of: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = directories(of).iter().flat_map(|one| files(one)).collect();
+    let entries = std::fs::read_dir(of).into_iter().flatten().flatten();
+    found.extend(
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file()),
+    );
+    found
 }

@@ -23,6 +23,7 @@ mod parquet;
 mod pay_kills;
 mod poison;
 mod process;
+mod proxy;
 mod statements;
 mod tiering_kills;
 mod under_load;

@@ -16,9 +16,11 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(20);
 
-/// The binary, without the caller's own settings.
+/// The binary, without the caller's own settings. `SHEAF_BINARY` names another one, such as an earlier release, to see what the
+/// check and the poison find there.
 pub fn sheaf() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sheaf"));
+    let other = std::env::var_os("SHEAF_BINARY");
+    let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_sheaf").into()));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("SHEAF_") || text.starts_with("AWS_") {

@@ -359,3 +359,51 @@ fn an_erased_name_is_found() {
     let left = kinds(|calls, stored| erase(calls, stored, &documents::person("c")));
     assert_eq!(left, ["erased_name_left"]);
 }
+
+#[test]
+fn a_name_is_gone_after_a_run_that_met_its_erasure() {
+    let erase = |stored: &mut Stored, calls: &mut Vec<Call>, swept| {
+        let what = What::Erase {
+            customer: "c".to_owned(),
+            id: id(8),
+        };
+        calls.push(call("erase", 9, what, answer(202, vec![])));
+        stored.swept = swept;
+        let body = body(stored, 1);
+        body["customer_id"] = json!(id(8));
+        body["customer"] = json!({"name": documents::person("c")});
+    };
+    assert_eq!(
+        kinds(|calls, stored| erase(stored, calls, false)),
+        Vec::<&str>::new()
+    );
+    assert_eq!(
+        kinds(|calls, stored| erase(stored, calls, true)),
+        ["erased_name_left"]
+    );
+}
+
+#[test]
+fn a_bystander_is_not_hurt() {
+    let calm = Calm {
+        tenant: 0,
+        from: Duration::from_secs(3),
+        until: Duration::from_secs(9),
+    };
+    let hurt = |at: u64, status: u16, what: What| {
+        let code = if status == 0 { "timeout" } else { "" }.to_owned();
+        let answer = Answer {
+            code,
+            ..answer(status, vec![])
+        };
+        let calls = [call("one", at, what, answer)];
+        let found = bystanders(&calls, &calm, &[]);
+        found.iter().map(|one| one.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(hurt(4, 503, What::List), ["bystander_hurt"]);
+    assert_eq!(hurt(4, 0, What::List), ["bystander_hurt"]);
+    assert_eq!(hurt(4, 409, What::List), Vec::<&str>::new());
+    // Before all was whole, and with another's key.
+    assert_eq!(hurt(2, 503, What::List), Vec::<&str>::new());
+    assert_eq!(hurt(4, 503, What::ReadForeign(id(1))), Vec::<&str>::new());
+}
