@@ -17,6 +17,10 @@ use crate::{Archive, ArchiveError, Erasure};
 /// Receipts that are read at once.
 const PAGE: i64 = 100;
 
+/// How long after a request documents that name the customer can still come in: another process remembers the record for
+/// some seconds, and an upload in one transaction commits some time after it has read the record.
+const LATE: TimeDelta = TimeDelta::hours(1);
+
 /// What a run is asked to do.
 #[derive(Debug, Clone, Copy)]
 pub struct ErasureOptions {
@@ -148,7 +152,8 @@ impl Job<'_> {
         let held = settings.iter().filter(|setting| setting.holds(today));
         let held: Vec<Held> = held.map(Retention::held).collect();
         let is_still_held = |then: &Held| held.iter().any(|held| held.year == then.year);
-        let is_searched = self.erasure.passed_at.is_some();
+        let last_late = self.erasure.requested_at + LATE;
+        let is_searched = self.erasure.passed_at.is_some_and(|at| at > last_late);
         // What was found to be held is held still: nothing has become free to be erased since the last pass.
         let mut pass = if is_searched && self.erasure.held.iter().all(is_still_held) {
             self.look(&held).await?

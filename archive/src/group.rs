@@ -326,11 +326,21 @@ fn header_columns(filter: &ListFilter) -> Vec<&'static str> {
         .collect()
 }
 
+/// The customers that the filter asks for, as the column has them; none where it does not ask.
+pub(crate) fn customers(filter: &ListFilter) -> Vec<String> {
+    let asked = filter.customer_id.iter();
+    asked
+        .flat_map(|id| std::iter::once(id).chain(&filter.merged))
+        .map(Uuid::to_string)
+        .collect()
+}
+
 /// The header part of [`ListFilter::matches`], on columns.
 struct HeaderTest<'a> {
     before: Option<Uuid>,
     id: Text<'a>,
-    texts: Vec<(Text<'a>, String)>,
+    /// Columns, and the values of which they must have one.
+    texts: Vec<(Text<'a>, Vec<String>)>,
     issue_date: Dates<'a>,
     filter: &'a ListFilter,
 }
@@ -341,19 +351,23 @@ impl<'a> HeaderTest<'a> {
         before: Option<Uuid>,
         filter: &'a ListFilter,
     ) -> Result<Self, DecodeError> {
+        let one = |value: Option<String>| value.into_iter().collect::<Vec<_>>();
         let wanted = [
-            ("external_id", filter.external_id.clone()),
-            ("number", filter.number.clone()),
-            ("kind", filter.kind.map(|kind| kind.as_str().to_owned())),
+            ("external_id", one(filter.external_id.clone())),
+            ("number", one(filter.number.clone())),
+            (
+                "kind",
+                one(filter.kind.map(|kind| kind.as_str().to_owned())),
+            ),
             (
                 "status",
-                filter.status.map(|status| status.as_str().to_owned()),
+                one(filter.status.map(|status| status.as_str().to_owned())),
             ),
-            ("customer_id", filter.customer_id.map(|id| id.to_string())),
+            ("customer_id", customers(filter)),
         ];
-        let texts = wanted.into_iter().filter_map(|(name, value)| {
-            value.map(|value| Text::of_batch(batch, name).map(|column| (column, value)))
-        });
+        let wanted = wanted.into_iter().filter(|(_, values)| !values.is_empty());
+        let texts =
+            wanted.map(|(name, values)| Text::of_batch(batch, name).map(|column| (column, values)));
         Ok(Self {
             before,
             id: Text::of_batch(batch, "id")?,
@@ -364,11 +378,11 @@ impl<'a> HeaderTest<'a> {
     }
 
     fn holds(&self, row: usize) -> Result<bool, DecodeError> {
-        if !self
-            .texts
-            .iter()
-            .all(|(column, value)| column.get(row) == Some(value))
-        {
+        let holds = |(column, values): &(Text<'_>, Vec<String>)| {
+            let found = column.get(row);
+            found.is_some_and(|found| values.iter().any(|value| value == found))
+        };
+        if !self.texts.iter().all(holds) {
             return Ok(false);
         }
         let (from, to) = (self.filter.issued_from, self.filter.issued_to);

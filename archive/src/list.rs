@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::footer::Footer;
-use crate::group::GroupData;
+use crate::group::{GroupData, customers};
 use crate::kind::ReadKind;
 use crate::read::ColdReader;
 
@@ -43,6 +43,9 @@ pub struct ColdPage {
     pub has_more: bool,
     /// Ask for the next page before this id: everything from it upwards was seen. Given when there is more.
     pub resume_before: Option<Uuid>,
+    /// Invoices that are not in `items` because they were recalled, though their archived copy satisfies the filter. In no
+    /// order, and some may lie below `resume_before`.
+    pub recalled: Vec<Uuid>,
 }
 
 /// What was not read yet, under the largest id that it can give.
@@ -98,6 +101,8 @@ struct Cursor {
     candidates: Vec<usize>,
     /// Decoded invoices, ascending.
     ready: Vec<Invoice>,
+    /// Recalled ones that satisfy the filter, until they are told.
+    left_out: Vec<Uuid>,
 }
 
 impl Cursor {
@@ -113,6 +118,7 @@ impl Cursor {
             recalled,
             candidates,
             ready: Vec::new(),
+            left_out: Vec::new(),
         };
         cursor.fill(filter)?;
         Ok(cursor)
@@ -130,8 +136,14 @@ impl Cursor {
                 .candidates
                 .split_off(self.candidates.len().saturating_sub(chunk));
             self.ready = self.data.rows(&numbers, |rows, row| rows.invoice(row))?;
-            self.ready
-                .retain(|i| filter.matches(i) && !self.recalled.contains(&i.id));
+            self.ready.retain(|invoice| {
+                let matches = filter.matches(invoice);
+                let is_recalled = matches && self.recalled.contains(&invoice.id);
+                if is_recalled {
+                    self.left_out.push(invoice.id);
+                }
+                matches && !is_recalled
+            });
         }
         Ok(())
     }
@@ -155,6 +167,7 @@ struct Listing<'a> {
     catalog_limit: usize,
     groups: usize,
     bytes: u64,
+    recalled: Vec<Uuid>,
 }
 
 /// The id after `id`: what to ask `before` so that `id` is still included.
@@ -188,12 +201,25 @@ impl ColdReader {
             catalog_limit: CATALOG_PAGE.0,
             groups: 0,
             bytes: 0,
+            recalled: Vec::new(),
         };
         let page = async {
             listing.more_files(before).await?;
-            listing.page(limit.clamp(1, MAX_LIMIT)).await
+            let mut page = listing.page(limit.clamp(1, MAX_LIMIT)).await?;
+            page.recalled = listing.recalled;
+            Ok(page)
         };
         ReadKind::List.scope(page).await
+    }
+}
+
+/// A page that ends where it was told to go on, or where nothing is left.
+fn ended(items: Vec<Invoice>, resume_before: Option<Uuid>) -> ColdPage {
+    ColdPage {
+        items,
+        has_more: resume_before.is_some(),
+        resume_before,
+        recalled: Vec::new(),
     }
 }
 
@@ -204,19 +230,11 @@ impl Listing<'_> {
         while let Some(entry) = self.heap.pop() {
             let bound = entry.bound;
             if let Some(floor) = self.floor.filter(|floor| bound < *floor) {
-                return Ok(ColdPage {
-                    items,
-                    has_more: true,
-                    resume_before: Some(floor),
-                });
+                return Ok(ended(items, Some(floor)));
             }
             if !matches!(entry.what, What::Rows(_)) && self.is_exhausted(bound)? {
                 // Whatever was not read has ids up to `bound`.
-                return Ok(ColdPage {
-                    items,
-                    has_more: true,
-                    resume_before: Some(successor(bound)),
-                });
+                return Ok(ended(items, Some(successor(bound))));
             }
             match entry.what {
                 What::File(file) => self.open_file(&file).await?,
@@ -238,11 +256,7 @@ impl Listing<'_> {
                         lines + of_one.0 > MAX_PAGE_LINES || weight + of_one.1 > MAX_PAGE_WEIGHT;
                     if items.len() >= limit || (full && !items.is_empty()) {
                         let resume_before = items.last().map(|last| last.id);
-                        return Ok(ColdPage {
-                            items,
-                            has_more: true,
-                            resume_before,
-                        });
+                        return Ok(ended(items, resume_before));
                     }
                     (lines, weight) = (lines + of_one.0, weight + of_one.1);
                     // A recalled and re-archived invoice can be in two files for a moment.
@@ -253,11 +267,7 @@ impl Listing<'_> {
                 }
             }
         }
-        Ok(ColdPage {
-            items,
-            has_more: false,
-            resume_before: None,
-        })
+        Ok(ended(items, None))
     }
 
     /// Whether the page has done its share of work, given that everything above `bound` was read. Not before it got
@@ -292,6 +302,7 @@ impl Listing<'_> {
             cursor = tokio::task::spawn_blocking(move || cursor.fill(&filter).map(|()| cursor))
                 .await??;
         }
+        self.recalled.append(&mut cursor.left_out);
         if let Some(bound) = cursor.bound() {
             self.heap.push(Entry {
                 bound,
@@ -366,9 +377,10 @@ impl Listing<'_> {
         let bytes = self.reader.objects.group(&footer, group).await?;
         let data = GroupData::new(footer, group, bytes, range.start);
         let (before, filter) = (self.ceiling, self.filter.clone());
-        let cursor =
+        let mut cursor =
             tokio::task::spawn_blocking(move || Cursor::open(data, recalled, before, &filter))
                 .await??;
+        self.recalled.append(&mut cursor.left_out);
         if let Some(bound) = cursor.bound() {
             self.heap.push(Entry {
                 bound,
@@ -380,22 +392,24 @@ impl Listing<'_> {
 
     /// What Bloom filters say to the filter's equalities.
     async fn may_match(&mut self, footer: &Footer, group: usize) -> Result<bool, ArchiveError> {
-        let customer = self.filter.customer_id.map(|id| id.to_string());
+        let one = |value: &Option<String>| value.clone().into_iter().collect::<Vec<_>>();
         let wanted = [
-            ("external_id", self.filter.external_id.as_deref()),
-            ("number", self.filter.number.as_deref()),
-            ("customer_id", customer.as_deref()),
+            ("external_id", one(&self.filter.external_id)),
+            ("number", one(&self.filter.number)),
+            ("customer_id", customers(&self.filter)),
         ];
-        for (column, value) in wanted {
-            let Some(value) = value else { continue };
-            // A look at a filter is work as well, though far less than the row group.
-            self.bytes += BLOOM_COST;
-            if !self
-                .reader
-                .objects
-                .may_hold(footer, group, column, value)
-                .await?
-            {
+        for (column, values) in wanted {
+            let mut may_match = values.is_empty();
+            for value in values {
+                // A look at a filter is work as well, though far less than the row group.
+                self.bytes += BLOOM_COST;
+                let objects = &self.reader.objects;
+                may_match = objects.may_hold(footer, group, column, &value).await?;
+                if may_match {
+                    break;
+                }
+            }
+            if !may_match {
                 return Ok(false);
             }
         }

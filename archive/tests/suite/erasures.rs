@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::support::cluster::{World, world};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sheaf_archive::{ArchiveError, ErasureOptions, ErasureSummary, Silent};
+use sheaf_local::test_env;
 use sheaf_model::{Customer, Status, TenantId};
 use sheaf_store::{
-    Cause, CustomerError, ERASED_NAME, ErasureRecord, ListFilter, NewRetention, Origin,
-    PutRetention, Store,
+    Cause, CustomerError, ERASED_NAME, ErasureRecord, IdFrom, LineOutcome, ListFilter, NewInvoice,
+    NewRetention, Origin, PutRetention, Store, StoreConfig,
 };
 use uuid::Uuid;
 
@@ -203,9 +204,12 @@ async fn both_tiers_are_erased_and_the_receipt_ends_when_the_last_copy_is_gone()
     // Two objects, and the answers that are kept for requests that are sent again.
     assert_eq!(open.pending.len(), 3, "{open:?}");
 
-    // A second pass changes nothing, and reads no file again. When objects and answers are gone, that is all.
+    // A second pass changes nothing; a third one reads no file again. When objects and answers are gone, that is all.
+    let later = now + TimeDelta::hours(2);
+    let again = run(&world, later).await;
+    assert_eq!((again.files_rewritten, again.invoices), (0, 0));
     let gets = world.storage.gets();
-    let again = run(&world, now).await;
+    let again = run(&world, later).await;
     assert_eq!((again.files_rewritten, again.invoices), (0, 0));
     assert_eq!(world.storage.gets(), gets);
     world.gc(&world.archive, Duration::ZERO, false).await;
@@ -220,6 +224,54 @@ async fn both_tiers_are_erased_and_the_receipt_ends_when_the_last_copy_is_gone()
     assert_eq!(told(&theirs).await, their_before);
     let none = theirs.store.erasure(theirs.tenant, customer).await.unwrap();
     assert!(none.is_none() || customer == their_customer);
+}
+
+/// Another process remembers the record for some seconds after it was erased: what it lets in meanwhile is found later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_came_in_just_after_the_request_is_erased_too() {
+    let world = world("late").await;
+    let other = {
+        let mut config = StoreConfig::new(&test_env().database_url);
+        config.max_connections_per_node = 2;
+        Store::connect(config).await.unwrap()
+    };
+    let create = async |number| {
+        let mut invoice = world.invoice("2026-10-05", number, Status::Issued);
+        invoice.customer = Some(ada());
+        let new = NewInvoice {
+            at: invoice.created_at,
+            invoice,
+            id_from: IdFrom::Server,
+            origin: Origin::new("test", "req-1"),
+            idem: None,
+        };
+        other.write_chunk(vec![new]).await.unwrap()
+    };
+    assert_eq!(create(0).await, [LineOutcome::Created]);
+    let list = world
+        .walk(&ListFilter::default(), 100, None)
+        .await
+        .remove(0);
+    let customer = list.0.customer_id.unwrap();
+
+    world
+        .store
+        .request_erasure(world.tenant, customer, &cause())
+        .await
+        .unwrap();
+    run(&world, Utc::now()).await;
+    assert!(!personal(&told(&world).await, 2026));
+    // Of a new record, where the other process had forgotten the old one: nothing of the erasure's.
+    assert_eq!(create(1).await, [LineOutcome::Created]);
+
+    run(&world, Utc::now() + TimeDelta::hours(2)).await;
+    let invoices = world.walk(&ListFilter::default(), 100, None).await;
+    let of_erased = invoices.iter().map(|(invoice, _)| invoice);
+    let of_erased = of_erased.filter(|invoice| invoice.customer_id == Some(customer));
+    for invoice in of_erased {
+        let shown = invoice.customer.as_ref().unwrap();
+        assert_eq!(shown.name, ERASED_NAME, "{}", invoice.id);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

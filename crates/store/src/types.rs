@@ -272,6 +272,9 @@ pub struct ListFilter {
     pub kind: Option<Kind>,
     /// Exact customer.
     pub customer_id: Option<Uuid>,
+    /// Customers that count as `customer_id`: those that were merged into it, whom archived documents still name. The hot
+    /// tier's list does not look for them.
+    pub merged: Vec<Uuid>,
     /// Exact number.
     pub number: Option<String>,
     /// Exact external id.
@@ -292,9 +295,10 @@ impl ListFilter {
     pub fn matches(&self, invoice: &Invoice) -> bool {
         self.status.is_none_or(|s| s == invoice.status)
             && self.kind.is_none_or(|k| k == invoice.kind)
-            && self
-                .customer_id
-                .is_none_or(|c| invoice.customer_id == Some(c))
+            && self.customer_id.is_none_or(|c| {
+                let of = invoice.customer_id;
+                of.is_some_and(|of| of == c || self.merged.contains(&of))
+            })
             && self
                 .number
                 .as_ref()

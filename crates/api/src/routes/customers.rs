@@ -6,7 +6,6 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
-use sheaf_archive::MergedPage;
 use sheaf_model::decimal::render_amount;
 use sheaf_model::input::{CustomerPatch, new_customer};
 use sheaf_model::{Decimal, TenantId};
@@ -278,19 +277,16 @@ pub(super) async fn list_invoices(
     let query = Uri::try_from(query.trim_end_matches('&'))
         .map_err(|_| query::invalid("query", "is too long"))?;
     let asked = Asked::parse(&query, auth.tenant_id, app.clock.now().date_naive())?;
-    let (tenant, ids) = with_merged(&app, &auth, id).await?;
-    let mut pages = Vec::with_capacity(ids.len());
-    for id in ids {
-        let filter = ListFilter {
-            customer_id: Some(id),
-            ..asked.filter.clone()
-        };
-        let page = app
-            .reader
-            .list(tenant, &filter, asked.before, asked.limit, asked.tier);
-        pages.push(page.await?);
-    }
-    Ok(invoices::page(&together(pages, asked.limit), &asked))
+    existing(&app, auth.tenant_id, id).await?;
+    let filter = ListFilter {
+        merged: app.store.merged_customers(auth.tenant_id, id).await?,
+        ..asked.filter.clone()
+    };
+    let (before, limit) = (asked.before, asked.limit);
+    let page = app
+        .reader
+        .list(auth.tenant_id, &filter, before, limit, asked.tier);
+    Ok(invoices::page(&page.await?, &asked))
 }
 
 /// What a customer owes and has paid, by currency, from the hot tier: the last year, and whatever is still owed.
@@ -358,26 +354,4 @@ async fn with_merged(
     let mut ids = app.store.merged_customers(tenant, id).await?;
     ids.insert(0, id);
     Ok((tenant, ids))
-}
-
-/// Pages of several lists as one, newest first. Each list is of another customer: nothing is in two of them, but for an
-/// invoice that a merge takes along just now.
-fn together(pages: Vec<MergedPage>, limit: usize) -> MergedPage {
-    // Below the highest floor, some list may have an invoice that was not read.
-    let floor = pages.iter().filter_map(|page| page.next_before).max();
-    let mut items: Vec<_> = pages.into_iter().flat_map(|page| page.items).collect();
-    items.retain(|(invoice, _)| floor.is_none_or(|floor| invoice.id >= floor));
-    items.sort_by_key(|(invoice, _)| std::cmp::Reverse(invoice.id));
-    items.dedup_by_key(|(invoice, _)| invoice.id);
-    let cut = items.len() > limit;
-    items.truncate(limit);
-    let next_before = match items.last() {
-        Some((last, _)) if cut => Some(last.id),
-        _ => floor,
-    };
-    MergedPage {
-        items,
-        has_more: next_before.is_some(),
-        next_before,
-    }
 }

@@ -274,6 +274,7 @@ impl Asked {
             overdue_on,
             kind: params.parse("kind", "invoice or credit_note")?,
             customer_id: params.uuid("customer_id")?,
+            merged: Vec::new(),
             number: params.take("number")?,
             external_id: params.take("external_id")?,
             issued_from: params.date("issued_from")?,
