@@ -11,7 +11,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ObjectLockMode, RestoreRequest};
@@ -81,8 +81,8 @@ impl S3Config {
 /// A bucket. Nothing is tried twice here: [`crate::resilient::Resilient`] does.
 #[derive(Debug, Clone)]
 pub struct S3Storage {
-    client: Client,
-    bucket: String,
+    pub(crate) client: Client,
+    pub(crate) bucket: String,
     keeping: Keeping,
 }
 
@@ -127,7 +127,17 @@ impl S3Storage {
     /// What the storage answers.
     pub async fn check_bucket(&self) -> Result<(), StorageError> {
         let answer = self.client.head_bucket().bucket(&self.bucket).send().await;
-        answer.map(drop).map_err(|e| classify(&self.bucket, e))
+        let what = format!("bucket {}", self.bucket);
+        // The answer to a HEAD has no body that would say why.
+        answer
+            .map(drop)
+            .map_err(|error| match classify(&what, error) {
+                StorageError::NotFound { key } => StorageError::Other {
+                    key,
+                    detail: "it does not exist".to_owned(),
+                },
+                other => other,
+            })
     }
 
     /// What is to be done about a failed read: an object of a slow storage class is asked for, and can be read later.
@@ -381,7 +391,7 @@ impl ColdStorage for S3Storage {
             let config = config.map_err(|e| refused(e.to_string()))?;
             let request = self.client.get_object().bucket(&self.bucket).key(key);
             let signed = request.presigned(config).await;
-            let signed = signed.map_err(|e| refused(DisplayErrorContext(e).to_string()))?;
+            let signed = signed.map_err(|e| refused(sentence(&e)))?;
             Ok(Some(signed.uri().to_owned()))
         }
         .boxed()
@@ -427,7 +437,7 @@ fn local(key: &str, error: &dyn std::fmt::Display) -> StorageError {
 }
 
 /// Sorts an answer of the storage by its HTTP status, which every S3 agrees on; error codes differ.
-fn classify<E>(key: &str, error: SdkError<E, HttpResponse>) -> StorageError
+pub(crate) fn classify<E>(key: &str, error: SdkError<E, HttpResponse>) -> StorageError
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
@@ -444,7 +454,7 @@ where
         error,
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_)
     );
-    let detail = DisplayErrorContext(error).to_string();
+    let detail = sentence(&error);
     match (status, code.as_str()) {
         // A missing bucket is a wrong setting, not a missing object.
         (_, "NoSuchBucket") => StorageError::Other { key, detail },
@@ -458,4 +468,44 @@ where
         _ if transport => StorageError::Unavailable { key, detail },
         _ => StorageError::Other { key, detail },
     }
+}
+
+/// What went wrong, in one sentence with its causes. The library's own text is a dump of all that it holds.
+fn sentence<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match error {
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            match (answer.err().code(), answer.err().message()) {
+                (Some(code), Some(message)) => {
+                    let message = message.trim_end_matches('.');
+                    format!("{message} ({code}, HTTP status {status})")
+                }
+                (Some(code), None) => format!("{code} (HTTP status {status})"),
+                _ => format!("the storage answered with HTTP status {status}"),
+            }
+        }
+        SdkError::TimeoutError(_) => "the storage did not answer in time".to_owned(),
+        SdkError::DispatchFailure(_) => with_causes("the storage cannot be reached", error),
+        SdkError::ResponseError(_) => with_causes("the storage's answer cannot be read", error),
+        _ => with_causes("the request cannot be made", error),
+    }
+}
+
+/// The causes of an error behind what it means. The outermost say only that a request failed, and some say the same twice.
+fn with_causes(meaning: &str, error: &dyn std::error::Error) -> String {
+    let mut said = meaning.to_owned();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        let is_news = !["io error", "other", "dispatch failure"].contains(&text.as_str());
+        if is_news && !said.contains(&text) {
+            said.push_str(": ");
+            said.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    said
 }

@@ -13,6 +13,7 @@ mod check;
 mod cluster;
 mod commands;
 mod data;
+mod doctor;
 mod export;
 mod failures;
 mod kills;
