@@ -114,7 +114,7 @@ impl Probe {
     }
 
     fn key(&self, object: &str) -> String {
-        format!("{}/{object}", self.name)
+        format!("{}-{object}", self.name)
     }
 
     async fn within<T>(
@@ -188,8 +188,8 @@ impl Probe {
     }
 
     async fn list(&self) -> Verdict {
-        let (prefix, key) = (self.key(""), self.key("probe"));
-        match self.within(self.storage.list(&prefix, None)).await {
+        let key = self.key("probe");
+        match self.within(self.storage.list(&self.name, None)).await {
             Ok(page) if page.objects.iter().any(|object| object.key == key) => {
                 Verdict::Good("what was written is in the listing".to_owned())
             }

@@ -63,7 +63,7 @@ Exit codes:
 pub(crate) struct Cli {
     /// A TOML file with settings, below the environment and flags: SHEAF_S3_BUCKET is s3_bucket there
     #[arg(long, global = true, env = "SHEAF_CONFIG", value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub(crate) config: Option<std::ffi::OsString>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -265,6 +265,38 @@ mod tests {
     }
 
     #[test]
+    fn every_command_group_lists_its_exit_codes() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(
+                help.starts_with("Exit codes:\n  0  "),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn what_prints_data_prints_it_as_asked() {
+        fn leaves(command: &clap::Command) -> Vec<&clap::Command> {
+            match command.has_subcommands() {
+                true => command.get_subcommands().flat_map(leaves).collect(),
+                false => vec![command],
+            }
+        }
+        // These run on, write what others read, or have --format.
+        let others = ["up", "serve", "completions", "man", "query", "export"];
+        for leaf in leaves(&Cli::command()) {
+            let name = leaf.get_name();
+            let has = leaf
+                .get_arguments()
+                .any(|argument| argument.get_id() == "output");
+            assert_eq!(has, !others.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
     fn create_tenants_belongs_to_platform() {
         assert!(Cli::try_parse_from(["sheaf", "ingest", "-", "--create-tenants"]).is_err());
         let cli = Cli::try_parse_from(["sheaf", "ingest", "-", "--platform", "--create-tenants"]);
@@ -298,7 +330,7 @@ mod tests {
     #[test]
     fn secrets_are_not_in_the_help() {
         let mut command = Cli::command();
-        for name in ["serve", "ingest", "migrate"] {
+        for name in ["serve", "ingest", "migrate", "doctor"] {
             let subcommand = command.find_subcommand_mut(name).unwrap();
             for argument in subcommand.get_arguments() {
                 let secret = ["KEY", "DATABASE_URL"].iter().any(|word| {

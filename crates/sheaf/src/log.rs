@@ -7,7 +7,8 @@ use crate::output;
 use crate::settings::LogFormat;
 
 /// The filter of a command, unless it has a setting of its own or SHEAF_LOG is set.
-pub(crate) const QUIET: &str = "warn";
+/// What AWS' library warns of comes in the error as well, and in words.
+pub(crate) const QUIET: &str = "warn,aws_config=error";
 
 /// Starts logging.
 pub(crate) fn start(filter: &str, format: LogFormat) -> Result<()> {

@@ -11,6 +11,8 @@ use super::report::Report;
 use crate::settings::{DoctorSettings, set};
 
 const OWNER: &str = "SHEAF_DATABASE_URL";
+/// Rights that are missing and named.
+const NAMED: usize = 3;
 const API: &str = "SHEAF_API_DATABASE_URL";
 
 pub(super) async fn look(settings: &DoctorSettings, patience: Duration, report: &mut Report) {
@@ -165,7 +167,8 @@ fn alike(asked: &[(NodeAddress, Result<NodeFacts, String>)], report: &mut Report
 }
 
 fn inside(facts: &DatabaseFacts, citus: bool, name: &str, report: &mut Report) {
-    let has_schema = schema(&facts.schema, report);
+    schema(&facts.schema, report);
+    let has_schema = has_schema(&facts.schema);
     match &facts.rights {
         Err(reason) => report.fail("rights", None, reason, ""),
         Ok(rights) if name == API => api_rights(rights, has_schema, report),
@@ -214,8 +217,12 @@ fn inside(facts: &DatabaseFacts, citus: bool, name: &str, report: &mut Report) {
     }
 }
 
-/// Whether there is one at all.
-fn schema(found: &Result<i32, StoreError>, report: &mut Report) -> bool {
+/// Whether there is one at all, whatever its version.
+fn has_schema(found: &Result<i32, StoreError>) -> bool {
+    !matches!(found, Err(StoreError::SchemaTooOld { found: 0, .. }))
+}
+
+fn schema(found: &Result<i32, StoreError>, report: &mut Report) {
     match found {
         Ok(version) => {
             report.ok(
@@ -223,16 +230,11 @@ fn schema(found: &Result<i32, StoreError>, report: &mut Report) -> bool {
                 None,
                 format!("version {version}, which this binary fits"),
             );
-            true
         }
         Err(StoreError::SchemaTooOld { found: 0, .. }) => {
             report.fail("schema", None, "there is none", "run `sheaf migrate`");
-            false
         }
-        Err(error) => {
-            report.fail("schema", None, error.to_string(), "");
-            true
-        }
+        Err(error) => report.fail("schema", None, error.to_string(), ""),
     }
 }
 
@@ -275,7 +277,17 @@ fn api_rights(rights: &Rights, has_schema: bool, report: &mut Report) {
         return;
     }
     if !rights.missing.is_empty() {
-        let seen = format!("{name} lacks {}", rights.missing.join(", "));
+        let named: Vec<&str> = rights
+            .missing
+            .iter()
+            .map(String::as_str)
+            .take(NAMED)
+            .collect();
+        let more = match rights.missing.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let seen = format!("{name} lacks {}{more}", named.join(", "));
         let advice = match rights.api_member {
             true => "run `sheaf migrate` as the owner, which grants".to_owned(),
             false => format!("grant sheaf_api to {name}"),
@@ -353,7 +365,7 @@ async fn login(url: &str, nodes: Vec<NodeAddress>, patience: Duration, report: &
         Err(reason) => report.fail("api login", None, &reason, unreachable(&reason)),
         Ok(facts) => match &facts.rights {
             Err(reason) => report.fail("api login", None, reason, ""),
-            Ok(rights) => api_rights(rights, facts.schema.is_ok(), report),
+            Ok(rights) => api_rights(rights, has_schema(&facts.schema), report),
         },
     }
     for (address, answer) in ask(&inspector, nodes).await {

@@ -8,6 +8,8 @@ use super::report::Report;
 use crate::settings::{DoctorSettings, set};
 
 const KEY: &str = "AWS_ACCESS_KEY_ID";
+/// How the storage's refusal of a bucket ends that is not there.
+const MISSING: &str = "it does not exist";
 
 pub(super) async fn look(settings: &DoctorSettings, patience: Duration, report: &mut Report) {
     let Some(config) = settings.s3() else {
@@ -33,6 +35,10 @@ pub(super) async fn look(settings: &DoctorSettings, patience: Duration, report: 
         match tried.verdict {
             Verdict::Good(seen) => report.ok(name, Some(&on), seen),
             Verdict::Weak(seen) => report.warn(name, Some(&on), seen, weak(tried.ability)),
+            Verdict::Broken(seen) if seen.ends_with(MISSING) => {
+                let advice = "create the bucket, or name another one in SHEAF_S3_BUCKET";
+                report.fail(name, Some(&on), seen, advice);
+            }
             Verdict::Broken(seen) => report.fail(name, Some(&on), seen, broken(tried.ability)),
         }
     }

@@ -151,7 +151,7 @@ fn broken_databases(up: &Up) {
     assert!(!not_a_url.stdout.contains("s3cret"), "{not_a_url:?}");
 
     sql(url, "create database old");
-    let old = url.replace("/sheaf", "/old");
+    let old = format!("{}/old", url.rsplit_once('/').unwrap().0);
     let empty = with(up, "SHEAF_DATABASE_URL", &old);
     assert_only(&empty, "fail  schema: there is none", "run `sheaf migrate`");
     let migrated = Done::of(up.command(&["migrate"]).env("SHEAF_DATABASE_URL", &old)).json();
