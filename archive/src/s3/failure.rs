@@ -26,7 +26,10 @@ where
     let detail = sentence(&error);
     match (status, code.as_str()) {
         // A missing bucket is a wrong setting, not a missing object.
-        (_, "NoSuchBucket") => StorageError::Other { key, detail },
+        (_, "NoSuchBucket") => StorageError::Other {
+            key,
+            detail: "the bucket does not exist".to_owned(),
+        },
         (_, "InvalidObjectState") => StorageError::Restoring { key },
         (Some(404), _) | (_, "NoSuchKey") => StorageError::NotFound { key },
         (Some(412), _) => StorageError::AlreadyExists { key },

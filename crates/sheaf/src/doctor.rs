@@ -21,13 +21,13 @@ pub(crate) async fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let (settings, patience) = (&args.settings, args.timeout);
     let mut report = Report::default();
     let waiting = Waiting::new("looking at this machine");
-    machine::look(settings, patience, &mut report).await;
+    Box::pin(machine::look(settings, patience, &mut report)).await;
     tell(&mut report, json, waiting)?;
     let waiting = Waiting::new("asking PostgreSQL");
-    database::look(settings, patience, &mut report).await;
+    Box::pin(database::look(settings, patience, &mut report)).await;
     tell(&mut report, json, waiting)?;
     let waiting = Waiting::new("trying S3");
-    storage::look(settings, patience, &mut report).await;
+    Box::pin(storage::look(settings, patience, &mut report)).await;
     tell(&mut report, json, waiting)?;
     match json {
         true => report.print_json()?,

@@ -30,7 +30,7 @@ pub(super) async fn look(settings: &DoctorSettings, patience: Duration, report: 
         || format!("AWS {}", config.region),
         |endpoint| without_login(endpoint).to_owned(),
     );
-    for tried in probe(&config, patience).await {
+    for tried in Box::pin(probe(&config, patience)).await {
         let name = name_of(tried.ability);
         match tried.verdict {
             Verdict::Good(seen) => report.ok(name, Some(&on), seen),
