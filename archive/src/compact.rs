@@ -184,6 +184,7 @@ impl Compaction<'_> {
     ) -> Result<(), ArchiveError> {
         for tenant in tenants(self.store, self.options.tenant).await? {
             summary.tenants += 1;
+            self.progress.begin(&format!("tenant {tenant}"));
             if let Err(error) = self.tenant(rewriter, tenant, summary).await {
                 summary.failures.note(tenant, None, error)?;
             }

@@ -63,6 +63,7 @@ pub(crate) async fn run(
     let mut summary = ErasureSummary::default();
     for tenant in tenants(store, options.tenant).await? {
         summary.tenants += 1;
+        progress.begin(&format!("tenant {tenant}"));
         let of_tenant = tenant_erasures(archive, store, &options, tenant, progress, &mut summary);
         match of_tenant.await {
             // Nothing else was asked for.

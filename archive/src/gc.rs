@@ -11,7 +11,7 @@ use sheaf_store::{ArchiveFile, FileState, Retired, Store};
 
 use crate::ArchiveError;
 use crate::failures::Failures;
-use crate::progress::{Checkpoint, Step};
+use crate::progress::{Checkpoint, Progress, Step};
 use crate::storage::{ColdStorage, ObjectInfo};
 use crate::verify::tenants;
 use crate::walk::Walk;
@@ -57,6 +57,7 @@ pub(crate) struct Gc<'a> {
     pub(crate) store: &'a Store,
     pub(crate) storage: &'a Arc<dyn ColdStorage>,
     pub(crate) checkpoint: &'a dyn Checkpoint,
+    pub(crate) progress: &'a dyn Progress,
     pub(crate) grace: Duration,
     pub(crate) dry_run: bool,
 }
@@ -84,6 +85,7 @@ impl Gc<'_> {
             ..GcReport::default()
         };
         for tenant in tenants(self.store, only).await? {
+            self.progress.begin(&format!("tenant {tenant}"));
             if let Err(error) = self.tenant(tenant, limit, &mut report).await {
                 report.failures.note(tenant, None, error)?;
             }
@@ -102,6 +104,8 @@ impl Gc<'_> {
         let held: BTreeSet<i16> = held.map(|setting| setting.year).collect();
         let mut walk = Walk::new(self.store, self.storage.as_ref(), tenant);
         while let Some(month) = walk.next().await? {
+            // Objects that are looked at: of most there is nothing to collect.
+            self.progress.advance(month.objects.len() as u64);
             for object in month.orphans() {
                 if is_old(object, limit) && walk.is_orphan(&object.key).await? {
                     self.collect_orphan(object, report).await?;

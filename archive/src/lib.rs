@@ -43,6 +43,7 @@ pub mod merge;
 pub mod metadata;
 pub mod numbers;
 pub mod objects;
+pub mod probe;
 pub mod progress;
 #[cfg(feature = "sql")]
 pub mod query;
@@ -349,10 +350,25 @@ impl Archive {
         grace: Duration,
         dry_run: bool,
     ) -> Result<GcReport, ArchiveError> {
+        self.gc_with(tenant, grace, dry_run, &Silent).await
+    }
+
+    /// As [`Archive::gc`], telling how it gets on.
+    ///
+    /// # Errors
+    /// As [`Archive::gc`].
+    pub async fn gc_with(
+        &self,
+        tenant: Option<TenantId>,
+        grace: Duration,
+        dry_run: bool,
+        progress: &dyn Progress,
+    ) -> Result<GcReport, ArchiveError> {
         let gc = gc::Gc {
             store: &self.store,
             storage: &self.storage,
             checkpoint: self.checkpoint.as_ref(),
+            progress,
             grace,
             dry_run,
         };

@@ -57,6 +57,7 @@ impl Numbers<'_> {
         let (mut report, mut all) = (NumbersReport::default(), EnteredNumbers::default());
         for tenant in tenants(self.store, only).await? {
             report.tenants += 1;
+            self.progress.begin(&format!("tenant {tenant}"));
             if let Err(error) = self.tenant(tenant, &mut report, &mut all).await {
                 report.failures.note(tenant, None, error)?;
             }

@@ -9,9 +9,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Credentials;
-use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ObjectLockMode, RestoreRequest};
@@ -28,6 +26,11 @@ use tokio::io::AsyncWriteExt;
 use crate::storage::{
     ColdStorage, Fetched, MAX_RANGE, MAX_URL_AGE, ObjectInfo, ObjectPage, StorageError,
 };
+
+mod failure;
+
+pub(crate) use failure::classify;
+use failure::sentence;
 
 /// Where the cold tier is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +84,8 @@ impl S3Config {
 /// A bucket. Nothing is tried twice here: [`crate::resilient::Resilient`] does.
 #[derive(Debug, Clone)]
 pub struct S3Storage {
-    client: Client,
-    bucket: String,
+    pub(crate) client: Client,
+    pub(crate) bucket: String,
     keeping: Keeping,
 }
 
@@ -127,7 +130,17 @@ impl S3Storage {
     /// What the storage answers.
     pub async fn check_bucket(&self) -> Result<(), StorageError> {
         let answer = self.client.head_bucket().bucket(&self.bucket).send().await;
-        answer.map(drop).map_err(|e| classify(&self.bucket, e))
+        let what = format!("bucket {}", self.bucket);
+        // The answer to a HEAD has no body that would say why.
+        answer
+            .map(drop)
+            .map_err(|error| match classify(&what, error) {
+                StorageError::NotFound { key } => StorageError::Other {
+                    key,
+                    detail: "it does not exist".to_owned(),
+                },
+                other => other,
+            })
     }
 
     /// What is to be done about a failed read: an object of a slow storage class is asked for, and can be read later.
@@ -381,7 +394,7 @@ impl ColdStorage for S3Storage {
             let config = config.map_err(|e| refused(e.to_string()))?;
             let request = self.client.get_object().bucket(&self.bucket).key(key);
             let signed = request.presigned(config).await;
-            let signed = signed.map_err(|e| refused(DisplayErrorContext(e).to_string()))?;
+            let signed = signed.map_err(|e| refused(sentence(&e)))?;
             Ok(Some(signed.uri().to_owned()))
         }
         .boxed()
@@ -423,39 +436,5 @@ fn local(key: &str, error: &dyn std::fmt::Display) -> StorageError {
     StorageError::Other {
         key: key.to_owned(),
         detail: format!("local file: {error}"),
-    }
-}
-
-/// Sorts an answer of the storage by its HTTP status, which every S3 agrees on; error codes differ.
-fn classify<E>(key: &str, error: SdkError<E, HttpResponse>) -> StorageError
-where
-    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
-{
-    let key = key.to_owned();
-    let status = error
-        .raw_response()
-        .map(|response| response.status().as_u16());
-    let code = error
-        .as_service_error()
-        .and_then(ProvideErrorMetadata::code)
-        .unwrap_or_default()
-        .to_owned();
-    let transport = matches!(
-        error,
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_)
-    );
-    let detail = DisplayErrorContext(error).to_string();
-    match (status, code.as_str()) {
-        // A missing bucket is a wrong setting, not a missing object.
-        (_, "NoSuchBucket") => StorageError::Other { key, detail },
-        (_, "InvalidObjectState") => StorageError::Restoring { key },
-        (Some(404), _) | (_, "NoSuchKey") => StorageError::NotFound { key },
-        (Some(412), _) => StorageError::AlreadyExists { key },
-        (Some(429), _) | (_, "SlowDown" | "Throttling" | "RequestLimitExceeded") => {
-            StorageError::Throttled { key, detail }
-        }
-        (Some(409 | 500..=599), _) => StorageError::Unavailable { key, detail },
-        _ if transport => StorageError::Unavailable { key, detail },
-        _ => StorageError::Other { key, detail },
     }
 }

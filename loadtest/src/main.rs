@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chrono::{NaiveDate, Utc};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use sheaf_loadtest::closed::{self, Outcome, Plan, Prepared};
 use sheaf_loadtest::generate::{Form, Generator, Shape, Skew};
@@ -20,9 +20,17 @@ use cli::{Exit, Failure, seconds};
 /// Requests prepared for one run; they are sent in turns.
 const PREPARED: usize = 5_000;
 
+const EXIT: &str = "\
+Exit codes:
+  0  good
+  1  it could not be done; stderr says why
+  2  a condition was missed, or the arguments make no sense
+  3  the run says nothing about the server
+  4  worse than the baseline";
+
 /// Load for Sheaf.
 #[derive(Parser)]
-#[command(name = "sheaf-loadtest", version)]
+#[command(name = "sheaf-loadtest", version, after_help = EXIT)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -54,6 +62,10 @@ enum Command {
     Neighbours(cli::poison::NeighboursArguments),
     /// A server with known delays and stalls, to check this tool or another against.
     Stub(cli::stub::StubArguments),
+    /// Prints a script that completes this command line in a shell.
+    Completions(cli::pages::CompletionsArguments),
+    /// Prints the manual page, or writes one a command into a directory.
+    Man(cli::pages::ManArguments),
 }
 
 #[derive(Args)]
@@ -123,6 +135,10 @@ fn main() -> ExitCode {
         Command::Poison(arguments) => cli::poison::poison(arguments),
         Command::Neighbours(arguments) => cli::poison::neighbours(arguments),
         Command::Stub(arguments) => cli::stub::serve(&arguments).map(|()| Exit::Good),
+        Command::Completions(arguments) => {
+            cli::pages::completions(&arguments, Cli::command()).map(|()| Exit::Good)
+        }
+        Command::Man(arguments) => cli::pages::man(&arguments, Cli::command()).map(|()| Exit::Good),
     };
     match done {
         Ok(exit) => exit.into(),

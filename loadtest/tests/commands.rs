@@ -75,6 +75,33 @@ fn json(path: &str) -> Value {
 }
 
 #[test]
+fn shells_and_manuals_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (status, script) = code(&tool(&["completions", shell]));
+        assert!(
+            status == 0 && script.contains("neighbours"),
+            "{shell}: {script}"
+        );
+    }
+    let dir = Dir::new();
+    let out = dir.file("man1");
+    let (status, said) = code(&tool(&["man", "--out", &out]));
+    assert_eq!(status, 0, "{said}");
+    let (_, help) = code(&tool(&["--help"]));
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| !line.is_empty());
+    let names: Vec<&str> = commands
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() > 10, "{help}");
+    for name in names.into_iter().filter(|name| *name != "help") {
+        let page = std::fs::read_to_string(format!("{out}/sheaf-loadtest-{name}.1"));
+        assert!(page.is_ok_and(|page| page.contains(".TH")), "{name}");
+    }
+    assert!(help.contains("4  worse than the baseline"), "{help}");
+}
+
+#[test]
 fn conditions_and_invalid_runs_set_the_exit_code() {
     let stub = Stub::start(&["--delay", "20ms"]);
     let run = |more: &[&str]| {

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::cluster::s3;
+use crate::support::cluster::{s3, s3_config};
 use sha2::{Digest, Sha256};
+use sheaf_archive::probe::{self, Ability, Verdict};
+use sheaf_archive::s3::S3Storage;
 use sheaf_archive::storage::{ColdStorage, MAX_URL_AGE, StorageError};
-use sheaf_archive::{Policy, Resilient};
+use sheaf_archive::{Policy, Resilient, S3Config};
 use uuid::Uuid;
 
 fn file(content: &[u8]) -> (tempfile::TempPath, [u8; 32]) {
@@ -74,6 +76,52 @@ async fn a_wrong_checksum_is_refused() {
         s3.head(&key).await,
         Err(StorageError::NotFound { .. })
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_finds_everything_good_and_leaves_nothing_behind() {
+    let tried = probe::probe(&s3_config(), Duration::from_secs(30)).await;
+    let good = |one: &probe::Tried| matches!(one.verdict, Verdict::Good(_));
+    assert!(tried.len() == 8 && tried.iter().all(good), "{tried:?}");
+    let left = s3().await.list(probe::PREFIX, None).await.unwrap();
+    assert!(left.objects.is_empty(), "{left:?}");
+    let nowhere = S3Config {
+        bucket: "nowhere".to_owned(),
+        ..s3_config()
+    };
+    let tried = probe::probe(&nowhere, Duration::from_secs(30)).await;
+    let broken = matches!(
+        tried.as_slice(),
+        [probe::Tried { ability: Ability::Bucket, verdict: Verdict::Broken(seen) }] if seen == "bucket nowhere: it does not exist"
+    );
+    assert!(broken, "{tried:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_told_in_a_sentence() {
+    let refused = S3Config {
+        endpoint: Some("http://127.0.0.1:9".to_owned()),
+        ..s3_config()
+    };
+    let refused = S3Storage::connect(&refused).await.check_bucket().await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("the storage cannot be reached: "),
+        "{refused}"
+    );
+    let missing = S3Config {
+        bucket: "nowhere".to_owned(),
+        ..s3_config()
+    };
+    let missing = S3Storage::connect(&missing).await.list("v1/", None).await;
+    let missing = missing.unwrap_err().to_string();
+    assert!(missing.contains("the bucket does not exist"), "{missing}");
+    for said in [refused, missing] {
+        assert!(
+            !said.contains("Error {") && !said.contains("SdkBody"),
+            "{said}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

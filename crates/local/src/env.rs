@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::cluster::{self, Cluster, HOST};
 use crate::datadir::{DataDir, NodeState, S3State, State, closed_dir, random_hex};
 use crate::error::{LocalError, Result};
-use crate::install::Install;
+use crate::install::{CITUS_INSTALLATION, Install};
 use crate::ports;
 use crate::s3::{REGION, S3Server};
 
@@ -461,7 +461,7 @@ fn describe(state: &State, install: &Install) -> String {
         ),
         (false, false) => {
             format!(
-                "PostgreSQL {}, one plain node: the Citus extension is not installed",
+                "PostgreSQL {}, one plain node: the Citus extension is not installed; {CITUS_INSTALLATION} says how to",
                 state.postgres
             )
         }

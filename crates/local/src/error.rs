@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::install::CITUS_INSTALLATION;
+
 /// An error of this crate. Its `Display` is one sentence for a person at a terminal, in one case with the last lines
 /// of a node's log below it.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +23,7 @@ pub enum LocalError {
         made_by: u32,
     },
     /// Citus is required, but not installed.
-    #[error("the Citus extension is not installed in the PostgreSQL of {}", bindir.display())]
+    #[error("the Citus extension is not installed in the PostgreSQL of {}: {} says how to", bindir.display(), CITUS_INSTALLATION)]
     CitusMissing {
         /// Where the binaries are.
         bindir: PathBuf,

@@ -6,6 +6,10 @@ use std::process::Command;
 
 use crate::error::{LocalError, Result};
 
+/// How the extension is installed, by those who make it.
+pub const CITUS_INSTALLATION: &str =
+    "https://docs.citusdata.com/en/stable/installation/multi_node.html";
+
 /// The oldest major version that the schema and Citus 13 support.
 const OLDEST_MAJOR: u32 = 15;
 

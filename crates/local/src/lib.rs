@@ -19,7 +19,7 @@ mod throwaway;
 
 pub use env::{CitusMode, LocalEnv, Options, Worker};
 pub use error::{LocalError, Result};
-pub use install::Install;
+pub use install::{CITUS_INSTALLATION, Install};
 pub use s3::{OperationStats, REGION, RequestRecord, S3Server, S3Stats};
 pub use test_env::{TestEnv, test_env};
 pub use throwaway::Throwaway;

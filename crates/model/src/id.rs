@@ -22,12 +22,24 @@ impl fmt::Display for TenantId {
 }
 
 impl FromStr for TenantId {
-    type Err = uuid::Error;
+    type Err = NotATenantId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text).map(Self)
+        Uuid::parse_str(text).map(Self).map_err(|_| NotATenantId)
     }
 }
+
+/// A text that is no tenant's id. The parser's own words are about formats that nobody has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotATenantId;
+
+impl fmt::Display for NotATenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tenant's id is a UUID, such as 0199f2a0-0000-7000-8000-000000000000")
+    }
+}
+
+impl std::error::Error for NotATenantId {}
 
 /// A month, read from an invoice's id. It never changes, and says which partition and archive files an invoice is in. Month 0
 /// stands for a whole year: that of an archive file in which the months of a small tenant are together.

@@ -33,7 +33,7 @@ pub mod text;
 
 pub use currency::Currency;
 pub use error::{FieldError, Invalid};
-pub use id::{Period, TenantId};
+pub use id::{NotATenantId, Period, TenantId};
 pub use input::InvoiceInput;
 pub use invoice::{Customer, Invoice, Kind, Line, Payment, PaymentKind, Status};
 pub use json::Metadata;

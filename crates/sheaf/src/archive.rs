@@ -11,7 +11,7 @@ use sheaf_model::TenantId;
 use sheaf_store::{ArchiveFile, Store};
 
 use crate::bar::{Bar, Unit};
-use crate::cli::{ArchiveArgs, CompactArgs, EraseArgs, GcArgs, VerifyArgs};
+use crate::cli::{ArchiveArgs, CompactArgs, EraseArgs, GcArgs, Output, VerifyArgs};
 use crate::error::{Error, Result};
 use crate::{output, pause};
 
@@ -20,8 +20,11 @@ const TENANT_PAGE: usize = 500;
 
 /// Lists the published files, tenant by tenant, by period and part.
 pub(crate) async fn ls(args: &ArchiveArgs) -> Result<ExitCode> {
-    let (store, archive) = args.cold.connect().await?;
-    let table = std::io::stdout().is_terminal();
+    let (store, archive) = args.connect().await?;
+    let table = match args.output.output {
+        Some(format) => format == Output::Table,
+        None => std::io::stdout().is_terminal(),
+    };
     if table {
         output::line(&row([
             "tenant",
@@ -133,7 +136,7 @@ fn row(
 
 /// Compares catalog and objects.
 pub(crate) async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
-    let (store, archive) = args.archive.cold.connect().await?;
+    let (store, archive) = args.archive.connect().await?;
     let bar = Bar::new(Unit::Objects, None);
     let options = VerifyOptions {
         tenant: args.archive.tenant,
@@ -144,7 +147,7 @@ pub(crate) async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     bar.finish();
     store.close().await;
     let report = outcome?;
-    let code = output::summary(&report, &report.failures)?;
+    let code = output::summary(&report, &report.failures, args.archive.output.output)?;
     if report.is_clean() {
         return Ok(code);
     }
@@ -157,13 +160,13 @@ pub(crate) async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
 
 /// Enters numbers that older releases did not, and lists those that are double.
 pub(crate) async fn numbers(args: &ArchiveArgs) -> Result<ExitCode> {
-    let (store, archive) = args.cold.connect().await?;
+    let (store, archive) = args.connect().await?;
     let bar = Bar::new(Unit::Objects, None);
     let outcome = archive.check_numbers(args.tenant, &bar).await;
     bar.finish();
     store.close().await;
     let report = outcome?;
-    let code = output::summary(&report, &report.failures)?;
+    let code = output::summary(&report, &report.failures, args.output.output)?;
     if report.duplicated == 0 {
         return Ok(code);
     }
@@ -176,7 +179,7 @@ pub(crate) async fn numbers(args: &ArchiveArgs) -> Result<ExitCode> {
 
 /// Makes few files of many.
 pub(crate) async fn compact(args: &CompactArgs) -> Result<ExitCode> {
-    let (store, archive) = args.archive.cold.connect().await?;
+    let (store, archive) = args.archive.connect().await?;
     let archive = pause::hooked(archive)?;
     let bar = Bar::new(Unit::Invoices, None);
     let options = CompactOptions {
@@ -187,12 +190,12 @@ pub(crate) async fn compact(args: &CompactArgs) -> Result<ExitCode> {
     bar.finish();
     store.close().await;
     let summary = outcome?;
-    output::summary(&summary, &summary.failures)
+    output::summary(&summary, &summary.failures, args.archive.output.output)
 }
 
 /// Goes on with erasures.
 pub(crate) async fn erase(args: &EraseArgs) -> Result<ExitCode> {
-    let (store, archive) = args.archive.cold.connect().await?;
+    let (store, archive) = args.archive.connect().await?;
     let archive = pause::hooked(archive)?;
     let bar = Bar::new(Unit::Invoices, None);
     let options = ErasureOptions {
@@ -204,16 +207,19 @@ pub(crate) async fn erase(args: &EraseArgs) -> Result<ExitCode> {
     bar.finish();
     store.close().await;
     let summary = outcome?;
-    output::summary(&summary, &summary.failures)
+    output::summary(&summary, &summary.failures, args.archive.output.output)
 }
 
 /// Collects garbage.
 pub(crate) async fn gc(args: &GcArgs) -> Result<ExitCode> {
-    let (store, archive) = args.archive.cold.connect().await?;
-    let outcome = pause::hooked(archive)?
-        .gc(args.archive.tenant, args.grace, args.dry_run)
+    let (store, archive) = args.archive.connect().await?;
+    let archive = pause::hooked(archive)?;
+    let bar = Bar::new(Unit::Objects, None);
+    let outcome = archive
+        .gc_with(args.archive.tenant, args.grace, args.dry_run, &bar)
         .await;
+    bar.finish();
     store.close().await;
     let summary = outcome?;
-    output::summary(&summary, &summary.failures)
+    output::summary(&summary, &summary.failures, args.archive.output.output)
 }

@@ -9,6 +9,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use crate::output;
 
 const LINE_EVERY: Duration = Duration::from_secs(10);
+const FIRST_LINE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(120);
 
 /// What is counted.
@@ -20,7 +21,7 @@ pub(crate) enum Unit {
     Received,
     /// Invoices of a tiering run.
     Invoices,
-    /// Objects of a verification.
+    /// Objects that are looked at.
     Objects,
 }
 
@@ -68,17 +69,27 @@ impl Bar {
     /// So much more is done.
     pub(crate) fn add(&self, by: u64) {
         self.bar.inc(by);
+        self.line_when_due();
+    }
+
+    fn line_when_due(&self) {
         let Some(line) = &self.line else { return };
         let mut last = line.lock().unwrap_or_else(PoisonError::into_inner);
         if last.elapsed() >= LINE_EVERY {
             *last = Instant::now();
-            output::note(&self.said());
+            let what = self.bar.message();
+            let at = match what.as_str() {
+                "" => String::new(),
+                what => format!(", at {what}"),
+            };
+            output::note(&format!("{}{at}", self.said()));
         }
     }
 
     /// What is being done now.
     pub(crate) fn say(&self, what: &str) {
         self.bar.set_message(what.to_owned());
+        self.line_when_due();
     }
 
     /// Clears the line for what is printed next.
@@ -100,6 +111,51 @@ impl Bar {
             (Unit::Invoices, _) => format!("{} invoices so far", HumanCount(done)),
             (Unit::Objects, _) => format!("{} objects so far", HumanCount(done)),
         }
+    }
+}
+
+/// Work of which nothing can be counted: a spinner with the time in a terminal, else a line for each step that begins after the first second.
+pub(crate) struct Waiting {
+    bar: ProgressBar,
+    began: Instant,
+    terminal: bool,
+}
+
+impl Waiting {
+    /// Begins with a step.
+    pub(crate) fn new(what: &str) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = match terminal {
+            true => ProgressBar::no_length(),
+            false => ProgressBar::hidden(),
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        if terminal {
+            bar.enable_steady_tick(TICK);
+        }
+        Self {
+            bar,
+            began: Instant::now(),
+            terminal,
+        }
+    }
+
+    /// Another step begins.
+    pub(crate) fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        if !self.terminal && self.began.elapsed() >= FIRST_LINE {
+            output::note(what);
+        }
+    }
+}
+
+/// What is printed next finds the line clear, also after an error.
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 

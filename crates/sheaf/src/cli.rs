@@ -1,22 +1,69 @@
 //! The command line.
 
-use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use sheaf_model::TenantId;
-use sheaf_store::NodeAddress;
+use clap_complete::Shell;
 
-use crate::error::{Error, Result};
-use crate::settings::{ApiSettings, ColdSettings, DatabaseSettings, ServeSettings};
-use crate::units;
+use crate::settings::{ApiSettings, DatabaseSettings, DoctorSettings, ServeSettings};
+
+mod archive;
+mod cluster;
+
+pub(crate) use archive::{
+    ArchiveArgs, ArchiveCommand, CompactArgs, EraseArgs, ExportArgs, ExportFormat, ExportTier,
+    GcArgs, QueryArgs, QueryFormat, QueryTier, TierCommand, TierRunArgs, VerifyArgs,
+};
+pub(crate) use cluster::{
+    AddNodeArgs, ClusterCommand, ClusterStatusArgs, DrainNodeArgs, IsolateTenantArgs,
+    MoveTenantArgs, RebalanceArgs,
+};
+
+const EXIT: &str = "\
+Exit codes:
+  0  done
+  1  failed; stderr says why
+  2  arguments or settings that make no sense";
+const EXIT_INGEST: &str = "\
+Exit codes:
+  0  every line is stored, now or before
+  1  lines were rejected, or the upload failed; stderr says why
+  2  arguments or settings that make no sense";
+const EXIT_TIER: &str = "\
+Exit codes:
+  0  done
+  1  failed, as a whole or in part: stderr and `failed` of the summary say what; the next run tries again
+  2  arguments or settings that make no sense";
+const EXIT_ARCHIVE: &str = "\
+Exit codes:
+  0  done
+  1  failed, as a whole or in part: stderr and `failed` of the summary say what; of `verify` also: something is wrong; of
+     `query` and `export` also: the answer is not whole
+  2  arguments or settings that make no sense";
+const EXIT_NUMBERS: &str = "\
+Exit codes:
+  0  no number is on several documents
+  1  some are, or the run failed; stderr says why
+  2  arguments or settings that make no sense";
+const EXIT_CLUSTER: &str = "\
+Exit codes:
+  0  done
+  1  failed; stderr says why. Of `add-node` also: the node is in, but nodes cannot log in to one another; of `rebalance` and
+     `drain-node` also: Ctrl-C, and the moves go on in the background
+  2  arguments or settings that make no sense";
+const EXIT_DOCTOR: &str = "\
+Exit codes:
+  0  nothing fails; there may be warnings
+  1  something fails
+  2  arguments or settings that make no sense";
 
 /// An invoice store that is sharded by tenant on PostgreSQL and Citus, with older invoices in Parquet on S3.
 #[derive(Debug, Parser)]
-#[command(name = "sheaf", version, arg_required_else_help = true)]
+#[command(name = "sheaf", version, arg_required_else_help = true, after_help = EXIT)]
 pub(crate) struct Cli {
+    /// A TOML file with settings, below the environment and flags: SHEAF_S3_BUCKET is s3_bucket there
+    #[arg(long, global = true, env = "SHEAF_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<std::ffi::OsString>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -28,34 +75,97 @@ pub(crate) enum Command {
     ///
     /// When ready, writes `<data-dir>/env`, which the other commands' settings can be sourced from, and prints the
     /// same. Ctrl-C stops everything; the data stays. SIGUSR1 starts one more Citus worker, for `sheaf cluster add-node`.
+    #[command(after_help = EXIT)]
     Up(UpArgs),
     /// Serve the HTTP API, from SHEAF_* settings
+    #[command(after_help = EXIT)]
     Serve(Box<ServeSettings>),
-    /// Bring the database's schema to this version, and distribute its tables where Citus is present
+    /// Bring the database's schema to this version, and distribute its tables where Citus is present; prints JSON
+    #[command(after_help = EXIT)]
     Migrate(MigrateArgs),
     /// Tenants, through the HTTP API
-    #[command(subcommand)]
+    #[command(subcommand, after_help = EXIT)]
     Tenant(TenantCommand),
     /// Upload invoices as NDJSON, one a line; prints the summary as JSON
     ///
     /// Exits with 1 when lines were rejected. Sending a file again is safe for lines with an external_id or an id, and
     /// for all lines with the same --idempotency-key: those that are stored already count as duplicates.
+    #[command(after_help = EXIT_INGEST)]
     Ingest(IngestArgs),
     /// Moving old settled invoices to the cold tier
-    #[command(subcommand)]
+    #[command(subcommand, after_help = EXIT_TIER)]
     Tier(TierCommand),
     /// The cold tier by hand
-    #[command(subcommand)]
+    #[command(subcommand, after_help = EXIT_ARCHIVE)]
     Archive(ArchiveCommand),
     /// Find invoice numbers that several documents of a tenant have, in both tiers; prints JSON
     ///
     /// A number is unique in the year of the document's id and in its year of issue. Documents of releases that did not know
     /// of the second are entered for it; numbers that are double already are listed and stay. Exits with 1 when there are
     /// any.
+    #[command(after_help = EXIT_NUMBERS)]
     Numbers(ArchiveArgs),
     /// The Citus cluster by hand, through the database
-    #[command(subcommand)]
+    #[command(subcommand, after_help = EXIT_CLUSTER)]
     Cluster(ClusterCommand),
+    /// Look at everything that the settings name, and say what is wrong with it and what to do; changes nothing
+    ///
+    /// PostgreSQL and Citus on every node, the roles, the schema, S3 (by objects of its own, which it deletes again), disks,
+    /// ports, clocks, credentials. A line each. Works from the settings of `serve` and `migrate`, and says which are not set.
+    #[command(after_help = EXIT_DOCTOR)]
+    Doctor(Box<DoctorArgs>),
+    /// Print a script that completes this command line in a shell
+    ///
+    /// For bash: sheaf completions bash > ~/.local/share/bash-completion/completions/sheaf
+    #[command(after_help = EXIT)]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one a command into a directory
+    #[command(after_help = EXIT)]
+    Man(ManArgs),
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// One line.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct OutputArgs {
+    /// How the result is printed [default: json; of `archive ls` in a terminal: table]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print JSON: --output json
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) json: bool,
+    /// How the result is printed [default: table]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
+    /// How long one question may take: 5s, 1m
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = crate::units::interval)]
+    pub(crate) timeout: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) settings: DoctorSettings,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write sheaf.1, sheaf-serve.1 and so on into this directory; made if it is missing [default: sheaf.1 on stdout]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[cfg(feature = "local")]
@@ -90,6 +200,8 @@ pub(crate) struct MigrateArgs {
     #[arg(long, env = "SHEAF_FIRST_OWN_YEAR", default_value_t = sheaf_store::FIRST_OWN_YEAR, value_name = "YEAR",
         value_parser = clap::value_parser!(i16).range(1970..=2199))]
     pub(crate) first_own_year: i16,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,6 +220,8 @@ pub(crate) struct TenantCreateArgs {
     /// Your own key of the tenant, unique
     #[arg(long, value_name = "KEY")]
     pub(crate) external_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -135,295 +249,8 @@ pub(crate) struct IngestArgs {
     pub(crate) idempotency_key: Option<String>,
     #[command(flatten)]
     pub(crate) api: ApiSettings,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TierCommand {
-    /// Move settled invoices that are older than the horizon; prints a JSON summary
-    Run(TierRunArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TierRunArgs {
-    /// The day to count from, YYYY-MM-DD [default: today, UTC]
-    #[arg(long, value_name = "DATE", value_parser = sheaf_model::plain::date)]
-    pub(crate) as_of: Option<NaiveDate>,
-    /// Whole months before this horizon move: 12m, 1y, 0m
-    #[arg(long, default_value = "12m", value_name = "AGE", value_parser = units::months)]
-    pub(crate) older_than: u32,
-    /// Only this tenant
-    #[arg(long, value_name = "ID")]
-    pub(crate) tenant: Option<TenantId>,
-    /// Count only; change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) cold: ColdSettings,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ArchiveCommand {
-    /// List published files: a table on a terminal, else one JSON object a line
-    Ls(ArchiveArgs),
-    /// Read every published object whole and compare it with the catalog; exits with 1 when something is wrong
-    Verify(VerifyArgs),
-    /// Make one file of the small files of each month, without copies that recalls have put out of date; prints JSON
-    ///
-    /// The files that were replaced stay until `gc` collects them after its grace.
-    Compact(CompactArgs),
-    /// Go on with erasures of customers' personal data, in both tiers, and bring their receipts up to date; prints JSON
-    ///
-    /// Objects that were replaced stay until `gc` collects them after its grace.
-    Erase(EraseArgs),
-    /// Delete what killed runs and replaced generations left behind
-    Gc(GcArgs),
-    /// Ask the tenant's archive a read-only SQL query, through the HTTP API
-    ///
-    /// Tables: invoices, lines, payments, events. Exits with 1 when the answer is not whole.
-    Query(QueryArgs),
-    /// Export years of the tenant, through the HTTP API
-    ///
-    /// NDJSON is what `sheaf ingest` takes back. --format parquet prints a manifest of the archived objects; with --download
-    /// it fetches them, and goes on with those that are missing when it is run again. Exits with 1 when the export is not
-    /// whole.
-    Export(ExportArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ExportArgs {
-    /// How it is written
-    #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
-    pub(crate) format: ExportFormat,
-    /// The first year [default: all there are]
-    #[arg(long, value_name = "YEAR")]
-    pub(crate) from: Option<u16>,
-    /// The last year
-    #[arg(long, value_name = "YEAR")]
-    pub(crate) to: Option<u16>,
-    /// What is read [default: both tiers]
-    #[arg(long, value_enum)]
-    pub(crate) tier: Option<ExportTier>,
-    /// The file [default: stdout]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-    /// Go on after the last whole invoice in the file
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Fetch the objects into this directory and compare their SHA-256
-    #[arg(long, value_name = "DIR", conflicts_with = "out")]
-    pub(crate) download: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) api: ApiSettings,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportFormat {
-    Ndjson,
-    Csv,
-    Parquet,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportTier {
-    All,
-    Hot,
-    Cold,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct QueryArgs {
-    /// One query, or EXPLAIN of one
-    #[arg(value_name = "SQL")]
-    pub(crate) sql: String,
-    /// How the answer is written; a table is for people, and is held in memory
-    #[arg(long, value_enum, default_value_t = QueryFormat::Table)]
-    pub(crate) format: QueryFormat,
-    /// What is read: the archive, or the hot tier as well
-    #[arg(long, value_enum, default_value_t = QueryTier::Cold)]
-    pub(crate) tier: QueryTier,
-    /// Rows of the answer; more are an error
-    #[arg(long, value_name = "N")]
-    pub(crate) max_rows: Option<u64>,
-    #[command(flatten)]
-    pub(crate) api: ApiSettings,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum QueryFormat {
-    Table,
-    Json,
-    Csv,
-    Arrow,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum QueryTier {
-    Cold,
-    All,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ArchiveArgs {
-    /// Only this tenant
-    #[arg(long, value_name = "ID")]
-    pub(crate) tenant: Option<TenantId>,
-    #[command(flatten)]
-    pub(crate) cold: ColdSettings,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    /// Read at most so much a second: 50MiB, 512KiB, 1GiB [default: as fast as can be]
-    #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
-    pub(crate) rate: Option<NonZeroU64>,
-    /// Go on after this tenant, the last that a stopped run named; tenants are read in the order of their ids
-    #[arg(long, value_name = "ID", conflicts_with = "tenant")]
-    pub(crate) after: Option<TenantId>,
-    #[command(flatten)]
-    pub(crate) archive: ArchiveArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CompactArgs {
-    /// Count only; change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) archive: ArchiveArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EraseArgs {
-    /// The grace that `gc` is run with: receipts say by it when the last copies go
-    #[arg(long, default_value = "24h", value_name = "AGE", value_parser = units::duration)]
-    pub(crate) grace: Duration,
-    #[command(flatten)]
-    pub(crate) archive: ArchiveArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GcArgs {
-    /// Leave alone what is younger: 24h, 30m, 0s
-    #[arg(long, default_value = "24h", value_name = "AGE", value_parser = units::duration)]
-    pub(crate) grace: Duration,
-    /// Count only; change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) archive: ArchiveArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ClusterCommand {
-    /// Draw nodes, shard groups, skew, moves and the busiest tenants; a node that is down is named
-    Status(ClusterStatusArgs),
-    /// Let a node in: PostgreSQL of the same major version with the same Citus and an empty database; prints JSON
-    AddNode(AddNodeArgs),
-    /// Move all shards off a node, and none onto it any more
-    DrainNode(DrainNodeArgs),
-    /// Spread the shards evenly over the nodes, in the background of the cluster, while everything goes on
-    ///
-    /// Waits until it is done and prints JSON. Ctrl-C leaves it running.
-    Rebalance(RebalanceArgs),
-    /// Move a tenant, and all that share its shard group, to a node while it is being used; prints JSON
-    MoveTenant(MoveTenantArgs),
-    /// Give a tenant a shard group of its own while it is being used; prints JSON
-    IsolateTenant(IsolateTenantArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ClusterStatusArgs {
-    /// Print JSON instead of drawing
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) database: DatabaseSettings,
-}
-
-/// A node as the others reach it.
-#[derive(Debug, Args)]
-pub(crate) struct NodeArgs {
-    /// Host name or address of the node, as the other nodes reach it
-    pub(crate) host: String,
-    /// Its port
-    pub(crate) port: u16,
-}
-
-impl NodeArgs {
-    pub(crate) fn address(&self) -> NodeAddress {
-        NodeAddress {
-            host: self.host.clone(),
-            port: self.port,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AddNodeArgs {
-    #[command(flatten)]
-    pub(crate) node: NodeArgs,
-    #[command(flatten)]
-    pub(crate) database: DatabaseSettings,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DrainNodeArgs {
-    #[command(flatten)]
-    pub(crate) node: NodeArgs,
-    /// Take the empty node out of the cluster as well
-    #[arg(long)]
-    pub(crate) remove: bool,
-    #[command(flatten)]
-    pub(crate) database: DatabaseSettings,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RebalanceArgs {
-    /// Print what would move; change nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Stop the rebalance (or drain) that is running
-    #[arg(long, conflicts_with = "dry_run")]
-    pub(crate) stop: bool,
-    #[command(flatten)]
-    pub(crate) database: DatabaseSettings,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct MoveTenantArgs {
-    /// The tenant's id
-    pub(crate) tenant: TenantId,
-    #[command(flatten)]
-    pub(crate) node: NodeArgs,
-    #[command(flatten)]
-    pub(crate) database: DatabaseSettings,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct IsolateTenantArgs {
-    /// The tenant's id
-    pub(crate) tenant: TenantId,
-    /// Then move it to this node
-    #[arg(long, num_args = 2, value_names = ["HOST", "PORT"])]
-    to: Option<Vec<String>>,
-    #[command(flatten)]
-    pub(crate) database: DatabaseSettings,
-}
-
-impl IsolateTenantArgs {
-    /// Where to, if anywhere.
-    pub(crate) fn to(&self) -> Result<Option<NodeAddress>> {
-        let Some([host, port]) = self.to.as_deref() else {
-            return Ok(None);
-        };
-        let port = port
-            .parse()
-            .map_err(|_| Error::new(format!("--to: {port} is not a port")))?;
-        Ok(Some(NodeAddress {
-            host: host.clone(),
-            port,
-        }))
-    }
+    pub(crate) output: OutputArgs,
 }
 
 #[cfg(test)]
@@ -437,6 +264,38 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_group_lists_its_exit_codes() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(
+                help.starts_with("Exit codes:\n  0  "),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn what_prints_data_prints_it_as_asked() {
+        fn leaves(command: &clap::Command) -> Vec<&clap::Command> {
+            match command.has_subcommands() {
+                true => command.get_subcommands().flat_map(leaves).collect(),
+                false => vec![command],
+            }
+        }
+        // These run on, write what others read, or have --format.
+        let others = ["up", "serve", "completions", "man", "query", "export"];
+        for leaf in leaves(&Cli::command()) {
+            let name = leaf.get_name();
+            let has = leaf
+                .get_arguments()
+                .any(|argument| argument.get_id() == "output");
+            assert_eq!(has, !others.contains(&name), "{name}");
+        }
     }
 
     #[test]
@@ -473,7 +332,7 @@ mod tests {
     #[test]
     fn secrets_are_not_in_the_help() {
         let mut command = Cli::command();
-        for name in ["serve", "ingest", "migrate"] {
+        for name in ["serve", "ingest", "migrate", "doctor"] {
             let subcommand = command.find_subcommand_mut(name).unwrap();
             for argument in subcommand.get_arguments() {
                 let secret = ["KEY", "DATABASE_URL"].iter().any(|word| {

@@ -54,9 +54,14 @@ pub(crate) struct LineError {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.detail.trim_end_matches('.'))?;
+        let whole = self.detail.trim_end_matches('.');
+        f.write_str(whole)?;
         for Field { field, detail } in &self.errors {
-            write!(f, "; {field}: {}", detail.trim_end_matches('.'))?;
+            let error = format!("{field}: {}", detail.trim_end_matches('.'));
+            // The detail of a single field's problem is that field's error.
+            if !whole.contains(&error) {
+                write!(f, "; {error}")?;
+            }
         }
         write!(f, " ({}, request {})", self.code, self.request_id)
     }
@@ -222,5 +227,34 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
         "the request failed".to_owned()
     } else {
         innermost.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_problem_names_each_field_once() {
+        let said = |detail: &str, errors: Value| {
+            let problem =
+                json!({"code": "c", "detail": detail, "errors": errors, "request_id": "r"});
+            let problem: Problem = serde_json::from_value(problem).unwrap();
+            problem.to_string()
+        };
+        let name = json!({"field": "name", "detail": "must not be empty"});
+        let id = json!({"field": "external_id", "detail": "is too long"});
+        assert_eq!(
+            said("name: must not be empty", json!([name])),
+            "name: must not be empty (c, request r)"
+        );
+        assert_eq!(
+            said("2 fields are not valid.", json!([name, id])),
+            "2 fields are not valid; name: must not be empty; external_id: is too long (c, request r)"
+        );
     }
 }

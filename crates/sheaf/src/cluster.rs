@@ -12,9 +12,10 @@ use serde_json::json;
 use sheaf_model::TenantId;
 use sheaf_store::{AdminError, ClusterAdmin, Move, NodeAddress, Rebalance, TenantPlace};
 
+use crate::bar::Waiting;
 use crate::cli::{
     AddNodeArgs, ClusterCommand, ClusterStatusArgs, DrainNodeArgs, IsolateTenantArgs,
-    MoveTenantArgs, RebalanceArgs,
+    MoveTenantArgs, Output, RebalanceArgs,
 };
 use crate::error::{Error, Result};
 use crate::output;
@@ -43,8 +44,10 @@ pub(crate) async fn run(command: ClusterCommand) -> Result<ExitCode> {
 
 async fn status(args: &ClusterStatusArgs) -> Result<ExitCode> {
     let admin = ClusterAdmin::connect(&args.database.database_url).await?;
+    let waiting = Waiting::new("asking every node");
     let status = admin.status().await?;
-    if args.json {
+    drop(waiting);
+    if args.json || args.output == Some(Output::Json) {
         output::json(&status)?;
     } else {
         output::line(draw::status(&status).trim_end())?;
@@ -54,8 +57,10 @@ async fn status(args: &ClusterStatusArgs) -> Result<ExitCode> {
 
 async fn add_node(args: &AddNodeArgs) -> Result<ExitCode> {
     let admin = ClusterAdmin::connect(&args.database.database_url).await?;
+    let waiting = Waiting::new("the node joins, and gets a copy of the reference tables");
     let added = admin.add_node(&args.node.address()).await?;
-    output::json(&added)?;
+    drop(waiting);
+    output::print(&added, args.output.output)?;
     output::note(&format!(
         "{} is in the cluster and holds no shards yet: `sheaf cluster rebalance` moves some onto it",
         added.node
@@ -76,8 +81,12 @@ async fn rebalance(args: &RebalanceArgs) -> Result<ExitCode> {
     let admin = ClusterAdmin::connect(&args.database.database_url).await?;
     if args.dry_run {
         let plan = admin.rebalance_plan().await?;
-        output::json(&plan)?;
-        output::note(&draw::plan(&plan));
+        if args.output.output == Some(Output::Table) {
+            output::line(&draw::plan(&plan))?;
+        } else {
+            output::json(&plan)?;
+            output::note(&draw::plan(&plan));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if args.stop {
@@ -96,12 +105,13 @@ async fn rebalance(args: &RebalanceArgs) -> Result<ExitCode> {
     };
     let Some(job) = job else {
         output::note("the cluster is in balance: there is nothing to move");
-        output::json(&json!({"job_id": null, "state": "balanced", "tasks": 0, "done": 0}))?;
+        let balanced = json!({"job_id": null, "state": "balanced", "tasks": 0, "done": 0});
+        output::print(&balanced, args.output.output)?;
         return Ok(ExitCode::SUCCESS);
     };
     match follow(&admin, job, &mut stop).await? {
         Some(rebalance) => {
-            output::json(&rebalance)?;
+            output::print(&rebalance, args.output.output)?;
             Ok(ExitCode::SUCCESS)
         }
         None => Ok(left_running()),
@@ -134,7 +144,8 @@ async fn drain_node(args: &DrainNodeArgs) -> Result<ExitCode> {
     if args.remove {
         admin.remove_node(&node).await?;
     }
-    output::json(&json!({"node": node, "job_id": job, "moved": moved, "removed": args.remove}))?;
+    let drained = json!({"node": node, "job_id": job, "moved": moved, "removed": args.remove});
+    output::print(&drained, args.output.output)?;
     if !args.remove {
         output::note(&format!(
             "{node} holds no shards and will get none; --remove takes it out of the cluster"
@@ -151,7 +162,7 @@ async fn move_tenant(args: &MoveTenantArgs) -> Result<ExitCode> {
     admin.check_target(&to).await?;
     say_company(&place);
     let moved = move_place(&admin, url, &place, &to).await?;
-    output::json(&json!({
+    let done = json!({
         "tenant_id": place.tenant_id,
         "name": place.name,
         "shard_id": place.shard_id,
@@ -161,7 +172,8 @@ async fn move_tenant(args: &MoveTenantArgs) -> Result<ExitCode> {
         "bytes": place.bytes,
         "moved": moved.is_some(),
         "milliseconds": moved.unwrap_or_default().as_millis(),
-    }))?;
+    });
+    output::print(&done, args.output.output)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -185,7 +197,7 @@ async fn isolate_tenant(args: &IsolateTenantArgs) -> Result<ExitCode> {
     let place = admin.tenant_place(args.tenant).await?;
     let target = to.unwrap_or_else(|| place.node.clone());
     let moved = move_place(&admin, url, &place, &target).await?;
-    output::json(&json!({
+    let done = json!({
         "tenant_id": place.tenant_id,
         "name": place.name,
         "shard_id": place.shard_id,
@@ -197,7 +209,8 @@ async fn isolate_tenant(args: &IsolateTenantArgs) -> Result<ExitCode> {
         "split_milliseconds": split.unwrap_or_default().as_millis(),
         "moved": moved.is_some(),
         "move_milliseconds": moved.unwrap_or_default().as_millis(),
-    }))?;
+    });
+    output::print(&done, args.output.output)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::io::ReaderStream;
 
 use crate::bar::{Bar, Unit};
-use crate::cli::IngestArgs;
+use crate::cli::{IngestArgs, Output};
 use crate::client::{self, Client, Problem};
 use crate::error::{Doing, Error, Result};
 use crate::output;
@@ -70,7 +70,7 @@ pub(crate) async fn run(args: &IngestArgs) -> Result<ExitCode> {
     bar.finish();
     let answer = answer.map_err(|error| lost(&client, &error))?;
     match client::read(answer).await? {
-        Ok(summary) => report(&summary),
+        Ok(summary) => report(&summary, args.output.output),
         Err(problem) => Err(refused(&problem)),
     }
 }
@@ -136,8 +136,8 @@ async fn sniff(
     })
 }
 
-fn report(summary: &Value) -> Result<ExitCode> {
-    output::json(summary)?;
+fn report(summary: &Value, format: Option<Output>) -> Result<ExitCode> {
+    output::print(summary, format)?;
     let Some(rejected) = summary["rejected"].as_u64() else {
         return Err(Error::new("the server's answer is no summary"));
     };

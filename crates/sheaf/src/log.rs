@@ -1,14 +1,14 @@
 //! The log, on stderr.
 
-use std::io::IsTerminal;
-
 use tracing_subscriber::EnvFilter;
 
 use crate::error::{Error, Result};
+use crate::output;
 use crate::settings::LogFormat;
 
 /// The filter of a command, unless it has a setting of its own or SHEAF_LOG is set.
-pub(crate) const QUIET: &str = "warn";
+/// What AWS' library warns of comes in the error as well, and in words.
+pub(crate) const QUIET: &str = "warn,aws_config=error";
 
 /// Starts logging.
 pub(crate) fn start(filter: &str, format: LogFormat) -> Result<()> {
@@ -17,7 +17,7 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(output::coloured(&std::io::stderr()));
     match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -25,10 +25,11 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<()> {
     .map_err(|error| Error::new(format!("cannot start the log: {error}")))
 }
 
-/// Starts logging with SHEAF_LOG, or with `default`.
-pub(crate) fn start_or(default: &str) -> Result<()> {
+/// Starts logging with SHEAF_LOG, with what the file of settings says, or with `default`.
+pub(crate) fn start_or(configured: Option<&str>, default: &str) -> Result<()> {
     let filter = std::env::var("SHEAF_LOG")
         .ok()
         .filter(|filter| !filter.is_empty());
-    start(filter.as_deref().unwrap_or(default), LogFormat::Text)
+    let filter = filter.as_deref().or(configured);
+    start(filter.unwrap_or(default), LogFormat::Text)
 }

@@ -5,8 +5,10 @@ mod bar;
 mod cli;
 mod client;
 mod cluster;
+mod config;
 #[cfg(feature = "local")]
 mod demo;
+mod doctor;
 #[cfg(feature = "local")]
 mod envfile;
 mod error;
@@ -15,11 +17,13 @@ mod ingest;
 mod log;
 mod migrate;
 mod output;
+mod pages;
 mod pause;
 mod query;
 mod serve;
 mod settings;
 mod signals;
+mod table;
 mod tenant;
 mod tier;
 mod units;
@@ -28,14 +32,26 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::cli::{ArchiveCommand, Cli, Command, TenantCommand, TierCommand};
+use crate::config::Config;
 use crate::error::{Doing, Result};
 
+/// Arguments or settings that make no sense: clap's own code for it.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match start(cli) {
+    let (command, arguments) = (Cli::command(), std::env::args_os().collect::<Vec<_>>());
+    let config = match Config::of(&command, &arguments) {
+        Ok(config) => config,
+        Err(error) => {
+            output::note(&error.to_string());
+            return ExitCode::from(USAGE);
+        }
+    };
+    let cli = Cli::parse_from(config.complete(&command, arguments));
+    match start(cli, &config) {
         Ok(code) => code,
         Err(error) => {
             output::note(&error.to_string());
@@ -44,25 +60,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: Cli) -> Result<ExitCode> {
+fn start(cli: Cli, config: &Config) -> Result<ExitCode> {
     // Fails only where a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .doing(|| "start the runtime".to_owned())?;
-    let code = runtime.block_on(Box::pin(run(cli.command)));
+    let code = runtime.block_on(Box::pin(run(cli.command, config)));
     // A blocked read of stdin must not hold up the exit.
     runtime.shutdown_background();
     code
 }
 
-async fn run(command: Command) -> Result<ExitCode> {
+async fn run(command: Command, config: &Config) -> Result<ExitCode> {
+    let filter = config.get("SHEAF_LOG");
     match &command {
         Command::Serve(settings) => log::start(&settings.log, settings.log_format)?,
         #[cfg(feature = "local")]
-        Command::Up(_) => log::start_or(up::LOG)?,
-        _ => log::start_or(log::QUIET)?,
+        Command::Up(_) => log::start_or(filter, up::LOG)?,
+        _ => log::start_or(filter, log::QUIET)?,
     }
     let done = |()| ExitCode::SUCCESS;
     match command {
@@ -88,5 +105,8 @@ async fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Numbers(args) => Box::pin(archive::numbers(&args)).await,
         Command::Cluster(command) => Box::pin(cluster::run(command)).await,
+        Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
+        Command::Completions(args) => pages::completions(&args).map(done),
+        Command::Man(args) => pages::man(&args).map(done),
     }
 }

@@ -1,5 +1,6 @@
 //! `sheaf migrate`.
 
+use crate::bar::Waiting;
 use crate::cli::MigrateArgs;
 use crate::error::Result;
 use crate::output;
@@ -9,12 +10,15 @@ pub(crate) const DEFAULT_SHARDS: u32 = 32;
 
 /// Migrates and prints what was done.
 pub(crate) async fn run(args: &MigrateArgs) -> Result<()> {
-    let migrated = sheaf_store::migrate_from(
+    let waiting = Waiting::new("connecting");
+    let migrated = sheaf_store::migrate_with(
         &args.database.database_url,
         args.shards,
         args.first_own_year,
+        &|step| waiting.say(step),
     )
     .await?;
+    drop(waiting);
     let mut told = serde_json::json!({
         "applied": migrated.applied,
         "schema_version": sheaf_store::known_version(),
@@ -36,5 +40,5 @@ pub(crate) async fn run(args: &MigrateArgs) -> Result<()> {
             ));
         }
     }
-    output::json(&told)
+    output::print(&told, args.output.output)
 }

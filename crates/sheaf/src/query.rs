@@ -6,10 +6,11 @@ use reqwest::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::bar::Waiting;
 use crate::cli::{QueryArgs, QueryFormat, QueryTier};
 use crate::client::{Client, reason};
 use crate::error::{Doing, Error, Result};
-use crate::output;
+use crate::{output, table};
 
 /// Bytes of an answer that is drawn as a table.
 const MAX_TABLE: usize = 32 << 20;
@@ -34,9 +35,11 @@ pub(crate) async fn run(args: &QueryArgs) -> Result<()> {
     if let Some(rows) = args.max_rows {
         body["max_rows"] = json!(rows);
     }
+    let waiting = Waiting::new("asking");
     let answer = client.post_streamed("v1/archive/query", &body).await?;
+    drop(waiting);
     match args.format {
-        QueryFormat::Table => table(answer).await,
+        QueryFormat::Table => drawn_table(answer).await,
         QueryFormat::Json => copy(answer, true).await,
         QueryFormat::Csv | QueryFormat::Arrow => copy(answer, false).await,
     }
@@ -94,7 +97,7 @@ struct Failure {
     detail: String,
 }
 
-async fn table(mut answer: Response) -> Result<()> {
+async fn drawn_table(mut answer: Response) -> Result<()> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|e| broken(&e))? {
         body.extend_from_slice(&chunk);
@@ -132,28 +135,15 @@ fn drawn(document: &Document) -> Vec<String> {
         .iter()
         .map(|row| row.iter().map(cell).collect())
         .collect();
-    let widths: Vec<usize> = document
+    let columns: Vec<table::Column<'_>> = document
         .columns
         .iter()
-        .enumerate()
-        .map(|(at, column)| {
-            let of_rows = cells.iter().filter_map(|row| row.get(at));
-            let widest = of_rows.map(|cell| cell.chars().count()).max();
-            widest.unwrap_or(0).max(column.name.chars().count())
+        .map(|column| table::Column {
+            name: &column.name,
+            right: is_number(&column.r#type),
         })
         .collect();
-    let line = |cells: &[String]| {
-        let padded = cells.iter().zip(&widths).zip(&document.columns);
-        let padded = padded.map(|((cell, width), column)| match is_number(&column.r#type) {
-            true => format!("{cell:>width$}"),
-            false => format!("{cell:<width$}"),
-        });
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    let names: Vec<String> = document.columns.iter().map(|c| c.name.clone()).collect();
-    std::iter::once(line(&names))
-        .chain(cells.iter().map(|row| line(row)))
-        .collect()
+    table::columns(&columns, &cells)
 }
 
 fn is_number(arrow_type: &str) -> bool {

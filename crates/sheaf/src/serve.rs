@@ -15,7 +15,7 @@ use crate::settings::ServeSettings;
 use crate::signals::Stop;
 
 /// Where metrics are read unless a setting says otherwise: on this machine alone.
-const METRICS: &str = "127.0.0.1:9464";
+pub(crate) const METRICS: &str = "127.0.0.1:9464";
 
 /// What a server is made of.
 pub(crate) struct Parts {

@@ -6,20 +6,23 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use sheaf_api::{ApiConfig, RateLimit};
 use sheaf_archive::{Archive, Keeping, ObjectLock, S3Config};
+use sheaf_model::TenantId;
 use sheaf_store::{Route, Store, StoreConfig};
 
 use crate::error::{Error, Result};
 use crate::serve::Tiering;
 use crate::units;
 
+mod doctor;
 mod jwt;
 mod shares;
 
+pub(crate) use doctor::{DoctorSettings, set};
 use jwt::JwtSettings;
 use shares::ShareSettings;
 
 /// An admin key opens every tenant: shorter ones can be guessed.
-const MIN_ADMIN_KEY: usize = 16;
+pub(crate) const MIN_ADMIN_KEY: usize = 16;
 const TWO_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 const THIRTY_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 
@@ -92,9 +95,16 @@ pub(crate) struct ColdSettings {
 }
 
 impl ColdSettings {
-    /// Connects to both tiers.
-    pub(crate) async fn connect(&self) -> Result<(Store, Archive)> {
+    /// Connects to both tiers, for work on all tenants or one, which must exist: a mistaken id has nothing to do anywhere, and
+    /// would be taken for success.
+    pub(crate) async fn connect_for(&self, tenant: Option<TenantId>) -> Result<(Store, Archive)> {
         let store = Store::connect(StoreConfig::new(&self.database.database_url)).await?;
+        if let Some(id) = tenant
+            && store.get_tenant(id).await?.is_none()
+        {
+            store.close().await;
+            return Err(Error::new(format!("there is no tenant {id}")));
+        }
         let archive = Archive::connect(store.clone(), self.s3.config()).await?;
         Ok((store, archive))
     }

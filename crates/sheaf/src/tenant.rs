@@ -17,12 +17,13 @@ pub(crate) async fn create(args: &TenantCreateArgs) -> Result<()> {
     let tenant = client.post_json("v1/tenants", &tenant).await?;
     let id = member(&tenant, "id")?;
     let api_key = create_key(&client, id, "default").await?;
-    output::json(&json!({
+    let made = json!({
         "tenant_id": id,
         "name": tenant["name"],
         "external_id": tenant["external_id"],
         "api_key": api_key,
-    }))
+    });
+    output::print(&made, args.output.output)
 }
 
 /// Makes an API key of role admin.

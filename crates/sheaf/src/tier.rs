@@ -12,7 +12,7 @@ use crate::{output, pause};
 
 /// Runs tiering once and prints what it did.
 pub(crate) async fn run(args: &TierRunArgs) -> Result<ExitCode> {
-    let (store, archive) = args.cold.connect().await?;
+    let (store, archive) = args.cold.connect_for(args.tenant).await?;
     let archive = pause::hooked(archive)?;
     let options = RunOptions {
         as_of: args.as_of.unwrap_or_else(|| Utc::now().date_naive()),
@@ -25,5 +25,5 @@ pub(crate) async fn run(args: &TierRunArgs) -> Result<ExitCode> {
     bar.finish();
     store.close().await;
     let summary = outcome?;
-    output::summary(&summary, &summary.failures)
+    output::summary(&summary, &summary.failures, args.output.output)
 }

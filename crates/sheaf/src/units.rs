@@ -3,7 +3,14 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use sheaf_archive::ObjectLock;
+
+/// Reads `2026-01-31`.
+pub(crate) fn date(text: &str) -> Result<NaiveDate, String> {
+    // Its code is for clients of the API.
+    sheaf_model::plain::date(text).map_err(|error| error.detail)
+}
 
 /// Reads `30s`, `15m`, `24h` or `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -81,6 +81,12 @@ impl NodeAddress {
     }
 }
 
+impl From<(String, u16)> for NodeAddress {
+    fn from((host, port): (String, u16)) -> Self {
+        Self { host, port }
+    }
+}
+
 impl fmt::Display for NodeAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
@@ -240,7 +246,7 @@ fn distributed(doing: &'static str) -> impl Fn(tokio_postgres::Error) -> AdminEr
 }
 
 /// The server's own words: message, detail and hint. The driver's are only "db error".
-fn reason(error: &tokio_postgres::Error) -> String {
+pub(crate) fn reason(error: &tokio_postgres::Error) -> String {
     let Some(said) = error.as_db_error() else {
         let source = std::error::Error::source(error);
         return source.map_or_else(|| error.to_string(), |source| format!("{error} ({source})"));

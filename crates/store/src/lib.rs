@@ -26,6 +26,7 @@ mod fetch;
 mod flush;
 mod hash;
 mod idempotency;
+mod inspect;
 mod kept_plans;
 mod lent;
 mod list;
@@ -85,11 +86,12 @@ pub use customers::{
 pub use error::{CreateError, StoreError};
 pub use events::{EVENT_PAGE_BYTES, FeedEvent, FeedPosition};
 pub use idempotency::{IdemConflict, StoredKey, UploadAnswer, UploadKey};
+pub use inspect::{Asked, DatabaseFacts, Inspector, Member, NodeFacts, Rights, Setting};
 pub use list::MAX_PAGE_LINES;
 pub use metadata_columns::{
     MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns,
 };
-pub use migrate::{Migrated, known_version, migrate, migrate_from};
+pub use migrate::{Migrated, known_version, migrate, migrate_from, migrate_with};
 pub use numbers::{DuplicateNumber, EnteredNumbers, NumberRanges, NumberedDocument, number_parts};
 pub use partition::FIRST_OWN_YEAR;
 pub use profiles::{NewProfile, PutProfile, StoredProfile};

@@ -68,6 +68,20 @@ pub async fn migrate_from(
     shard_count: u32,
     first_own_year: i16,
 ) -> Result<Migrated, StoreError> {
+    migrate_with(database_url, shard_count, first_own_year, &|_| {}).await
+}
+
+/// As [`migrate_from`]; `told` hears what is being done.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_with(
+    database_url: &str,
+    shard_count: u32,
+    first_own_year: i16,
+    told: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Migrated, StoreError> {
+    told("waiting for the lock of migrations");
     let mut client = connect(database_url).await?;
     client
         .execute(sql::CLUSTER_ADVISORY_LOCK, &[&MIGRATION_LOCK])
@@ -82,6 +96,7 @@ pub async fn migrate_from(
             numbers: None,
         });
     }
+    told("applying migrations");
     let report = embedded::migrations::runner()
         .run_async(&mut Patient(&mut client))
         .await
@@ -93,8 +108,10 @@ pub async fn migrate_from(
         .collect();
     let citus = has_citus(&client).await?;
     if citus {
+        told("distributing the tables");
         distribute(&mut client, shard_count).await?;
     }
+    told("granting rights and making the partitions of this year and the next");
     // Not in the migration itself: rows that are there before Citus distributes the table leave a copy behind.
     client.batch_execute(sql::PROFILE_KEEP_VERSIONS).await?;
     client.batch_execute(sql::PARTITION_FUNCTION).await?;
@@ -108,6 +125,7 @@ pub async fn migrate_from(
     let numbers = if applied.contains(&FIRST) || numbers_are_entered(&client).await? {
         None
     } else {
+        told("entering the numbers of stored documents");
         Some(enter_numbers(database_url).await?)
     };
     // By itself, not by what this run has applied: the one that made the table may have been cut short behind that.
@@ -175,16 +193,16 @@ fn why(error: &refinery::Error) -> String {
     error.to_string()
 }
 
+/// The version of a database's schema, if this binary fits it.
+pub(crate) async fn found(client: &Client) -> Result<i32, StoreError> {
+    let version = found_version(client).await?;
+    version.fits()?;
+    Ok(version.newest)
+}
+
 /// Refuses a database that this binary does not fit. One that a newer binary has only expanded fits.
 pub(crate) async fn check_version(client: &Client) -> Result<(), StoreError> {
-    let version = found_version(client).await?;
-    match version.known_to_us()? {
-        Known::Older => Err(StoreError::SchemaTooOld {
-            found: version.newest,
-            known: known_version(),
-        }),
-        Known::Same | Known::Newer => Ok(()),
-    }
+    found_version(client).await?.fits()
 }
 
 /// Refuses a database with Citus in which some tables lie on the coordinator alone: it had no Citus when they were made, or
@@ -224,6 +242,16 @@ enum Known {
 }
 
 impl Version {
+    fn fits(&self) -> Result<(), StoreError> {
+        match self.known_to_us()? {
+            Known::Older => Err(StoreError::SchemaTooOld {
+                found: self.newest,
+                known: known_version(),
+            }),
+            Known::Same | Known::Newer => Ok(()),
+        }
+    }
+
     fn known_to_us(&self) -> Result<Known, StoreError> {
         let known = known_version();
         if self.binding > known {

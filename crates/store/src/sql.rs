@@ -337,6 +337,15 @@ query!(ADMIN_BACKEND_PID, "citus/admin/backend_pid.sql");
 query!(ADMIN_CITUS_VERSION, "citus/admin/citus_version.sql");
 query!(ADMIN_CLEANUP, "citus/admin/cleanup.sql");
 query!(ADMIN_CREATE_EXTENSION, "citus/admin/create_extension.sql");
+query!(ADMIN_INSPECT_DISK, "citus/admin/inspect_disk.sql");
+query!(
+    ADMIN_INSPECT_DISTRIBUTED,
+    "citus/admin/inspect_distributed.sql"
+);
+query!(ADMIN_INSPECT_MEMBERS, "citus/admin/inspect_members.sql");
+query!(ADMIN_INSPECT_NODE, "citus/admin/inspect_node.sql");
+query!(ADMIN_INSPECT_RIGHTS, "citus/admin/inspect_rights.sql");
+query!(ADMIN_INSPECT_SETTINGS, "citus/admin/inspect_settings.sql");
 query!(ADMIN_ISOLATE_TENANT, "citus/admin/isolate_tenant.sql");
 query!(ADMIN_LOCAL_SIZES, "citus/admin/local_sizes.sql");
 query!(ADMIN_MOVE_SHARD, "citus/admin/move_shard.sql");

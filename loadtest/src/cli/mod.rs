@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub(crate) mod check;
 pub(crate) mod measure;
+pub(crate) mod pages;
 pub(crate) mod plan;
 pub(crate) mod poison;
 pub(crate) mod run;

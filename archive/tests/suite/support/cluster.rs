@@ -79,15 +79,18 @@ async fn new_tenant(store: &Store, name: &str) -> TenantId {
 }
 
 pub async fn s3() -> S3Storage {
+    S3Storage::connect(&s3_config()).await
+}
+
+pub fn s3_config() -> S3Config {
     let env = test_env();
-    let config = S3Config {
+    S3Config {
         endpoint: Some(env.s3_endpoint),
         bucket: env.s3_bucket,
         region: env.s3_region,
         credentials: None,
         keeping: sheaf_archive::Keeping::default(),
-    };
-    S3Storage::connect(&config).await
+    }
 }
 
 /// A connection for what no caller of the store may do.

@@ -25,7 +25,9 @@ fn a_missing_extension_is_said_or_refused() {
     let installs = [install(17, false)];
     let (state, chosen) = fresh(&options(CitusMode::Auto, Some(3)), &installs).unwrap();
     assert!(!state.citus);
-    assert!(describe(&state, &chosen).contains("the Citus extension is not installed"));
+    let described = describe(&state, &chosen);
+    assert!(described.contains("the Citus extension is not installed"));
+    assert!(described.contains("https://docs.citusdata.com/en/stable/installation/"));
     let many = fresh(&options(CitusMode::Auto, Some(17)), &installs);
     assert!(matches!(many, Err(LocalError::TooManyWorkers { .. })));
     let refused = fresh(&options(CitusMode::Require, None), &installs);

@@ -74,7 +74,7 @@ impl Rig {
         rig
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = sheaf();
         command.envs(&self.env).args(arguments);
         command

@@ -18,6 +18,10 @@ fn commands() {
     ingest_refused(&place, &up);
     tenants(&up);
     usage();
+    unknown_tenants(&up);
+    formats(&up);
+    file_of_settings(&place, &up);
+    plain_sentences(&up);
     migrate_and_serve(&place, &up);
 }
 
@@ -204,6 +208,187 @@ fn usage() {
     ] {
         assert!(help.stdout.contains(&format!("\n  {command}")), "{help:?}");
     }
+}
+
+/// A tenant that is not there is no success, whatever there was to do.
+fn unknown_tenants(up: &Up) {
+    let tenant = "0199f2a0-0000-7000-8000-000000000000";
+    for command in [
+        &["tier", "run"][..],
+        &["archive", "ls"],
+        &["archive", "verify"],
+        &["archive", "compact"],
+        &["archive", "erase"],
+        &["archive", "gc"],
+        &["numbers"],
+    ] {
+        let done = up.run(&[command, &["--tenant", tenant]].concat());
+        done.assert_sentence(&[&format!("there is no tenant {tenant}")]);
+        assert_eq!(done.stdout, "", "{done:?}");
+        let known = up.run(&[command, &["--tenant", &up.env["SHEAF_TENANT_ID"]]].concat());
+        assert_eq!(known.code, Some(0), "{known:?}");
+    }
+}
+
+/// What prints JSON prints a table when it is asked to, and the other way round.
+fn formats(up: &Up) {
+    let of = |arguments: &[&str], format: &str| {
+        let done = up.run(&[arguments, &["--output", format]].concat());
+        assert_eq!(done.code, Some(0), "{done:?}");
+        done.stdout
+    };
+    let table = of(&["tenant", "create", "--name", "Table"], "table");
+    let names: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.split("  ").next())
+        .collect();
+    assert_eq!(
+        names,
+        ["api_key", "external_id", "name", "tenant_id"],
+        "{table}"
+    );
+    assert!(table.contains("name         Table\n"), "{table}");
+    let migrated = of(&["migrate"], "table");
+    assert!(
+        migrated.starts_with("applied\ncitus           no\nschema_version  "),
+        "{migrated}"
+    );
+    for command in [
+        &["tier", "run", "--dry-run"][..],
+        &["archive", "verify"],
+        &["archive", "compact", "--dry-run"],
+        &["archive", "erase"],
+        &["archive", "gc", "--dry-run"],
+        &["numbers"],
+    ] {
+        let (json, table) = (of(command, "json"), of(command, "table"));
+        let json: Value = serde_json::from_str(&json).unwrap();
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(
+            lines.contains(&table_line(&json, &table, "failed").as_str()),
+            "{table}"
+        );
+        assert_eq!(json["failed"], 0, "{json}");
+    }
+    assert!(of(&["archive", "ls"], "table").starts_with("tenant "));
+    assert!(of(&["cluster", "status"], "table").contains("one plain node"));
+    let status: Value = serde_json::from_str(&of(&["cluster", "status"], "json")).unwrap();
+    assert_eq!(status["citus"], Value::Null);
+}
+
+/// The line of a value, as wide as the table's names are.
+fn table_line(json: &Value, table: &str, name: &str) -> String {
+    let width = table
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map_or(0, |rest| rest.len() - rest.trim_start().len());
+    assert!(width >= 2, "{name}: {table}");
+    format!("{name}{}{}", " ".repeat(width), json[name])
+}
+
+/// The file is below the environment, which is below flags.
+fn file_of_settings(place: &Place, up: &Up) {
+    let path = place.path().join("sheaf.toml");
+    let mode = |mode| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let content = |bucket: &str| {
+        let setting = |name: &str| {
+            let value = &up.env[&format!("SHEAF_{}", name.to_uppercase())];
+            format!("{name} = {value:?}\n")
+        };
+        let settings = ["database_url", "s3_endpoint", "s3_region"].map(setting);
+        format!("{}s3_bucket = {bucket:?}\n", settings.concat())
+    };
+    let bucket = up.env["SHEAF_S3_BUCKET"].as_str();
+    let ls = |change: &dyn Fn(&mut Command)| {
+        let mut ls = sheaf();
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            ls.env(name, &up.env[name]);
+        }
+        ls.args(["archive", "ls"]).env("SHEAF_CONFIG", &path);
+        change(&mut ls);
+        Done::of(&mut ls)
+    };
+    fs::write(&path, content(bucket)).unwrap();
+    mode(0o600);
+    let done = ls(&|_| {});
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{done:?}");
+    mode(0o644);
+    let done = ls(&|ls| {
+        ls.env_remove("SHEAF_CONFIG").arg("--config").arg(&path);
+    });
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(
+        done.stderr.contains("holds secrets (database_url)"),
+        "{done:?}"
+    );
+
+    fs::write(&path, content("nowhere")).unwrap();
+    mode(0o600);
+    ls(&|_| {}).assert_sentence(&["bucket nowhere"]);
+    let done = ls(&|ls| {
+        ls.env("SHEAF_S3_BUCKET", bucket);
+    });
+    assert_eq!(
+        done.code,
+        Some(0),
+        "the environment is above the file: {done:?}"
+    );
+    let done = ls(&|ls| {
+        ls.env("SHEAF_S3_BUCKET", "elsewhere")
+            .args(["--s3-bucket", bucket]);
+    });
+    assert_eq!(
+        done.code,
+        Some(0),
+        "a flag is above the environment: {done:?}"
+    );
+
+    fs::write(&path, "s3_buckt = \"b\"").unwrap();
+    let done = ls(&|_| {});
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(
+        done.stderr.contains("\"s3_buckt\"; s3_bucket is one"),
+        "{done:?}"
+    );
+}
+
+/// What goes wrong is told in words, not in a program's own.
+fn plain_sentences(up: &Up) {
+    let mut ls = up.command(&["archive", "ls"]);
+    let unreachable = Done::of(ls.env("SHEAF_S3_ENDPOINT", "http://127.0.0.1:9"));
+    unreachable.assert_sentence(&["the storage cannot be reached: ", "onnection refused"]);
+    assert!(
+        !unreachable.stderr.contains("DispatchFailure"),
+        "{unreachable:?}"
+    );
+    let id = up.run(&["archive", "ls", "--tenant", "abc"]);
+    assert_eq!(id.code, Some(2));
+    assert!(
+        id.stderr
+            .contains("'abc' for '--tenant <ID>': a tenant's id is a UUID, such as"),
+        "{id:?}"
+    );
+    let day = up.run(&["tier", "run", "--as-of", "soon"]);
+    assert!(
+        day.stderr
+            .contains("must be a calendar date as YYYY-MM-DD\n"),
+        "{day:?}"
+    );
+    let name = up.run(&["tenant", "create", "--name", ""]);
+    assert_eq!(
+        (name.code, name.stderr.matches("name: ").count()),
+        (Some(1), 1),
+        "{name:?}"
+    );
+    // Colours are for terminals, and this is none; nor are they where they are refused.
+    assert!(!id.stderr.contains('\u{1b}'), "{id:?}");
+    let script = Done::of(sheaf().args(["completions", "fish"]));
+    assert!(script.stdout.contains("complete -c sheaf"), "{script:?}");
+    let page = Done::of(sheaf().arg("man"));
+    assert!(page.stdout.contains("sheaf\\-doctor"), "{page:?}");
 }
 
 /// `serve` refuses a database without the schema, `migrate` brings it, `serve` serves it and drains at SIGTERM.

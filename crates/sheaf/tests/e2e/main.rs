@@ -14,6 +14,7 @@ mod cluster;
 mod commands;
 mod data;
 mod deploy;
+mod doctor;
 mod export;
 mod failures;
 mod kills;

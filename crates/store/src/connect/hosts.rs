@@ -59,15 +59,25 @@ impl Hosts {
     pub(super) fn of(config: &Config) -> Result<Self, String> {
         let mut places = places(config)?.into_iter();
         let first = places.next().ok_or(NO_HOST)?;
-        Ok(Self {
+        Ok(Self::new(first, places.collect()))
+    }
+
+    fn new(first: Place, others: Vec<Place>) -> Self {
+        Self {
             first,
-            others: places.collect(),
+            others,
             next: AtomicUsize::new(0),
             reached: AtomicUsize::new(NONE),
             started: Instant::now(),
             moved: AtomicU64::new(0),
             next_look: AtomicU64::new(0),
-        })
+        }
+    }
+
+    /// Each host by itself.
+    pub(super) fn each(&self) -> impl Iterator<Item = Self> {
+        let all = std::iter::once(&self.first).chain(&self.others);
+        all.map(|place| Self::new(place.clone(), Vec::new()))
     }
 
     pub(super) fn are_several(&self) -> bool {

@@ -124,6 +124,25 @@ impl Database {
         self.hosts.reached()
     }
 
+    /// Each host of the URL as a database of its own, a standby as well.
+    pub(crate) fn each_host(&self) -> Vec<(NodeAddr, Self)> {
+        let of_host = |hosts: Hosts| {
+            let database = Self {
+                settings: self.settings.clone(),
+                tls: self.tls.clone(),
+                read_write: false,
+                hosts: Arc::new(hosts),
+            };
+            (database.coordinator(), database)
+        };
+        self.hosts.each().map(of_host).collect()
+    }
+
+    /// Whether a server has to show a certificate that is trusted.
+    pub(crate) fn verifies(&self) -> bool {
+        matches!(self.tls.mode(), Mode::VerifyCa | Mode::VerifyFull) || self.tls.has_roots()
+    }
+
     /// Connects, and lets a task drive the connection. `settings` has what the URL does not say.
     pub(crate) async fn connect(&self, to: To<'_>, settings: &Config) -> Result<Connected, Failed> {
         match to {

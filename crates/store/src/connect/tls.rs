@@ -38,6 +38,7 @@ pub(super) enum Mode {
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
     mode: Mode,
+    has_roots: bool,
 }
 
 impl Tls {
@@ -71,7 +72,13 @@ impl Tls {
         Ok(Self {
             config: Arc::new(config),
             mode,
+            has_roots: roots.is_some(),
         })
+    }
+
+    /// Whether there are CAs to trust, which `require` makes use of as well.
+    pub(super) fn has_roots(&self) -> bool {
+        self.has_roots
     }
 
     pub(super) fn mode(&self) -> Mode {
