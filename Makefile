@@ -2,6 +2,7 @@
 # make test   the whole test suite, beside a throwaway cluster and S3; ARGS are for the test runner
 # make lint   formatting and lints
 # make linter the linter of the OpenAPI document, from npm into target/; the suite runs it where it is, or fetches it by npx
+# make prometheus  Debian's package of Prometheus, unpacked into target/; the suite asks it for every panel and alert where it is
 # make check  the independent check for 30 minutes (CHECK_SECONDS; the suite: 1 on each topology), extremes of every field (the suite: of
 #             each fourth), a hostile neighbour; thousands of histories
 # make fuzz   schemathesis against the running API's OpenAPI document, 3 minutes (FUZZ_SECONDS)
@@ -19,7 +20,7 @@ BUILD = $(CARGO) build --release --workspace --bins --tests
 
 CHECK_SECONDS ?= 1800
 
-.PHONY: up test check lint linter fuzz duckdb garage bench postgres
+.PHONY: up test check lint linter prometheus fuzz duckdb garage bench postgres
 
 up: postgres
 	$(CARGO) build --release -p sheaf
@@ -50,6 +51,11 @@ lint:
 
 linter:
 	npm install --silent --no-audit --no-fund --ignore-scripts --prefix target/linter @redocly/cli@2.77.0
+
+prometheus:
+	[ -x target/prometheus/usr/bin/promtool ] || { mkdir -p target/prometheus && cd target/prometheus && \
+	    { apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; }; } && \
+	    dpkg-deb -x prometheus_*.deb .; }
 
 fuzz: postgres
 	$(BUILD)

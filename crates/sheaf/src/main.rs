@@ -20,6 +20,7 @@ mod settings;
 mod signals;
 mod tenant;
 mod tier;
+mod traces;
 mod units;
 mod up;
 
@@ -51,6 +52,7 @@ fn start(cli: Cli) -> Result<ExitCode> {
     let code = runtime.block_on(Box::pin(run(cli.command)));
     // A blocked read of stdin must not hold up the exit.
     runtime.shutdown_background();
+    traces::end();
     code
 }
 

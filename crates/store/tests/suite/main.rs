@@ -5,6 +5,7 @@ mod api_role;
 mod batches;
 mod customers;
 mod encoding;
+mod jobs;
 mod lanes;
 mod lent;
 mod lists;
