@@ -58,7 +58,7 @@ pub(crate) async fn run(
     progress: &dyn Progress,
 ) -> Result<ErasureSummary, ArchiveError> {
     let started = Instant::now();
-    let outcome = run_all(archive, store, options, progress).await;
+    let outcome = Box::pin(run_all(archive, store, options, progress)).await;
     if options.tenant.is_none() {
         let failed = |summary: &ErasureSummary| summary.failures.failed;
         jobs::record(store, sheaf_store::Job::Erase, started, &outcome, failed).await;

@@ -142,7 +142,7 @@ pub(crate) async fn verify(
     progress: &dyn Progress,
 ) -> Result<VerifyReport, ArchiveError> {
     let started = Instant::now();
-    let outcome = run(store, storage, options, progress).await;
+    let outcome = Box::pin(run(store, storage, options, progress)).await;
     if options.tenant.is_none() && options.after.is_none() {
         let failed = |report: &VerifyReport| report.failures.failed + report.wrong();
         jobs::record(store, Job::Verify, started, &outcome, failed).await;

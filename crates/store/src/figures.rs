@@ -291,10 +291,10 @@ mod tests {
     #[test]
     fn tenants_add_up_and_the_oldest_counts() {
         let day = |text: &str| text.parse::<NaiveDate>().ok();
-        let one = |count, since: i64, oldest| {
+        let one = |count, since: i64, oldest: Option<NaiveDate>| {
             let mut figures = Figures {
                 tenants: 1,
-                waiting: u32::from(oldest != None),
+                waiting: u32::from(oldest.is_some()),
                 oldest,
                 ..Figures::default()
             };

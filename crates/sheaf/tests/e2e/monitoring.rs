@@ -63,7 +63,7 @@ fn panels(name: &str) -> Vec<(String, String)> {
 /// Of each alert its expression and its page.
 fn alerts() -> BTreeMap<String, (String, String)> {
     let text = fs::read_to_string(monitoring().join("alerts.yml")).unwrap();
-    let mut lines = text.lines().map(str::trim).peekable();
+    let mut lines = text.lines().map(str::trim);
     let (mut all, mut name, mut expression) = (BTreeMap::new(), None, None);
     while let Some(line) = lines.next() {
         if let Some(alert) = line.strip_prefix("- alert: ") {
