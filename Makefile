@@ -5,6 +5,7 @@
 # make linter the linter of the OpenAPI document, from npm into target/; the suite runs it where it is, or fetches it by npx
 # make deploy-check  images, compose file, chart and units of deploy/ by validators from PyPI, in target/deploy-check; the suite
 #             runs it where that is
+# make prometheus  Debian's package of Prometheus, unpacked into target/; the suite asks it for every panel and alert where it is
 # make check  the independent check for 30 minutes (CHECK_SECONDS; the suite: 1 on each topology), extremes of every field (the suite: of
 #             each fourth), a hostile neighbour; thousands of histories
 # make fuzz   schemathesis against the running API's OpenAPI document, 3 minutes (FUZZ_SECONDS)
@@ -30,7 +31,7 @@ FEATURES = $(if $(QUICK),--no-default-features --features local)
 CHECK_SECONDS ?= 1800
 CHECKS ?= licenses bans sources
 
-.PHONY: up test check lint linter deploy-check fuzz duckdb garage bench deny sbom book postgres
+.PHONY: up test check lint linter prometheus deploy-check fuzz duckdb garage bench deny sbom book postgres
 
 up: postgres
 	$(CARGO) build --release -p sheaf $(FEATURES)
@@ -69,6 +70,11 @@ target/deploy-check/installed: deploy/tests/requirements.txt
 	python3 -m venv target/deploy-check
 	target/deploy-check/bin/pip install --quiet --disable-pip-version-check --requirement deploy/tests/requirements.txt
 	touch $@
+
+prometheus:
+	[ -x target/prometheus/usr/bin/promtool ] || { mkdir -p target/prometheus && cd target/prometheus && \
+	    { apt-get download -q prometheus || { apt-get update -q && apt-get download -q prometheus; }; } && \
+	    dpkg-deb -x prometheus_*.deb .; }
 
 fuzz: postgres
 	$(BUILD)

@@ -8,11 +8,12 @@ use std::time::Instant;
 use metrics::counter;
 use serde::Serialize;
 use sheaf_model::{Period, TenantId};
-use sheaf_store::{ArchiveFile, FileState, Store};
+use sheaf_store::{ArchiveFile, FileState, Job, Store};
 
 use crate::ArchiveError;
 use crate::encode::bounds;
 use crate::failures::Failures;
+use crate::jobs;
 use crate::progress::{Checkpoint, Progress, Step};
 use crate::rewrite::{MAX_SOURCES, Outcome, Rewriter};
 use crate::storage::ColdStorage;
@@ -174,6 +175,10 @@ impl Compaction<'_> {
         let all_done = outcome.is_ok() && summary.failures.is_empty();
         let label = if all_done { "done" } else { "failed" };
         counter!("sheaf_compaction_runs_total", "outcome" => label).increment(1);
+        if self.options.tenant.is_none() && !self.options.dry_run {
+            let failed = |(): &()| summary.failures.failed;
+            jobs::record(self.store, Job::Compact, started, &outcome, failed).await;
+        }
         outcome.map(|()| summary)
     }
 

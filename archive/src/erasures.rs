@@ -1,6 +1,6 @@
 //! The job of erasure: every request that is not complete is taken through both tiers, and its receipt says how far it is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -9,6 +9,7 @@ use sheaf_store::{Cause, ErasureRecord, Held, Origin, Pass, Pending, Retention, 
 use uuid::Uuid;
 
 use crate::failures::Failures;
+use crate::jobs;
 use crate::progress::Progress;
 use crate::tiering::IDEMPOTENCY_DAYS;
 use crate::verify::tenants;
@@ -55,6 +56,21 @@ pub struct ErasureSummary {
 }
 
 pub(crate) async fn run(
+    archive: &Archive,
+    store: &Store,
+    options: ErasureOptions,
+    progress: &dyn Progress,
+) -> Result<ErasureSummary, ArchiveError> {
+    let started = Instant::now();
+    let outcome = Box::pin(run_all(archive, store, options, progress)).await;
+    if options.tenant.is_none() {
+        let failed = |summary: &ErasureSummary| summary.failures.failed;
+        jobs::record(store, sheaf_store::Job::Erase, started, &outcome, failed).await;
+    }
+    outcome
+}
+
+async fn run_all(
     archive: &Archive,
     store: &Store,
     options: ErasureOptions,

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sheaf_model::TenantId;
-use sheaf_store::{ArchiveFile, FileState, Retired, Store};
+use sheaf_store::{ArchiveFile, FileState, Job, Retired, Store};
 
 use crate::ArchiveError;
 use crate::failures::Failures;
+use crate::jobs;
 use crate::progress::{Checkpoint, Progress, Step};
 use crate::storage::{ColdStorage, ObjectInfo};
 use crate::verify::tenants;
@@ -64,6 +65,7 @@ pub(crate) struct Gc<'a> {
 
 impl Gc<'_> {
     pub(crate) async fn run(&self, only: Option<TenantId>) -> Result<GcReport, ArchiveError> {
+        let started = Instant::now();
         let lock = self
             .store
             .try_lock_tiering(only)
@@ -71,6 +73,10 @@ impl Gc<'_> {
             .ok_or(ArchiveError::AlreadyRunning)?;
         let outcome = self.run_locked(only).await;
         lock.release();
+        if only.is_none() && !self.dry_run {
+            let failed = |report: &GcReport| report.failures.failed;
+            jobs::record(self.store, Job::Gc, started, &outcome, failed).await;
+        }
         outcome
     }
 

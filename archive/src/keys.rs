@@ -99,7 +99,11 @@ impl ColdKeys for ArchivedKeys {
             let key: Arc<str> = Arc::from(file.object_key.as_str());
             let entry = self
                 .cache
-                .get_or_insert_async(&key, Box::pin(ReadKind::Keys.scope(self.read(file))))
+                .get_or_insert_async(
+                    &key,
+                    // Only where it is read there is a span of it.
+                    Box::pin(async { ReadKind::Keys.scope(self.read(file)).await }),
+                )
                 .await?;
             Ok(entry.keys.clone())
         }

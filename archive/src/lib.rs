@@ -35,6 +35,7 @@ mod failures;
 mod footer;
 pub mod gc;
 mod group;
+mod jobs;
 pub mod keys;
 pub mod kind;
 pub mod layout;
@@ -123,6 +124,7 @@ impl Archive {
         ));
         let keys = Arc::new(keys::ArchivedKeys::new(&store, objects.clone()));
         store.set_cold_keys(keys.clone());
+        kind::count_from_zero();
         let reader = InvoiceReader::new(
             store.clone(),
             ColdReader::new(store.clone(), objects.clone()),

@@ -9,7 +9,7 @@ use metrics::counter;
 use serde::Serialize;
 use sheaf_model::limits::{MAX_YEAR, MIN_YEAR};
 use sheaf_model::{Period, TenantId};
-use sheaf_store::{PLATFORM, Store, Tenant, caught};
+use sheaf_store::{Job, PLATFORM, Store, Tenant, caught};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::failures::Failures;
+use crate::jobs;
 use crate::progress::{Checkpoint, Pass, Progress, Silent, Step};
 use crate::storage::ColdStorage;
 use crate::totals::Totals;
@@ -190,6 +191,10 @@ impl Tiering {
         let all_done = outcome.is_ok() && summary.failures.is_empty();
         let label = if all_done { "done" } else { "failed" };
         counter!("sheaf_tiering_runs_total", "outcome" => label).increment(1);
+        if options.tenant.is_none() && !options.dry_run {
+            let failed = |(): &()| summary.failures.failed;
+            jobs::record(&self.store, Job::Tier, started, &outcome, failed).await;
+        }
         outcome.map(|()| summary)
     }
 

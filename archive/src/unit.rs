@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use sheaf_model::{Period, TenantId};
-use sheaf_store::{ArchiveFile, ArchivedInvoice, Publish, Store, TieringLock};
+use sheaf_store::{ArchiveFile, ArchivedInvoice, Publish, SPANS, Store, TieringLock};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use uuid::Uuid;
 
 use crate::ArchiveError;
@@ -71,6 +73,35 @@ pub(crate) struct Protocol<'a> {
 impl Protocol<'_> {
     /// Moves the first part of a stretch.
     pub(crate) async fn move_part(&self, stretch: Stretch) -> Result<PartOutcome, ArchiveError> {
+        let Stretch { tenant, period, .. } = stretch;
+        let span = tracing::info_span!(
+            target: SPANS, "tiering part", sheaf.tenant_id = %tenant, %period, outcome = Empty, invoices = Empty,
+            bytes = Empty, otel.status_code = Empty
+        );
+        let moved = Box::pin(self.begin_part(stretch))
+            .instrument(span.clone())
+            .await;
+        match &moved {
+            Ok(PartOutcome::Moved { totals, bytes, .. }) => {
+                span.record("outcome", "moved");
+                span.record("invoices", totals.invoices);
+                span.record("bytes", bytes);
+            }
+            Ok(PartOutcome::Changed { invoices, .. }) => {
+                span.record("outcome", "changed");
+                span.record("invoices", invoices);
+            }
+            Ok(PartOutcome::Nothing) => {
+                span.record("outcome", "nothing");
+            }
+            Err(_) => {
+                span.record("otel.status_code", "error");
+            }
+        }
+        moved
+    }
+
+    async fn begin_part(&self, stretch: Stretch) -> Result<PartOutcome, ArchiveError> {
         let Stretch { tenant, period, .. } = stretch;
         // 1. Intent first: whatever is left behind from here on, the catalog knows of it.
         let key = |part, generation| layout::object_key(tenant, period, part, generation);

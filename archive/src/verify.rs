@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use sheaf_model::TenantId;
-use sheaf_store::{ArchiveFile, FileState, Store};
+use sheaf_store::{ArchiveFile, FileState, Job, Store};
 
 use crate::ArchiveError;
 use crate::check::{Contents, Expected, Pace, read_back};
 use crate::failures::Failures;
+use crate::jobs;
 use crate::kind::ReadKind;
 use crate::layout;
 use crate::progress::Progress;
@@ -61,7 +63,11 @@ pub struct VerifyReport {
 impl VerifyReport {
     /// Whether nothing is missing, truncated, mismatched or orphaned, of what could be read.
     pub fn is_clean(&self) -> bool {
-        self.missing == 0 && self.truncated == 0 && self.mismatches == 0 && self.orphans == 0
+        self.wrong() == 0
+    }
+
+    fn wrong(&self) -> u64 {
+        self.missing + self.truncated + self.mismatches + self.orphans
     }
 
     fn note(&mut self, kind: &'static str, object_key: &str, detail: String) {
@@ -130,6 +136,21 @@ pub struct VerifyOptions {
 
 /// Runs `verify`.
 pub(crate) async fn verify(
+    store: &Store,
+    storage: &Arc<dyn ColdStorage>,
+    options: VerifyOptions,
+    progress: &dyn Progress,
+) -> Result<VerifyReport, ArchiveError> {
+    let started = Instant::now();
+    let outcome = Box::pin(run(store, storage, options, progress)).await;
+    if options.tenant.is_none() && options.after.is_none() {
+        let failed = |report: &VerifyReport| report.failures.failed + report.wrong();
+        jobs::record(store, Job::Verify, started, &outcome, failed).await;
+    }
+    outcome
+}
+
+async fn run(
     store: &Store,
     storage: &Arc<dyn ColdStorage>,
     options: VerifyOptions,

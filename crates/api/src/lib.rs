@@ -26,6 +26,7 @@ mod query;
 mod routes;
 pub mod schemas;
 mod serve;
+mod traced;
 
 pub use app::{App, openapi, router};
 pub use auth::role_table;

@@ -1,5 +1,7 @@
 //! The process's metrics, in Prometheus' text format.
 
+mod described;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,8 +44,11 @@ impl Metrics {
         }));
         metrics::set_global_recorder(recorder)
             .map_err(metrics_exporter_prometheus::BuildError::FailedToSetGlobalRecorder)?;
-        describe();
+        described::describe();
         metrics.0.process.describe();
+        // The revision is whatever whoever builds says, lest two builds of the same sources differ.
+        let revision = option_env!("SHEAF_REVISION").unwrap_or("unknown");
+        metrics::gauge!("sheaf_build_info", "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1);
         *installed = Some(metrics.clone());
         Ok(metrics)
     }
@@ -70,57 +75,4 @@ impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Metrics")
     }
-}
-
-fn describe() {
-    metrics::describe_counter!(
-        "sheaf_http_requests_total",
-        "Requests answered, by route, method and status"
-    );
-    metrics::describe_histogram!(
-        "sheaf_http_request_duration_seconds",
-        "Time to the answer's head, by route and method"
-    );
-    metrics::describe_gauge!("sheaf_http_requests_in_flight", "Requests being worked on");
-    metrics::describe_gauge!("sheaf_http_connections", "Open connections");
-    metrics::describe_counter!(
-        "sheaf_denials_total",
-        "Requests answered 401 or 403, by code and by whether the credential names a known tenant"
-    );
-    metrics::describe_counter!(
-        "sheaf_credentials_turned_away_total",
-        "Credentials that were not looked at: their client address had sent too many wrong ones"
-    );
-    metrics::describe_counter!(
-        "sheaf_denial_events_total",
-        "access.denied events written; each counts the denials of one window"
-    );
-    metrics::describe_counter!(
-        "sheaf_denials_dropped_total",
-        "Denials of known tenants that became no event: too many at once, or the database away"
-    );
-    metrics::describe_counter!(
-        "sheaf_jwks_failures_total",
-        "Readings of the JWK set that failed; the last good set stays"
-    );
-    metrics::describe_counter!(
-        "sheaf_panics_total",
-        "Panics that were caught, by task; each is a bug, and cost one request or one round of the task"
-    );
-    metrics::describe_gauge!(
-        "sheaf_queue_waiting",
-        "Jobs that wait for a node, by kind of queue"
-    );
-    metrics::describe_gauge!(
-        "sheaf_queue_oldest_seconds",
-        "Age of the job that waits longest, by kind of queue"
-    );
-    metrics::describe_gauge!(
-        "sheaf_queue_running_seconds",
-        "Age of the batch that runs longest, by kind of queue"
-    );
-    metrics::describe_counter!(
-        "sheaf_bulk_lines_total",
-        "Lines of bulk uploads, by outcome"
-    );
 }

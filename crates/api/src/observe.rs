@@ -18,6 +18,7 @@ use axum::routing::Route;
 use metrics::{Counter, Gauge, Histogram};
 use sheaf_store::{Origin, Trace, caught};
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::auth::Caller;
@@ -26,6 +27,7 @@ use crate::denials::{Denial, Denials};
 use crate::error::ApiError;
 use crate::limits;
 use crate::problem::Problem;
+use crate::traced;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -107,19 +109,24 @@ fn usable(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 /// The trace that the request belongs to, with a span of our own (W3C Trace Context, version 00).
-fn traceparent(headers: &HeaderMap) -> String {
-    let sent = headers
-        .get(TRACEPARENT)
-        .and_then(|value| value.to_str().ok());
+pub(crate) fn traceparent(headers: &HeaderMap) -> String {
     let span: u64 = rand::random::<u64>() | 1;
-    match sent.and_then(trace_of) {
-        Some((trace, flags)) => format!("00-{trace}-{span:016x}-{flags}"),
+    match sent_trace(headers) {
+        Some((trace, _, flags)) => format!("00-{trace}-{span:016x}-{flags}"),
         None => format!("00-{:032x}-{span:016x}-01", rand::random::<u128>() | 1),
     }
 }
 
-/// Trace id and flags of a valid `traceparent`.
-fn trace_of(header: &str) -> Option<(&str, &str)> {
+/// Trace, span and flags that the client sent.
+pub(crate) fn sent_trace(headers: &HeaderMap) -> Option<(&str, &str, &str)> {
+    let sent = headers
+        .get(TRACEPARENT)
+        .and_then(|value| value.to_str().ok());
+    sent.and_then(trace_of)
+}
+
+/// Trace id, span id and flags of a valid `traceparent`.
+fn trace_of(header: &str) -> Option<(&str, &str, &str)> {
     let hex = |part: &str, len: usize| {
         part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     };
@@ -133,7 +140,7 @@ fn trace_of(header: &str) -> Option<(&str, &str)> {
         && !zero(trace)
         && hex(span, 16)
         && !zero(span);
-    (valid && hex(flags, 2)).then_some((trace, flags))
+    (valid && hex(flags, 2)).then_some((trace, span, flags))
 }
 
 /// The layer; see the module.
@@ -189,13 +196,17 @@ impl Service<Request> for Observed {
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
+        let id = RequestId::of(request.headers());
+        let path = request.extensions().get::<MatchedPath>().cloned();
+        let route = path.as_ref().map_or("", MatchedPath::as_str);
+        let (span, trace) = traced::begin(request.method(), route, &id.0, request.headers());
         let seen = Seen {
             started: Instant::now(),
             in_flight: InFlight::enter(&self.settings.metrics.in_flight),
-            id: RequestId::of(request.headers()),
-            trace: traceparent(request.headers()),
+            id,
+            trace,
             method: request.method().clone(),
-            path: request.extensions().get::<MatchedPath>().cloned(),
+            path,
             settings: Arc::clone(&self.settings),
             caller: Arc::default(),
         };
@@ -206,7 +217,7 @@ impl Service<Request> for Observed {
         // Uploads take as long as they take: each read of their body has a bound instead.
         let streaming = seen.template().ends_with("/bulk");
         Box::pin(async move {
-            let answer = caught("request", answer);
+            let answer = caught("request", answer).instrument(span.clone());
             let answer = if streaming {
                 answer.await
             } else {
@@ -217,6 +228,7 @@ impl Service<Request> for Observed {
             };
             let Ok(response) =
                 answer.unwrap_or_else(|panic| Ok(ApiError::Internal(panic).into_response()));
+            traced::end(&span, response.status().as_u16(), &seen.caller);
             Ok(seen.finish(response))
         })
     }
@@ -337,6 +349,7 @@ const OTHER: &str = "other";
 impl RequestMetrics {
     /// For these route templates; any other path is recorded as `other`.
     pub(crate) fn new<'a>(routes: impl Iterator<Item = &'a str>) -> Self {
+        metrics::counter!("sheaf_panics_total", "task" => "request").increment(0);
         let routes = routes
             .zip(1..)
             .map(|(route, index)| (route.into(), index))

@@ -26,6 +26,7 @@ mod signals;
 mod table;
 mod tenant;
 mod tier;
+mod traces;
 mod units;
 #[cfg(feature = "local")]
 mod up;
@@ -70,6 +71,7 @@ fn start(cli: Cli, config: &Config) -> Result<ExitCode> {
     let code = runtime.block_on(Box::pin(run(cli.command, config)));
     // A blocked read of stdin must not hold up the exit.
     runtime.shutdown_background();
+    traces::end();
     code
 }
 

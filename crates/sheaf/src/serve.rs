@@ -25,6 +25,8 @@ pub(crate) struct Parts {
     pub(crate) exports: ExportLimits,
     pub(crate) queries: QueryLimits,
     pub(crate) tiering: Option<Tiering>,
+    /// Whole months after which invoices are due for tiering, wherever that runs.
+    pub(crate) tier_older_than: u32,
     /// Where metrics are read, if anywhere.
     pub(crate) metrics: Option<TcpListener>,
 }
@@ -62,6 +64,7 @@ impl Server {
         let metrics = Metrics::install()
             .map_err(|error| Error::new(format!("cannot start the metrics: {error}")))?;
         let store = Store::connect(parts.store).await?;
+        store.watch_platform(parts.tier_older_than);
         let archive = Archive::connect(store.clone(), parts.s3.clone())
             .await?
             .with_export_limits(parts.exports)
@@ -191,6 +194,7 @@ pub(crate) async fn run(settings: &ServeSettings) -> Result<()> {
         exports: settings.shares.exports(),
         queries: settings.shares.queries(),
         tiering: settings.tiering()?,
+        tier_older_than: settings.tier_older_than,
     };
     let mut server = tokio::select! {
         server = Box::pin(Server::start(listener, parts)) => server?,

@@ -22,6 +22,9 @@ use crate::{envfile, output};
 /// The log in a terminal: not every request.
 pub(crate) const LOG: &str = "info,sheaf::access=warn";
 
+/// The horizon of `sheaf tier run` unless it is told another one.
+const OLDER_THAN: u32 = 12;
+
 /// Runs until asked to stop, or until something breaks.
 pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let mut stop = Stop::new()?;
@@ -129,6 +132,7 @@ async fn start(
         exports: sheaf_archive::ExportLimits::default(),
         queries: sheaf_archive::QueryLimits::default(),
         tiering: None,
+        tier_older_than: OLDER_THAN,
         metrics: Some(metrics),
     };
     Server::start(listener, parts).await

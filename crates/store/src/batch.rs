@@ -70,6 +70,8 @@ pub(crate) struct Carried {
     pub(crate) numbers: ColdFiles,
     /// Archived invoices: as read, or known to be nowhere.
     pub(crate) invoices: BTreeMap<Uuid, Option<Arc<ColdInvoice>>>,
+    /// The span of its request, where traces are collected.
+    pub(crate) span: Option<tracing::Span>,
 }
 
 /// Work that is done in groups.

@@ -17,7 +17,7 @@ use tokio_postgres::Row;
 
 use crate::connect::Database;
 use crate::lent::Lent;
-use crate::node::{Node, NodeAddr, parse_url};
+use crate::node::{Connections, Node, NodeAddr, parse_url};
 use crate::shard::{INVOICES, Shard, TABLES};
 use crate::types::NewInvoice;
 use crate::{Route, StoreConfig, StoreError, hash, sql};
@@ -143,6 +143,20 @@ impl Cluster {
             Some(error) if !missed => Err(error),
             _ => Ok(None),
         }
+    }
+
+    /// The nodes that this process works with: the coordinator, and those that hold shards.
+    pub(crate) fn nodes(&self) -> BTreeSet<NodeAddr> {
+        let mut nodes = self.owners();
+        nodes.insert(self.coordinator.clone());
+        nodes
+    }
+
+    /// The connections to each node that this process has asked for any.
+    pub(crate) fn connections(&self) -> Vec<(NodeAddr, Connections)> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        let of = |(addr, node): (&NodeAddr, &Arc<Node>)| (addr.clone(), node.connections());
+        nodes.iter().map(of).collect()
     }
 
     /// The nodes that hold shards.

@@ -7,6 +7,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
@@ -39,6 +40,24 @@ pub(crate) struct Lending {
     /// Of credentials and tenants, which are asked before there is a tenant to count for.
     lookups: Arc<Semaphore>,
     patience: Duration,
+    /// Who asks for leave at this moment.
+    waiting: AtomicUsize,
+}
+
+/// One who waits, for as long as this lives.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn begin(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How many times longer than a request a part of an upload waits, and a long use: its client has sent the upload already,
@@ -80,7 +99,13 @@ impl Lending {
             uploads: shares("upload_parts", 4, background),
             lookups: Arc::new(Semaphore::new((connections / 4).max(2))),
             patience,
+            waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// How many wait for leave.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Waits for leave to use one more connection.
@@ -90,6 +115,7 @@ impl Lending {
             Use::Long => (&self.long, self.patience * PATIENCE_OF_STREAMS),
             Use::Upload => (&self.uploads, self.patience * PATIENCE_OF_STREAMS),
         };
+        let _waits = Waits::begin(&self.waiting);
         let share = shares.wait(tenant, patience).await;
         let share = share.map_err(StoreError::Busy)?;
         let mut permits = Vec::with_capacity(2);
@@ -105,6 +131,7 @@ impl Lending {
 
     /// The same for a look-up that no tenant asks for.
     pub(crate) async fn ask_lookup(&self) -> Result<Leave, StoreError> {
+        let _waits = Waits::begin(&self.waiting);
         let lookup = self.permit(&self.lookups, self.patience).await?;
         Ok(Leave {
             _share: None,

@@ -23,10 +23,12 @@ mod encode;
 mod error;
 mod events;
 mod fetch;
+mod figures;
 mod flush;
 mod hash;
 mod idempotency;
 mod inspect;
+mod jobs;
 mod kept_plans;
 mod lent;
 mod list;
@@ -37,6 +39,7 @@ mod node;
 mod numbers;
 mod partition;
 mod plan;
+mod pools;
 mod profiles;
 mod queue;
 mod reader;
@@ -52,6 +55,7 @@ mod session;
 mod shard;
 mod shares;
 mod snapshot;
+mod spans;
 mod sql;
 mod supervise;
 mod tenants;
@@ -87,6 +91,7 @@ pub use error::{CreateError, StoreError};
 pub use events::{EVENT_PAGE_BYTES, FeedEvent, FeedPosition};
 pub use idempotency::{IdemConflict, StoredKey, UploadAnswer, UploadKey};
 pub use inspect::{Asked, DatabaseFacts, Inspector, Member, NodeFacts, Rights, Setting};
+pub use jobs::{Job, JobRun};
 pub use list::MAX_PAGE_LINES;
 pub use metadata_columns::{
     MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns,
@@ -103,6 +108,7 @@ pub use series::{
 };
 pub use shares::{Full, Share, Shares};
 pub use snapshot::TenantSnapshot;
+pub use spans::SPANS;
 pub use supervise::{caught, panic_text, supervised};
 pub use tenants::PLATFORM;
 pub use tiering::{SnapshotReader, TieringLock};
@@ -193,6 +199,7 @@ impl Store {
                 config,
             }),
         };
+        count_from_zero();
         store.watch_placements();
         store.watch_queues();
         Ok(store)
@@ -288,35 +295,51 @@ impl Store {
 }
 
 impl Inner {
-    /// By kind; kinds that were never used are left out, since another store of the process may use them.
-    fn standings(&self) -> impl Iterator<Item = (&'static str, queue::Standing)> {
+    /// By kind and node; queues that were never used are left out, since another store of the process may use them.
+    fn standings(&self) -> impl Iterator<Item = (&'static str, node::NodeAddr, queue::Standing)> {
         use batch::Work;
-        [
-            (NewInvoice::KIND, self.writers.standing()),
-            (NewChange::KIND, self.changes.standing()),
-            (rows::Key::KIND, self.readers.standing()),
-        ]
-        .into_iter()
-        .filter_map(|(kind, standing)| Some((kind, standing?)))
+        let of_kinds = [
+            (NewInvoice::KIND, self.writers.standings()),
+            (NewChange::KIND, self.changes.standings()),
+            (rows::Key::KIND, self.readers.standings()),
+        ];
+        let of_kind = |(kind, nodes): (_, Vec<_>)| {
+            let all = nodes.into_iter();
+            all.map(move |(node, standing)| (kind, node, standing))
+        };
+        of_kinds.into_iter().flat_map(of_kind)
     }
 
     fn stalled_queue(&self) -> Option<&'static str> {
         let most = self.config.queue_stall;
         self.standings()
-            .find(|(_, standing)| standing.stalled >= most)
-            .map(|(kind, _)| kind)
+            .find(|(.., standing)| standing.stalled >= most)
+            .map(|(kind, ..)| kind)
     }
 
     fn tell_standings(&self) {
-        for (kind, standing) in self.standings() {
+        for (kind, node, standing) in self.standings() {
+            let node = pools::name(&node);
             let waiting = u32::try_from(standing.waiting).unwrap_or(u32::MAX);
-            metrics::gauge!("sheaf_queue_waiting", "queue" => kind).set(waiting);
-            metrics::gauge!("sheaf_queue_oldest_seconds", "queue" => kind)
+            metrics::gauge!("sheaf_queue_waiting", "queue" => kind, "node" => node.clone())
+                .set(waiting);
+            metrics::gauge!("sheaf_queue_oldest_seconds", "queue" => kind, "node" => node.clone())
                 .set(standing.oldest.as_secs_f64());
-            metrics::gauge!("sheaf_queue_running_seconds", "queue" => kind)
+            metrics::gauge!("sheaf_queue_running_seconds", "queue" => kind, "node" => node)
                 .set(standing.running.as_secs_f64());
         }
     }
+}
+
+/// Counters that are there from the start: what first appears as 1 has never risen, to whoever watches.
+fn count_from_zero() {
+    use batch::Work;
+    for queue in [NewInvoice::KIND, NewChange::KIND, rows::Key::KIND] {
+        metrics::counter!("sheaf_flush_retry_total", "queue" => queue).increment(0);
+        metrics::counter!("sheaf_own_lanes_total", "queue" => queue).increment(0);
+        metrics::counter!("sheaf_panics_total", "task" => queue).increment(0);
+    }
+    metrics::counter!("sheaf_flush_fallback_total").increment(0);
 }
 
 /// A tenant may take a quarter of a node's queue; who waits for locks, an eighth of its connections.

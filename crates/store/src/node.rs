@@ -22,8 +22,20 @@ pub(crate) type NodeAddr = (String, u16);
 /// A node that refused a connection is not asked again for this long: its tenants get their answer at once, and a
 /// restarting node is not stormed.
 const DOWN_FOR: Duration = Duration::from_millis(500);
+/// For how long it is waited for an answer of a node that is asked for nothing else.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// A node that did not answer is asked after the others for this long.
 const SLOW_FOR: Duration = Duration::from_secs(10);
+
+/// Connections of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connections {
+    pub(crate) most: usize,
+    pub(crate) in_use: usize,
+    pub(crate) idle: usize,
+    /// Who waits for one, or for leave to take one.
+    pub(crate) waiting: usize,
+}
 
 /// A connection pool.
 pub(crate) struct Node {
@@ -134,6 +146,27 @@ impl Node {
         self.check()?;
         let leave = self.lending.ask_lookup().await?;
         Ok(Lent::new(self.get().await?, leave))
+    }
+
+    pub(crate) fn connections(&self) -> Connections {
+        let pool = self.pool.status();
+        Connections {
+            most: pool.max_size,
+            in_use: pool.size.saturating_sub(pool.available),
+            idle: pool.available,
+            waiting: pool.waiting + self.lending.waiting(),
+        }
+    }
+
+    /// Whether it answers now. A pool that has no connection left says nothing about the node.
+    pub(crate) async fn answers(&self) -> bool {
+        match self.get().await {
+            Ok(conn) => {
+                let asked = tokio::time::timeout(ANSWERS_WITHIN, conn.batch_execute(""));
+                matches!(asked.await, Ok(Ok(())))
+            }
+            Err(_) => self.check().is_ok(),
+        }
     }
 
     /// An error while the node counts as down.

@@ -15,11 +15,14 @@ use std::time::{Duration, Instant};
 use sheaf_model::TenantId;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::batch::{Batch, Carried, Doubt, End, Lane, Ticket, Work, moving};
 use crate::node::NodeAddr;
+use crate::spans::SPANS;
 use crate::supervise::supervised;
-use crate::{Inner, Store, StoreError};
+use crate::{Inner, Store, StoreError, pools, spans};
 
 /// How often a request may load what it needs of its tenant's archive, which may change meanwhile.
 const LOADS: u32 = 8;
@@ -50,7 +53,7 @@ pub(crate) struct Limits {
     pub(crate) apart: usize,
 }
 
-/// Where the queues of one kind stand.
+/// Where a queue stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) waiting: usize,
@@ -111,16 +114,12 @@ impl<J: Send + 'static> Queues<J> {
         self.tasks.wait().await;
     }
 
-    /// Where they stand, each figure that of the worst; `None` where no queue was ever used.
-    pub(crate) fn standing(&self) -> Option<Standing> {
+    /// Where they stand, by node; none where no queue was ever used.
+    pub(crate) fn standings(&self) -> Vec<(NodeAddr, Standing)> {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = nodes.iter().flat_map(HashMap::values);
-        all.map(|queue| queue.standing()).reduce(|a, b| Standing {
-            waiting: a.waiting + b.waiting,
-            oldest: a.oldest.max(b.oldest),
-            running: a.running.max(b.running),
-            stalled: a.stalled.max(b.stalled),
-        })
+        let all = nodes.iter().flatten();
+        all.map(|(addr, queue)| (addr.clone(), queue.standing()))
+            .collect()
     }
 }
 
@@ -169,6 +168,7 @@ impl Store {
         mut carried: Carried,
     ) -> Result<(W, W::Outcome), Refused> {
         carried.came.get_or_insert_with(Instant::now);
+        carried.span = spans::current();
         for _ in 0..LOADS {
             let doubt = Doubt::of(&work, &carried);
             let queued = self.queue(work, carried).await;
@@ -234,7 +234,30 @@ async fn serve<W: Queued>(inner: Weak<Inner>, queue: Arc<Queue<Job<W>>>) {
 async fn run<W: Queued>(store: &Store, queue: &Queue<Job<W>>, jobs: Vec<Job<W>>, lane: Lane<'_>) {
     let _running = queue.begin();
     metrics::histogram!(W::SIZES).record(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-    store.run_batch(Batch::sorted(store, jobs), lane).await;
+    let span = span_of(store, &jobs);
+    let run = store.run_batch(Batch::sorted(store, jobs), lane);
+    run.instrument(span).await;
+}
+
+/// A trace of its own, which the traces of the requests in it are linked to.
+fn span_of<W: Work>(store: &Store, jobs: &[Job<W>]) -> Span {
+    let span = tracing::info_span!(
+        target: SPANS, parent: None, "batch", otel.name = W::KIND, members = jobs.len(), node = Empty
+    );
+    if span.is_disabled() {
+        return span;
+    }
+    for request in jobs
+        .iter()
+        .filter_map(|(_, carried, _)| carried.span.as_ref())
+    {
+        span.follows_from(request);
+    }
+    if let Some((work, ..)) = jobs.first() {
+        let shard = store.inner.cluster.shard_of(work.tenant());
+        span.record("node", pools::name(&shard.node));
+    }
+    span
 }
 
 /// The jobs that wait for one node.

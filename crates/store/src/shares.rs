@@ -56,6 +56,10 @@ impl Shares {
     #[must_use]
     pub fn new(kind: &'static str, per_tenant: u64, total: u64) -> Arc<Self> {
         let total = total.max(1);
+        for who in ["tenant", "all"] {
+            metrics::counter!("sheaf_share_refused_total", "kind" => kind, "full" => who)
+                .increment(0);
+        }
         Arc::new(Self {
             kind,
             per_tenant: per_tenant.min(total - 1).max(1),

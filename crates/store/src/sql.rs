@@ -21,6 +21,7 @@ query!(
     "sql/queries/customer/lock_personal.sql"
 );
 query!(ERASURE_ADD_HOT, "sql/queries/erasure/add_hot.sql");
+query!(ERASURE_COUNT_OPEN, "sql/queries/erasure/count_open.sql");
 query!(ERASURE_GET, "sql/queries/erasure/get.sql");
 query!(ERASURE_OPEN, "sql/queries/erasure/open.sql");
 query!(ERASURE_PASS, "sql/queries/erasure/pass.sql");
@@ -61,6 +62,7 @@ query!(API_KEY_LIST, "sql/queries/api_key/list.sql");
 query!(API_KEY_PURGE, "sql/queries/api_key/purge.sql");
 query!(API_KEY_REVOKE, "sql/queries/api_key/revoke.sql");
 query!(ARCHIVE_FILE_BEFORE, "sql/queries/archive_file/before.sql");
+query!(ARCHIVE_FILE_COUNT, "sql/queries/archive_file/count.sql");
 query!(ARCHIVE_FILE_BETWEEN, "sql/queries/archive_file/between.sql");
 query!(
     ARCHIVE_FILE_DESCRIBE_NUMBERS,
@@ -121,6 +123,8 @@ query!(
     CLUSTER_TRY_ADVISORY_LOCK,
     "sql/queries/cluster/try_advisory_lock.sql"
 );
+query!(JOB_RUN_LIST, "sql/queries/job_run/list.sql");
+query!(JOB_RUN_RECORD, "sql/queries/job_run/record.sql");
 query!(CUSTOMER_COPY, "sql/queries/customer/copy.sql");
 query!(CUSTOMER_INSERT, "sql/queries/customer/insert.sql");
 query!(

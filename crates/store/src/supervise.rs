@@ -18,6 +18,7 @@ pub async fn supervised<F>(task: &'static str, mut run: impl FnMut() -> F)
 where
     F: Future<Output = ()>,
 {
+    metrics::counter!("sheaf_panics_total", "task" => task).increment(0);
     loop {
         if caught(task, async { run().await }).await.is_ok() {
             return;

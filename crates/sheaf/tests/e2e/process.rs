@@ -23,7 +23,10 @@ pub fn sheaf() -> Command {
     let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_sheaf").into()));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("SHEAF_") || text.starts_with("AWS_") {
+        if ["SHEAF_", "AWS_", "OTEL_"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
             command.env_remove(name);
         }
     }
@@ -203,12 +206,15 @@ pub fn up_command(place: &Place, arguments: &[&str]) -> Command {
 impl Up {
     /// Starts and waits until it is ready. `workers`: 0 for a plain node.
     pub fn start(place: &Place, workers: usize) -> Self {
+        Self::start_with(place, workers, &[])
+    }
+
+    /// The same with settings in its environment.
+    pub fn start_with(place: &Place, workers: usize, settings: &[(&str, &str)]) -> Self {
         let workers = workers.to_string();
-        let mut running = Running::start(
-            &mut up_command(place, &["--workers", &workers]),
-            place,
-            "up",
-        );
+        let mut command = up_command(place, &["--workers", &workers]);
+        command.envs(settings.iter().copied());
+        let mut running = Running::start(&mut command, place, "up");
         let dir = place.data();
         // A stale file of a killed run must not be taken for this one's.
         let env = wait_for("sheaf up to be ready", || {

@@ -6,6 +6,7 @@ mod batches;
 mod customers;
 mod encoding;
 mod hung;
+mod jobs;
 mod lanes;
 mod lent;
 mod lists;

@@ -33,6 +33,8 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "api_key/purge" => Platform("{tenant}, now()"),
         "api_key/find" => Platform("array['\\x00']::bytea[]"),
         "api_key/revoke" => Platform("{tenant}, {uuid}, now()"),
+        "job_run/list" => Platform(""),
+        "job_run/record" => Platform("'tier', now(), 1, 0"),
         "tenant/create" => Platform("{uuid}, 'n', null, now()"),
         "tenant/create_missing" => Platform("{uuid}, 'n', now()"),
         "tenant/find_external_ids" => Platform("'{a,b}'"),
@@ -42,6 +44,8 @@ pub(super) fn class(name: &str) -> Option<Class> {
 
         "archive_file/before" => Range("{tenant}, {uuid}, 10"),
         "archive_file/between" => Range("{tenant}, {uuid}, {uuid}, 10"),
+        // All of a tenant's: its catalog is small.
+        "archive_file/count" => Range("{tenant}"),
         "archive_file/next" => Range("{tenant}, {uuid}"),
         "archive_file/for_id" => Point("{tenant}, '{1980-05,1980-00}', {file_id}", "period"),
         "archive_file/forget" => Point("{tenant}, '1980-05', 0, 1, true", "period"),
@@ -159,6 +163,7 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "customer/held_years" => Range("{tenant}, {uuid}, '{1980}'"),
         "customer/lock_personal" => Range("{tenant}, {uuid}, '{}', 'n', 10"),
         "erasure/add_hot" => Point("{tenant}, {uuid}, 1, 1, now()", "customer_id"),
+        "erasure/count_open" => Range("{tenant}"),
         "erasure/get" => Point("{tenant}, {uuid}", "customer_id"),
         "erasure/open" => Range("{tenant}, {uuid}, 10"),
         "erasure/pass" => Range("{tenant}, {uuid}, now(), 1, 1, 1, '[]', '[]', now(), true, now()"),
