@@ -162,7 +162,7 @@ impl Probe {
             .if_none_match("*")
             .checksum_sha256(sha256)
             .body(ByteStream::from_static(BODY));
-        let asked = async { request.send().await.map_err(|e| classify(&key, e)) };
+        let asked = Box::pin(async { request.send().await.map_err(|e| classify(&key, e)) });
         match self.within(asked).await {
             Ok(answer) => {
                 versions.push((key, answer.version_id().map(str::to_owned)));

@@ -114,7 +114,8 @@ impl Bar {
     }
 }
 
-/// Work of which nothing can be counted: a spinner with the time in a terminal, else a line for each step that begins after the first second.
+/// Work of which nothing can be counted: a spinner with the time in a terminal, else a line for each step that begins after the
+/// first second.
 pub(crate) struct Waiting {
     bar: ProgressBar,
     began: Instant,

@@ -289,7 +289,11 @@ mod tests {
 
     #[test]
     fn what_the_file_says_is_read_as_flags_are() {
-        let config = parse("tier_interval = \"1h\"\njwt_skew = \"2m\"\nadmin_key = \"k\"\ns3_bucket = \"b\"\nproxies = 2\napi_database_url = \"u\"").unwrap();
+        let config = parse(
+            "tier_interval = \"1h\"\njwt_skew = \"2m\"\nadmin_key = \"k\"\n\
+             s3_bucket = \"b\"\nproxies = 2\napi_database_url = \"u\"",
+        )
+        .unwrap();
         let command = Cli::command();
         let of = |arguments: &[&str]| {
             let arguments = arguments.iter().map(OsString::from).collect();

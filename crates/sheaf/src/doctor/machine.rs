@@ -176,11 +176,18 @@ async fn installed(report: &mut Report) {
     let seen = format!("version {} in {}", install.major, bindir.display());
     report.ok(check, None, seen);
     match install.citus {
-        true => report.ok("Citus for `sheaf up`", None, "installed: a coordinator and two workers"),
+        true => report.ok(
+            "Citus for `sheaf up`",
+            None,
+            "installed: a coordinator and two workers",
+        ),
         false => report.ok(
             "Citus for `sheaf up`",
             None,
-            format!("not installed: `sheaf up` runs one plain node, to which no workers can be added; {CITUS_INSTALLATION} says how to install it"),
+            format!(
+                "not installed: `sheaf up` runs one plain node, to which no workers can be added; \
+                 {CITUS_INSTALLATION} says how to install it"
+            ),
         ),
     }
 }
