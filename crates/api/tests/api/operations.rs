@@ -204,9 +204,10 @@ async fn a_queue_that_stands_still_is_told_by_readyz_and_a_metric() {
         let told = async {
             loop {
                 let text = app.metrics_text().await;
-                let gauge = "sheaf_queue_oldest_seconds{queue=\"changes\"} ";
-                let oldest = text.lines().find_map(|line| line.strip_prefix(gauge));
-                let oldest: f64 = oldest.map_or(0.0, |oldest| oldest.parse().unwrap());
+                let gauge = "sheaf_queue_oldest_seconds{queue=\"changes\",node=";
+                let nodes = text.lines().filter(|line| line.starts_with(gauge));
+                let of_node = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>();
+                let oldest = nodes.map(|line| of_node(line).unwrap()).fold(0.0, f64::max);
                 if oldest >= 1.0 {
                     return oldest;
                 }
