@@ -78,8 +78,8 @@ impl Marks {
         self.met < self.marks.len()
     }
 
-    /// All marks, if there are some that are not kept yet.
-    pub(super) fn to_keep(&mut self) -> Option<Vec<u8>> {
+    /// All marks, if some of them are not kept yet; they count as kept from then on.
+    pub(super) fn take_fresh(&mut self) -> Option<Vec<u8>> {
         let fresh = self.marks.len() > self.kept;
         self.kept = self.marks.len();
         fresh.then(|| self.marks.concat())
@@ -109,9 +109,9 @@ mod tests {
     fn another_upload_shows_at_the_line_and_never_later_than_a_thirty_second_on() {
         let mut first = Marks::new(&[]);
         read(&mut first, 10_000, None).unwrap();
-        let kept = first.to_keep().unwrap();
+        let kept = first.take_fresh().unwrap();
         assert!(kept.len() < 400 * MARK, "{}", kept.len());
-        assert_eq!(first.to_keep(), None);
+        assert_eq!(first.take_fresh(), None);
         for differs in [1, 2, 33, 64, 65, 100, 1_000, 7_777, 9_000] {
             let mut second = Marks::new(&kept);
             let Differs(at) = read(&mut second, 10_000, Some(differs)).unwrap_err();
@@ -127,15 +127,15 @@ mod tests {
     fn the_same_upload_goes_on_from_wherever_it_broke_off() {
         let mut first = Marks::new(&[]);
         read(&mut first, 100, None).unwrap();
-        let kept = first.to_keep().unwrap();
+        let kept = first.take_fresh().unwrap();
         let mut shorter = Marks::new(&kept);
         read(&mut shorter, 50, None).unwrap();
-        assert_eq!(shorter.to_keep(), None);
+        assert_eq!(shorter.take_fresh(), None);
         assert!(shorter.are_missing());
         let mut longer = Marks::new(&kept);
         read(&mut longer, 200, None).unwrap();
         assert!(!longer.are_missing());
-        let more = longer.to_keep().unwrap();
+        let more = longer.take_fresh().unwrap();
         assert!(more.starts_with(&kept) && more.len() > kept.len());
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let mark = |lines: &[Numbered]| {
             let mut marks = Marks::new(&[]);
             lines.iter().for_each(|line| marks.read(line).unwrap());
-            marks.to_keep().unwrap()
+            marks.take_fresh().unwrap()
         };
         let of = mark(&[line(1, "ab"), line(2, "c")]);
         assert_ne!(of, mark(&[line(1, "a"), line(2, "bc")]));

@@ -68,7 +68,7 @@ impl Writer<'_> {
         }
         if let Some((lease, marks)) = &mut self.lease {
             lease.writes();
-            if let Some(marks) = marks.to_keep() {
+            if let Some(marks) = marks.take_fresh() {
                 lease.keep(&marks).await?;
             }
         }

@@ -45,7 +45,9 @@ use engine::answer;
 async fn answer(
     _: &Shared,
     _: sheaf_model::TenantId,
-    _: &HeaderMap, _: QueryIn) -> Result<Response, ApiError> {
+    _: &HeaderMap,
+    _: QueryIn,
+) -> Result<Response, ApiError> {
     Err(ApiError::NotBuilt("SQL over the archive"))
 }
 
