@@ -64,7 +64,7 @@ enum Command {
     Stub(cli::stub::StubArguments),
     /// Prints a script that completes this command line in a shell.
     Completions(cli::pages::CompletionsArguments),
-    /// Prints the manual page, or writes one a command into a directory.
+    /// Prints the manual page, or writes one per command into a directory.
     Man(cli::pages::ManArguments),
 }
 

@@ -245,7 +245,7 @@ impl ApiError {
             Self::VersionMismatch { current } => Problem::new(
                 S::PRECONDITION_FAILED,
                 "version_mismatch",
-                format!("the version is {current} now"),
+                format!("If-Match names another version: the ETag is \"{current}\" now"),
             ),
             Self::Document(DocumentError::Unsuitable(invalid)) => {
                 invalid_problem(S::UNPROCESSABLE_ENTITY, invalid)

@@ -86,7 +86,7 @@ pub(crate) enum Command {
     /// Tenants, through the HTTP API
     #[command(subcommand, after_help = EXIT)]
     Tenant(TenantCommand),
-    /// Upload invoices as NDJSON, one a line; prints the summary as JSON
+    /// Upload invoices as NDJSON, one per line; prints the summary as JSON
     ///
     /// Exits with 1 when lines were rejected. Sending a file again is safe for lines with an external_id or an id, and
     /// for all lines with the same --idempotency-key: those that are stored already count as duplicates.
@@ -119,7 +119,7 @@ pub(crate) enum Command {
     /// For bash: sheaf completions bash > ~/.local/share/bash-completion/completions/sheaf
     #[command(after_help = EXIT)]
     Completions(CompletionsArgs),
-    /// Print the manual page, or write one a command into a directory
+    /// Print the manual page, or write one per command into a directory
     #[command(after_help = EXIT)]
     Man(ManArgs),
 }
@@ -214,10 +214,10 @@ pub(crate) enum TenantCommand {
 pub(crate) struct TenantCreateArgs {
     #[command(flatten)]
     pub(crate) api: ApiSettings,
-    /// For people
+    /// The tenant's name, for people
     #[arg(long)]
     pub(crate) name: String,
-    /// Your own key of the tenant, unique
+    /// Your own key for the tenant, unique among all tenants
     #[arg(long, value_name = "KEY")]
     pub(crate) external_id: Option<String>,
     #[command(flatten)]
@@ -241,7 +241,7 @@ pub(crate) struct IngestArgs {
     /// The lines are an export, of whatever tenant: they become this one's, as they were
     #[arg(long)]
     pub(crate) restore: bool,
-    /// How tax is rounded of lines that do not say: once a rate, or each line by itself
+    /// How tax is rounded where the upload's invoices do not say it: once per tax rate (document), or line by line (line)
     #[arg(long, value_name = "HOW", value_parser = ["document", "line"])]
     pub(crate) tax_rounding: Option<String>,
     /// Names the upload: sent again with the same key within 7 days, it goes on where it broke off

@@ -121,7 +121,7 @@ pub(crate) struct ApiSettings {
         value_name = "URL"
     )]
     pub(crate) url: String,
-    /// Opens the routes of the platform
+    /// The platform's key, which makes tenants and uploads for all of them: the SHEAF_ADMIN_KEY of `sheaf serve`
     #[arg(
         long,
         env = "SHEAF_ADMIN_KEY",
@@ -129,7 +129,7 @@ pub(crate) struct ApiSettings {
         value_name = "KEY"
     )]
     pub(crate) admin_key: Option<String>,
-    /// Opens the routes of one tenant
+    /// The API key of the tenant whose invoices are meant
     #[arg(
         long,
         env = "SHEAF_API_KEY",
@@ -205,7 +205,7 @@ pub(crate) struct ServeSettings {
     /// one is taken]
     #[arg(long, env = "SHEAF_METRICS_LISTEN", value_name = "HOST:PORT")]
     pub(crate) metrics_listen: Option<String>,
-    /// Opens the routes of the platform; at least 16 characters
+    /// The platform's key, for the routes that make tenants and concern all of them; at least 16 characters
     #[arg(
         long,
         env = "SHEAF_ADMIN_KEY",

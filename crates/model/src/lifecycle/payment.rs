@@ -165,7 +165,7 @@ impl Invoice {
     ) -> Result<Uuid, Refusal> {
         if new.amount.normalize().scale() > self.currency.exponent() {
             let detail = format!(
-                "{} has {} decimals",
+                "amount: {} has {} decimals",
                 self.currency,
                 self.currency.exponent()
             );

@@ -135,6 +135,8 @@ fn unreachable(reason: &str) -> &'static str {
         "create the database, or name another one in the URL"
     } else if reason.contains("refused") {
         "start PostgreSQL there, or correct the host and the port"
+    } else if reason.contains("lookup") {
+        "correct the host of the URL, or let this machine's DNS know it"
     } else {
         "see docs/operations.md, Encryption and several hosts"
     }

@@ -12,7 +12,7 @@ use crate::units;
 /// Settings that may be missing.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DoctorSettings {
-    /// As of `sheaf serve`: the database, as the tables' owner
+    /// As for `sheaf serve`: the database, as the tables' owner
     #[arg(
         long,
         env = "SHEAF_DATABASE_URL",
@@ -20,7 +20,7 @@ pub(crate) struct DoctorSettings {
         value_name = "URL"
     )]
     pub(crate) database_url: Option<String>,
-    /// As of `sheaf serve`: the same as the API's login
+    /// As for `sheaf serve`: the same database, as the API's login
     #[arg(
         long,
         env = "SHEAF_API_DATABASE_URL",
@@ -58,7 +58,7 @@ pub(crate) struct DoctorSettings {
         value_name = "HOST:PORT"
     )]
     pub(crate) metrics_listen: String,
-    /// Opens the routes of the platform; at least 16 characters
+    /// The platform's key, as for `sheaf serve`; at least 16 characters
     #[arg(
         long,
         env = "SHEAF_ADMIN_KEY",
