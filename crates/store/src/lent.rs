@@ -239,7 +239,8 @@ mod tests {
                 all_of(&lending, tenant(1)).await,
                 all_of(&lending, tenant(2)).await,
             ];
-            assert!(held.iter().all(|of_one| of_one.len() > 1));
+            // The second may find that only requests have a place left.
+            assert!(held[0].len() > 1 && !held[1].is_empty());
             for n in 3..12 {
                 let asked = tokio::time::timeout(PATIENCE, lending.ask(Use::Request, tenant(n)));
                 let leave = asked.await.map_err(|_| connections);

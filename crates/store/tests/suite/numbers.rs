@@ -189,6 +189,7 @@ async fn a_migration_enters_the_numbers_of_stored_documents() {
     tokio::spawn(connection);
     for undo in [
         "drop table number_claims",
+        "drop table job_runs",
         "alter table archive_files drop column numbers",
         "alter table erasures drop column changed_at",
         "delete from refinery_schema_history where version >= 10",
