@@ -59,12 +59,14 @@ pub fn pay_out(
 }
 
 impl Invoice {
-    /// Records money that came in. Returns the payment's id.
+    /// Records money that came in. Returns the payment's id. A reference that is there already is told before anything
+    /// else: whoever sends a payment again learns that it was recorded, also when it was the last one.
     ///
     /// # Errors
     /// What [`super::forbidden`] says of [`Step::Pay`]; `overpayment`, `duplicate_payment_reference`,
     /// `too_many_payments`, `too_many_decimals`.
     pub fn pay(&mut self, new: NewPayment, now: DateTime<Utc>) -> Result<Uuid, Refusal> {
+        self.check_reference(&new.reference)?;
         self.permit(Step::Pay)?;
         if new.amount > self.amount_due {
             return Err(self.beyond("overpayment", new.amount, "is owed", self.amount_due));
@@ -79,6 +81,7 @@ impl Invoice {
     /// # Errors
     /// What [`super::forbidden`] says of [`Step::Refund`]; `refund_exceeds_paid`, and those of [`Invoice::pay`].
     pub fn refund(&mut self, mut new: NewPayment, now: DateTime<Utc>) -> Result<Uuid, Refusal> {
+        self.check_reference(&new.reference)?;
         self.permit(Step::Refund)?;
         match self.kind {
             Kind::Invoice => {
@@ -175,10 +178,7 @@ impl Invoice {
             let detail = "an invoice has at most 1,000 payments";
             return Err(Refusal::new("too_many_payments", detail));
         }
-        if self.payments.iter().any(|p| p.reference == new.reference) {
-            let detail = "another payment of the invoice has this reference";
-            return Err(Refusal::new("duplicate_payment_reference", detail));
-        }
+        self.check_reference(&new.reference)?;
         let id = self.next_payment_id(now);
         self.amount_paid += new.amount;
         self.payments.push(Payment {
@@ -192,6 +192,14 @@ impl Invoice {
         });
         self.settle(now);
         Ok(id)
+    }
+
+    fn check_reference(&self, reference: &str) -> Result<(), Refusal> {
+        if self.payments.iter().any(|p| p.reference == reference) {
+            let detail = "another payment of the invoice has this reference";
+            return Err(Refusal::new("duplicate_payment_reference", detail));
+        }
+        Ok(())
     }
 
     /// Payments are kept in the order of their ids: a new one comes last, whichever process's clock made it.

@@ -106,6 +106,11 @@ fn status_follows_payments_refunds_and_reversals() {
         (Status::Paid, Decimal::ZERO)
     );
     refused(invoice.pay(money("1", "c"), now()), "already_paid");
+    // Sent again, the last payment is known by its reference.
+    refused(
+        invoice.pay(money("70", "b"), now()),
+        "duplicate_payment_reference",
+    );
     refused(invoice.cancel(now()), "invoice_has_payments");
     refused(
         invoice.refund(money("100.01", "r"), now()),
