@@ -123,11 +123,11 @@ impl QueryError {
                 None => Self::Internal(error.to_string()),
             },
             E::ResourcesExhausted(_) => Self::Memory { limit: memory },
-            E::SQL(..)
-            | E::SchemaError(..)
-            | E::Plan(_)
-            | E::NotImplemented(_)
-            | E::Configuration(_) => Self::Invalid(text()),
+            // Its own sentence, without the name of its type.
+            E::SQL(error, _) => Self::Invalid(error.to_string()),
+            E::SchemaError(..) | E::Plan(_) | E::NotImplemented(_) | E::Configuration(_) => {
+                Self::Invalid(text())
+            }
             E::Collection(all) => all.first().map_or_else(
                 || Self::Internal(error.to_string()),
                 |first| Self::of_engine(first, memory),

@@ -1,6 +1,6 @@
 //! What commands print: results on stdout, all else on stderr.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -13,10 +13,16 @@ use crate::table;
 
 /// Prints a line on stdout.
 pub(crate) fn line(text: &str) -> Result<()> {
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes to stdout. A reader that has seen enough, as `head` has, is no failure.
+pub(crate) fn write(bytes: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{text}")
-        .and_then(|()| stdout.flush())
-        .doing(|| "write to stdout".to_owned())
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.doing(|| "write to stdout".to_owned()),
+    }
 }
 
 /// Prints a value on stdout as one line of JSON.

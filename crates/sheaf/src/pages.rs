@@ -1,7 +1,5 @@
 //! `sheaf completions` and `sheaf man`, from the command line's own description.
 
-use std::io::Write;
-
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -14,7 +12,7 @@ const PROGRAM: &str = "sheaf";
 
 /// Prints the script of a shell.
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<()> {
-    write(&script(args.shell))
+    output::write(&script(args.shell))
 }
 
 fn script(shell: Shell) -> Vec<u8> {
@@ -29,21 +27,13 @@ pub(crate) fn man(args: &ManArgs) -> Result<()> {
         let mut page = Vec::new();
         let rendered = Man::new(Cli::command()).render(&mut page);
         rendered.doing(|| "render the manual page".to_owned())?;
-        return write(&page);
+        return output::write(&page);
     };
     let doing = || format!("write manual pages into {}", dir.display());
     std::fs::create_dir_all(dir).doing(doing)?;
     clap_mangen::generate_to(Cli::command(), dir).doing(doing)?;
     output::note(&format!("manual pages are in {}", dir.display()));
     Ok(())
-}
-
-fn write(bytes: &[u8]) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(bytes)
-        .and_then(|()| stdout.flush())
-        .doing(|| "write to stdout".to_owned())
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! `sheaf archive query`, through the HTTP API.
 
-use std::io::Write;
-
 use reqwest::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,7 +7,7 @@ use serde_json::{Value, json};
 use crate::bar::Waiting;
 use crate::cli::{QueryArgs, QueryFormat, QueryTier};
 use crate::client::{Client, reason};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Error, Result};
 use crate::{output, table};
 
 /// Bytes of an answer that is drawn as a table.
@@ -53,26 +51,18 @@ fn broken(error: &reqwest::Error) -> Error {
 async fn copy(mut answer: Response, json: bool) -> Result<()> {
     let mut tail: Vec<u8> = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|e| broken(&e))? {
-        write(&chunk)?;
+        output::write(&chunk)?;
         tail.extend_from_slice(&chunk);
         tail.drain(..tail.len().saturating_sub(TAIL));
     }
     if !json {
-        return write(b"");
+        return output::write(b"");
     }
-    write(b"\n")?;
+    output::write(b"\n")?;
     if tail.windows(BROKEN.len()).any(|window| window == BROKEN) {
         return Err(Error::new("the query failed on its way; see `error`"));
     }
     Ok(())
-}
-
-fn write(bytes: &[u8]) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(bytes)
-        .and_then(|()| stdout.flush())
-        .doing(|| "write to stdout".to_owned())
 }
 
 #[derive(Deserialize)]
