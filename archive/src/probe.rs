@@ -198,29 +198,49 @@ impl Probe {
         }
     }
 
-    /// Deletes all that was written, and looks whether it is gone.
+    /// Deletes all that was written, and looks whether it is gone. Where versions may not be deleted, which protects an
+    /// archive, it deletes as the archive does: an old version stays, for the bucket's lifecycle.
     async fn delete(&self, versions: Vec<(String, Version)>) -> Verdict {
-        let (client, bucket) = (&self.storage.client, &self.storage.bucket);
-        let mut last = None;
+        let (mut last, mut failed, mut is_kept) = (None, None, false);
         for (key, version) in versions {
-            let request = client.delete_object().bucket(bucket).key(&key);
-            let request = request.set_version_id(version);
-            let asked = async { request.send().await.map_err(|e| classify(&key, e)) };
-            if let Err(error) = self.within(asked).await {
+            let mut deleted = self.delete_one(&key, version.clone()).await;
+            if deleted.is_err() && version.is_some() {
+                deleted = self.delete_one(&key, None).await;
+                is_kept |= deleted.is_ok();
+            }
+            if let Err(error) = deleted {
                 let left = format!("{error}; an object of this probe may be left at {key}");
-                return Verdict::Broken(left);
+                failed.get_or_insert(left);
             }
             last = Some(key);
+        }
+        if let Some(left) = failed {
+            return Verdict::Broken(left);
         }
         let Some(key) = last else {
             return Verdict::Good("there was nothing to delete".to_owned());
         };
         match self.within(self.storage.head(&key)).await {
+            Err(StorageError::NotFound { .. }) if is_kept => Verdict::Good(
+                "the probe's objects are deleted; their versions, which these credentials may not delete, stay".to_owned(),
+            ),
             Err(StorageError::NotFound { .. }) => {
                 Verdict::Good("the probe's objects are gone again".to_owned())
             }
             Ok(_) => Verdict::Broken(format!("{key} is still there after its DELETE")),
             Err(error) => Verdict::Broken(error.to_string()),
+        }
+    }
+
+    /// Deletes an object, or one version of it. What is not there is gone.
+    async fn delete_one(&self, key: &str, version: Version) -> Result<(), StorageError> {
+        let (client, bucket) = (&self.storage.client, &self.storage.bucket);
+        let request = client.delete_object().bucket(bucket).key(key);
+        let request = request.set_version_id(version);
+        let asked = async { request.send().await.map_err(|e| classify(key, e)) };
+        match Box::pin(self.within(asked)).await {
+            Ok(_) | Err(StorageError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

@@ -281,10 +281,14 @@ impl Store {
         key: &str,
         progress: &[u8],
     ) -> Result<(), StoreError> {
-        let conn = self.inner.cluster.owner(tenant).get().await?;
-        conn.execute(sql::IDEMPOTENCY_PROGRESS, &[&tenant.0, &key, &progress])
-            .await?;
-        Ok(())
+        // Again where the connection breaks: the lines themselves are tried again as well.
+        self.retry(|| async {
+            let conn = self.inner.cluster.owner(tenant).get().await?;
+            conn.execute(sql::IDEMPOTENCY_PROGRESS, &[&tenant.0, &key, &progress])
+                .await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Lets the next attempt at the upload begin at once. Its key stays, for the lines that were written under it.

@@ -1,7 +1,7 @@
 //! This machine: credentials, the spool directory, ports, and what `sheaf up` would find.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::HumanBytes;
@@ -172,7 +172,7 @@ async fn installed(report: &mut Report) {
     let Some(install) = with_citus.or(installs.first()) else {
         return;
     };
-    let bindir: &PathBuf = &install.bindir;
+    let bindir = &install.bindir;
     let seen = format!("version {} in {}", install.major, bindir.display());
     report.ok(check, None, seen);
     match install.citus {
