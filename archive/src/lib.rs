@@ -15,6 +15,9 @@
 //!
 //! The one crate that knows Parquet and S3. Catalog and hot rows are the store's: there is no SQL here.
 
+// What only queries read of files.
+#![cfg_attr(not(feature = "sql"), allow(dead_code))]
+
 use std::sync::Arc;
 use std::time::Duration;
 

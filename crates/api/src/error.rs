@@ -21,7 +21,9 @@ use sheaf_store::{ChangeError, CreateError, CustomerError, Full, StoreError};
 use crate::bulk::Summary;
 use crate::etag;
 use crate::problem::Problem;
-use tiers::{archive_problem, create_problem, refused, restoring, store_problem};
+#[cfg(feature = "sql")]
+use tiers::restoring;
+use tiers::{archive_problem, create_problem, refused, store_problem};
 
 /// Seconds after which a client may try again when the store was busy or away.
 const RETRY_AFTER: u32 = 1;

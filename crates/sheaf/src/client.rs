@@ -159,6 +159,7 @@ impl Client {
     }
 
     /// The status of a GET.
+    #[cfg(feature = "local")]
     pub(crate) async fn status(&self, path: &str) -> Result<u16> {
         let request = self.http.get(self.at(path)?).bearer_auth(&self.key);
         let answer = request.timeout(REQUEST_TIMEOUT).send().await;
