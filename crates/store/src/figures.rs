@@ -108,7 +108,7 @@ impl Store {
                         .tell_figures(&mut walk, as_of, older_than_months)
                         .await
                     {
-                        tracing::debug!(%error, "the platform's figures were not read");
+                        tracing::warn!(%error, "the platform's figures were not read");
                     }
                     drop(store);
                     tokio::time::sleep(EVERY).await;
@@ -124,7 +124,11 @@ impl Store {
         as_of: NaiveDate,
         older_than_months: u32,
     ) -> Result<(), StoreError> {
-        tell_jobs(&self.job_runs().await?);
+        // Whoever cannot read the one may still read the other.
+        match self.job_runs().await {
+            Ok(runs) => tell_jobs(&runs),
+            Err(error) => tracing::warn!(%error, "how the jobs ended was not read"),
+        }
         let horizon = as_of
             .checked_sub_months(Months::new(older_than_months))
             .filter(|day| day.year() >= i32::from(MIN_YEAR));
