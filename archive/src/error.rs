@@ -2,7 +2,7 @@
 
 use sheaf_store::StoreError;
 
-use crate::storage::StorageError;
+use crate::object::storage::StorageError;
 
 /// A failure of the cold tier.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +10,8 @@ pub enum ArchiveError {
     /// Another process holds the tiering lock.
     #[error("another tiering or gc run holds the lock; one runs at a time")]
     AlreadyRunning,
-    /// The lock was lost during the run, so another runner may be at work. Nothing is left half done.
+    /// The lock was lost during the run, so another runner may be at work. Nothing is left half
+    /// done.
     #[error("the tiering lock was lost; the run stopped before its next handover")]
     LockLost,
     /// The run was asked for something impossible.

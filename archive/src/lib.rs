@@ -13,10 +13,17 @@
 //! | [`verify`], [`gc`], [`compact`], [`erase`] | the archive by hand |
 //! | [`resilient`] | retries, hedged reads and deadlines |
 //!
-//! The one crate that knows Parquet and S3. Catalog and hot rows are the store's: there is no SQL here.
+//! The one crate that knows Parquet and S3. Catalog and hot rows are the store's: there is no SQL
+//! here.
 
 // What only queries read of files.
 #![cfg_attr(not(feature = "sql"), allow(dead_code))]
+
+pub mod care;
+pub mod file;
+pub mod object;
+pub mod read;
+pub mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,82 +31,49 @@ use std::time::Duration;
 use sheaf_model::TenantId;
 use sheaf_store::{ArchiveFile, FileState, Pending, Store};
 
-mod check;
-mod checks;
-mod columns;
-pub mod compact;
-pub mod decode;
-pub mod encode;
-pub mod erase;
-mod erasures;
 mod error;
 pub mod export;
-mod failures;
-mod footer;
-pub mod gc;
-mod group;
-mod jobs;
-pub mod keys;
-pub mod kind;
-pub mod layout;
-pub mod list;
-pub mod merge;
-pub mod metadata;
-pub mod numbers;
-pub mod objects;
-pub mod probe;
-pub mod progress;
 #[cfg(feature = "sql")]
 pub mod query;
-mod query_limits;
-pub mod read;
-pub mod resilient;
-mod rewrite;
-pub mod s3;
-pub mod schema;
-pub mod storage;
-pub mod tiering;
-pub mod totals;
-mod unit;
-pub mod verify;
-mod walk;
+mod quota;
+pub mod tier;
 
-pub use compact::{CompactOptions, CompactSummary};
-pub use erase::{Erasure, ErasureReceipt};
-pub use erasures::{ErasureOptions, ErasureSummary};
+pub use crate::care::compact::{CompactOptions, CompactSummary};
+pub use crate::care::erase::{Erasure, ErasureReceipt};
+pub use crate::care::erasures::{ErasureOptions, ErasureSummary};
+pub use crate::care::gc::{DEFAULT_GRACE, GcReport};
+pub use crate::care::numbers::NumbersReport;
+pub use crate::care::verify::{Problem, VerifyOptions, VerifyReport};
+pub use crate::object::purpose::ReadKind;
+pub use crate::object::retry::{Policy, Resilient};
+pub use crate::object::s3::{Keeping, ObjectLock, S3Config};
+pub use crate::quota::QueryLimits;
+pub use crate::read::both_tiers::{InvoiceReader, MergedPage, Tier};
+pub use crate::read::list::ColdPage;
+pub use crate::read::point::ColdReader;
+pub use crate::run::failures::{Failure, Failures};
+pub use crate::run::progress::{Checkpoint, Pass, Progress, Silent, Step};
+pub use crate::tier::{RunOptions, RunSummary, Tiering};
 pub use error::ArchiveError;
 pub use export::{
     Export, ExportError, ExportFormat, ExportLimits, ExportOptions, ExportTiers, Manifest,
     ManifestFile,
 };
-pub use failures::{Failure, Failures};
-pub use gc::{DEFAULT_GRACE, GcReport};
-pub use kind::ReadKind;
-pub use list::ColdPage;
-pub use merge::{InvoiceReader, MergedPage, Tier};
-pub use numbers::NumbersReport;
-pub use progress::{Checkpoint, Pass, Progress, Silent, Step};
 #[cfg(feature = "sql")]
 pub use query::{Answer, Format, QueryError, QueryOptions, QueryRun, QueryStats, Tiers};
-pub use query_limits::QueryLimits;
-pub use read::ColdReader;
-pub use resilient::{Policy, Resilient};
-pub use s3::{Keeping, ObjectLock, S3Config};
-pub use tiering::{RunOptions, RunSummary, Tiering};
-pub use verify::{Problem, VerifyOptions, VerifyReport};
 
+use crate::object::storage::ColdStorage;
 use export::Exports;
 #[cfg(feature = "sql")]
 use query::Engine;
-use storage::ColdStorage;
 
 /// The cold tier of one store. Cheap to clone.
 #[derive(Clone)]
 pub struct Archive {
     store: Store,
     storage: Arc<dyn ColdStorage>,
-    objects: Arc<objects::Objects>,
-    keys: Arc<keys::ArchivedKeys>,
+    objects: Arc<crate::object::cache::Objects>,
+    keys: Arc<crate::read::taken_keys::ArchivedKeys>,
     reader: InvoiceReader,
     checkpoint: Arc<dyn Checkpoint>,
     #[cfg(feature = "sql")]
@@ -113,7 +87,7 @@ impl Archive {
     /// # Errors
     /// The bucket does not exist or may not be used.
     pub async fn connect(store: Store, config: S3Config) -> Result<Self, ArchiveError> {
-        let storage = s3::S3Storage::connect(&config).await;
+        let storage = crate::object::s3::S3Storage::connect(&config).await;
         storage.check_bucket().await?;
         let storage = Resilient::new(Arc::new(storage), Policy::default());
         Ok(Self::with_storage(store, Arc::new(storage)))
@@ -121,13 +95,16 @@ impl Archive {
 
     /// The archive over any storage, which is taken as it is: see [`Resilient`].
     pub fn with_storage(store: Store, storage: Arc<dyn ColdStorage>) -> Self {
-        let objects = Arc::new(objects::Objects::new(
+        let objects = Arc::new(crate::object::cache::Objects::new(
             storage.clone(),
-            objects::FOOTER_CACHE_BYTES,
+            crate::object::cache::FOOTER_CACHE_BYTES,
         ));
-        let keys = Arc::new(keys::ArchivedKeys::new(&store, objects.clone()));
+        let keys = Arc::new(crate::read::taken_keys::ArchivedKeys::new(
+            &store,
+            objects.clone(),
+        ));
         store.set_cold_keys(keys.clone());
-        kind::count_from_zero();
+        crate::object::purpose::count_from_zero();
         let reader = InvoiceReader::new(
             store.clone(),
             ColdReader::new(store.clone(), objects.clone()),
@@ -168,8 +145,8 @@ impl Archive {
         self
     }
 
-    /// Plans a query over the tenant's archive and begins to run it. Its answer is read from the run; dropping that
-    /// ends it.
+    /// Plans a query over the tenant's archive and begins to run it. Its answer is read from the
+    /// run; dropping that ends it.
     ///
     /// # Errors
     /// Those of [`QueryError`] that are known before the first row.
@@ -190,8 +167,8 @@ impl Archive {
         self
     }
 
-    /// Begins an export of some years of a tenant, ascending by id, each invoice once. It is read from what is answered;
-    /// dropping that ends it.
+    /// Begins an export of some years of a tenant, ascending by id, each invoice once. It is read
+    /// from what is answered; dropping that ends it.
     ///
     /// # Errors
     /// There is no place for it.
@@ -200,7 +177,8 @@ impl Archive {
             .begin(&self.store, &self.objects, tenant, options)
     }
 
-    /// The archived files of some years of a tenant as one snapshot has them, each with a URL that works for `expires`.
+    /// The archived files of some years of a tenant as one snapshot has them, each with a URL that
+    /// works for `expires`.
     ///
     /// # Errors
     /// There are too many files or copies out of date; the store or the storage fails.
@@ -229,10 +207,11 @@ impl Archive {
     /// # Errors
     /// The store fails.
     pub async fn ls(&self, tenant: TenantId) -> Result<Vec<ArchiveFile>, ArchiveError> {
-        verify::files_of(&self.store, tenant, &[FileState::Published]).await
+        crate::care::verify::files_of(&self.store, tenant, &[FileState::Published]).await
     }
 
-    /// Reads every published object of a tenant (or of all) whole, and compares catalog and storage.
+    /// Reads every published object of a tenant (or of all) whole, and compares catalog and
+    /// storage.
     ///
     /// # Errors
     /// The store or the storage fails. What does not fit is no error, but in the report.
@@ -257,7 +236,7 @@ impl Archive {
         options: ErasureOptions,
         progress: &dyn Progress,
     ) -> Result<ErasureSummary, ArchiveError> {
-        erasures::run(self, &self.store, options, progress).await
+        crate::care::erasures::run(self, &self.store, options, progress).await
     }
 
     /// As [`Archive::verify`], held down to a rate, or from a tenant on.
@@ -269,12 +248,13 @@ impl Archive {
         options: VerifyOptions,
         progress: &dyn Progress,
     ) -> Result<VerifyReport, ArchiveError> {
-        verify::verify(&self.store, &self.storage, options, progress).await
+        crate::care::verify::verify(&self.store, &self.storage, options, progress).await
     }
 
-    /// Reads the numbers of a tenant (or of all) in both tiers: enters those of documents that an older release issued in
-    /// another year than that of their id, and finds those that several documents have. What it finds stays as it is. It may
-    /// be stopped, and run again, while everybody works.
+    /// Reads the numbers of a tenant (or of all) in both tiers: enters those of documents that an
+    /// older release issued in another year than that of their id, and finds those that several
+    /// documents have. What it finds stays as it is. It may be stopped, and run again, while
+    /// everybody works.
     ///
     /// # Errors
     /// The store or the storage fails. What was entered stays.
@@ -283,7 +263,7 @@ impl Archive {
         tenant: Option<TenantId>,
         progress: &dyn Progress,
     ) -> Result<NumbersReport, ArchiveError> {
-        let numbers = numbers::Numbers {
+        let numbers = crate::care::numbers::Numbers {
             store: &self.store,
             objects: &self.objects,
             keys: &self.keys,
@@ -292,18 +272,18 @@ impl Archive {
         numbers.run(tenant).await
     }
 
-    /// Makes one file of the small files of each month, without the copies that recalls have put out of date. At any
-    /// failure every invoice is where it was, or in the new file.
+    /// Makes one file of the small files of each month, without the copies that recalls have put
+    /// out of date. At any failure every invoice is where it was, or in the new file.
     ///
     /// # Errors
-    /// [`ArchiveError::AlreadyRunning`] while tiering runs, [`ArchiveError::Corrupt`] at the first damaged file; else what
-    /// the store or the storage answers.
+    /// [`ArchiveError::AlreadyRunning`] while tiering runs, [`ArchiveError::Corrupt`] at the first
+    /// damaged file; else what the store or the storage answers.
     pub async fn compact(
         &self,
         options: CompactOptions,
         progress: &dyn Progress,
     ) -> Result<CompactSummary, ArchiveError> {
-        let compaction = compact::Compaction {
+        let compaction = crate::care::compact::Compaction {
             store: &self.store,
             storage: &self.storage,
             checkpoint: self.checkpoint.as_ref(),
@@ -313,19 +293,21 @@ impl Archive {
         compaction.run().await
     }
 
-    /// Takes a customer's personal data (name, email, tax id, address, external id) out of all archived invoices and their
-    /// histories, and writes the files that hold any anew; out of the hot tier as well where it is asked to. Country,
-    /// figures and the customer's id stay. Doing it again changes nothing, and finishes what was broken off.
+    /// Takes a customer's personal data (name, email, tax id, address, external id) out of all
+    /// archived invoices and their histories, and writes the files that hold any anew; out of the
+    /// hot tier as well where it is asked to. Country, figures and the customer's id stay. Doing it
+    /// again changes nothing, and finishes what was broken off.
     ///
     /// # Errors
-    /// [`ArchiveError::AlreadyRunning`] while tiering runs, [`ArchiveError::Corrupt`] at the first damaged file; else what
-    /// the store or the storage answers. What was written anew until then stays so.
+    /// [`ArchiveError::AlreadyRunning`] while tiering runs, [`ArchiveError::Corrupt`] at the first
+    /// damaged file; else what the store or the storage answers. What was written anew until then
+    /// stays so.
     pub async fn erase_customer(
         &self,
         erasure: Erasure,
         progress: &dyn Progress,
     ) -> Result<ErasureReceipt, ArchiveError> {
-        let eraser = erase::Eraser {
+        let eraser = crate::care::erase::Eraser {
             store: &self.store,
             storage: &self.storage,
             objects: &self.objects,
@@ -342,13 +324,15 @@ impl Archive {
         tenant: TenantId,
         grace: Duration,
     ) -> Result<Vec<Pending>, ArchiveError> {
-        erase::pending_objects(&self.store, &*self.storage, tenant, grace).await
+        crate::care::erase::pending_objects(&self.store, &*self.storage, tenant, grace).await
     }
 
-    /// Deletes what is older than `grace` and nobody's: stale attempts, replaced generations, orphaned objects.
+    /// Deletes what is older than `grace` and nobody's: stale attempts, replaced generations,
+    /// orphaned objects.
     ///
     /// # Errors
-    /// [`ArchiveError::AlreadyRunning`] while tiering runs; else what the store or the storage answers.
+    /// [`ArchiveError::AlreadyRunning`] while tiering runs; else what the store or the storage
+    /// answers.
     pub async fn gc(
         &self,
         tenant: Option<TenantId>,
@@ -369,7 +353,7 @@ impl Archive {
         dry_run: bool,
         progress: &dyn Progress,
     ) -> Result<GcReport, ArchiveError> {
-        let gc = gc::Gc {
+        let gc = crate::care::gc::Gc {
             store: &self.store,
             storage: &self.storage,
             checkpoint: self.checkpoint.as_ref(),

@@ -1,4 +1,5 @@
-//! What an invoice costs on its way into the cold tier and back: Parquet encoding, and decoding of a whole part.
+//! What an invoice costs on its way into the cold tier and back: Parquet encoding, and decoding of
+//! a whole part.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs::File;
@@ -6,10 +7,10 @@ use std::fs::File;
 use chrono::{NaiveDate, TimeZone as _, Utc};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use sheaf_archive::decode::Rows;
-use sheaf_archive::encode::{EncodedPart, PartWriter};
-use sheaf_loadtest::generate::{Form, Generator, History, Shape};
-use sheaf_model::input::Context;
+use sheaf_archive::file::rows::Rows;
+use sheaf_archive::file::writer::{EncodedPart, PartWriter};
+use sheaf_loadtest::load::generate::{Form, Generator, History, Shape};
+use sheaf_model::invoice::input::Context;
 use sheaf_model::{InvoiceInput, Period, TenantId, id};
 use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;

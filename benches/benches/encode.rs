@@ -1,10 +1,11 @@
-//! What the rows of an invoice cost on their way to PostgreSQL: the model as binary rows of every table.
+//! What the rows of an invoice cost on their way to PostgreSQL: the model as binary rows of every
+//! table.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use chrono::{NaiveDate, TimeZone as _, Utc};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sheaf_loadtest::generate::{Form, Generator, Shape};
-use sheaf_model::input::Context;
+use sheaf_loadtest::load::generate::{Form, Generator, Shape};
+use sheaf_model::invoice::input::Context;
 use sheaf_model::{InvoiceInput, TenantId};
 use sheaf_store::{IdFrom, NewInvoice, Origin};
 use uuid::Uuid;

@@ -3,8 +3,8 @@
 
 use chrono::{NaiveDate, TimeZone as _, Utc};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sheaf_loadtest::generate::{Form, Generator, Shape};
-use sheaf_model::input::Context;
+use sheaf_loadtest::load::generate::{Form, Generator, Shape};
+use sheaf_model::invoice::input::Context;
 use sheaf_model::{Invoice, InvoiceInput, TenantId};
 use uuid::Uuid;
 

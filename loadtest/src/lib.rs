@@ -1,4 +1,5 @@
-//! Load for Sheaf: invoices to send, drivers that send them, and what follows from the answers. Speaks HTTP only.
+//! Load for Sheaf: invoices to send, drivers that send them, and what follows from the answers.
+//! Speaks HTTP only.
 //!
 //! | module | job |
 //! |---|---|
@@ -23,33 +24,14 @@
 //! | [`neighbours`] | one hostile tenant beside quiet ones |
 //! | [`stub`] | a server with known delays, to check all of this against |
 //!
-//! A closed loop finds the highest rate that a server takes, and hides latency under overload, because a slow server
-//! slows its clients. Latency is for the open loop to tell.
+//! A closed loop finds the highest rate that a server takes, and hides latency under overload,
+//! because a slow server slows its clients. Latency is for the open loop to tell.
 
-pub mod arrivals;
-pub mod baseline;
+pub mod load;
+pub mod result;
+
 pub mod capacity;
 pub mod check;
-pub mod closed;
-pub mod command;
-pub mod generate;
-pub mod http;
-pub mod material;
-pub mod measure;
-pub mod mix;
-pub mod neighbours;
-pub mod objective;
-pub mod open;
-pub mod plot;
 pub mod poison;
-pub mod record;
-pub mod report;
-pub mod run;
-pub mod setup;
 pub mod simulate;
-pub mod stolen;
-pub mod stub;
 pub mod sweep;
-pub mod timer;
-pub mod wire;
-pub mod workload;

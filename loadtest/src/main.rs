@@ -10,10 +10,11 @@ use std::time::Duration;
 use chrono::{NaiveDate, Utc};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
-use sheaf_loadtest::closed::{self, Outcome, Plan, Prepared};
-use sheaf_loadtest::generate::{Form, Generator, Shape, Skew};
-use sheaf_loadtest::http::Server;
-use sheaf_loadtest::setup;
+use sheaf_loadtest::load::closed;
+use sheaf_loadtest::load::closed::{Outcome, Plan, Prepared};
+use sheaf_loadtest::load::generate::{Form, Generator, Shape, Skew};
+use sheaf_loadtest::load::http::Server;
+use sheaf_loadtest::load::setup;
 
 use cli::{Exit, Failure, seconds};
 
@@ -40,9 +41,11 @@ struct Cli {
 enum Command {
     /// Writes realistic invoices as NDJSON for a bulk upload; the same seed makes the same file.
     Generate(Generate),
-    /// Sends single requests over a fixed number of connections, as fast as they are answered; prints JSON.
+    /// Sends single requests over a fixed number of connections, as fast as they are answered;
+    /// prints JSON.
     Saturate(Saturate),
-    /// Sends requests at a rate that no answer slows down, and reports the latency that users would see.
+    /// Sends requests at a rate that no answer slows down, and reports the latency that users would
+    /// see.
     Run(Box<cli::run::RunArguments>),
     /// Finds the highest rate that meets an objective.
     Sweep(Box<cli::sweep::SweepArguments>),
@@ -50,11 +53,13 @@ enum Command {
     Measure(Box<cli::measure::MeasureArguments>),
     /// Years of invoices in an hour: whether latencies, the hot tier and tiering stay as they were.
     Simulate(Box<cli::simulate::SimulateArguments>),
-    /// Machines, disks, objects and money for the years to come, from measured costs and your prices.
+    /// Machines, disks, objects and money for the years to come, from measured costs and your
+    /// prices.
     Plan(Box<cli::plan::PlanArguments>),
     /// Puts together the runs of several workers over the same time.
     Merge(cli::run::MergeArguments),
-    /// Does everything that clients do while things break, and decides whether the answers can be true.
+    /// Does everything that clients do while things break, and decides whether the answers can be
+    /// true.
     Check(Box<cli::check::CheckArguments>),
     /// Sends every field at its extremes, and tells what was answered wrongly or hurt others.
     Poison(cli::poison::PoisonArguments),

@@ -1,9 +1,10 @@
 //! The knee: the highest rate that meets an objective.
 //!
-//! The rate doubles until the objective is missed, then the gap is halved (on a logarithmic scale) until it is narrow,
-//! then longer runs confirm what was found, or the rate goes down a little and is tried again. Every step is drained:
-//! the next one begins when all answers are in. Near the knee a percentile of one step is chance, so each rate is tried until
-//! two of up to three steps agree: one hiccup does not move the knee down, nor one lucky step up.
+//! The rate doubles until the objective is missed, then the gap is halved (on a logarithmic scale)
+//! until it is narrow, then longer runs confirm what was found, or the rate goes down a little and
+//! is tried again. Every step is drained: the next one begins when all answers are in. Near the
+//! knee a percentile of one step is chance, so each rate is tried until two of up to three steps
+//! agree: one hiccup does not move the knee down, nor one lucky step up.
 // Rates and latencies are measurements, not money.
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 
@@ -12,10 +13,10 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::objective::Objective;
-use crate::plot::{Line, Plot, escape, number};
-use crate::report;
-use crate::run::{Run, Settings};
+use crate::result::objective::Objective;
+use crate::result::plot::{Line, Plot, escape, number};
+use crate::result::report;
+use crate::result::run::{Run, Settings};
 
 /// Times that a step is made again because something but the server may be to blame.
 const DISTURBED: u32 = 4;
@@ -25,8 +26,8 @@ const AGREE: u32 = 2;
 const STOLEN: f64 = 0.02;
 /// Steps of one sweep at most.
 pub const MAX_STEPS: usize = 80;
-/// A rate that meets the objective but leaves fewer right answers in time than this share is above the knee: a queue
-/// grows.
+/// A rate that meets the objective but leaves fewer right answers in time than this share is above
+/// the knee: a queue grows.
 const KEEPS_UP: f64 = 0.98;
 /// The same for the time to drain, as a share of the step.
 const DRAINS: f64 = 0.1;
@@ -113,7 +114,8 @@ pub struct Search {
     pub start: f64,
     /// No higher one is tried.
     pub most: f64,
-    /// The gap is narrow enough when the upper rate is at most this much above the lower: 0.05 for 5%.
+    /// The gap is narrow enough when the upper rate is at most this much above the lower: 0.05 for
+    /// 5%.
     pub tolerance: f64,
 }
 
@@ -170,8 +172,9 @@ struct Walk<F> {
 }
 
 impl<E, F: FnMut(Phase, f64) -> Result<Step, E>> Walk<F> {
-    /// Whether the rate meets the objective, by two of three steps. One that was disturbed, by a late generator or by the
-    /// machine's host, and missed says nothing about the server, and is made again, unless all of them are.
+    /// Whether the rate meets the objective, by two of three steps. One that was disturbed, by a
+    /// late generator or by the machine's host, and missed says nothing about the server, and is
+    /// made again, unless all of them are.
     fn holds(&mut self, phase: Phase, rate: f64) -> Result<bool, E> {
         let (mut met, mut missed, mut disturbed) = (0, 0, 0);
         while met < AGREE && missed < AGREE && self.steps.len() < MAX_STEPS {
@@ -303,7 +306,8 @@ impl Sweep {
         format!("{knee}{confirmed}{note}{blur}.")
     }
 
-    /// The lowest rate of a step that missed and the highest of one that met, if they overlap: how far chance may have moved the knee.
+    /// The lowest rate of a step that missed and the highest of one that met, if they overlap: how
+    /// far chance may have moved the knee.
     #[must_use]
     pub fn blur(&self) -> Option<(f64, f64)> {
         let rates = |met| {

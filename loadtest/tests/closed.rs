@@ -12,10 +12,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use sheaf_loadtest::closed::{self, Outcome, Plan, Prepared};
-use sheaf_loadtest::generate::{Generator, Shape};
-use sheaf_loadtest::http::Server;
-use sheaf_loadtest::setup::Tenant;
+use sheaf_loadtest::load::closed;
+use sheaf_loadtest::load::closed::{Outcome, Plan, Prepared};
+use sheaf_loadtest::load::generate::{Generator, Shape};
+use sheaf_loadtest::load::http::Server;
+use sheaf_loadtest::load::setup::Tenant;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -28,7 +29,8 @@ struct Books {
     refused: u64,
 }
 
-/// Creates; every tenth request is refused with 503, and after every hundredth the connection is closed.
+/// Creates; every tenth request is refused with 503, and after every hundredth the connection is
+/// closed.
 async fn start(delay: Duration) -> (Server, Arc<Mutex<Books>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Server::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
@@ -129,8 +131,8 @@ async fn latencies_are_kept_by_class() {
     }
 }
 
-/// The first of at most five runs that is as it should be: half a second on a busy machine may hold anything, but what the loop
-/// itself does wrong is wrong in each of them.
+/// The first of at most five runs that is as it should be: half a second on a busy machine may hold
+/// anything, but what the loop itself does wrong is wrong in each of them.
 async fn one_is(plan: impl Fn() -> Plan, right: impl Fn(&Outcome) -> bool) {
     let mut wrong = Vec::new();
     while wrong.len() < 5 {
@@ -161,7 +163,8 @@ async fn a_paced_run_counts_from_the_planned_time() {
         rate: Some(100.0),
         ..plan(server.clone(), connections)
     };
-    // One connection, a request planned every 10 ms, 20 ms each: the last ones are 250 ms late at least.
+    // One connection, a request planned every 10 ms, 20 ms each: the last ones are 250 ms late at
+    // least.
     one_is(|| paced(1), |of| of.p50_ms > 120.0 && of.max_ms > 230.0).await;
     // Ten connections keep up, and the rate is the planned one.
     one_is(

@@ -13,18 +13,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
-use sheaf_loadtest::arrivals::Arrivals;
-use sheaf_loadtest::baseline::{self, Change};
-use sheaf_loadtest::closed::{self, Prepared};
-use sheaf_loadtest::http::Server;
-use sheaf_loadtest::material::Material;
-use sheaf_loadtest::mix::Mix;
-use sheaf_loadtest::open::{self, Plan, Progress};
-use sheaf_loadtest::record::Latencies;
-use sheaf_loadtest::report::{self, Extras};
-use sheaf_loadtest::run::{Bounds, Run};
-use sheaf_loadtest::setup;
-use sheaf_loadtest::stub::{self, Behaviour, Stall};
+use sheaf_loadtest::load::arrivals::Arrivals;
+use sheaf_loadtest::load::closed;
+use sheaf_loadtest::load::closed::Prepared;
+use sheaf_loadtest::load::http::Server;
+use sheaf_loadtest::load::material::Material;
+use sheaf_loadtest::load::mix::Mix;
+use sheaf_loadtest::load::open;
+use sheaf_loadtest::load::open::{Plan, Progress};
+use sheaf_loadtest::load::setup;
+use sheaf_loadtest::load::stub;
+use sheaf_loadtest::load::stub::{Behaviour, Stall};
+use sheaf_loadtest::result::baseline;
+use sheaf_loadtest::result::baseline::Change;
+use sheaf_loadtest::result::record::Latencies;
+use sheaf_loadtest::result::report;
+use sheaf_loadtest::result::report::Extras;
+use sheaf_loadtest::result::run::{Bounds, Run};
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
@@ -75,8 +80,9 @@ fn run(plan: &Plan, tenants: u32) -> Run {
     Run::new(plan, count, Utc::now(), recording, Bounds::default())
 }
 
-/// Latencies in ms of a server with `connections` places, each of which takes `delay`, that does nothing during the
-/// first `stall` of every `every`: what must be reported, computed without any of the code under test.
+/// Latencies in ms of a server with `connections` places, each of which takes `delay`, that does
+/// nothing during the first `stall` of every `every`: what must be reported, computed without any
+/// of the code under test.
 fn expected(
     rate: f64,
     seconds: f64,
@@ -107,8 +113,8 @@ fn expected(
     found
 }
 
-/// One measurement at a time: tests run beside one another, in one process or in several, and would measure one
-/// another's load.
+/// One measurement at a time: tests run beside one another, in one process or in several, and would
+/// measure one another's load.
 fn alone() -> std::fs::File {
     let path = std::env::temp_dir().join("sheaf-loadtest-open.lock");
     let file = std::fs::File::create(path).unwrap();
@@ -123,9 +129,11 @@ const RUNS: usize = 12;
 /// ms by which the machine may be late in a run that counts.
 const CALM: f64 = 5.0;
 
-/// Looks at runs until one is as it should be: what a busy machine does to one run it does not do to all, and what
-/// the generator does wrong is wrong in each. Runs in which the machine itself was late by much tell nothing, and do not count. Along with a run goes what the machine excuses in it, in ms: nothing up to 1 ms. Builds beside a
-/// test make generator and server late; how late is told by the generator, and by a thread of its own that only sleeps.
+/// Looks at runs until one is as it should be: what a busy machine does to one run it does not do
+/// to all, and what the generator does wrong is wrong in each. Runs in which the machine itself was
+/// late by much tell nothing, and do not count. Along with a run goes what the machine excuses in
+/// it, in ms: nothing up to 1 ms. Builds beside a test make generator and server late; how late is
+/// told by the generator, and by a thread of its own that only sleeps.
 fn one_is(plan: impl Fn() -> Plan, right: impl Fn(&Run, f64) -> Result<(), String>) {
     let (mut wrong, mut calm) = (Vec::new(), 0);
     while calm < WRONG && wrong.len() < RUNS {
@@ -193,25 +201,28 @@ fn percentiles_are_right_within_two_percent_where_a_closed_loop_is_wrong() {
         let latency = &run.recording.all.latency;
         assert_eq!(latency.count(), 1_600);
         for quantile in [0.25, 0.5, 0.75, 0.85, 0.9, 0.95, 0.99, 0.999] {
-            // Four requests more or less within a stall, which begins by the server's clock, are no fault: where the
-            // distribution is steep they move a quantile.
+            // Four requests more or less within a stall, which begins by the server's clock, are no
+            // fault: where the distribution is steep they move a quantile.
             let [least, most] = [-0.0025, 0.0025].map(|by| truth(quantile + by));
             let found = latency.ms(quantile);
             let close = (least * 0.98 - excused..=most * 1.02 + excused).contains(&found);
             when(close, (quantile, least, found, most))?;
         }
-        // The service time shows what counting from the sending would: the stall concerns the requests in flight alone.
+        // The service time shows what counting from the sending would: the stall concerns the
+        // requests in flight alone.
         let service = run.recording.all.service.ms(0.85);
         when(service < 40.0 + excused, service)?;
         when(latency.ms(0.9) > 300.0, latency.ms(0.9))
     });
-    // And a closed loop does not see it at all: in two stalls, 16 requests of ten thousand, on a slow machine of some thousand.
+    // And a closed loop does not see it at all: in two stalls, 16 requests of ten thousand, on a
+    // slow machine of some thousand.
     let closed = closed_loop(&stalls(0.005));
     assert!(closed.p50_ms < 60.0 && closed.p99_ms < 300.0, "{closed:?}");
     assert!(truth(0.99) > 700.0 && closed.max_ms > 700.0);
 }
 
-/// What a tool with eight connections reports that sends when the last answer is in, over two periods.
+/// What a tool with eight connections reports that sends when the last answer is in, over two
+/// periods.
 fn closed_loop(server: &Server) -> closed::Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

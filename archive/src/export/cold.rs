@@ -9,9 +9,9 @@ use sheaf_store::ArchiveFile;
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::footer::Footer;
-use crate::group::{Batches, GroupData};
-use crate::objects::Objects;
+use crate::file::footer::Footer;
+use crate::file::row_group::{Batches, GroupData};
+use crate::object::cache::Objects;
 
 /// Rows that are decoded at once.
 const ROWS: usize = 256;
@@ -44,7 +44,8 @@ impl Cursor {
         })
     }
 
-    /// The id of the first row after `after` that no recall has put out of date; none at the end of the file.
+    /// The id of the first row after `after` that no recall has put out of date; none at the end of
+    /// the file.
     pub(super) async fn peek(
         &mut self,
         objects: &Objects,
@@ -95,7 +96,8 @@ impl Cursor {
         Ok(!self.ready.is_empty())
     }
 
-    /// Reads the next row group that may hold rows after `after`: one GET; false when there is none.
+    /// Reads the next row group that may hold rows after `after`: one GET; false when there is
+    /// none.
     async fn fetch(&mut self, objects: &Objects, after: Uuid) -> Result<bool, ArchiveError> {
         let mut left = (self.group..).zip(&self.footer.groups[self.group..]);
         let next = left.find(|(_, group)| group.max_id > after);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::ExportError;
 use crate::ArchiveError;
-use crate::storage::{ColdStorage, MAX_URL_AGE};
+use crate::object::storage::{ColdStorage, MAX_URL_AGE};
 
 /// Files of a manifest.
 const MAX_FILES: usize = 10_000;
@@ -74,7 +74,8 @@ pub struct ManifestFile {
     pub max_id: Uuid,
     /// When it became the tier of its rows.
     pub published_at: Option<DateTime<Utc>>,
-    /// Recalled invoices whose row in this file, if it has one, is out of date: they are hot again, or in a later file.
+    /// Recalled invoices whose row in this file, if it has one, is out of date: they are hot again,
+    /// or in a later file.
     pub masked: Vec<Masked>,
 }
 
@@ -154,8 +155,8 @@ fn too_large(what: &'static str, limit: usize) -> ExportError {
     ExportError::TooLarge { what, limit }
 }
 
-/// The file's rows that are out of date. `recalls` ascend by id; not each of them is in the file, but none that is is
-/// missing.
+/// The file's rows that are out of date. `recalls` ascend by id; not each of them is in the file,
+/// but none that is is missing.
 fn masked_in(file: &ArchiveFile, recalls: &[(Uuid, DateTime<Utc>)]) -> Vec<Masked> {
     let first = recalls.partition_point(|(id, _)| *id < file.min_id);
     recalls[first..]

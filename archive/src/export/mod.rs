@@ -1,4 +1,5 @@
-//! Exports: the invoices of some years of a tenant, in the order of their ids, each once, from both tiers.
+//! Exports: the invoices of some years of a tenant, in the order of their ids, each once, from both
+//! tiers.
 //!
 //! | module | job |
 //! |---|---|
@@ -7,8 +8,9 @@
 //! | `table` | CSV |
 //! | `manifest` | the objects themselves, for whoever reads Parquet |
 //!
-//! An export runs in a task that writes ahead of its reader by a few chunks. Each chunk is whole lines. An export that fails
-//! ends with the error, and one whose reader is gone or asleep ends by itself; the next one goes on after the last id.
+//! An export runs in a task that writes ahead of its reader by a few chunks. Each chunk is whole
+//! lines. An export that fails ends with the error, and one whose reader is gone or asleep ends by
+//! itself; the next one goes on after the last id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +25,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::kind::ReadKind;
-use crate::objects::Objects;
+use crate::object::cache::Objects;
+use crate::object::purpose::ReadKind;
 
 mod cold;
 mod manifest;
@@ -81,8 +83,8 @@ pub enum ExportFormat {
     /// One invoice a line, as the API tells it, which is what bulk ingestion takes back.
     #[default]
     Ndjson,
-    /// RFC 4180: a line of [`COLUMNS`] (but not behind [`ExportOptions::after`]), then a record an invoice, without its
-    /// lines and payments.
+    /// RFC 4180: a line of [`COLUMNS`] (but not behind [`ExportOptions::after`]), then a record an
+    /// invoice, without its lines and payments.
     Csv,
 }
 

@@ -1,14 +1,14 @@
 //! Invoices as CSV (RFC 4180).
 
 use csv::{Terminator, Writer, WriterBuilder};
-use sheaf_model::decimal::{render_amount, render_plain};
+use sheaf_model::money::decimal::{render_amount, render_plain};
 use sheaf_model::{Customer, Decimal, Invoice};
 use uuid::Uuid;
 
 use crate::ArchiveError;
 
-/// The columns, in their order. What is absent is empty; amounts have the currency's decimals; `lines` and `payments` are
-/// counts, `metadata` is JSON, times are RFC 3339 in UTC.
+/// The columns, in their order. What is absent is empty; amounts have the currency's decimals;
+/// `lines` and `payments` are counts, `metadata` is JSON, times are RFC 3339 in UTC.
 pub const COLUMNS: [&str; 32] = [
     "id",
     "external_id",

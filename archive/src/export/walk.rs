@@ -1,9 +1,10 @@
 //! The walk over both tiers: ascending by id, each invoice once.
 //!
-//! An id never changes, and the walk goes up by id: whatever was given is never given again, and what is still to come is
-//! in exactly one tier of any later snapshot. So no snapshot needs to last. One is taken for a stretch of ids (a page of hot
-//! rows, or the rest of a month that has none), read in a moment, and given back before the first row is sent: a client
-//! may take hours, and PostgreSQL's cleaning never waits for it.
+//! An id never changes, and the walk goes up by id: whatever was given is never given again, and
+//! what is still to come is in exactly one tier of any later snapshot. So no snapshot needs to
+//! last. One is taken for a stretch of ids (a page of hot rows, or the rest of a month that has
+//! none), read in a moment, and given back before the first row is sent: a client may take hours,
+//! and PostgreSQL's cleaning never waits for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use uuid::Uuid;
 use super::cold::{Cursor, Recalls};
 use super::{ExportOptions, ExportTiers};
 use crate::ArchiveError;
-use crate::objects::Objects;
-use crate::storage::StorageError;
+use crate::object::cache::Objects;
+use crate::object::storage::StorageError;
 
 /// Hot invoices that are read at once.
 const HOT_PAGE: usize = 512;
@@ -53,7 +54,8 @@ struct Position {
     tiers: ExportTiers,
     period: Period,
     last_period: Period,
-    /// The last id that was given, or that a stretch covered; it is not below the first of `period`, which is no id.
+    /// The last id that was given, or that a stretch covered; it is not below the first of
+    /// `period`, which is no id.
     after: Uuid,
 }
 
@@ -100,7 +102,8 @@ impl Walk {
     /// The next invoice; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Invoice>, ArchiveError> {
         match self.next_in_snapshot().await {
-            // A file was replaced and collected since the catalog was read: it names the successor by now.
+            // A file was replaced and collected since the catalog was read: it names the successor
+            // by now.
             Err(ArchiveError::Storage(StorageError::NotFound { .. })) => {
                 self.stretch = None;
                 self.cursors.clear();
@@ -216,7 +219,8 @@ impl Position {
     }
 }
 
-/// The smallest id of the stretch that is still to come. Files are opened when the walk comes to them.
+/// The smallest id of the stretch that is still to come. Files are opened when the walk comes to
+/// them.
 async fn head(
     stretch: &mut Stretch,
     cursors: &mut Vec<Cursor>,

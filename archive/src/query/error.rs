@@ -2,8 +2,8 @@
 
 use datafusion::error::DataFusionError;
 
-use super::watch::Stop;
 use crate::ArchiveError;
+use crate::query::bound::watch::Stop;
 
 /// Why a query has no answer, or no whole one.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +133,8 @@ impl QueryError {
                 |first| Self::of_engine(first, memory),
             ),
             E::ArrowError(..) | E::Execution(_) => Self::Failed(text()),
-            // What the engine holds to be a fault of its own is one that this SQL meets each time: to ask again does not help.
+            // What the engine holds to be a fault of its own is one that this SQL meets each time:
+            // to ask again does not help.
             E::Internal(_) => {
                 tracing::error!(%error, "the engine failed at a query");
                 Self::Failed("the engine cannot run this query".to_owned())
@@ -154,7 +155,8 @@ enum FilterFailed {
     Value(String),
 }
 
-/// A condition that is computed while a file is read fails as the file does, with no more than a text of what it has met.
+/// A condition that is computed while a file is read fails as the file does, with no more than a
+/// text of what it has met.
 fn of_filter(text: &str) -> Option<FilterFailed> {
     let (_, error) = text.split_once("Error evaluating filter predicate: ")?;
     if error.contains("ResourcesExhausted(") {

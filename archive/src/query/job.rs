@@ -17,16 +17,19 @@ use sheaf_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use super::error::QueryError;
-use super::files::Scope;
-use super::guard::{self, Query};
-use super::hot::HotTier;
-use super::reader::Readers;
 use super::run::{TellPlan, tell};
 use super::session::session;
-use super::tables::carried;
-use super::watch::Watch;
-use super::{QueryLimits, Tiers, complexity, room};
+use super::{QueryLimits, Tiers};
 use crate::ArchiveError;
+use crate::query::bound::room;
+use crate::query::bound::watch::Watch;
+use crate::query::statement::complexity;
+use crate::query::statement::guard;
+use crate::query::statement::guard::Query;
+use crate::query::table::carried;
+use crate::query::table::files::Scope;
+use crate::query::table::hot::HotTier;
+use crate::query::table::reader::Readers;
 
 /// Attempts to plan a query.
 const PLAN_ATTEMPTS: u32 = 4;
@@ -72,7 +75,8 @@ impl Job {
         self.send_all(&query, stream, &send).await
     }
 
-    /// Plans, and again where the hot rows could not be read beside whoever makes or drops a partition.
+    /// Plans, and again where the hot rows could not be read beside whoever makes or drops a
+    /// partition.
     async fn plan_or_retry(
         self: &Arc<Self>,
         query: &Query,

@@ -17,8 +17,11 @@
 //! | `run`, `lane`, `job`, `watch` | one query: its handle, its threads, its work, its end |
 //! | `format`, `csv` | JSON, CSV and Arrow |
 //!
-//! A session knows the four tables and functions that compute. It has no object store, no file format, no table
-//! function and no disk, so there is nothing by which SQL could name a file.
+//! A session knows the four tables and functions that compute. It has no object store, no file
+//! format, no table function and no disk, so there is nothing by which SQL could name a file.
+
+pub(crate) mod bound;
+pub(crate) mod statement;
 
 use std::sync::{Arc, OnceLock};
 
@@ -26,48 +29,22 @@ use sheaf_model::TenantId;
 use sheaf_store::{Full, Share, Shares, Store};
 use tokio::runtime::Runtime;
 
-use crate::objects::Objects;
-use crate::query_limits::QueryLimits;
+use crate::object::cache::Objects;
+use crate::quota::QueryLimits;
 
-mod arithmetic;
-mod bounded;
-mod complexity;
-mod computed;
-mod csv;
-mod dialect;
+pub(crate) mod answer;
 mod error;
-mod events;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod extremes;
-mod files;
-mod format;
-mod functions;
-mod guard;
-mod held;
-mod hot;
+pub(crate) mod function;
 mod job;
-mod lane;
-mod meter;
-mod order;
-mod reader;
-mod registry;
-mod room;
 mod run;
-mod schema;
 mod session;
-mod shift;
-mod sizes;
-mod statement;
-mod stats;
-mod tables;
-mod watch;
+pub(crate) mod table;
 
+pub use crate::query::answer::stats::QueryStats;
+pub use crate::query::answer::{Answer, Format};
+pub use crate::query::statement::guard::MAX_SQL_BYTES;
 pub use error::QueryError;
-pub use format::{Answer, Format};
-pub use guard::MAX_SQL_BYTES;
 pub use run::QueryRun;
-pub use stats::QueryStats;
 
 /// Rows of an answer unless a query asks for more.
 pub const DEFAULT_ROWS: usize = 100_000;
@@ -103,7 +80,8 @@ impl Default for QueryOptions {
 /// Threads that read for all queries, and wait for their ends. They compute nothing.
 const READING: usize = 2;
 
-/// Runs queries, each on threads of its own: a long computation must neither keep the API's from answering nor another query's.
+/// Runs queries, each on threads of its own: a long computation must neither keep the API's from
+/// answering nor another query's.
 pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) objects: Arc<Objects>,

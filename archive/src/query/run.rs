@@ -1,4 +1,5 @@
-//! One query from outside: a handle on what computes while its answer is read, and that ends when nobody reads it any more.
+//! One query from outside: a handle on what computes while its answer is read, and that ends when
+//! nobody reads it any more.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,15 +15,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::error::QueryError;
 use super::job::{Job, Planned};
-use super::lane::Lane;
-use super::reader::Readers;
-use super::stats::{Counters, QueryStats};
-use super::watch::Watch;
 use super::{Engine, QueryOptions, Tiers};
+use crate::query::answer::stats::{Counters, QueryStats};
+use crate::query::bound::lane::Lane;
+use crate::query::bound::watch::Watch;
+use crate::query::table::reader::Readers;
 
 /// Batches that are computed ahead of the reader.
 const AHEAD: usize = 2;
-/// How long the end of a query is not told while its threads are at something, so that its place is free again by then.
+/// How long the end of a query is not told while its threads are at something, so that its place is
+/// free again by then.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// A running query. Dropping it ends it.
@@ -180,8 +182,9 @@ impl Engine {
     }
 }
 
-/// Lets a query compute on threads of its own until it is done, late, or nobody waits for it. Its place is given back when those
-/// threads have really ended, and before the end is told wherever that does not take long: whoever asks next must find it free.
+/// Lets a query compute on threads of its own until it is done, late, or nobody waits for it. Its
+/// place is given back when those threads have really ended, and before the end is told wherever
+/// that does not take long: whoever asks next must find it free.
 async fn supervise(
     job: Arc<Job>,
     place: Share,

@@ -18,13 +18,15 @@ use datafusion::optimizer::Optimizer;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
-use super::arithmetic::Exact;
-use super::files::Scope;
-use super::order::KeepOrder;
-use super::registry::FUNCTIONS;
-use super::tables::{self, NOWHERE};
-use super::watch::{Watch, Watched};
-use super::{QueryLimits, complexity};
+use super::QueryLimits;
+use crate::query::bound::order::KeepOrder;
+use crate::query::bound::watch::{Watch, Watched};
+use crate::query::function::arithmetic::Exact;
+use crate::query::function::registry::FUNCTIONS;
+use crate::query::statement::complexity;
+use crate::query::table;
+use crate::query::table::NOWHERE;
+use crate::query::table::files::Scope;
 
 /// Names that a query may put before a table's.
 const CATALOG: &str = "sheaf";
@@ -41,7 +43,7 @@ pub(super) fn session(
 ) -> Result<SessionState> {
     let functions = &*FUNCTIONS;
     let schema = MemorySchemaProvider::new();
-    for (name, table) in tables::tables(scope) {
+    for (name, table) in table::tables(scope) {
         schema.register_table(name.to_owned(), table)?;
     }
     let catalog = MemoryCatalogProvider::new();

@@ -142,7 +142,8 @@ async fn copies_that_a_recall_put_out_of_date_are_left_behind() {
     world.assert_one_tier(&ids).await;
     assert_clean(&world, 2, 22).await;
 
-    // The recalls are needed while a superseded file may be read, and forgotten with the last of them.
+    // The recalls are needed while a superseded file may be read, and forgotten with the last of
+    // them.
     let recalls = || async {
         let select = "select count(*) from archive_recalls where tenant_id = $1";
         let row = cluster::sql()
@@ -360,7 +361,8 @@ async fn many_small_tenants_stay_cheap() {
         let run = world.compact().await;
         assert_eq!((run.replaced, run.written, run.invoices), (12, 1, 24));
         assert!(run.bytes_after < run.bytes_before / 8, "{run:?}");
-        // Each file is read once, each new one written once and read back: nothing per invoice or group.
+        // Each file is read once, each new one written once and read back: nothing per invoice or
+        // group.
         assert_eq!(world.storage.gets().0 - gets, 12 + 1);
         assert_eq!(world.storage.puts() - puts, 1);
         let gc = world.gc(&world.archive, Duration::ZERO, false).await;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::Utc;
 
 use crate::support::cluster::{Park, World, killed, world};
-use sheaf_archive::storage::ColdStorage;
+use sheaf_archive::object::storage::ColdStorage;
 use sheaf_archive::{Archive, ArchiveError, Erasure, ErasureReceipt, Silent, Step, Tier};
-use sheaf_model::lifecycle::Patch;
+use sheaf_model::invoice::lifecycle::Patch;
 use sheaf_model::{Customer, Invoice, Kind, Status};
 use sheaf_store::{Cause, Command, ERASED_NAME, FileState, ListFilter, Origin};
 use uuid::Uuid;
@@ -44,7 +44,8 @@ fn customer(n: usize) -> Customer {
     }
 }
 
-/// Three months of twelve invoices, four of each of them Ada's, but for the last month; all archived. Answers Ada's id.
+/// Three months of twelve invoices, four of each of them Ada's, but for the last month; all
+/// archived. Answers Ada's id.
 async fn fill(world: &World) -> Uuid {
     let mut invoices = Vec::new();
     for (at, date) in ["2024-01-05", "2024-02-05", "2024-03-05"]
@@ -242,7 +243,8 @@ async fn nothing_personal_is_left_and_everything_else_is_as_it_was() {
 async fn copies_out_of_date_and_drafts_that_were_the_customers_are_found() {
     let world = world("history").await;
     let ada = fill(&world).await;
-    // A draft of Ada's becomes Bea's, is issued, settled and archived in a month without any of Ada's.
+    // A draft of Ada's becomes Bea's, is issued, settled and archived in a month without any of
+    // Ada's.
     let mut draft = world.invoice("2024-05-05", 900, Status::Draft);
     draft.kind = Kind::Invoice;
     draft.customer = Some(customer(0));
@@ -263,7 +265,8 @@ async fn copies_out_of_date_and_drafts_that_were_the_customers_are_found() {
         .await;
     world.change(id, Command::Cancel { reason: None }).await;
     assert_eq!(world.tier().await.invoices, 1);
-    // And one of Ada's is hot again: its copy in the archive is out of date, and holds the data all the same.
+    // And one of Ada's is hot again: its copy in the archive is out of date, and holds the data all
+    // the same.
     let ours = ListFilter {
         customer_id: Some(ada),
         ..ListFilter::default()

@@ -1,4 +1,5 @@
-//! The job of erasure over both tiers: receipts, retention, what is held, what is pending, and whose it is.
+//! The job of erasure over both tiers: receipts, retention, what is held, what is pending, and
+//! whose it is.
 
 use std::time::Duration;
 
@@ -204,7 +205,8 @@ async fn both_tiers_are_erased_and_the_receipt_ends_when_the_last_copy_is_gone()
     // Two objects, and the answers that are kept for requests that are sent again.
     assert_eq!(open.pending.len(), 3, "{open:?}");
 
-    // A second pass changes nothing; a third one reads no file again. When objects and answers are gone, that is all.
+    // A second pass changes nothing; a third one reads no file again. When objects and answers are
+    // gone, that is all.
     let later = now + TimeDelta::hours(2);
     let again = run(&world, later).await;
     assert_eq!((again.files_rewritten, again.invoices), (0, 0));
@@ -226,7 +228,8 @@ async fn both_tiers_are_erased_and_the_receipt_ends_when_the_last_copy_is_gone()
     assert!(none.is_none() || customer == their_customer);
 }
 
-/// Another process remembers the record for some seconds after it was erased: what it lets in meanwhile is found later.
+/// Another process remembers the record for some seconds after it was erased: what it lets in
+/// meanwhile is found later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_came_in_just_after_the_request_is_erased_too() {
     let world = world("late").await;

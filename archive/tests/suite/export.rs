@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::support::cluster::{World, s3, world};
 use sha2::{Digest, Sha256};
 use sheaf_archive::export::COLUMNS;
-use sheaf_archive::storage::{Counting, StorageError};
+use sheaf_archive::object::storage::{Counting, StorageError};
 use sheaf_archive::{
     Archive, Export, ExportError, ExportFormat, ExportLimits, ExportOptions, ExportTiers,
 };
@@ -70,8 +70,8 @@ pub(crate) fn ids(ndjson: &[u8]) -> Vec<Uuid> {
     text.lines().map(id).collect()
 }
 
-/// Months of both tiers, with parts whose ids overlap, invoices that stay hot, one that is recalled and one that went
-/// back after its recall.
+/// Months of both tiers, with parts whose ids overlap, invoices that stay hot, one that is recalled
+/// and one that went back after its recall.
 async fn fill(world: &World) -> Vec<Uuid> {
     for round in 0..3 {
         let dates = ["2022-02-10", "2022-02-11", "2023-12-31", "2024-01-01"];
@@ -198,7 +198,8 @@ async fn what_tiers_or_is_compacted_and_collected_meanwhile_comes_once() {
     bytes.extend(more);
     assert!(bytes == expected, "tiered meanwhile");
 
-    // Small files of every month, that become one while they are read; gc with no grace takes the old ones at once.
+    // Small files of every month, that become one while they are read; gc with no grace takes the
+    // old ones at once.
     for id in order.iter().step_by(10) {
         world.recall(*id).await;
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::support::cluster::{self, World, world};
 use sha2::{Digest, Sha256};
-use sheaf_archive::storage::{ColdStorage, Counting, StorageError};
-use sheaf_archive::{Archive, ArchiveError, Silent, VerifyOptions, layout};
+use sheaf_archive::object::key;
+use sheaf_archive::object::storage::{ColdStorage, Counting, StorageError};
+use sheaf_archive::{Archive, ArchiveError, Silent, VerifyOptions};
 use sheaf_model::{Period, Status};
 use uuid::Uuid;
 
@@ -51,9 +52,9 @@ async fn verify_finds_a_flipped_byte_a_missing_a_truncated_and_an_alien_object()
     world.storage.delete(&truncated).await.unwrap();
     put(&world, &truncated, &bytes[..bytes.len() - 1]).await;
     // Of a key that the layout could have given, and of one that it could not.
-    let alien = format!("{}notes.txt", layout::tenant_prefix(world.tenant));
+    let alien = format!("{}notes.txt", key::tenant_prefix(world.tenant));
     put(&world, &alien, b"not ours").await;
-    let orphan = layout::object_key(
+    let orphan = key::object_key(
         world.tenant,
         Period {
             year: 2020,
@@ -240,15 +241,19 @@ impl ColdStorage for Lie {
         &'a self,
         key: &'a str,
         path: &'a std::path::Path,
-    ) -> futures_util::future::BoxFuture<'a, Result<sheaf_archive::storage::Fetched, StorageError>>
-    {
+    ) -> futures_util::future::BoxFuture<
+        'a,
+        Result<sheaf_archive::object::storage::Fetched, StorageError>,
+    > {
         self.0.get_to_file(key, path)
     }
     fn head<'a>(
         &'a self,
         key: &'a str,
-    ) -> futures_util::future::BoxFuture<'a, Result<sheaf_archive::storage::ObjectInfo, StorageError>>
-    {
+    ) -> futures_util::future::BoxFuture<
+        'a,
+        Result<sheaf_archive::object::storage::ObjectInfo, StorageError>,
+    > {
         self.0.head(key)
     }
     fn delete<'a>(
@@ -261,8 +266,10 @@ impl ColdStorage for Lie {
         &'a self,
         prefix: &'a str,
         from: Option<&'a str>,
-    ) -> futures_util::future::BoxFuture<'a, Result<sheaf_archive::storage::ObjectPage, StorageError>>
-    {
+    ) -> futures_util::future::BoxFuture<
+        'a,
+        Result<sheaf_archive::object::storage::ObjectPage, StorageError>,
+    > {
         self.0.list(prefix, from)
     }
 }

@@ -1,12 +1,12 @@
 //! Objects as older builds wrote them, kept as files: every later build must read them, for ever.
 //!
-//! Of each version of the schema there are, in `tests/fixtures`, the object, the catalog's row of it, and the documents
-//! that it holds as the API tells them.
+//! Of each version of the schema there are, in `tests/fixtures`, the object, the catalog's row of
+//! it, and the documents that it holds as the API tells them.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
-use sheaf_archive::storage::ColdStorage;
+use sheaf_archive::object::storage::ColdStorage;
 use sheaf_archive::{QueryOptions, Tier};
 use sheaf_model::{Decimal, Invoice, Status, TenantId};
 use uuid::Uuid;
@@ -109,8 +109,8 @@ async fn objects_of_every_older_version_are_read_as_they_were_written() {
     }
 }
 
-/// By hand, when the schema gets a new version: add it to [`VERSIONS`]; this writes the files of the one that this build
-/// writes. Those of older versions stay as their builds wrote them.
+/// By hand, when the schema gets a new version: add it to [`VERSIONS`]; this writes the files of
+/// the one that this build writes. Those of older versions stay as their builds wrote them.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "writes the fixtures"]
 async fn write() {

@@ -1,8 +1,8 @@
-//! Generated histories of tenants, with kills and a storage that fails: after every step each invoice is in one tier, says
-//! what it said, and none is missing or double.
+//! Generated histories of tenants, with kills and a storage that fails: after every step each
+//! invoice is in one tier, says what it said, and none is missing or double.
 //!
-//! `SHEAF_HISTORIES` is how many (1,000). Each has a tenant of its own; some run side by side. A history that breaks an
-//! invariant is shrunk and printed.
+//! `SHEAF_HISTORIES` is how many (1,000). Each has a tenant of its own; some run side by side. A
+//! history that breaks an invariant is shrunk and printed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -13,9 +13,9 @@ use chrono::Utc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use sheaf_archive::storage::{Counting, StorageError};
+use sheaf_archive::object::storage::{Counting, StorageError};
 use sheaf_archive::{ArchiveError, ErasureOptions, Silent, Step, Tier};
-use sheaf_model::lifecycle::NewPayment;
+use sheaf_model::invoice::lifecycle::NewPayment;
 use sheaf_model::{Invoice, Kind, Period, Status};
 use sheaf_store::{Cause, Command, ERASED_NAME, ListFilter, Origin};
 use uuid::Uuid;

@@ -1,4 +1,5 @@
-//! Legal hold and retention that are set while something runs that they forbid; and answers that are kept for a while.
+//! Legal hold and retention that are set while something runs that they forbid; and answers that
+//! are kept for a while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,7 +123,7 @@ async fn objects(world: &World, state: FileState) -> usize {
         .await;
     let mut there = 0;
     for file in files.unwrap() {
-        use sheaf_archive::storage::ColdStorage as _;
+        use sheaf_archive::object::storage::ColdStorage as _;
         there += usize::from(world.storage.head(&file.object_key).await.is_ok());
     }
     there
@@ -212,7 +213,8 @@ async fn kept_answers_count_from_the_last_pass_that_changed_something() {
     let world = world("kept-answers").await;
     let customer = fill(&world).await;
     let now = Utc::now();
-    // Asked for long ago; the documents told the name until now, and so could an answer of this morning.
+    // Asked for long ago; the documents told the name until now, and so could an answer of this
+    // morning.
     ask(&world, customer, now - TimeDelta::days(30)).await;
     assert_eq!(run(&world.archive, &world, now).await.completed, 0);
     world.gc(&world.archive, Duration::ZERO, false).await;

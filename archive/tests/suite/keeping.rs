@@ -1,11 +1,11 @@
-//! Storage classes, Object Lock and restores, asked of a server that only tells what it was sent: no S3 that can be run
-//! here has them.
+//! Storage classes, Object Lock and restores, asked of a server that only tells what it was sent:
+//! no S3 that can be run here has them.
 
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
-use sheaf_archive::s3::S3Storage;
-use sheaf_archive::storage::{ColdStorage, StorageError};
+use sheaf_archive::object::s3::S3Storage;
+use sheaf_archive::object::storage::{ColdStorage, StorageError};
 use sheaf_archive::{Keeping, ObjectLock, Policy, Resilient, S3Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,8 +18,8 @@ const SLOW_CLASS: &str = "HTTP/1.1 403 Forbidden\r\ncontent-type: application/xm
 
 const MISSING: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
 
-/// Answers every GET as S3 answers for an object in a slow storage class, every HEAD as if there were none (and forgets
-/// it), and everything else with `other`.
+/// Answers every GET as S3 answers for an object in a slow storage class, every HEAD as if there
+/// were none (and forgets it), and everything else with `other`.
 async fn server(other: &'static str) -> (String, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use chrono::{SubsecRound, Utc};
 use sheaf_archive::Tier;
-use sheaf_archive::storage::Counting;
+use sheaf_archive::object::storage::Counting;
 use sheaf_model::{Status, TenantId};
 use sheaf_store::{Command, ListFilter, NewChange, Origin, Store};
 use uuid::Uuid;
@@ -28,7 +28,8 @@ async fn recall(store: &Store, tenant_id: TenantId, invoice_id: Uuid) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invoice_that_is_recalled_between_the_reads_of_both_tiers_is_listed() {
-    // Set once everything is archived: what the next read of an object, by then of a list, recalls first.
+    // Set once everything is archived: what the next read of an object, by then of a list, recalls
+    // first.
     let due: Arc<OnceLock<(Store, TenantId, Uuid)>> = Arc::default();
     let done = Arc::new(AtomicBool::new(false));
     let (is_due, is_done) = (Arc::clone(&due), Arc::clone(&done));
@@ -53,7 +54,8 @@ async fn an_invoice_that_is_recalled_between_the_reads_of_both_tiers_is_listed()
     world.create(old).await;
     assert_eq!(world.tier().await.invoices, 5);
 
-    // Another process: what the list has begun to read, a recall through its own store would wait for.
+    // Another process: what the list has begun to read, a recall through its own store would wait
+    // for.
     let other = crate::support::cluster::world("recalls").await;
     let _first = due.set((other.store, world.tenant, moved));
     let filter = ListFilter {
@@ -152,7 +154,8 @@ async fn merged_customers_are_one_list_of_bounded_pages() {
         .reader()
         .list(world.tenant, &filter, None, 100, None);
     let page = page.await.unwrap();
-    // Each customer's own page has room for one of the long ones; all together have no more than a page.
+    // Each customer's own page has room for one of the long ones; all together have no more than a
+    // page.
     assert!(
         page.has_more && page.items.len() < 4,
         "{}",

@@ -1,4 +1,5 @@
-//! The archive against a real database and a real S3. One program: each one more would build the query engine's code again.
+//! The archive against a real database and a real S3. One program: each one more would build the
+//! query engine's code again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod compaction;

@@ -1,4 +1,5 @@
-//! A bad S3: slow, throttling, silent, lying. What comes of it is the right answer, late, or a clear error in time.
+//! A bad S3: slow, throttling, silent, lying. What comes of it is the right answer, late, or a
+//! clear error in time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::cluster::{World, s3, world};
 use crate::support::faulty::{Fault, Faulty};
 use sha2::{Digest, Sha256};
-use sheaf_archive::storage::{ColdStorage, StorageError};
+use sheaf_archive::object::storage::{ColdStorage, StorageError};
 use sheaf_archive::{Archive, ArchiveError, Policy, Resilient, Tier};
 use sheaf_model::{Invoice, Status};
 use sheaf_store::{LineOutcome, ListFilter, Store, StoreConfig, StoreError};
@@ -83,7 +84,8 @@ async fn what_stays_ends_in_a_clear_error_after_a_bounded_number_of_attempts_and
         }
         assert!(faulty.calls().0 <= attempts, "{fault:?}");
     }
-    // Of however many attempts there may be, those are made that there is time for: without an end they take five minutes.
+    // Of however many attempts there may be, those are made that there is time for: without an end
+    // they take five minutes.
     let faulty = Faulty::new(s3.clone(), |_, _, _| Fault::Never);
     let policy = Policy {
         attempts: 1_000,
@@ -107,12 +109,14 @@ async fn what_stays_ends_in_a_clear_error_after_a_bounded_number_of_attempts_and
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_answer_is_raced_and_hedges_are_a_bounded_share() {
     let (s3, key, content) = object().await;
-    // Fast for 200 calls; then one GET in ten of those that are not hedges takes longer than anything else here.
+    // Fast for 200 calls; then one GET in ten of those that are not hedges takes longer than
+    // anything else here.
     let faulty = Faulty::new(s3.clone(), |_, _, call| match call {
         200.. if call % 10 == 0 => Fault::Late(2 * SOON),
         _ => Fault::None,
     });
-    // Above what a busy machine or server makes of a fast GET: those would spend the hedges that the slow ones need.
+    // Above what a busy machine or server makes of a fast GET: those would spend the hedges that
+    // the slow ones need.
     let policy = Policy {
         hedge_floor: Duration::from_millis(500),
         ..Policy::default()

@@ -7,9 +7,9 @@ use parquet::file::metadata::PageIndexPolicy;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use sheaf_archive::decode::Rows;
-use sheaf_archive::encode::{EncodedPart, MAX_GROUP_ROWS, PartWriter};
-use sheaf_archive::schema::meta;
+use sheaf_archive::file::rows::Rows;
+use sheaf_archive::file::schema::meta;
+use sheaf_archive::file::writer::{EncodedPart, MAX_GROUP_ROWS, PartWriter};
 use sheaf_model::{Period, TenantId, id};
 use sheaf_store::ArchivedInvoice;
 use uuid::Uuid;
@@ -117,7 +117,8 @@ fn row_groups_pages_and_filters_are_laid_out_for_point_reads() {
             pages >= usize::try_from(group.num_rows()).unwrap().div_ceil(2_048),
             "{pages} pages"
         );
-        // Its columns are one range of bytes, its Bloom filters come right behind, then the next group.
+        // Its columns are one range of bytes, its Bloom filters come right behind, then the next
+        // group.
         for column in group.columns() {
             let (start, length) = column.byte_range();
             assert_eq!(start, at_byte);
@@ -272,7 +273,8 @@ fn without_checksums_a_flipped_byte_can_be_read_as_another_row() {
     for at in (4..end).step_by(end / 1_000) {
         let mut bytes = bytes.clone();
         bytes[at] ^= 0x20;
-        // No endless loop of the decoder, at least. Now and then it panics, which is a refusal as well.
+        // No endless loop of the decoder, at least. Now and then it panics, which is a refusal as
+        // well.
         let read = std::panic::catch_unwind(|| decode(bytes.into()));
         match read.ok().flatten() {
             Some(read) if read == rows => right += 1,

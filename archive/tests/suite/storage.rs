@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::support::cluster::{s3, s3_config};
 use sha2::{Digest, Sha256};
-use sheaf_archive::probe::{self, Ability, Verdict};
-use sheaf_archive::s3::S3Storage;
-use sheaf_archive::storage::{ColdStorage, MAX_URL_AGE, StorageError};
+use sheaf_archive::object::probe;
+use sheaf_archive::object::probe::{Ability, Verdict};
+use sheaf_archive::object::s3::S3Storage;
+use sheaf_archive::object::storage::{ColdStorage, MAX_URL_AGE, StorageError};
 use sheaf_archive::{Policy, Resilient, S3Config};
 use uuid::Uuid;
 

@@ -11,7 +11,8 @@ use sheaf_model::{Kind, Status};
 use sheaf_store::{LineOutcome, ListFilter};
 use uuid::Uuid;
 
-/// Settled and unsettled documents of three old months and a recent one: 24 settled old, 8 unsettled old, 8 recent.
+/// Settled and unsettled documents of three old months and a recent one: 24 settled old, 8
+/// unsettled old, 8 recent.
 async fn fill(world: &World) -> Vec<Uuid> {
     let mut invoices = Vec::new();
     for (at, date) in ["2024-02-29", "2024-03-01", "2025-01-31", "2026-10-01"]
@@ -153,7 +154,8 @@ async fn a_point_read_is_one_ranged_get_with_a_warm_footer_and_two_without() {
         assert_eq!(cold.get(world.tenant, *id).await.unwrap().unwrap().id, *id);
         assert_eq!(world.storage.gets().0 - start, 2 + n, "warm footer");
     }
-    // Neither another tenant's read nor an id between two others is answered; the latter by the footer alone.
+    // Neither another tenant's read nor an id between two others is answered; the latter by the
+    // footer alone.
     let stranger = sheaf_model::TenantId(Uuid::new_v4());
     assert!(cold.get(stranger, ids[7]).await.unwrap().is_none());
     let mut sorted = ids.clone();

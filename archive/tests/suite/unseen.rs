@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sheaf_model::lifecycle::Patch;
+use sheaf_model::invoice::lifecycle::Patch;
 use sheaf_model::{Credited, Invoice, Status, TaxRounding};
 use sheaf_store::{Command, ListFilter};
 use uuid::Uuid;
@@ -25,7 +25,8 @@ async fn unseen(world: &World) -> BTreeMap<Uuid, Unseen> {
     unseen.collect()
 }
 
-/// Writes documents with the versions of profiles that they name: the store itself freezes the tenant's, which has none.
+/// Writes documents with the versions of profiles that they name: the store itself freezes the
+/// tenant's, which has none.
 async fn create(world: &World, invoices: Vec<Invoice>) {
     let frozen: Vec<_> = invoices.iter().map(|i| (i.id, i.profile_version)).collect();
     world.create(invoices).await;

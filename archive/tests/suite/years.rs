@@ -12,7 +12,8 @@ use crate::export;
 use crate::support::cluster::{Park, World, kill_compaction_at, world};
 use crate::support::query::{all_tiers, ask, rows};
 
-/// Six months of one year and one of another, three of four invoices settled, and one that was recalled and went back.
+/// Six months of one year and one of another, three of four invoices settled, and one that was
+/// recalled and went back.
 async fn fill(world: &World) -> Vec<Uuid> {
     let dates = [
         "2022-07-09",

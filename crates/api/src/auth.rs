@@ -1,10 +1,13 @@
 //! Who calls, and what they may do. The tenant comes from these extractors and from nowhere else.
 
+pub(crate) mod api_key;
+pub(crate) mod guesses;
+
 mod crypto;
 mod jwks;
 mod jwt;
-mod known;
-mod roles;
+pub(crate) mod known_tenant;
+pub(crate) mod role;
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,15 +19,15 @@ use sheaf_model::TenantId;
 use sheaf_store::Role;
 use uuid::Uuid;
 
-use crate::app::{App, Shared};
 use crate::error::ApiError;
-use crate::keys;
-use crate::limits::Standing;
+use crate::state::{App, Shared};
 
+use crate::rate_limit::Standing;
+
+pub(crate) use crate::auth::known_tenant::KnownTenants;
+pub(crate) use crate::auth::role::Action;
+pub use crate::auth::role::role_table;
 pub(crate) use jwt::Jwt;
-pub(crate) use known::KnownTenants;
-pub(crate) use roles::Action;
-pub use roles::role_table;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
@@ -38,7 +41,8 @@ pub(crate) struct TenantAuth {
     pub(crate) actor: Arc<str>,
 }
 
-/// What became known of a request's caller: the layer around the route reads it when the answer is there.
+/// What became known of a request's caller: the layer around the route reads it when the answer is
+/// there.
 #[derive(Debug, Default)]
 pub(crate) struct Caller {
     /// Whose credential it is, also one that is refused.
@@ -47,8 +51,8 @@ pub(crate) struct Caller {
     pub(crate) standing: OnceLock<Standing>,
 }
 
-/// One extractor for each action. A handler that takes it gets the tenant, and cannot be reached by a role that the
-/// table does not allow.
+/// One extractor for each action. A handler that takes it gets the tenant, and cannot be reached by
+/// a role that the table does not allow.
 macro_rules! extractors {
     ($($(#[$meta:meta])* $name:ident => $action:ident,)*) => {$(
         $(#[$meta])*
@@ -127,7 +131,7 @@ async fn tenant(parts: &Parts, app: &App, action: Action) -> Result<TenantAuth, 
             return Err(ApiError::TenantMismatch);
         }
     }
-    if roles::allows(role, action) {
+    if crate::auth::role::allows(role, action) {
         Ok(auth)
     } else {
         Err(ApiError::ForbiddenRole)
@@ -141,7 +145,7 @@ async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
     let credential = credential(&parts.headers);
     // A missing one is no guess; one in a form that is not ours is, and all such are the same.
     let hash = match &credential {
-        Ok(credential) => keys::hash(credential.text()),
+        Ok(credential) => api_key::hash(credential.text()),
         Err(ApiError::MissingCredential) => return Err(ApiError::MissingCredential),
         Err(_) => [0; 32],
     };
@@ -167,9 +171,10 @@ async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
     }
 }
 
-/// Whose the credential is. One that is known is noted in the request's [`Caller`], also when it is refused. A `suspect` one
-/// comes from where many wrong ones come from: keys and signatures, which nobody guesses, are looked at all the same, or
-/// whoever shares an address with a guesser could not come in.
+/// Whose the credential is. One that is known is noted in the request's [`Caller`], also when it is
+/// refused. A `suspect` one comes from where many wrong ones come from: keys and signatures, which
+/// nobody guesses, are looked at all the same, or whoever shares an address with a guesser could
+/// not come in.
 async fn recognise(
     parts: &Parts,
     app: &App,
@@ -257,7 +262,8 @@ fn credential(headers: &HeaderMap) -> Result<Credential<'_>, ApiError> {
     Ok(Credential::Key(text))
 }
 
-/// Compares hashes without stopping at the first difference: the time taken says nothing about the key.
+/// Compares hashes without stopping at the first difference: the time taken says nothing about the
+/// key.
 pub(crate) fn same_secret(presented: &[u8; 32], expected: &[u8; 32]) -> bool {
     presented
         .iter()

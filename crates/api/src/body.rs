@@ -1,4 +1,5 @@
-//! Bodies of single requests: media type, encoding, size and time bounds, and the idempotency key that goes with them.
+//! Bodies of single requests: media type, encoding, size and time bounds, and the idempotency key
+//! that goes with them.
 
 use std::io::Read;
 
@@ -9,12 +10,12 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
-use sheaf_model::strict;
+use sheaf_model::json::strict;
 use sheaf_store::IdemKey;
 
-use crate::app::Shared;
 use crate::error::{ApiError, BodyError};
 use crate::idempotency;
+use crate::state::Shared;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +155,8 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads a body of at most `limit` bytes. A small one comes in one frame, which is passed on without a copy.
+/// Reads a body of at most `limit` bytes. A small one comes in one frame, which is passed on
+/// without a copy.
 async fn read_all(mut body: Body, limit: usize) -> Result<Bytes, BodyError> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();

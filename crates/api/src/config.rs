@@ -14,8 +14,8 @@ pub struct ApiConfig {
     pub admin_key: String,
     /// Open connections at any moment; further ones wait in the kernel's queue. Default 4,096.
     pub max_connections: usize,
-    /// Time for a client to send the head of a request, counted from the end of the one before: an idle connection
-    /// is closed after it. Default 60 s.
+    /// Time for a client to send the head of a request, counted from the end of the one before: an
+    /// idle connection is closed after it. Default 60 s.
     pub header_timeout: Duration,
     /// Time for the whole body of a single (not bulk) request, else 408. Default 30 s.
     pub body_timeout: Duration,
@@ -25,11 +25,11 @@ pub struct ApiConfig {
     pub shutdown_grace: Duration,
     /// Bytes of a single request's body, after decompression. Default 2 MiB.
     pub body_limit: usize,
-    /// How long a credential is trusted without asking the store again. Default 5 s: the longest time for which a
-    /// key that another process revoked still works.
+    /// How long a credential is trusted without asking the store again. Default 5 s: the longest
+    /// time for which a key that another process revoked still works.
     pub key_ttl: Duration,
-    /// One log event (target `sheaf::access`) for every request; when off, only for those answered with 5xx.
-    /// Default on.
+    /// One log event (target `sheaf::access`) for every request; when off, only for those answered
+    /// with 5xx. Default on.
     pub access_log: bool,
     /// Bulk uploads.
     pub bulk: BulkConfig,
@@ -43,15 +43,17 @@ pub struct ApiConfig {
     pub rate_limit: Option<RateLimit>,
     /// Wrong credentials that one client address may send. Default 10 a second, and 300 at once.
     pub guess_limit: Option<RateLimit>,
-    /// Proxies of ours in front, each of which appends to `X-Forwarded-For` whom it heard: a client's address is what the
-    /// first of them wrote. Default 0: the address is that of the connection.
+    /// Proxies of ours in front, each of which appends to `X-Forwarded-For` whom it heard: a
+    /// client's address is what the first of them wrote. Default 0: the address is that of the
+    /// connection.
     pub proxies: usize,
-    /// Denials of one caller on one route for one reason within this time become one event. Default 60 s.
+    /// Denials of one caller on one route for one reason within this time become one event. Default
+    /// 60 s.
     pub denial_window: Duration,
 }
 
-/// Keys of ours cannot be guessed, an admin key that somebody chose may be. A busy client with a wrong key is told so for a
-/// while before it is turned away.
+/// Keys of ours cannot be guessed, an admin key that somebody chose may be. A busy client with a
+/// wrong key is told so for a while before it is turned away.
 const GUESS_LIMIT: RateLimit = RateLimit {
     per_second: NonZeroU32::MIN.saturating_add(9),
     burst: NonZeroU32::MIN.saturating_add(299),
@@ -66,7 +68,8 @@ pub struct RateLimit {
     pub burst: NonZeroU32,
 }
 
-/// JWTs of one issuer. [`JwtConfig::new`] gives the documented defaults; a secret, a JWK set or both come on top.
+/// JWTs of one issuer. [`JwtConfig::new`] gives the documented defaults; a secret, a JWK set or
+/// both come on top.
 #[derive(Clone, Debug)]
 pub struct JwtConfig {
     /// `iss` must be this.
@@ -141,7 +144,8 @@ impl JwtConfig {
 pub struct BulkConfig {
     /// Bytes of one NDJSON line; a longer one is rejected by number. Default 1 MiB.
     pub line_limit: usize,
-    /// The same with `restore=true`: what the API tells of an invoice is longer than what it was made of. Default 8 MiB.
+    /// The same with `restore=true`: what the API tells of an invoice is longer than what it was
+    /// made of. Default 8 MiB.
     pub restore_line_limit: usize,
     /// Lines parsed in one go. Default 256.
     pub batch_lines: usize,
@@ -161,14 +165,15 @@ pub struct BulkConfig {
     pub idle_timeout: Duration,
     /// Lease of a running upload's idempotency key; extended while it runs. Default 60 s.
     pub idempotency_lease: Duration,
-    /// Decoded bytes of an atomic upload, which is spooled to disk before it is written. Default 8 GiB.
+    /// Decoded bytes of an atomic upload, which is spooled to disk before it is written. Default 8
+    /// GiB.
     pub spool_limit: u64,
     /// The same of all that one tenant has running. Default 8 GiB.
     pub spool_limit_per_tenant: u64,
     /// The same of all that run. Default 16 GiB.
     pub spool_limit_total: u64,
-    /// Uploads that one tenant may have running. Default 8. Of these and the following pairs one is always left for
-    /// other tenants; the platform counts as one.
+    /// Uploads that one tenant may have running. Default 8. Of these and the following pairs one is
+    /// always left for other tenants; the platform counts as one.
     pub uploads_per_tenant: usize,
     /// Uploads that may run. Default 64.
     pub uploads: usize,
@@ -176,7 +181,8 @@ pub struct BulkConfig {
     pub atomic_uploads_per_tenant: usize,
     /// Atomic ones among them. Default 8.
     pub atomic_uploads: usize,
-    /// Bytes that one byte of gzip may come to, on the average of an upload. Default 100: documents come to 5 to 40.
+    /// Bytes that one byte of gzip may come to, on the average of an upload. Default 100: documents
+    /// come to 5 to 40.
     pub max_compression: u64,
     /// Decoded bytes from which on that is looked at. Default 16 MiB.
     pub compression_from: u64,

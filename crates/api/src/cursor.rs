@@ -10,8 +10,9 @@ use crate::error::ApiError;
 const VERSION: u8 = 1;
 const CHECK_BYTES: usize = 4;
 
-/// What a cursor is good for: one list with one set of filters. A cursor is no secret and grants nothing; the check
-/// only catches one that is used with other filters, which would skip or repeat rows.
+/// What a cursor is good for: one list with one set of filters. A cursor is no secret and grants
+/// nothing; the check only catches one that is used with other filters, which would skip or repeat
+/// rows.
 pub(crate) struct Scope(Sha256);
 
 impl Scope {

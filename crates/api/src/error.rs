@@ -1,4 +1,5 @@
-//! Everything that can go wrong at the front door, in types, and the one match that turns it into a problem.
+//! Everything that can go wrong at the front door, in types, and the one match that turns it into a
+//! problem.
 
 mod denied;
 mod export;
@@ -13,14 +14,14 @@ use axum::response::{IntoResponse, Response};
 use sheaf_archive::QueryError;
 use sheaf_archive::{ArchiveError, ExportError};
 use sheaf_documents::{DocumentError, Format};
-use sheaf_model::input::ParseError;
-use sheaf_model::lifecycle::Refusal;
+use sheaf_model::invoice::input::ParseError;
+use sheaf_model::invoice::lifecycle::Refusal;
 use sheaf_model::{FieldError, Invalid};
 use sheaf_store::{ChangeError, CreateError, CustomerError, Full, StoreError};
 
-use crate::bulk::Summary;
 use crate::etag;
 use crate::problem::Problem;
+use crate::routes::invoice::upload::Summary;
 #[cfg(feature = "sql")]
 use tiers::restoring;
 use tiers::{archive_problem, create_problem, refused, store_problem};
@@ -45,7 +46,8 @@ pub(crate) enum ApiError {
     JwksUnavailable,
     /// The tenant has sent too many requests; seconds until the next is let in.
     RateLimited(u32),
-    /// The client's address has sent too many wrong credentials; seconds until the next is looked at.
+    /// The client's address has sent too many wrong credentials; seconds until the next is looked
+    /// at.
     TooManyGuesses(u32),
     /// `X-Tenant-Id`, or the document, names another tenant than the credential's.
     TenantMismatch,
@@ -173,7 +175,8 @@ pub(crate) enum BodyError {
 }
 
 impl ApiError {
-    /// The problem that the client reads. Details of the store and the archive go to the log, never to the client.
+    /// The problem that the client reads. Details of the store and the archive go to the log, never
+    /// to the client.
     pub(crate) fn into_problem(self) -> Problem {
         use StatusCode as S;
         match self {

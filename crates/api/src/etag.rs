@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::header::{ETAG, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
-use sheaf_model::plain;
+use sheaf_model::plain_value;
 
 /// The versions that the client expects to change; none: whatever is there (`*`, or no header).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl IfMatch {
         if tags.contains(&"*") {
             return Self(None);
         }
-        let version = |tag: &&str| plain::count(tag.strip_prefix('"')?.strip_suffix('"')?);
+        let version = |tag: &&str| plain_value::count(tag.strip_prefix('"')?.strip_suffix('"')?);
         Self(Some(tags.iter().filter_map(version).collect()))
     }
 

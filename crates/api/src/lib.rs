@@ -1,37 +1,33 @@
 //! The front door: axum routes, authentication, problem+json, OpenAPI.
 //!
-//! A handler parses, makes one call, and responds. Everything around that is done once: credentials by the extractors
-//! of `auth`, guesses at them by `guesses`, rate limits by `limits`, what was refused by `denials`, bodies and their bounds by `body`, errors by the match in `error`, request ids, metrics, the access log
-//! and timeouts by the one layer of `observe`.
+//! A handler parses, makes one call, and responds. Everything around that is done once: credentials
+//! by the extractors of `auth`, guesses at them by `guesses`, rate limits by `limits`, what was
+//! refused by `denials`, bodies and their bounds by `body`, errors by the match in `error`, request
+//! ids, metrics, the access log and timeouts by the one layer of `observe`.
 
-mod app;
+mod observe;
+
 mod auth;
 mod body;
-mod bulk;
 mod config;
 mod cursor;
-mod denials;
-mod desk;
 mod error;
 mod etag;
-mod guesses;
 mod idempotency;
-mod keys;
-mod limits;
-mod metrics;
-mod observe;
 mod openapi;
 mod problem;
 mod query;
+mod rate_limit;
+mod render_pool;
 mod routes;
-pub mod schemas;
+pub mod schema;
 mod serve;
-mod traced;
+mod state;
 
-pub use app::{App, openapi, router};
+pub use crate::observe::metrics::Metrics;
+pub use crate::state::{App, openapi, router};
 pub use auth::role_table;
 pub use config::{ApiConfig, BulkConfig, Clock, JwksSource, JwtConfig, JwtSecret, RateLimit};
-pub use metrics::Metrics;
 pub use problem::{PROBLEM_JSON, Problem};
 pub use serve::{serve, serve_metrics};
 

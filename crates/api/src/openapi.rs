@@ -1,5 +1,6 @@
-//! The parts of the OpenAPI document that are the same for all routes: security schemes, the problem answers, the
-//! headers that every answer carries. Written once here instead of at each handler.
+//! The parts of the OpenAPI document that are the same for all routes: security schemes, the
+//! problem answers, the headers that every answer carries. Written once here instead of at each
+//! handler.
 
 use utoipa::PartialSchema;
 use utoipa::ToSchema;
@@ -14,7 +15,7 @@ use utoipa::openapi::{
 };
 
 use crate::problem::PROBLEM_JSON;
-use crate::schemas::{FieldErrorSchema, InvoiceLineIn, ProblemSchema};
+use crate::schema::{FieldErrorSchema, InvoiceLineIn, ProblemSchema};
 
 /// Problems of any route.
 const ANYWHERE: [(&str, &str); 3] = [

@@ -9,8 +9,8 @@ use sheaf_model::FieldError;
 /// The media type of every error answer.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// An error answer before it knows its request. The observing middleware adds the request id and renders it
-/// ([`Problem::render`]), so that no handler has to carry the id along.
+/// An error answer before it knows its request. The observing middleware adds the request id and
+/// renders it ([`Problem::render`]), so that no handler has to carry the id along.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// HTTP status.

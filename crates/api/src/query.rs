@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::http::Uri;
 use chrono::NaiveDate;
-use sheaf_model::plain;
+use sheaf_model::plain_value;
 use uuid::Uuid;
 
 use crate::error::ApiError;
@@ -66,12 +66,16 @@ impl Params {
 
     /// Takes a date.
     pub(crate) fn date(&mut self, name: &str) -> Result<Option<NaiveDate>, ApiError> {
-        self.read(name, |text| plain::date(text).map_err(|error| error.detail))
+        self.read(name, |text| {
+            plain_value::date(text).map_err(|error| error.detail)
+        })
     }
 
     /// Takes an id.
     pub(crate) fn uuid(&mut self, name: &str) -> Result<Option<Uuid>, ApiError> {
-        self.read(name, |text| plain::uuid(text).map_err(|error| error.detail))
+        self.read(name, |text| {
+            plain_value::uuid(text).map_err(|error| error.detail)
+        })
     }
 
     /// Takes a whole number in digits: `+5` and `05` are none.
@@ -81,7 +85,7 @@ impl Params {
         expected: &str,
     ) -> Result<Option<T>, ApiError> {
         let mistake = || format!("must be {expected}");
-        self.read(name, |text| plain::count(text).ok_or_else(mistake))
+        self.read(name, |text| plain_value::count(text).ok_or_else(mistake))
     }
 
     fn read<T>(
@@ -111,7 +115,7 @@ impl Params {
         let Some(text) = self.take("limit")? else {
             return Ok(DEFAULT_LIMIT);
         };
-        let limit = plain::count(&text).filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        let limit = plain_value::count(&text).filter(|limit| (1..=MAX_LIMIT).contains(limit));
         limit.ok_or(ApiError::LimitOutOfRange)
     }
 
@@ -129,8 +133,9 @@ pub(crate) fn none(uri: &Uri) -> Result<(), ApiError> {
     Params::of(uri)?.finish()
 }
 
-/// The text of `application/x-www-form-urlencoded`; `None` for what is no UTF-8, or an escape that is none. Lenient decoders
-/// put U+FFFD in its place, and a filter would look for something that nobody asked for.
+/// The text of `application/x-www-form-urlencoded`; `None` for what is no UTF-8, or an escape that
+/// is none. Lenient decoders put U+FFFD in its place, and a filter would look for something that
+/// nobody asked for.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

@@ -16,13 +16,14 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-use crate::app::{App, router};
+use crate::auth::guesses::Peer;
 use crate::config::ApiConfig;
-use crate::guesses::Peer;
-use crate::metrics::Metrics;
+use crate::observe::metrics::Metrics;
 use crate::routes;
+use crate::state::{App, router};
 
-/// After an accept that failed for want of a file handle or memory: one that is tried at once fails again.
+/// After an accept that failed for want of a file handle or memory: one that is tried at once fails
+/// again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time for the last denials to be written at the end.
 const LAST_DENIALS: Duration = Duration::from_secs(5);
@@ -31,9 +32,9 @@ const METRICS_CONNECTIONS: usize = 16;
 /// Time for them to ask, and for a last answer to go out.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves `app` on `listener` until `shutdown` resolves. Then it stops accepting, lets the requests in flight end
-/// (at most [`ApiConfig::shutdown_grace`](crate::ApiConfig::shutdown_grace)), and closes the store, which drains
-/// its writer.
+/// Serves `app` on `listener` until `shutdown` resolves. Then it stops accepting, lets the requests
+/// in flight end (at most [`ApiConfig::shutdown_grace`](crate::ApiConfig::shutdown_grace)), and
+/// closes the store, which drains its writer.
 ///
 /// # Errors
 /// A JWK set in a file that cannot be read. Connections that break are the client's affair.
@@ -59,8 +60,9 @@ pub async fn serve(
     Ok(())
 }
 
-/// Serves `GET /metrics` on `listener`, and nothing else, until `shutdown` resolves. It takes no credential: whoever reaches
-/// the listener reads how much there is of everything, so that it belongs on a network of the operator's own.
+/// Serves `GET /metrics` on `listener`, and nothing else, until `shutdown` resolves. It takes no
+/// credential: whoever reaches the listener reads how much there is of everything, so that it
+/// belongs on a network of the operator's own.
 pub async fn serve_metrics(
     listener: TcpListener,
     metrics: Metrics,
@@ -145,7 +147,8 @@ impl Server {
         }
     }
 
-    /// Accepts until `shutdown` resolves, then lets requests end, within `grace`. `open` counts connections.
+    /// Accepts until `shutdown` resolves, then lets requests end, within `grace`. `open` counts
+    /// connections.
     async fn until(
         &self,
         listener: TcpListener,
@@ -211,7 +214,8 @@ impl Server {
         let router = self.router.clone();
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            // A router is always ready; `call` on a clone (one reference count) needs no `&mut` across requests.
+            // A router is always ready; `call` on a clone (one reference count) needs no `&mut`
+            // across requests.
             router.clone().call(request)
         });
         let connection = graceful.watch(self.http.serve_connection(TokioIo::new(stream), service));

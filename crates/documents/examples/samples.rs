@@ -1,5 +1,5 @@
-//! Writes the sample invoices as PDF and UBL, to look at and to validate: `samples DIRECTORY [LINES]`. With LINES, only
-//! times one PDF of that many lines.
+//! Writes the sample invoices as PDF and UBL, to look at and to validate: `samples DIRECTORY
+//! [LINES]`. With LINES, only times one PDF of that many lines.
 #![allow(clippy::print_stdout, missing_docs)]
 
 #[path = "../tests/samples/mod.rs"]

@@ -1,8 +1,9 @@
 //! ISO 3166-1 alpha-2 codes.
 
-use sheaf_model::text::is_blank;
+use sheaf_model::visible_text::is_blank;
 
-/// The assigned codes, sorted, and XI (Northern Ireland in VAT numbers), as EN 16931's rule BR-CL-14 lists them.
+/// The assigned codes, sorted, and XI (Northern Ireland in VAT numbers), as EN 16931's rule
+/// BR-CL-14 lists them.
 const CODES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT \
 BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM \
 FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO \
@@ -16,7 +17,8 @@ pub(crate) fn is_country(code: &str) -> bool {
     CODES.split(' ').any(|known| known == code)
 }
 
-/// Whether `id` is a VAT number with its country in front, as rule BR-CO-09 asks for (`EL` is Greece there).
+/// Whether `id` is a VAT number with its country in front, as rule BR-CO-09 asks for (`EL` is
+/// Greece there).
 pub(crate) fn is_vat_id(id: &str) -> bool {
     id.split_at_checked(2)
         .is_some_and(|(prefix, rest)| !is_blank(rest) && (prefix == "EL" || is_country(prefix)))

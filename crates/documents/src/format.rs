@@ -5,11 +5,12 @@ use sheaf_model::{FieldError, Invoice, Status};
 
 use crate::{Profile, amounts, ubl};
 
-/// Lines on a PDF at most. Typesetting takes time and memory in proportion to the lines: at this bound about 2 s and 300 MB.
+/// Lines on a PDF at most. Typesetting takes time and memory in proportion to the lines: at this
+/// bound about 2 s and 300 MB.
 pub const MAX_PDF_LINES: usize = 2_000;
 
-/// Rows of text on a PDF at most: a text's own lines, and what does not fit into one. Each costs as much as a line of the
-/// invoice, or half of it.
+/// Rows of text on a PDF at most: a text's own lines, and what does not fit into one. Each costs as
+/// much as a line of the invoice, or half of it.
 const MAX_PDF_ROWS: usize = 10_000;
 /// Bytes of a row: a description has room for about as many letters.
 const ROW: usize = 80;
@@ -36,8 +37,9 @@ impl Format {
         }
     }
 
-    /// What keeps the invoice from being made into it, at most [`sheaf_model::limits::MAX_FIELD_ERRORS`]; nothing where it
-    /// can be made. [`crate::pdf()`] and [`crate::ubl()`] refuse an invoice for exactly these.
+    /// What keeps the invoice from being made into it, at most
+    /// [`sheaf_model::bounds::MAX_FIELD_ERRORS`]; nothing where it can be made. [`crate::pdf()`]
+    /// and [`crate::ubl()`] refuse an invoice for exactly these.
     #[must_use]
     pub fn findings(self, invoice: &Invoice, profile: &Profile) -> Vec<FieldError> {
         match self {
@@ -78,8 +80,8 @@ fn rows(text: &str) -> usize {
     text.lines().map(|line| 1 + line.len() / ROW).sum()
 }
 
-/// The draft as it would be if it were issued on `today` as it is; any other document as it is. A number comes from the
-/// tenant's series at issue.
+/// The draft as it would be if it were issued on `today` as it is; any other document as it is. A
+/// number comes from the tenant's series at issue.
 #[must_use]
 pub fn as_issued(invoice: &Invoice, today: NaiveDate) -> Invoice {
     let mut invoice = invoice.clone();

@@ -1,4 +1,5 @@
-//! The documents of an invoice: a PDF for people, EN 16931 UBL for machines. Pure: no I/O, no async, no clock.
+//! The documents of an invoice: a PDF for people, EN 16931 UBL for machines. Pure: no I/O, no
+//! async, no clock.
 //!
 //! | module | job |
 //! |---|---|
@@ -7,9 +8,10 @@
 //! | [`ubl()`] | an Invoice or CreditNote of UBL 2.1 under the rules of EN 16931 |
 //! | [`Format`] | what keeps an invoice out of each form |
 //!
-//! Inside: `page.rs` decides what the pages show and `template.typ` where; `locale.rs` and `labels.rs` have the formats and
-//! words of each language; `text.rs` cleans what tenants wrote; `amounts.rs` sums lines by tax rate; `ubl/check.rs` finds
-//! what EN 16931 asks for and the invoice does not have.
+//! Inside: `page.rs` decides what the pages show and `template.typ` where; `locale.rs` and
+//! `labels.rs` have the formats and words of each language; `text.rs` cleans what tenants wrote;
+//! `amounts.rs` sums lines by tax rate; `ubl/check.rs` finds what EN 16931 asks for and the invoice
+//! does not have.
 
 // Formats and texts of pages have no other reader.
 #![cfg_attr(not(feature = "pdf"), allow(dead_code))]
@@ -50,8 +52,8 @@ pub struct Corrected {
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// The invoice or the profile lacks what the document needs, or has what it cannot express. Fields of the profile
-    /// are named `profile.<field>`, fields of the invoice as in its JSON.
+    /// The invoice or the profile lacks what the document needs, or has what it cannot express.
+    /// Fields of the profile are named `profile.<field>`, fields of the invoice as in its JSON.
     #[error(transparent)]
     Unsuitable(#[from] Invalid),
     /// The typesetter or the XML writer failed: a mistake of ours.

@@ -1,13 +1,15 @@
 //! Numbers, amounts and dates in the tenant's language.
 //!
-//! From CLDR 46 (`numbers.json`, `ca-gregorian.json`): separators of the `latn` digits, `minimumGroupingDigits`, the percent
-//! pattern, and the `yMd` skeleton; English has `yMMMd` instead, since its speakers disagree on what
-//! 03/04 is. A table of eight languages, not ICU: that would be some megabytes of data for these forty strings.
+//! From CLDR 46 (`numbers.json`, `ca-gregorian.json`): separators of the `latn` digits,
+//! `minimumGroupingDigits`, the percent pattern, and the `yMd` skeleton; English has `yMMMd`
+//! instead, since its speakers disagree on what 03/04 is. A table of eight languages, not ICU: that
+//! would be some megabytes of data for these forty strings.
 
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use sheaf_model::{Currency, decimal};
+use sheaf_model::Currency;
+use sheaf_model::money::decimal;
 
 /// The language of a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,7 +59,8 @@ const FR: Format = format("\u{202f}", ",", 1, "\u{202f}%", "%d/%m/%Y");
 const ES: Format = format(".", ",", 2, "\u{a0}%", "%-d/%-m/%Y");
 const NL: Format = format(".", ",", 1, "%", "%-d-%-m-%Y");
 const PL: Format = format("\u{a0}", ",", 2, "%", "%-d.%m.%Y");
-/// The marks keep the parts of a date, and a sign and its number, in their order between letters from right to left.
+/// The marks keep the parts of a date, and a sign and its number, in their order between letters
+/// from right to left.
 const AR: Format = Format {
     minus: "\u{200e}-",
     ..format(

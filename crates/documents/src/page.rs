@@ -1,4 +1,5 @@
-//! What a page shows, as the template reads it: every number, date and word is a finished text of the tenant's language.
+//! What a page shows, as the template reads it: every number, date and word is a finished text of
+//! the tenant's language.
 
 use rust_decimal::Decimal;
 use serde::Serialize;

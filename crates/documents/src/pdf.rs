@@ -1,5 +1,5 @@
-//! PDF by typst, in the process. The template, the fonts and typst's library are made once and shared; a document adds
-//! one file, its data.
+//! PDF by typst, in the process. The template, the fonts and typst's library are made once and
+//! shared; a document adds one file, its data.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,17 +17,18 @@ use crate::format::too_long;
 use crate::page::Page;
 use crate::{Corrected, DocumentError, Profile};
 
-/// Above this a PDF carries no structure for screen readers, which would cost as much again as the pages.
+/// Above this a PDF carries no structure for screen readers, which would cost as much again as the
+/// pages.
 const MAX_TAGGED_LINES: usize = 500;
-/// Documents for which typst's memo of intermediate results is kept: the template's own parts are found again, and
-/// what belonged to one invoice goes.
+/// Documents for which typst's memo of intermediate results is kept: the template's own parts are
+/// found again, and what belonged to one invoice goes.
 const MEMO_AGE: usize = 2;
 
 /// The invoice on A4 pages; a credit note names the invoice that it corrects.
 ///
 /// # Errors
-/// [`DocumentError::Unsuitable`] with `too_many_lines` above [`MAX_PDF_LINES`], with `too_much_text` where the texts take too
-/// many rows; [`DocumentError::Failed`].
+/// [`DocumentError::Unsuitable`] with `too_many_lines` above [`MAX_PDF_LINES`], with
+/// `too_much_text` where the texts take too many rows; [`DocumentError::Failed`].
 pub fn pdf(
     invoice: &Invoice,
     profile: &Profile,
@@ -94,7 +95,8 @@ fn press() -> Result<Arc<Press>, DocumentError> {
 
 impl Press {
     fn new() -> Result<Self, String> {
-        // DejaVu covers Latin, Greek, Cyrillic, Arabic and Hebrew. Condensed, since tables are narrow.
+        // DejaVu covers Latin, Greek, Cyrillic, Arabic and Hebrew. Condensed, since tables are
+        // narrow.
         let files = [
             dejavu::sans_condensed::regular(),
             dejavu::sans_condensed::bold(),
@@ -124,7 +126,8 @@ fn file(name: &str) -> Result<FileId, String> {
     Ok(RootedPath::new(VirtualRoot::Project, path).intern())
 }
 
-/// One document's world: the shared press, and its data. It has no other file, no package, no clock.
+/// One document's world: the shared press, and its data. It has no other file, no package, no
+/// clock.
 struct Sheet {
     press: Arc<Press>,
     data: Bytes,

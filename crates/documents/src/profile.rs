@@ -1,9 +1,10 @@
 //! The seller as documents show it, and its validation.
 
 use serde::{Deserialize, Serialize};
-use sheaf_model::input::ParseError;
-use sheaf_model::text::{is_blank, is_noncharacter};
-use sheaf_model::{FieldError, Invalid, limits, strict};
+use sheaf_model::invoice::input::ParseError;
+use sheaf_model::json::strict;
+use sheaf_model::visible_text::{is_blank, is_noncharacter};
+use sheaf_model::{FieldError, Invalid, bounds};
 
 use crate::countries::{is_country, is_vat_id};
 use crate::{Language, text};
@@ -59,7 +60,8 @@ impl ZeroRate {
     }
 }
 
-/// The seller. The default has nothing: pages then leave the places open, and UBL names what is missing.
+/// The seller. The default has nothing: pages then leave the places open, and UBL names what is
+/// missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Profile {
@@ -137,19 +139,20 @@ struct ProfileInput {
 }
 
 impl Profile {
-    /// Reads and validates one JSON document. Spaces around a text, and inside an IBAN, are dropped; a text that is empty, or
-    /// shows nothing, is as good as none.
+    /// Reads and validates one JSON document. Spaces around a text, and inside an IBAN, are
+    /// dropped; a text that is empty, or shows nothing, is as good as none.
     ///
     /// # Errors
-    /// [`ParseError::Syntax`] when the bytes are no JSON object; [`ParseError::Invalid`] with `unknown_field`,
-    /// `duplicate_field`, `invalid_type`, or all mistakes of its values.
+    /// [`ParseError::Syntax`] when the bytes are no JSON object; [`ParseError::Invalid`] with
+    /// `unknown_field`, `duplicate_field`, `invalid_type`, or all mistakes of its values.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let input: ProfileInput = strict::from_json(bytes)?;
         Ok(input.check()?)
     }
 
-    /// The seller as an e-invoice has it: what XML cannot hold is a space, and a text that shows nothing is not there. A
-    /// profile that was stored before has been checked by the rules of its time.
+    /// The seller as an e-invoice has it: what XML cannot hold is a space, and a text that shows
+    /// nothing is not there. A profile that was stored before has been checked by the rules of its
+    /// time.
     pub(crate) fn for_xml(&self) -> Self {
         let clean = |text: &Option<String>| text.as_deref().and_then(text::xml);
         let lines = |text: &Option<String>| text.as_deref().and_then(text::xml_lines);
@@ -184,7 +187,7 @@ impl ProfileInput {
         let mut m = Mistakes(Vec::new());
         let profile = Profile {
             name: m
-                .text("name", self.name, limits::MAX_CUSTOMER_NAME)
+                .text("name", self.name, bounds::MAX_CUSTOMER_NAME)
                 .unwrap_or_else(|| {
                     m.note("name", "missing_field", "is required");
                     String::new()
@@ -194,11 +197,11 @@ impl ProfileInput {
             postcode: m.plain("postcode", self.postcode, MAX_POSTCODE),
             country: m.country(self.country),
             vat_id: m.vat_id(self.vat_id),
-            tax_id: m.plain("tax_id", self.tax_id, limits::MAX_TAX_ID),
+            tax_id: m.plain("tax_id", self.tax_id, bounds::MAX_TAX_ID),
             registration_number: m.plain(
                 "registration_number",
                 self.registration_number,
-                limits::MAX_TAX_ID,
+                bounds::MAX_TAX_ID,
             ),
             email: m.email(self.email),
             phone: m.plain("phone", self.phone, MAX_PHONE),
@@ -284,7 +287,7 @@ impl Mistakes {
     }
 
     fn country(&mut self, text: Option<String>) -> Option<String> {
-        let code = self.plain("country", text, limits::MAX_COUNTRY)?;
+        let code = self.plain("country", text, bounds::MAX_COUNTRY)?;
         self.must(
             "country",
             "invalid_country",
@@ -294,7 +297,7 @@ impl Mistakes {
     }
 
     fn vat_id(&mut self, text: Option<String>) -> Option<String> {
-        let id = self.plain("vat_id", text, limits::MAX_TAX_ID)?;
+        let id = self.plain("vat_id", text, bounds::MAX_TAX_ID)?;
         self.must(
             "vat_id",
             "invalid_vat_id",
@@ -304,7 +307,7 @@ impl Mistakes {
     }
 
     fn email(&mut self, text: Option<String>) -> Option<String> {
-        let email = self.plain("email", text, limits::MAX_EMAIL)?;
+        let email = self.plain("email", text, bounds::MAX_EMAIL)?;
         // Only the form that EN 16931 profiles ask for: something, one @, something.
         let well_formed = email.split_once('@').is_some_and(|(local, host)| {
             !local.is_empty() && !host.is_empty() && !host.contains('@')
@@ -367,12 +370,14 @@ impl Mistakes {
     }
 }
 
-/// Whether something of the text cannot be shown: a control character, or what no text has for interchange.
+/// Whether something of the text cannot be shown: a control character, or what no text has for
+/// interchange.
 fn has_hidden(text: &str) -> bool {
     text.chars().any(|c| c.is_control() || is_noncharacter(c))
 }
 
-/// ISO 13616: country, check digits, up to 30 characters; the number that they spell is 1 modulo 97.
+/// ISO 13616: country, check digits, up to 30 characters; the number that they spell is 1 modulo
+/// 97.
 fn is_iban(iban: &str) -> bool {
     let shape = (15..=34).contains(&iban.len())
         && iban.bytes().enumerate().all(|(index, byte)| match index {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use sheaf_model::text::{is_blank, is_noncharacter};
+use sheaf_model::visible_text::{is_blank, is_noncharacter};
 use unicode_bidi::{Direction, get_base_direction};
 
 /// A run of characters without a space can be broken anywhere behind this many.
@@ -19,8 +19,8 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// The text's own lines, without empty ones. The direction is that of its first letter; a text without letters (a
-    /// phone number) runs from left to right.
+    /// The text's own lines, without empty ones. The direction is that of its first letter; a text
+    /// without letters (a phone number) runs from left to right.
     pub(crate) fn new(text: &str) -> Self {
         let lines: Vec<String> = text
             .lines()
@@ -48,9 +48,9 @@ impl Text {
     }
 }
 
-/// One line without what cannot be shown. A control character stood between two words, or nowhere that matters: it is a
-/// space. Those that turn the direction of what follows have no width and go: a customer's name must not be able to turn
-/// an amount around.
+/// One line without what cannot be shown. A control character stood between two words, or nowhere
+/// that matters: it is a space. Those that turn the direction of what follows have no width and go:
+/// a customer's name must not be able to turn an amount around.
 pub(crate) fn printable(line: &str) -> String {
     let kept = line.chars().filter_map(|c| match c {
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => None,
@@ -69,7 +69,8 @@ fn shown(c: char) -> char {
     }
 }
 
-/// Lets long runs without a space (links, hashes) end a line, so that they do not leave their column.
+/// Lets long runs without a space (links, hashes) end a line, so that they do not leave their
+/// column.
 fn may_break(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     for (index, word) in line.split(' ').enumerate() {
@@ -97,8 +98,8 @@ fn is_joining(c: char) -> bool {
     matches!(c, '\u{600}'..='\u{6ff}' | '\u{750}'..='\u{77f}' | '\u{300}'..='\u{36f}')
 }
 
-/// The text on one line, with a space for each character that XML 1.0 cannot hold or that ends a line; `None` when nothing
-/// is left that shows.
+/// The text on one line, with a space for each character that XML 1.0 cannot hold or that ends a
+/// line; `None` when nothing is left that shows.
 pub(crate) fn xml(text: &str) -> Option<String> {
     let kept: String = text.chars().map(shown).collect();
     let kept = kept.trim();
@@ -117,7 +118,8 @@ pub(crate) fn xml_lines(text: &str) -> Option<String> {
     (!is_blank(kept)).then(|| kept.to_owned())
 }
 
-/// The text with a space for each character that XML 1.0 cannot hold: what is written is well-formed, wherever it comes from.
+/// The text with a space for each character that XML 1.0 cannot hold: what is written is
+/// well-formed, wherever it comes from.
 pub(crate) fn holdable(text: &str) -> Cow<'_, str> {
     let keeps = |c: char| matches!(c, '\n' | '\t') || shown(c) == c;
     match text.chars().all(keeps) {

@@ -1,15 +1,18 @@
-//! UBL 2.1 under EN 16931: the European e-invoice. Terms in comments (BT-31, BR-CO-15) are the standard's.
+//! UBL 2.1 under EN 16931: the European e-invoice. Terms in comments (BT-31, BR-CO-15) are the
+//! standard's.
 //!
-//! Amounts are those of the invoice, never computed anew. EN 16931 asks for a group's tax to be the group's net times its
-//! rate, and so it is where the invoice's tax is rounded by document. Where it is rounded line by line, the official rules
-//! allow less than one unit between the two; an invoice beyond that is refused.
+//! Amounts are those of the invoice, never computed anew. EN 16931 asks for a group's tax to be the
+//! group's net times its rate, and so it is where the invoice's tax is rounded by document. Where
+//! it is rounded line by line, the official rules allow less than one unit between the two; an
+//! invoice beyond that is refused.
 
 mod check;
 mod party;
 mod xml;
 
 use rust_decimal::Decimal;
-use sheaf_model::{Invoice, Kind, Line, decimal};
+use sheaf_model::money::decimal;
+use sheaf_model::{Invoice, Kind, Line};
 
 use crate::amounts::{self, RateSum};
 use crate::profile::{Profile, ZeroRate};
@@ -31,12 +34,12 @@ const UNIT: &str = "C62";
 /// Amounts have two decimals at most (BR-DEC-*), whatever the currency.
 const MAX_DECIMALS: u32 = 2;
 
-/// The invoice as UBL 2.1 Invoice or CreditNote that conforms to EN 16931; a credit note names the invoice that it
-/// corrects.
+/// The invoice as UBL 2.1 Invoice or CreditNote that conforms to EN 16931; a credit note names the
+/// invoice that it corrects.
 ///
 /// # Errors
-/// [`DocumentError::Unsuitable`] names everything that the standard asks for and the invoice or the profile does not
-/// have, or has and the standard cannot express; [`DocumentError::Failed`].
+/// [`DocumentError::Unsuitable`] names everything that the standard asks for and the invoice or the
+/// profile does not have, or has and the standard cannot express; [`DocumentError::Failed`].
 pub fn ubl(
     invoice: &Invoice,
     profile: &Profile,
@@ -180,7 +183,8 @@ impl Document<'_> {
         })
     }
 
-    /// A discount: of the lines of one rate, from the whole document (BG-20), or of one line (BG-27).
+    /// A discount: of the lines of one rate, from the whole document (BG-20), or of one line
+    /// (BG-27).
     fn allowance(&self, xml: &mut Xml, amount: Decimal, rate: Option<Decimal>) -> Written {
         xml.element("cac:AllowanceCharge", |xml| {
             xml.leaf("cbc:ChargeIndicator", "false")?;
@@ -220,7 +224,8 @@ impl Document<'_> {
             )?;
             self.amount(xml, "cbc:TaxExclusiveAmount", invoice.subtotal)?;
             self.amount(xml, "cbc:TaxInclusiveAmount", invoice.total)?;
-            // Allowances of several rates can add up to nothing, and still need their sum (BR-CO-11).
+            // Allowances of several rates can add up to nothing, and still need their sum
+            // (BR-CO-11).
             if self
                 .rates
                 .iter()

@@ -8,7 +8,8 @@ use serde_json::json;
 use sheaf_documents::{DocumentError, Format, MAX_PDF_LINES, Profile, pdf};
 use sheaf_model::{Invoice, Kind};
 
-/// The text of each page, without spaces, marks of direction and zero width: where a line broke is not at stake here.
+/// The text of each page, without spaces, marks of direction and zero width: where a line broke is
+/// not at stake here.
 fn pages(invoice: &Invoice, profile: &Profile) -> Vec<String> {
     let corrected = samples::corrected();
     let corrected = (invoice.kind == Kind::CreditNote).then_some(&corrected);
@@ -196,7 +197,8 @@ fn too_many_lines_are_refused_by_name() {
     }
 }
 
-/// A text has lines of its own: pages are bounded by what they show, not by the invoice's lines alone.
+/// A text has lines of its own: pages are bounded by what they show, not by the invoice's lines
+/// alone.
 #[test]
 fn texts_of_too_many_rows_are_refused_by_name() {
     let of = |count: usize, text: String| {

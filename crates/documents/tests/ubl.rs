@@ -285,8 +285,8 @@ fn text_is_escaped_and_controls_are_spaces() {
     assert!(!xml.contains('\u{1}') && !xml.contains('\u{fffe}'));
 }
 
-/// Every text of a seller and of an invoice, with what XML cannot hold in it, as profiles that are older than today's checks
-/// can have it.
+/// Every text of a seller and of an invoice, with what XML cannot hold in it, as profiles that are
+/// older than today's checks can have it.
 #[test]
 fn no_text_breaks_the_file() {
     let hidden = "\u{1}\u{b}\u{7f}\u{85}\u{fffe}\u{1ffff}";

@@ -1,4 +1,5 @@
-//! Whom PostgreSQL runs as. The server and initdb refuse root, so under root they run as an unprivileged account.
+//! Whom PostgreSQL runs as. The server and initdb refuse root, so under root they run as an
+//! unprivileged account.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -26,8 +27,8 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// Creates `dir` (the parent of the nodes' directories), gives it to the account, and makes sure that the account
-    /// gets there.
+    /// Creates `dir` (the parent of the nodes' directories), gives it to the account, and makes
+    /// sure that the account gets there.
     pub(crate) fn prepare(dir: &Path) -> Result<Self> {
         crate::datadir::closed_dir(dir)?;
         if !rustix::process::geteuid().is_root() {
@@ -53,7 +54,8 @@ impl Launcher {
         })
     }
 
-    /// A command that runs `program` as the account, away from our working directory and environment.
+    /// A command that runs `program` as the account, away from our working directory and
+    /// environment.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = match &self.account {
             Some(account) if self.override_access => {
@@ -98,8 +100,8 @@ impl Launcher {
         Ok(())
     }
 
-    /// Whether the account gets through all of `dir`'s parents. `test -x` would ask access(2), which ignores ambient
-    /// capabilities; a stat inside the directory tells.
+    /// Whether the account gets through all of `dir`'s parents. `test -x` would ask access(2),
+    /// which ignores ambient capabilities; a stat inside the directory tells.
     fn reaches(&self, dir: &Path) -> bool {
         self.command(Path::new("test"))
             .arg("-d")

@@ -21,7 +21,8 @@ pub(crate) const USER: &str = "sheaf";
 pub(crate) const API_USER: &str = "sheaf_app";
 /// Name of its password among the data directory's secrets.
 pub(crate) const API_PASSWORD: &str = "api-database";
-/// Children of a killed server hold its shared memory until they notice; a new one refuses to start before.
+/// Children of a killed server hold its shared memory until they notice; a new one refuses to start
+/// before.
 const LINGER: Duration = Duration::from_secs(15);
 const LINGER_POLL: Duration = Duration::from_millis(100);
 
@@ -65,7 +66,8 @@ struct How {
 }
 
 impl Cluster {
-    /// Starts every node of `state` below `data_dir`, making those that are not there yet, and brings them together.
+    /// Starts every node of `state` below `data_dir`, making those that are not there yet, and
+    /// brings them together.
     pub(crate) async fn start(data_dir: &Path, state: &State, install: &Install) -> Result<Self> {
         let how = How::prepare(data_dir, state, install)?;
         let specs: Vec<Spec> = specs(data_dir, state);
@@ -134,7 +136,8 @@ impl Cluster {
         }
     }
 
-    /// Starts a node that was stopped or killed, and waits until it answers. Nothing happens if it runs.
+    /// Starts a node that was stopped or killed, and waits until it answers. Nothing happens if it
+    /// runs.
     pub(crate) async fn start_node(&self, index: usize) -> Result<()> {
         let _one_at_a_time = self.by_hand.lock().await;
         let spec = {
@@ -329,8 +332,10 @@ async fn init_all(
     Ok(())
 }
 
-/// A node's share of an eighth of the machine's memory, which is not the nodes' own: PostgreSQL's manual has a quarter for one that is
-/// (<https://www.postgresql.org/docs/15/runtime-config-resource.html>). 128 to 1,024 MB; where the system does not tell, the least.
+/// A node's share of an eighth of the machine's memory, which is not the nodes' own: PostgreSQL's
+/// manual has a quarter for one that is
+/// (<https://www.postgresql.org/docs/15/runtime-config-resource.html>). 128 to 1,024 MB; where the
+/// system does not tell, the least.
 fn shared_buffers_mb(nodes: usize) -> usize {
     let told = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = told.lines().find_map(|line| {
@@ -340,7 +345,8 @@ fn shared_buffers_mb(nodes: usize) -> usize {
     (kib.unwrap_or(0) / 1024 / 8 / nodes.max(1)).clamp(128, 1_024)
 }
 
-/// Settings for a developer's machine. Durability stays on: what is measured here must mean something.
+/// Settings for a developer's machine. Durability stays on: what is measured here must mean
+/// something.
 fn settings(state: &State, install: &Install) -> Vec<String> {
     let mut libraries = Vec::new();
     let mut settings: Vec<String> = [
@@ -349,9 +355,11 @@ fn settings(state: &State, install: &Install) -> Vec<String> {
         "max_connections=200",
         "max_wal_size=2GB",
         "checkpoint_timeout=15min",
-        // While tables are young, each grows by its tenth within a minute, and all nodes share this machine's cores. To sample and sort
-        // 30,000 rows of 33 columns is CPU that the delay does not slow down, by three workers a node at once
-        // (docs/decisions/0010-index-of-metadata.md). No plan here depends on a tenth, or on 30,000 rows.
+        // While tables are young, each grows by its tenth within a minute, and all nodes share this
+        // machine's cores. To sample and sort 30,000 rows of 33 columns is CPU that the delay does
+        // not slow down, by three workers a node at once
+        // (docs/decisions/0010-index-of-metadata.md). No plan here depends on a tenth, or on 30,000
+        // rows.
         "autovacuum_vacuum_cost_delay=20ms",
         "autovacuum_analyze_scale_factor=0.5",
         "autovacuum_max_workers=1",

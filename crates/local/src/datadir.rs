@@ -27,7 +27,8 @@ pub(crate) struct State {
     pub(crate) postgres: u32,
     /// The coordinator (or the only node) first.
     pub(crate) nodes: Vec<NodeState>,
-    /// Whether Citus was told about the first nodes. From then on the cluster's own commands say who is in it.
+    /// Whether Citus was told about the first nodes. From then on the cluster's own commands say
+    /// who is in it.
     #[serde(default)]
     pub(crate) introduced: bool,
     pub(crate) password: String,
@@ -61,7 +62,8 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Opens or creates the directory and takes its lock. Nothing in a foreign directory is touched.
+    /// Opens or creates the directory and takes its lock. Nothing in a foreign directory is
+    /// touched.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path).at("find", path)?;
         refuse_foreign(&path)?;
@@ -134,7 +136,8 @@ impl DataDir {
         Ok(())
     }
 
-    /// Resolves when the lock file on disk is no longer the one that we hold, such as when the directory was removed.
+    /// Resolves when the lock file on disk is no longer the one that we hold, such as when the
+    /// directory was removed.
     pub(crate) async fn lost(&self) -> LocalError {
         let path = self.path.join(LOCK);
         let held = self
@@ -154,8 +157,9 @@ impl DataDir {
     }
 }
 
-/// Closes the directory, and what an earlier version left open in it, to others. Under root, PostgreSQL runs as an account of
-/// its own, which has to get through the directory to its own below; it finds what it knows the name of, and sees no more.
+/// Closes the directory, and what an earlier version left open in it, to others. Under root,
+/// PostgreSQL runs as an account of its own, which has to get through the directory to its own
+/// below; it finds what it knows the name of, and sees no more.
 fn close(path: &Path) -> Result<()> {
     let through = match rustix::process::geteuid().is_root() {
         true => 0o711,
@@ -183,7 +187,8 @@ pub(crate) fn closed_dir(path: &Path) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o700)).at("set the mode of", path)
 }
 
-/// A directory is ours when it has our marker, or nothing but what a first start leaves when it breaks off early.
+/// A directory is ours when it has our marker, or nothing but what a first start leaves when it
+/// breaks off early.
 fn refuse_foreign(path: &Path) -> Result<()> {
     let foreign = || LocalError::ForeignDataDir {
         dir: path.to_path_buf(),

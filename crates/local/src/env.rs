@@ -1,4 +1,5 @@
-//! Everything that the product needs around it, on one machine: PostgreSQL (with Citus where it is installed) and S3.
+//! Everything that the product needs around it, on one machine: PostgreSQL (with Citus where it is
+//! installed) and S3.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -33,7 +34,8 @@ pub enum CitusMode {
 pub struct Options {
     /// The data directory; made if it is missing.
     pub data_dir: PathBuf,
-    /// Citus workers, at most 16; 0 means one plain node. Default: 2, or what the data directory has.
+    /// Citus workers, at most 16; 0 means one plain node. Default: 2, or what the data directory
+    /// has.
     pub workers: Option<usize>,
     /// Whether to run a Citus cluster; decided once, at the data directory's first start.
     pub citus: CitusMode,
@@ -54,7 +56,8 @@ pub struct Worker {
     pub url: String,
 }
 
-/// A running local environment. Stop it with [`LocalEnv::stop`]; dropping it stops PostgreSQL without a checkpoint.
+/// A running local environment. Stop it with [`LocalEnv::stop`]; dropping it stops PostgreSQL
+/// without a checkpoint.
 #[derive(Debug)]
 pub struct LocalEnv {
     state: Mutex<State>,
@@ -71,12 +74,13 @@ pub struct LocalEnv {
 }
 
 impl LocalEnv {
-    /// Starts all that `options` asks for, in a new data directory or in one of an earlier start, whose ports,
-    /// passwords and topology stay. `reset` empties the directory first, if it is ours.
+    /// Starts all that `options` asks for, in a new data directory or in one of an earlier start,
+    /// whose ports, passwords and topology stay. `reset` empties the directory first, if it is
+    /// ours.
     ///
     /// # Errors
-    /// Each in one sentence: no PostgreSQL, no Citus though required, a foreign, locked or differing data directory,
-    /// a taken port, a node that does not come up.
+    /// Each in one sentence: no PostgreSQL, no Citus though required, a foreign, locked or
+    /// differing data directory, a taken port, a node that does not come up.
     pub async fn start(options: &Options, reset: bool) -> Result<Self> {
         let installs = Install::discover()?;
         let data_dir = DataDir::open(&options.data_dir)?;
@@ -144,14 +148,15 @@ impl LocalEnv {
         self.urls.first().map_or("", String::as_str)
     }
 
-    /// The same for the API, which is not the owner: a member of `sheaf_api`, to which `sheaf migrate` grants.
+    /// The same for the API, which is not the owner: a member of `sheaf_api`, to which `sheaf
+    /// migrate` grants.
     #[must_use]
     pub fn api_database_url(&self) -> &str {
         &self.api_url
     }
 
-    /// URLs of the nodes that were there at the start, the coordinator's (or the only node's) first. A worker that is
-    /// added later brings its own.
+    /// URLs of the nodes that were there at the start, the coordinator's (or the only node's)
+    /// first. A worker that is added later brings its own.
     #[must_use]
     pub fn node_urls(&self) -> &[String] {
         &self.urls
@@ -217,8 +222,8 @@ impl LocalEnv {
         self.data_dir.path()
     }
 
-    /// A secret of the caller's, such as an admin key: 256 random bits in hexadecimal, made when first asked for and
-    /// the same at every later start.
+    /// A secret of the caller's, such as an admin key: 256 random bits in hexadecimal, made when
+    /// first asked for and the same at every later start.
     ///
     /// # Errors
     /// When it cannot be kept.
@@ -233,7 +238,8 @@ impl LocalEnv {
         Ok(secret)
     }
 
-    /// A port of the caller's on 127.0.0.1: free when first asked for, and the same at every later start.
+    /// A port of the caller's on 127.0.0.1: free when first asked for, and the same at every later
+    /// start.
     ///
     /// # Errors
     /// When none is free, or it cannot be kept.
@@ -248,8 +254,8 @@ impl LocalEnv {
         Ok(port)
     }
 
-    /// Starts one more PostgreSQL with the extension, in this data directory: a worker-to-be, which Citus does not know
-    /// before `sheaf cluster add-node`. It is there again at every later start.
+    /// Starts one more PostgreSQL with the extension, in this data directory: a worker-to-be, which
+    /// Citus does not know before `sheaf cluster add-node`. It is there again at every later start.
     ///
     /// # Errors
     /// A plain node, too many workers, or a node that does not come up.
@@ -287,8 +293,9 @@ impl LocalEnv {
         })
     }
 
-    /// Kills a node as `kill -9` on its parent process does: 0 is the coordinator (or the only node), workers follow.
-    /// That is no failure of the environment. Nothing happens if the node is down.
+    /// Kills a node as `kill -9` on its parent process does: 0 is the coordinator (or the only
+    /// node), workers follow. That is no failure of the environment. Nothing happens if the node is
+    /// down.
     ///
     /// # Errors
     /// No such node.
@@ -304,7 +311,8 @@ impl LocalEnv {
         self.cluster.stop_node(index).await
     }
 
-    /// Starts a node that was stopped or killed, and waits until it answers. Nothing happens if it runs.
+    /// Starts a node that was stopped or killed, and waits until it answers. Nothing happens if it
+    /// runs.
     ///
     /// # Errors
     /// No such node, or one that does not come up.
@@ -316,8 +324,8 @@ impl LocalEnv {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Resolves when the environment breaks: a node ended that nobody stopped or killed through this value, or the data
-    /// directory was removed or replaced.
+    /// Resolves when the environment breaks: a node ended that nobody stopped or killed through
+    /// this value, or the data directory was removed or replaced.
     pub async fn failed(&self) -> LocalError {
         tokio::select! {
             error = self.cluster.failed() => error,

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::install::CITUS_INSTALLATION;
 
-/// An error of this crate. Its `Display` is one sentence for a person at a terminal, in one case with the last lines
-/// of a node's log below it.
+/// An error of this crate. Its `Display` is one sentence for a person at a terminal, in one case
+/// with the last lines of a node's log below it.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
     /// No usable PostgreSQL binaries.

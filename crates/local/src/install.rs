@@ -36,8 +36,8 @@ pub struct Install {
 }
 
 impl Install {
-    /// All usable installations, in the order of preference: `PATH`, `pg_config --bindir`, then the package managers'
-    /// usual places from the highest version down.
+    /// All usable installations, in the order of preference: `PATH`, `pg_config --bindir`, then the
+    /// package managers' usual places from the highest version down.
     ///
     /// # Errors
     /// [`LocalError::PostgresMissing`] when there is none.
@@ -57,7 +57,8 @@ impl Install {
 
     /// Looks at one directory; `None` unless it holds a server of a supported version.
     fn inspect(dir: &Path) -> Option<Self> {
-        // Links such as /usr/local/bin/postgres are followed: the libraries lie beside the real file.
+        // Links such as /usr/local/bin/postgres are followed: the libraries lie beside the real
+        // file.
         let bindir = dir
             .join("postgres")
             .canonicalize()

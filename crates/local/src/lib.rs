@@ -1,8 +1,8 @@
 //! Local PostgreSQL/Citus nodes and a local S3, for `sheaf up` and for tests.
 //!
-//! [`LocalEnv`] starts everything in one data directory: PostgreSQL servers as child processes, S3 in this process.
-//! [`S3Server`] is that S3 alone. Tests that run under the `with-cluster` program read what it exports by
-//! [`test_env`].
+//! [`LocalEnv`] starts everything in one data directory: PostgreSQL servers as child processes, S3
+//! in this process. [`S3Server`] is that S3 alone. Tests that run under the `with-cluster` program
+//! read what it exports by [`test_env`].
 
 mod account;
 mod cluster;

@@ -1,4 +1,5 @@
-//! One PostgreSQL server: initdb, start, watch, stop, and the recovery of what a killed parent left behind.
+//! One PostgreSQL server: initdb, start, watch, stop, and the recovery of what a killed parent left
+//! behind.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -49,7 +50,8 @@ pub(crate) struct Watcher {
 }
 
 impl Spec {
-    /// Runs initdb unless an earlier start did. `password_file` holds the superuser's password on its first line.
+    /// Runs initdb unless an earlier start did. `password_file` holds the superuser's password on
+    /// its first line.
     pub(crate) async fn init(
         &self,
         install: &Install,
@@ -59,7 +61,8 @@ impl Spec {
         if self.dir.is_dir() {
             return Ok(());
         }
-        // initdb works beside the final name, so that a broken-off one is never mistaken for a database.
+        // initdb works beside the final name, so that a broken-off one is never mistaken for a
+        // database.
         let fresh = self.dir.with_extension("new");
         let mut refusal = String::new();
         // C.UTF-8 is not everywhere; C sorts the same, it only knows no letters outside ASCII.
@@ -99,7 +102,8 @@ impl Spec {
         })
     }
 
-    /// Starts the server. It is not ready yet when this returns. `ended` counts up when the server has ended.
+    /// Starts the server. It is not ready yet when this returns. `ended` counts up when the server
+    /// has ended.
     pub(crate) fn start(
         self,
         install: &Install,
@@ -154,8 +158,9 @@ impl Spec {
         }
     }
 
-    /// Stops a server that a killed parent left running in this very directory, and clears a lock file that names
-    /// a stranger's process (PostgreSQL would refuse to start if that one belongs to the same account).
+    /// Stops a server that a killed parent left running in this very directory, and clears a lock
+    /// file that names a stranger's process (PostgreSQL would refuse to start if that one belongs
+    /// to the same account).
     pub(crate) async fn stop_orphan(&self) -> Result<()> {
         let pid_file = self.dir.join(PID_FILE);
         let Some(pid) = read_pid(&pid_file) else {
@@ -194,7 +199,8 @@ impl Watcher {
     /// Resolves when the server ends, for whatever reason.
     pub(crate) async fn exited(&self) -> LocalError {
         let mut exit = self.exit.clone();
-        // The sender is never dropped before it has sent, unless the runtime ends: then nobody awaits this.
+        // The sender is never dropped before it has sent, unless the runtime ends: then nobody
+        // awaits this.
         let _ = exit.wait_for(Option::is_some).await;
         self.ended()
             .unwrap_or_else(|| self.spec.failure("ended".to_owned()))
@@ -227,7 +233,8 @@ impl Node {
         .await
     }
 
-    /// Kills the server's parent process without warning. Its children go as soon as they look up from their work.
+    /// Kills the server's parent process without warning. Its children go as soon as they look up
+    /// from their work.
     pub(crate) async fn kill(self) -> Result<()> {
         self.end(&[(Signal::KILL, IMMEDIATE_SHUTDOWN)]).await
     }
@@ -253,13 +260,15 @@ impl Node {
 }
 
 impl Drop for Node {
-    /// Best effort for panics and early returns: an immediate shutdown, so that no process survives us.
+    /// Best effort for panics and early returns: an immediate shutdown, so that no process survives
+    /// us.
     fn drop(&mut self) {
         if !self.signal(Signal::QUIT) {
             return;
         }
         let deadline = Instant::now() + IMMEDIATE_SHUTDOWN;
-        // The runtime may not get to reap the child while we block here; the server removes its file when it ends.
+        // The runtime may not get to reap the child while we block here; the server removes its
+        // file when it ends.
         while self.watcher.spec.dir.join(PID_FILE).exists() && Instant::now() < deadline {
             std::thread::sleep(POLL);
         }
@@ -273,7 +282,8 @@ enum Occupant {
     Stranger,
 }
 
-/// Who runs under the process id that a lock file names: a postmaster works inside its data directory.
+/// Who runs under the process id that a lock file names: a postmaster works inside its data
+/// directory.
 fn process_in(pid: Pid, dir: &Path) -> Occupant {
     let id = pid.as_raw_nonzero();
     if Path::new("/proc/self/cwd").exists() {

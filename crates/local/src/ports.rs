@@ -7,8 +7,8 @@ use rand::Rng;
 
 use crate::error::{LocalError, Result};
 
-/// Below the ephemeral ranges of Linux (32768 up) and the BSDs (49152 up), so that no outgoing connection of a
-/// stranger holds a port of ours when we come back to it.
+/// Below the ephemeral ranges of Linux (32768 up) and the BSDs (49152 up), so that no outgoing
+/// connection of a stranger holds a port of ours when we come back to it.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
 /// Tries before giving up; the range would have to be almost full.

@@ -44,8 +44,8 @@ pub struct S3Server {
 }
 
 impl S3Server {
-    /// Serves the objects below `root` (made if missing) on 127.0.0.1; `port` 0 takes any free one. The bucket is made
-    /// if it is not there.
+    /// Serves the objects below `root` (made if missing) on 127.0.0.1; `port` 0 takes any free one.
+    /// The bucket is made if it is not there.
     ///
     /// # Errors
     /// [`LocalError::PortTaken`], or the reason why the directory cannot be used.
@@ -139,7 +139,8 @@ impl S3Server {
     /// Stops accepting, and waits up to ten seconds for requests in flight.
     pub async fn stop(mut self) {
         self.stopper.send_replace(true);
-        // A panic of the task has been reported by the runtime already; there is nothing left to stop.
+        // A panic of the task has been reported by the runtime already; there is nothing left to
+        // stop.
         let _ = (&mut self.task).await;
     }
 }
@@ -159,7 +160,8 @@ fn service(
     let store = Store::new(root, Arc::clone(stats)).map_err(LocalError::S3)?;
     let mut builder = S3ServiceBuilder::new(store);
     builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
-    // Clients are on this machine; one whose clock was set to another day, as tests do, has no second S3 to go to.
+    // Clients are on this machine; one whose clock was set to another day, as tests do, has no
+    // second S3 to go to.
     let mut config = S3Config::default();
     config.presigned_url_max_skew_time_secs = u32::MAX;
     let config = StaticConfigProvider::new(Arc::new(config));
@@ -183,7 +185,8 @@ async fn serve(listener: TcpListener, service: S3Service, mut stop: watch::Recei
             },
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        // Bodies are written in small pieces; waiting for acknowledgements would cost 40 ms a request.
+        // Bodies are written in small pieces; waiting for acknowledgements would cost 40 ms a
+        // request.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "S3 connection lost before its first request");
             continue;
@@ -212,7 +215,8 @@ async fn serve(listener: TcpListener, service: S3Service, mut stop: watch::Recei
     }
 }
 
-/// The next connection and its slot; `None` after an accept error, which concerns one connection only.
+/// The next connection and its slot; `None` after an accept error, which concerns one connection
+/// only.
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,

@@ -51,20 +51,23 @@ pub(crate) async fn database(
     let client = connect(node, DATABASE, password)
         .await
         .map_err(|error| setup_error(node, "connect to the database", &error))?;
-    // Each node gets its own: a node that is not in the cluster yet has them as well, and none waits for another.
+    // Each node gets its own: a node that is not in the cluster yet has them as well, and none
+    // waits for another.
     let local = "set citus.enable_ddl_propagation = off";
     for extension in extensions {
         let sql = format!("{local}; create extension if not exists {extension}");
         run(node, &client, "create an extension", &sql).await?;
     }
-    // All speak over the loopback device, where encryption only costs. Citus switches it on by itself.
+    // All speak over the loopback device, where encryption only costs. Citus switches it on by
+    // itself.
     for sql in ["alter system set ssl = off", "select pg_reload_conf()"] {
         run(node, &client, "switch encryption off", sql).await?;
     }
     Ok(())
 }
 
-/// Tells the coordinator its own address and its workers'. Metadata reaches every worker, so that any node answers.
+/// Tells the coordinator its own address and its workers'. Metadata reaches every worker, so that
+/// any node answers.
 pub(crate) async fn introduce(coordinator: &Spec, workers: &[Spec], password: &str) -> Result<()> {
     let client = connect(coordinator, DATABASE, password)
         .await
@@ -95,7 +98,8 @@ pub(crate) async fn introduce(coordinator: &Spec, workers: &[Spec], password: &s
     Ok(())
 }
 
-/// The API's login, with the group role that `sheaf migrate` grants its rights to. Citus makes both on all nodes.
+/// The API's login, with the group role that `sheaf migrate` grants its rights to. Citus makes both
+/// on all nodes.
 pub(crate) async fn api_login(first: &Spec, password: &str, api_password: &str) -> Result<()> {
     let client = connect(first, DATABASE, password)
         .await

@@ -44,7 +44,8 @@ pub fn test_env() -> TestEnv {
     }
 }
 
-// For tests only: a missing environment is the caller's mistake, and must fail the test that needs it.
+// For tests only: a missing environment is the caller's mistake, and must fail the test that needs
+// it.
 #[allow(clippy::panic)]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {

@@ -22,8 +22,8 @@ pub struct Throwaway {
 }
 
 impl Throwaway {
-    /// Starts an environment below the system's temporary directory (`TMPDIR`), with the default number of workers.
-    /// Also clears away what killed runs left there.
+    /// Starts an environment below the system's temporary directory (`TMPDIR`), with the default
+    /// number of workers. Also clears away what killed runs left there.
     ///
     /// # Errors
     /// As [`LocalEnv::start`].
@@ -74,8 +74,8 @@ impl Throwaway {
     }
 }
 
-/// Stops and removes environments whose process was killed: there is a marker, but nobody holds the lock.
-/// Best effort: what belongs to others stays.
+/// Stops and removes environments whose process was killed: there is a marker, but nobody holds the
+/// lock. Best effort: what belongs to others stays.
 async fn remove_stale(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;

@@ -62,7 +62,8 @@ async fn citus_cluster_restarts_with_its_nodes_and_moves_shards() {
         number(&client, "select count(*) from pg_dist_node").await,
         3
     );
-    // Any node answers for all: the workers know the shards of one another, and log in to one another.
+    // Any node answers for all: the workers know the shards of one another, and log in to one
+    // another.
     for url in env.node_urls() {
         assert_eq!(
             number(&connect(url).await, "select count(*) from kept").await,

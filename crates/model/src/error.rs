@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::limits;
+use crate::bounds;
 
 /// One mistake in one field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,7 +27,8 @@ impl FieldError {
         }
     }
 
-    /// The same mistake, placed in `field`: readers of single values do not know where their value stands.
+    /// The same mistake, placed in `field`: readers of single values do not know where their value
+    /// stands.
     #[must_use]
     pub fn at(mut self, field: impl Into<String>) -> Self {
         self.field = field.into();
@@ -56,7 +57,7 @@ impl Invalid {
     /// `None` when there is no mistake; those beyond the bound are dropped.
     #[must_use]
     pub fn from_errors(mut errors: Vec<FieldError>) -> Option<Self> {
-        errors.truncate(limits::MAX_FIELD_ERRORS);
+        errors.truncate(bounds::MAX_FIELD_ERRORS);
         (!errors.is_empty()).then_some(Self(errors))
     }
 

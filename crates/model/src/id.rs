@@ -8,9 +8,10 @@ use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, Variant, Version};
 
-use crate::{FieldError, limits};
+use crate::{FieldError, bounds};
 
-/// A tenant: the shard key of every distributed table. A type of its own, so that no other UUID can stand for it.
+/// A tenant: the shard key of every distributed table. A type of its own, so that no other UUID can
+/// stand for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TenantId(pub Uuid);
@@ -29,7 +30,8 @@ impl FromStr for TenantId {
     }
 }
 
-/// A text that is no tenant's id. The parser's own words are about formats that nobody has asked for.
+/// A text that is no tenant's id. The parser's own words are about formats that nobody has asked
+/// for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotATenantId;
 
@@ -41,8 +43,9 @@ impl fmt::Display for NotATenantId {
 
 impl std::error::Error for NotATenantId {}
 
-/// A month, read from an invoice's id. It never changes, and says which partition and archive files an invoice is in. Month 0
-/// stands for a whole year: that of an archive file in which the months of a small tenant are together.
+/// A month, read from an invoice's id. It never changes, and says which partition and archive files
+/// an invoice is in. Month 0 stands for a whole year: that of an archive file in which the months
+/// of a small tenant are together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Period {
     /// 1970 to 2199.
@@ -148,7 +151,7 @@ impl FromStr for Period {
             month: month.parse().map_err(|_| NotAPeriod)?,
         };
         let known =
-            (limits::MIN_YEAR..=limits::MAX_YEAR).contains(&period.year) && period.month <= 12;
+            (bounds::MIN_YEAR..=bounds::MAX_YEAR).contains(&period.year) && period.month <= 12;
         known.then_some(period).ok_or(NotAPeriod)
     }
 }
@@ -217,8 +220,9 @@ thread_local! {
 
 /// A new id at the millisecond of `now`.
 ///
-/// Ids made on one thread for the same millisecond, one after the other, ascend (RFC 9562, section 6.2, method 2):
-/// payments of one invoice keep their order. Across threads only the millisecond orders.
+/// Ids made on one thread for the same millisecond, one after the other, ascend (RFC 9562, section
+/// 6.2, method 2): payments of one invoice keep their order. Across threads only the millisecond
+/// orders.
 #[must_use]
 pub fn new_id(now: DateTime<Utc>) -> Uuid {
     let millis = millis_at(now);
@@ -234,8 +238,8 @@ pub fn new_id(now: DateTime<Utc>) -> Uuid {
     assemble(millis, tail)
 }
 
-/// An id whose order is that of `at` to the microsecond, on every machine: `rand_a` holds the fraction of the
-/// millisecond (RFC 9562, section 6.2, method 3).
+/// An id whose order is that of `at` to the microsecond, on every machine: `rand_a` holds the
+/// fraction of the millisecond (RFC 9562, section 6.2, method 3).
 #[must_use]
 pub fn precise_id(at: DateTime<Utc>) -> Uuid {
     let micros = u128::from(at.timestamp_subsec_micros() % 1_000);
@@ -266,7 +270,8 @@ pub fn id_for_date(date: NaiveDate) -> Uuid {
     )
 }
 
-/// The id of something that is found again when it is sent again: its time, and the first 74 of the given bits.
+/// The id of something that is found again when it is sent again: its time, and the first 74 of the
+/// given bits.
 #[must_use]
 pub fn derived_id(at: DateTime<Utc>, bits: [u8; 10]) -> Uuid {
     let mut wide = [0; 16];
@@ -277,7 +282,8 @@ pub fn derived_id(at: DateTime<Utc>, bits: [u8; 10]) -> Uuid {
 /// Checks an id that a client chose.
 ///
 /// # Errors
-/// `id_not_v7` when it is no UUIDv7; `id_in_future` when its time is more than 5 minutes after `now`, or after 2199.
+/// `id_not_v7` when it is no UUIDv7; `id_in_future` when its time is more than 5 minutes after
+/// `now`, or after 2199.
 pub fn check_client_id(id: Uuid, now: DateTime<Utc>) -> Result<(), FieldError> {
     if id.get_version() != Some(Version::SortRand) || id.get_variant() != Variant::RFC4122 {
         return Err(FieldError::new(
@@ -286,8 +292,8 @@ pub fn check_client_id(id: Uuid, now: DateTime<Utc>) -> Result<(), FieldError> {
             "the id must be a UUID of version 7",
         ));
     }
-    let latest = now + TimeDelta::seconds(limits::MAX_CLOCK_SKEW_SECONDS);
-    if timestamp_of(id) > latest || year_of(id) > limits::MAX_YEAR {
+    let latest = now + TimeDelta::seconds(bounds::MAX_CLOCK_SKEW_SECONDS);
+    if timestamp_of(id) > latest || year_of(id) > bounds::MAX_YEAR {
         return Err(FieldError::new(
             "id",
             "id_in_future",

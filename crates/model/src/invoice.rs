@@ -1,5 +1,9 @@
 //! The invoice document, as both tiers store it and as the API answers it.
 
+pub mod input;
+pub mod lifecycle;
+pub mod totals;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -35,8 +39,8 @@ pub enum Status {
     Cancelled,
 }
 
-/// The customer as the invoice shows it: a snapshot taken when the invoice is written, so that an issued
-/// document never changes because the customer's record did.
+/// The customer as the invoice shows it: a snapshot taken when the invoice is written, so that an
+/// issued document never changes because the customer's record did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Customer {
     /// The tenant's own key for the customer.
@@ -72,7 +76,8 @@ pub struct Line {
     pub document_discount: Decimal,
     /// A fraction: 0.2 is 20 %. At most 6 decimals.
     pub tax_rate: Decimal,
-    /// round(quantity x unit_price - discount), half up to the currency's exponent, less `document_discount`.
+    /// round(quantity x unit_price - discount), half up to the currency's exponent, less
+    /// `document_discount`.
     pub net: Decimal,
     /// round(net x tax_rate).
     pub tax: Decimal,
@@ -86,7 +91,8 @@ pub enum PaymentKind {
     Payment,
     /// A payment taken back: negative, and names the payment.
     Reversal,
-    /// Money given back to the customer: negative on an invoice, and what a credit note is settled with.
+    /// Money given back to the customer: negative on an invoice, and what a credit note is settled
+    /// with.
     Refund,
     /// A credit note set off against an invoice; recorded on both.
     Credit,
@@ -111,7 +117,8 @@ pub struct Payment {
     pub reverses: Option<Uuid>,
 }
 
-/// A whole invoice. The same value comes back from both tiers, and [`Invoice::render`] makes the same bytes of it.
+/// A whole invoice. The same value comes back from both tiers, and [`Invoice::render`] makes the
+/// same bytes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invoice {
     /// UUIDv7 whose time is the invoice's own date.
@@ -146,8 +153,8 @@ pub struct Invoice {
     pub discount: Decimal,
     /// The percentage that `discount` was given as: 10 is 10 %.
     pub discount_percent: Option<Decimal>,
-    /// How its tax is rounded. None on what was stored before there was a choice: by line, and by the discounts' rules of
-    /// that time.
+    /// How its tax is rounded. None on what was stored before there was a choice: by line, and by
+    /// the discounts' rules of that time.
     pub tax_rounding: Option<TaxRounding>,
     /// Sum of the lines' nets.
     pub subtotal: Decimal,
@@ -161,15 +168,15 @@ pub struct Invoice {
     pub amount_paid: Decimal,
     /// Sum of the totals of its credit notes, whether set off against it or not.
     pub amount_credited: Decimal,
-    /// What its credit notes took, by rate. None where there is no credit note, or where the first of them came before
-    /// this was kept. Not part of the document that clients see.
+    /// What its credit notes took, by rate. None where there is no credit note, or where the first
+    /// of them came before this was kept. Not part of the document that clients see.
     pub credited: Option<Credited>,
     /// `total - amount_paid`; zero on a cancelled invoice.
     pub amount_due: Decimal,
     /// Free-form, in jsonb's normal form. `{}` when none was sent.
     pub metadata: Metadata,
-    /// The version of the tenant's profile that the document was issued with; none is the oldest that is kept. Not part
-    /// of the document that clients see.
+    /// The version of the tenant's profile that the document was issued with; none is the oldest
+    /// that is kept. Not part of the document that clients see.
     pub profile_version: Option<i64>,
     /// Counts changes, from 1. The ETag.
     pub version: i64,

@@ -1,4 +1,7 @@
-//! Metadata in the normal form of PostgreSQL's `jsonb`, so that both tiers hold, and answer, the same text.
+//! Metadata in the normal form of PostgreSQL's `jsonb`, so that both tiers hold, and answer, the
+//! same text.
+
+pub mod strict;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,13 +10,13 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::{FieldError, limits};
+use crate::{FieldError, bounds};
 
 mod merge;
 
-/// A JSON object in exactly the text that PostgreSQL 15 gives for `jsonb::text`: keys unique (the last one wins),
-/// ordered by byte length and then bytewise; `", "` and `": "`; numbers as `numeric` prints them; escapes only where
-/// JSON demands them.
+/// A JSON object in exactly the text that PostgreSQL 15 gives for `jsonb::text`: keys unique (the
+/// last one wins), ordered by byte length and then bytewise; `", "` and `": "`; numbers as
+/// `numeric` prints them; escapes only where JSON demands them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Metadata(Box<str>);
 
@@ -27,10 +30,10 @@ impl Metadata {
     /// Normalises what a client sent.
     ///
     /// # Errors
-    /// With an empty field: `invalid_json`, `invalid_type` (no object), `metadata_too_large`, `metadata_too_deep`,
-    /// `string_has_nul`, `metadata_number_out_of_range`.
+    /// With an empty field: `invalid_json`, `invalid_type` (no object), `metadata_too_large`,
+    /// `metadata_too_deep`, `string_has_nul`, `metadata_number_out_of_range`.
     pub fn parse(raw: &str) -> Result<Self, FieldError> {
-        if raw.len() > limits::MAX_METADATA_BYTES {
+        if raw.len() > bounds::MAX_METADATA_BYTES {
             return Err(too_large());
         }
         let raw: &RawValue = serde_json::from_str(raw).map_err(|error| invalid_json(&error))?;
@@ -54,8 +57,8 @@ impl Metadata {
         &self.0
     }
 
-    /// Whether the value of the top-level `key` is the string `value`, or the number, boolean or null that `value`
-    /// is as JSON. Numbers are compared by value: `1.0` is `1`.
+    /// Whether the value of the top-level `key` is the string `value`, or the number, boolean or
+    /// null that `value` is as JSON. Numbers are compared by value: `1.0` is `1`.
     #[must_use]
     pub fn matches(&self, key: &str, value: &str) -> bool {
         let Ok(Entries(entries)) = serde_json::from_str::<Entries<'_>>(&self.0) else {
@@ -72,8 +75,9 @@ impl Metadata {
             .is_some_and(|value| without_trailing_zeros(&value) == without_trailing_zeros(stored))
     }
 
-    /// An object of one `key` with the string `value`, and one with the number, boolean or null that `value` is as JSON:
-    /// [`Metadata::matches`] is true for exactly those metadata that contain one of the two.
+    /// An object of one `key` with the string `value`, and one with the number, boolean or null
+    /// that `value` is as JSON: [`Metadata::matches`] is true for exactly those metadata that
+    /// contain one of the two.
     #[must_use]
     pub fn wanted(key: &str, value: &str) -> (Self, Option<Self>) {
         let object = |value: &dyn Fn(&mut String)| {
@@ -91,10 +95,10 @@ impl Metadata {
     }
 }
 
-/// The number, boolean or null that `text` is as JSON, in normal form. None where it is something else, or a number that
-/// metadata cannot hold: no metadata has it.
+/// The number, boolean or null that `text` is as JSON, in normal form. None where it is something
+/// else, or a number that metadata cannot hold: no metadata has it.
 fn scalar(text: &str) -> Option<String> {
-    if text.len() > limits::MAX_METADATA_BYTES {
+    if text.len() > bounds::MAX_METADATA_BYTES {
         return None;
     }
     let raw = serde_json::from_str::<&RawValue>(text).ok()?.get();
@@ -102,7 +106,7 @@ fn scalar(text: &str) -> Option<String> {
         return None;
     }
     let mut normal = String::new();
-    write_value(&mut normal, raw, limits::MAX_METADATA_DEPTH).ok()?;
+    write_value(&mut normal, raw, bounds::MAX_METADATA_DEPTH).ok()?;
     Some(normal)
 }
 
@@ -130,11 +134,12 @@ fn without_trailing_zeros(number: &str) -> &str {
 
 /// Appends the normal form of the JSON value `raw`, which stands inside of `depth` containers.
 ///
-/// Each level reads its text anew; the depth and the size are bounded, so that the work is as well. Nothing below a
-/// level that is too deep is looked at, and `serde_json` skips raw values without recursion.
+/// Each level reads its text anew; the depth and the size are bounded, so that the work is as well.
+/// Nothing below a level that is too deep is looked at, and `serde_json` skips raw values without
+/// recursion.
 fn write_value(out: &mut String, raw: &str, depth: usize) -> Result<(), FieldError> {
     match raw.as_bytes().first() {
-        Some(b'{' | b'[') if depth >= limits::MAX_METADATA_DEPTH => {
+        Some(b'{' | b'[') if depth >= bounds::MAX_METADATA_DEPTH => {
             return Err(FieldError::new(
                 "",
                 "metadata_too_deep",
@@ -162,7 +167,7 @@ fn write_value(out: &mut String, raw: &str, depth: usize) -> Result<(), FieldErr
         // `true`, `false`, `null`: the tokenizer lets nothing else through.
         _ => out.push_str(raw),
     }
-    if out.len() > limits::MAX_METADATA_BYTES {
+    if out.len() > bounds::MAX_METADATA_BYTES {
         Err(too_large())
     } else {
         Ok(())
@@ -232,7 +237,8 @@ fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Writes a JSON number as PostgreSQL's `numeric` prints it: no exponent, and as many decimals as were sent.
+/// Writes a JSON number as PostgreSQL's `numeric` prints it: no exponent, and as many decimals as
+/// were sent.
 fn write_number(out: &mut String, raw: &str) -> Result<(), FieldError> {
     let out_of_range = || {
         FieldError::new(
@@ -250,8 +256,8 @@ fn write_number(out: &mut String, raw: &str) -> Result<(), FieldError> {
     };
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let length = whole.len() + fraction.len();
-    if length > limits::MAX_METADATA_DIGITS
-        || exponent.unsigned_abs() > limits::MAX_METADATA_EXPONENT
+    if length > bounds::MAX_METADATA_DIGITS
+        || exponent.unsigned_abs() > bounds::MAX_METADATA_EXPONENT
     {
         return Err(out_of_range());
     }
@@ -271,7 +277,7 @@ fn write_number(out: &mut String, raw: &str) -> Result<(), FieldError> {
         whole => whole,
     };
     // Of the normal form as well: what we answer can be sent again.
-    if whole.len() + fraction.len() > limits::MAX_METADATA_DIGITS {
+    if whole.len() + fraction.len() > bounds::MAX_METADATA_DIGITS {
         return Err(out_of_range());
     }
     let is_zero = whole == "0" && fraction.bytes().all(|byte| byte == b'0');

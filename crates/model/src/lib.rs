@@ -16,26 +16,22 @@
 //! | [`strict`] | JSON objects into structs, arrays refused |
 //! | [`error`] | field errors with stable codes |
 
-pub mod currency;
-pub mod decimal;
+mod customer;
+pub mod money;
+
+pub mod bounds;
 pub mod error;
 pub mod id;
-pub mod input;
 pub mod invoice;
 pub mod json;
-pub mod lifecycle;
-pub mod limits;
-pub mod plain;
-pub mod rules;
-pub mod strict;
-pub mod tax;
-pub mod text;
+pub mod plain_value;
+pub mod visible_text;
 
-pub use currency::Currency;
+pub use crate::invoice::input::InvoiceInput;
+pub use crate::money::currency::Currency;
+pub use crate::money::tax::{Credited, CreditedRate, TaxRounding};
 pub use error::{FieldError, Invalid};
 pub use id::{NotATenantId, Period, TenantId};
-pub use input::InvoiceInput;
 pub use invoice::{Customer, Invoice, Kind, Line, Payment, PaymentKind, Status};
 pub use json::Metadata;
 pub use rust_decimal::Decimal;
-pub use tax::{Credited, CreditedRate, TaxRounding};

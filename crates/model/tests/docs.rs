@@ -1,5 +1,6 @@
-//! Links of the documentation: each relative link and each anchor leads somewhere, and the book has every page of `docs/`.
-//! Here because this crate's tests are the cheapest to build; addresses on other hosts are not asked.
+//! Links of the documentation: each relative link and each anchor leads somewhere, and the book has
+//! every page of `docs/`. Here because this crate's tests are the cheapest to build; addresses on
+//! other hosts are not asked.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{HashMap, HashSet};
@@ -13,7 +14,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// All Markdown files of the repository, as paths from its top. What begins with a point is not looked at.
+/// All Markdown files of the repository, as paths from its top. What begins with a point is not
+/// looked at.
 fn pages() -> Vec<PathBuf> {
     let (mut pages, mut folders) = (Vec::new(), vec![PathBuf::new()]);
     while let Some(folder) = folders.pop() {

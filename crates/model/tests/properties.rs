@@ -4,9 +4,10 @@
 use chrono::{TimeZone, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sheaf_model::input::Context;
-use sheaf_model::rules::earlier;
-use sheaf_model::{Currency, Decimal, Invoice, InvoiceInput, TenantId, rules};
+use sheaf_model::invoice::input::Context;
+use sheaf_model::invoice::totals;
+use sheaf_model::invoice::totals::earlier;
+use sheaf_model::{Currency, Decimal, Invoice, InvoiceInput, TenantId};
 use uuid::Uuid;
 
 fn context() -> Context {
@@ -30,7 +31,8 @@ fn decimal(mantissa: i64, scale: u32) -> String {
 }
 
 prop_compose! {
-    /// Quantity, unit price and tax rate, all with up to 6 decimals, and the share of the line that is taken off.
+    /// Quantity, unit price and tax rate, all with up to 6 decimals, and the share of the line that
+    /// is taken off.
     fn any_line()(
         quantity in 1_i64..1_000_000, price in 0_i64..1_000_000, rate in 0_i64..=1_000_000, off in 0_i64..=100,
         scales in (0_u32..=6, 0_u32..=6),
@@ -120,7 +122,7 @@ proptest! {
         prop_assert_eq!(invoice.tax_total, invoice.lines.iter().map(|line| line.tax).sum::<Decimal>());
         let off = |line: &sheaf_model::Line| line.discount + line.document_discount;
         prop_assert_eq!(invoice.discount_total, invoice.lines.iter().map(off).sum::<Decimal>());
-        let by_rate = rules::taxes(&invoice.lines);
+        let by_rate = totals::taxes(&invoice.lines);
         prop_assert_eq!(invoice.tax_total, by_rate.iter().map(|tax| tax.tax).sum::<Decimal>());
         prop_assert_eq!(invoice.subtotal, by_rate.iter().map(|tax| tax.net).sum::<Decimal>());
         prop_assert_eq!(invoice.total, invoice.subtotal + invoice.tax_total);
@@ -141,7 +143,8 @@ proptest! {
         prop_assert_eq!(amounts.tax, Decimal::from_i128_with_scale(tax, exponent));
     }
 
-    /// Shares of a discount add up to it to the last unit, none is larger than its line, and lines that give back take none.
+    /// Shares of a discount add up to it to the last unit, none is larger than its line, and lines
+    /// that give back take none.
     #[test]
     fn a_discount_is_spread_without_a_rest(
         nets in prop::collection::vec(-500_i64..100_000, 1..60), part in 0_i64..=10_000, exponent in 0_u32..=4,

@@ -1,11 +1,12 @@
-//! An exported document read back is the document: whatever its life was, and nothing that it is not.
+//! An exported document read back is the document: whatever its life was, and nothing that it is
+//! not.
 #![allow(clippy::unwrap_used)]
 
 use chrono::{TimeDelta, TimeZone, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sheaf_model::input::{Body, Context, CreditNoteInput};
-use sheaf_model::lifecycle::{CreditNote, NewPayment, Reversal};
+use sheaf_model::invoice::input::{Body, Context, CreditNoteInput};
+use sheaf_model::invoice::lifecycle::{CreditNote, NewPayment, Reversal};
 use sheaf_model::{Decimal, Invoice, InvoiceInput, Metadata, PaymentKind, TenantId};
 use uuid::Uuid;
 
@@ -35,8 +36,8 @@ fn restore(line: &[u8], tenant: u128) -> Result<Invoice, String> {
     input.into_stored(line, &later).map_err(mistakes)
 }
 
-/// It comes back as it was, under another tenant as well; its customer's record is the other tenant's, and what its credit
-/// notes took is not known.
+/// It comes back as it was, under another tenant as well; its customer's record is the other
+/// tenant's, and what its credit notes took is not known.
 #[track_caller]
 fn comes_back(invoice: &Invoice) {
     let told = invoice.render();
@@ -314,8 +315,8 @@ proptest! {
     }
 }
 
-/// An export of a build that rounded every line by itself: 100 % off, percentages of lines that give back and of whole
-/// documents with such lines, three rates, credit notes, four currencies.
+/// An export of a build that rounded every line by itself: 100 % off, percentages of lines that
+/// give back and of whole documents with such lines, three rates, credit notes, four currencies.
 const EARLIER: &str = include_str!("golden/earlier.ndjson");
 
 #[test]

@@ -1,4 +1,5 @@
-//! Tax and discounts, against the same rules in whole numbers and as plainly as possible (EN 16931, BR-CO-10 to BR-CO-17).
+//! Tax and discounts, against the same rules in whole numbers and as plainly as possible (EN 16931,
+//! BR-CO-10 to BR-CO-17).
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -6,8 +7,9 @@ use std::collections::BTreeMap;
 use chrono::{TimeZone, Utc};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sheaf_model::input::Context;
-use sheaf_model::{Currency, Decimal, Invoice, InvoiceInput, TaxRounding, TenantId, rules};
+use sheaf_model::invoice::input::Context;
+use sheaf_model::invoice::totals;
+use sheaf_model::{Currency, Decimal, Invoice, InvoiceInput, TaxRounding, TenantId};
 use uuid::Uuid;
 
 fn parse(document: &Value) -> Result<Invoice, String> {
@@ -69,7 +71,7 @@ fn rates_are_grouped_by_their_value() {
     let made = make(&document);
     // 66.70 x 0.19 = 12.673; by itself each is 6.3365.
     assert_eq!(made.tax_total, amount("12.67"));
-    assert_eq!(rules::taxes(&made.lines).len(), 1);
+    assert_eq!(totals::taxes(&made.lines).len(), 1);
     let told: Value = serde_json::from_slice(&made.render()).unwrap();
     assert_eq!(
         told["taxes"],

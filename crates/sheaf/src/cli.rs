@@ -1,5 +1,7 @@
 //! The command line.
 
+pub(crate) mod pages;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -57,11 +59,13 @@ Exit codes:
   1  something fails
   2  arguments or settings that make no sense";
 
-/// An invoice store that is sharded by tenant on PostgreSQL and Citus, with older invoices in Parquet on S3.
+/// An invoice store that is sharded by tenant on PostgreSQL and Citus, with older invoices in
+/// Parquet on S3.
 #[derive(Debug, Parser)]
 #[command(name = "sheaf", version, arg_required_else_help = true, after_help = EXIT)]
 pub(crate) struct Cli {
-    /// A TOML file with settings, below the environment and flags: SHEAF_S3_BUCKET is s3_bucket there
+    /// A TOML file with settings, below the environment and flags: SHEAF_S3_BUCKET is s3_bucket
+    /// there
     #[arg(long, global = true, env = "SHEAF_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<std::ffi::OsString>,
     #[command(subcommand)]
@@ -71,16 +75,19 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     #[cfg(feature = "local")]
-    /// Run everything on this machine, in the foreground: PostgreSQL (with Citus where it is installed), S3, the API
+    /// Run everything on this machine, in the foreground: PostgreSQL (with Citus where it is
+    /// installed), S3, the API
     ///
-    /// When ready, writes `<data-dir>/env`, which the other commands' settings can be sourced from, and prints the
-    /// same. Ctrl-C stops everything; the data stays. SIGUSR1 starts one more Citus worker, for `sheaf cluster add-node`.
+    /// When ready, writes `<data-dir>/env`, which the other commands' settings can be sourced from,
+    /// and prints the same. Ctrl-C stops everything; the data stays. SIGUSR1 starts one more Citus
+    /// worker, for `sheaf cluster add-node`.
     #[command(after_help = EXIT)]
     Up(UpArgs),
     /// Serve the HTTP API, from SHEAF_* settings
     #[command(after_help = EXIT)]
     Serve(Box<ServeSettings>),
-    /// Bring the database's schema to this version, and distribute its tables where Citus is present; prints JSON
+    /// Bring the database's schema to this version, and distribute its tables where Citus is
+    /// present; prints JSON
     #[command(after_help = EXIT)]
     Migrate(MigrateArgs),
     /// Tenants, through the HTTP API
@@ -88,8 +95,9 @@ pub(crate) enum Command {
     Tenant(TenantCommand),
     /// Upload invoices as NDJSON, one per line; prints the summary as JSON
     ///
-    /// Exits with 1 when lines were rejected. Sending a file again is safe for lines with an external_id or an id, and
-    /// for all lines with the same --idempotency-key: those that are stored already count as duplicates.
+    /// Exits with 1 when lines were rejected. Sending a file again is safe for lines with an
+    /// external_id or an id, and for all lines with the same --idempotency-key: those that are
+    /// stored already count as duplicates.
     #[command(after_help = EXIT_INGEST)]
     Ingest(IngestArgs),
     /// Moving old settled invoices to the cold tier
@@ -100,18 +108,20 @@ pub(crate) enum Command {
     Archive(ArchiveCommand),
     /// Find invoice numbers that several documents of a tenant have, in both tiers; prints JSON
     ///
-    /// A number is unique in the year of the document's id and in its year of issue. Documents of releases that did not know
-    /// of the second are entered for it; numbers that are double already are listed and stay. Exits with 1 when there are
-    /// any.
+    /// A number is unique in the year of the document's id and in its year of issue. Documents of
+    /// releases that did not know of the second are entered for it; numbers that are double already
+    /// are listed and stay. Exits with 1 when there are any.
     #[command(after_help = EXIT_NUMBERS)]
     Numbers(ArchiveArgs),
     /// The Citus cluster by hand, through the database
     #[command(subcommand, after_help = EXIT_CLUSTER)]
     Cluster(ClusterCommand),
-    /// Look at everything that the settings name, and say what is wrong with it and what to do; changes nothing
+    /// Look at everything that the settings name, and say what is wrong with it and what to do;
+    /// changes nothing
     ///
-    /// PostgreSQL and Citus on every node, the roles, the schema, S3 (by objects of its own, which it deletes again), disks,
-    /// ports, clocks, credentials. A line each. Works from the settings of `serve` and `migrate`, and says which are not set.
+    /// PostgreSQL and Citus on every node, the roles, the schema, S3 (by objects of its own, which
+    /// it deletes again), disks, ports, clocks, credentials. A line each. Works from the settings
+    /// of `serve` and `migrate`, and says which are not set.
     #[command(after_help = EXIT_DOCTOR)]
     Doctor(Box<DoctorArgs>),
     /// Print a script that completes this command line in a shell
@@ -149,7 +159,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) output: Option<Output>,
     /// How long one question may take: 5s, 1m
-    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = crate::units::interval)]
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = crate::terminal::units::interval)]
     pub(crate) timeout: std::time::Duration,
     #[command(flatten)]
     pub(crate) settings: DoctorSettings,
@@ -163,7 +173,8 @@ pub(crate) struct CompletionsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Write sheaf.1, sheaf-serve.1 and so on into this directory; made if it is missing [default: sheaf.1 on stdout]
+    /// Write sheaf.1, sheaf-serve.1 and so on into this directory; made if it is missing [default:
+    /// sheaf.1 on stdout]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -193,7 +204,7 @@ pub(crate) struct MigrateArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseSettings,
     /// Shards of the distributed tables; decided at the first migration
-    #[arg(long, env = "SHEAF_SHARDS", default_value_t = crate::migrate::DEFAULT_SHARDS,
+    #[arg(long, env = "SHEAF_SHARDS", default_value_t = crate::operate::migrate::DEFAULT_SHARDS,
         value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) shards: u32,
     /// Documents of earlier years share one partition; decided at the first migration
@@ -241,7 +252,8 @@ pub(crate) struct IngestArgs {
     /// The lines are an export, of whatever tenant: they become this one's, as they were
     #[arg(long)]
     pub(crate) restore: bool,
-    /// How tax is rounded where the upload's invoices do not say it: once per tax rate (document), or line by line (line)
+    /// How tax is rounded where the upload's invoices do not say it: once per tax rate (document),
+    /// or line by line (line)
     #[arg(long, value_name = "HOW", value_parser = ["document", "line"])]
     pub(crate) tax_rounding: Option<String>,
     /// Names the upload: sent again with the same key within 7 days, it goes on where it broke off

@@ -1,5 +1,10 @@
 //! The HTTP API, as its client commands use it.
 
+pub(crate) mod export;
+pub(crate) mod ingest;
+pub(crate) mod query;
+pub(crate) mod tenant;
+
 use std::error::Error as _;
 use std::time::Duration;
 

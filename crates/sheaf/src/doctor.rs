@@ -1,11 +1,12 @@
-//! `sheaf doctor`: looks at everything that the settings name, and says what is wrong and what to do. Each question has a bound in
-//! time; nothing is changed, but for objects of its own in the bucket, which it deletes again.
+//! `sheaf doctor`: looks at everything that the settings name, and says what is wrong and what to
+//! do. Each question has a bound in time; nothing is changed, but for objects of its own in the
+//! bucket, which it deletes again.
 
 use std::process::ExitCode;
 
-use crate::bar::Waiting;
 use crate::cli::{DoctorArgs, Output};
 use crate::error::Result;
+use crate::terminal::bar::Waiting;
 
 mod database;
 mod machine;

@@ -1,33 +1,14 @@
 //! `sheaf`: the binary.
 
-mod archive;
-mod bar;
+mod operate;
+mod terminal;
+
 mod cli;
 mod client;
-mod cluster;
-mod config;
-#[cfg(feature = "local")]
-mod demo;
 mod doctor;
-#[cfg(feature = "local")]
-mod envfile;
 mod error;
-mod export;
-mod ingest;
-mod log;
-mod migrate;
-mod output;
-mod pages;
-mod pause;
-mod query;
 mod serve;
 mod settings;
-mod signals;
-mod table;
-mod tenant;
-mod tier;
-mod traces;
-mod units;
 #[cfg(feature = "local")]
 mod up;
 
@@ -36,8 +17,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::cli::{ArchiveCommand, Cli, Command, TenantCommand, TierCommand};
-use crate::config::Config;
 use crate::error::{Doing, Result};
+use crate::settings::config::Config;
 
 /// Arguments or settings that make no sense: clap's own code for it.
 const USAGE: u8 = 2;
@@ -47,7 +28,7 @@ fn main() -> ExitCode {
     let config = match Config::of(&command, &arguments) {
         Ok(config) => config,
         Err(error) => {
-            output::note(&error.to_string());
+            crate::terminal::output::note(&error.to_string());
             return ExitCode::from(USAGE);
         }
     };
@@ -55,7 +36,7 @@ fn main() -> ExitCode {
     match start(cli, &config) {
         Ok(code) => code,
         Err(error) => {
-            output::note(&error.to_string());
+            crate::terminal::output::note(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -71,44 +52,60 @@ fn start(cli: Cli, config: &Config) -> Result<ExitCode> {
     let code = runtime.block_on(Box::pin(run(cli.command, config)));
     // A blocked read of stdin must not hold up the exit.
     runtime.shutdown_background();
-    traces::end();
+    crate::serve::traces::end();
     code
 }
 
 async fn run(command: Command, config: &Config) -> Result<ExitCode> {
     let filter = config.get("SHEAF_LOG");
     match &command {
-        Command::Serve(settings) => log::start(&settings.log, settings.log_format)?,
+        Command::Serve(settings) => {
+            crate::terminal::log::start(&settings.log, settings.log_format)?
+        }
         #[cfg(feature = "local")]
-        Command::Up(_) => log::start_or(filter, up::LOG)?,
-        _ => log::start_or(filter, log::QUIET)?,
+        Command::Up(_) => crate::terminal::log::start_or(filter, up::LOG)?,
+        _ => crate::terminal::log::start_or(filter, crate::terminal::log::QUIET)?,
     }
     let done = |()| ExitCode::SUCCESS;
     match command {
         #[cfg(feature = "local")]
         Command::Up(args) => Box::pin(up::run(&args)).await.map(done),
         Command::Serve(settings) => Box::pin(serve::run(&settings)).await.map(done),
-        Command::Migrate(args) => Box::pin(migrate::run(&args)).await.map(done),
+        Command::Migrate(args) => Box::pin(crate::operate::migrate::run(&args))
+            .await
+            .map(done),
         Command::Tenant(TenantCommand::Create(args)) => {
-            Box::pin(tenant::create(&args)).await.map(done)
+            Box::pin(crate::client::tenant::create(&args))
+                .await
+                .map(done)
         }
-        Command::Ingest(args) => Box::pin(ingest::run(&args)).await,
-        Command::Tier(TierCommand::Run(args)) => Box::pin(tier::run(&args)).await,
-        Command::Archive(ArchiveCommand::Ls(args)) => Box::pin(archive::ls(&args)).await,
-        Command::Archive(ArchiveCommand::Verify(args)) => Box::pin(archive::verify(&args)).await,
-        Command::Archive(ArchiveCommand::Compact(args)) => Box::pin(archive::compact(&args)).await,
-        Command::Archive(ArchiveCommand::Erase(args)) => Box::pin(archive::erase(&args)).await,
-        Command::Archive(ArchiveCommand::Gc(args)) => Box::pin(archive::gc(&args)).await,
+        Command::Ingest(args) => Box::pin(crate::client::ingest::run(&args)).await,
+        Command::Tier(TierCommand::Run(args)) => Box::pin(crate::operate::tier::run(&args)).await,
+        Command::Archive(ArchiveCommand::Ls(args)) => {
+            Box::pin(crate::operate::archive::ls(&args)).await
+        }
+        Command::Archive(ArchiveCommand::Verify(args)) => {
+            Box::pin(crate::operate::archive::verify(&args)).await
+        }
+        Command::Archive(ArchiveCommand::Compact(args)) => {
+            Box::pin(crate::operate::archive::compact(&args)).await
+        }
+        Command::Archive(ArchiveCommand::Erase(args)) => {
+            Box::pin(crate::operate::archive::erase(&args)).await
+        }
+        Command::Archive(ArchiveCommand::Gc(args)) => {
+            Box::pin(crate::operate::archive::gc(&args)).await
+        }
         Command::Archive(ArchiveCommand::Query(args)) => {
-            Box::pin(query::run(&args)).await.map(done)
+            Box::pin(crate::client::query::run(&args)).await.map(done)
         }
         Command::Archive(ArchiveCommand::Export(args)) => {
-            Box::pin(export::run(&args)).await.map(done)
+            Box::pin(crate::client::export::run(&args)).await.map(done)
         }
-        Command::Numbers(args) => Box::pin(archive::numbers(&args)).await,
-        Command::Cluster(command) => Box::pin(cluster::run(command)).await,
+        Command::Numbers(args) => Box::pin(crate::operate::archive::numbers(&args)).await,
+        Command::Cluster(command) => Box::pin(crate::operate::cluster::run(command)).await,
         Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
-        Command::Completions(args) => pages::completions(&args).map(done),
-        Command::Man(args) => pages::man(&args).map(done),
+        Command::Completions(args) => crate::cli::pages::completions(&args).map(done),
+        Command::Man(args) => crate::cli::pages::man(&args).map(done),
     }
 }

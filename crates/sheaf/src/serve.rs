@@ -1,5 +1,8 @@
 //! `sheaf serve`, and the server inside `sheaf up`.
 
+pub(crate) mod signals;
+pub(crate) mod traces;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +14,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Doing, Error, Result};
+use crate::serve::signals::Stop;
 use crate::settings::ServeSettings;
-use crate::signals::Stop;
 
 /// Where metrics are read unless a setting says otherwise: on this machine alone.
 pub(crate) const METRICS: &str = "127.0.0.1:9464";
@@ -122,7 +125,8 @@ impl Server {
             .unwrap_or_else(|| Error::new("the API ended"))
     }
 
-    /// Drains: requests in flight end, the writer's queue is written, a tiering run breaks off between two steps.
+    /// Drains: requests in flight end, the writer's queue is written, a tiering run breaks off
+    /// between two steps.
     pub(crate) async fn stop(self) -> Result<()> {
         self.stop.cancel();
         if let Some(tiering) = self.tiering {
@@ -158,8 +162,8 @@ pub(crate) async fn listen(address: &str) -> Result<TcpListener> {
         })
 }
 
-/// Where `GET /metrics` is answered, and its address. Two processes on one machine are started with the same settings: the
-/// second takes whatever port is free, and says which.
+/// Where `GET /metrics` is answered, and its address. Two processes on one machine are started with
+/// the same settings: the second takes whatever port is free, and says which.
 async fn listen_for_metrics(setting: Option<&str>) -> Result<Option<TcpListener>> {
     match setting {
         Some("off") => Ok(None),

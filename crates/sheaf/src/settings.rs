@@ -1,5 +1,7 @@
 //! Settings that commands share, from flags or the environment.
 
+pub(crate) mod config;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use sheaf_store::{Route, Store, StoreConfig};
 
 use crate::error::{Error, Result};
 use crate::serve::Tiering;
-use crate::units;
+use crate::terminal::units;
 
 mod doctor;
 mod jwt;
@@ -29,8 +31,9 @@ const THIRTY_SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 /// The database.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DatabaseSettings {
-    /// postgres://user:password@host:port/database of the coordinator, or of the one plain node; several hosts: a:5432,b:5432.
-    /// ?sslmode=disable, prefer (default), require, verify-ca or verify-full, with sslrootcert=FILE: of workers as well
+    /// postgres://user:password@host:port/database of the coordinator, or of the one plain node;
+    /// several hosts: a:5432,b:5432. ?sslmode=disable, prefer (default), require, verify-ca or
+    /// verify-full, with sslrootcert=FILE: of workers as well
     #[arg(
         long,
         env = "SHEAF_DATABASE_URL",
@@ -57,10 +60,12 @@ pub(crate) struct S3Settings {
         value_name = "NAME"
     )]
     pub(crate) s3_region: String,
-    /// Storage class of archived objects, STANDARD_IA or GLACIER_IR for example [default: the bucket's]
+    /// Storage class of archived objects, STANDARD_IA or GLACIER_IR for example [default: the
+    /// bucket's]
     #[arg(long, env = "SHEAF_S3_STORAGE_CLASS", value_name = "CLASS")]
     pub(crate) s3_storage_class: Option<String>,
-    /// S3 Object Lock of archived objects from their upload on: governance:90d, compliance:3650d [default: the bucket's]
+    /// S3 Object Lock of archived objects from their upload on: governance:90d, compliance:3650d
+    /// [default: the bucket's]
     #[arg(long, env = "SHEAF_S3_OBJECT_LOCK", value_name = "MODE:AGE", value_parser = units::object_lock)]
     pub(crate) s3_object_lock: Option<ObjectLock>,
     /// Days for which an object that is restored from a slow storage class can be read
@@ -95,8 +100,8 @@ pub(crate) struct ColdSettings {
 }
 
 impl ColdSettings {
-    /// Connects to both tiers, for work on all tenants or one, which must exist: a mistaken id has nothing to do anywhere, and
-    /// would be taken for success.
+    /// Connects to both tiers, for work on all tenants or one, which must exist: a mistaken id has
+    /// nothing to do anywhere, and would be taken for success.
     pub(crate) async fn connect_for(&self, tenant: Option<TenantId>) -> Result<(Store, Archive)> {
         let store = Store::connect(StoreConfig::new(&self.database.database_url)).await?;
         if let Some(id) = tenant
@@ -121,7 +126,8 @@ pub(crate) struct ApiSettings {
         value_name = "URL"
     )]
     pub(crate) url: String,
-    /// The platform's key, which makes tenants and uploads for all of them: the SHEAF_ADMIN_KEY of `sheaf serve`
+    /// The platform's key, which makes tenants and uploads for all of them: the SHEAF_ADMIN_KEY of
+    /// `sheaf serve`
     #[arg(
         long,
         env = "SHEAF_ADMIN_KEY",
@@ -172,9 +178,10 @@ pub(crate) enum LogFormat {
 /// All settings of `sheaf serve`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeSettings {
-    /// postgres://user:password@host:port/database of the coordinator, or of the one plain node, as the tables' owner; several
-    /// hosts: a:5432,b:5432. ?sslmode=disable, prefer (default), require, verify-ca or verify-full, with sslrootcert=FILE: of
-    /// workers as well. Only tiering needs it where there is --api-database-url
+    /// postgres://user:password@host:port/database of the coordinator, or of the one plain node, as
+    /// the tables' owner; several hosts: a:5432,b:5432. ?sslmode=disable, prefer (default),
+    /// require, verify-ca or verify-full, with sslrootcert=FILE: of workers as well. Only tiering
+    /// needs it where there is --api-database-url
     #[arg(
         long,
         env = "SHEAF_DATABASE_URL",
@@ -183,7 +190,8 @@ pub(crate) struct ServeSettings {
         value_name = "URL"
     )]
     pub(crate) database_url: Option<String>,
-    /// The same, as a login that is a member of the role sheaf_api: it cannot change events [default: the owner's]
+    /// The same, as a login that is a member of the role sheaf_api: it cannot change events
+    /// [default: the owner's]
     #[arg(
         long,
         env = "SHEAF_API_DATABASE_URL",
@@ -201,11 +209,12 @@ pub(crate) struct ServeSettings {
         value_name = "HOST:PORT"
     )]
     pub(crate) listen: String,
-    /// Address for GET /metrics, which takes no credential; `off` for none [default: 127.0.0.1:9464, or a free port where that
-    /// one is taken]
+    /// Address for GET /metrics, which takes no credential; `off` for none [default:
+    /// 127.0.0.1:9464, or a free port where that one is taken]
     #[arg(long, env = "SHEAF_METRICS_LISTEN", value_name = "HOST:PORT")]
     pub(crate) metrics_listen: Option<String>,
-    /// The platform's key, for the routes that make tenants and concern all of them; at least 16 characters
+    /// The platform's key, for the routes that make tenants and concern all of them; at least 16
+    /// characters
     #[arg(
         long,
         env = "SHEAF_ADMIN_KEY",
@@ -219,14 +228,16 @@ pub(crate) struct ServeSettings {
     /// Whole months before this horizon move: 12m, 1y
     #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = "12m", value_name = "AGE", value_parser = units::months)]
     pub(crate) tier_older_than: u32,
-    /// Connections to one database node, at most; over all processes fewer than the node's max_connections
+    /// Connections to one database node, at most; over all processes fewer than the node's
+    /// max_connections
     #[arg(long, env = "SHEAF_MAX_CONNECTIONS_PER_NODE", default_value_t = 32, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4..=1000))]
     pub(crate) max_connections_per_node: usize,
     /// The way of a tenant's statements: straight to its owner, or through the coordinator
     #[arg(long, env = "SHEAF_ROUTE", value_enum, default_value_t)]
     pub(crate) route: RouteSetting,
-    /// Creates that may wait for one node, a quarter of them of one tenant; one more is answered with 503
+    /// Creates that may wait for one node, a quarter of them of one tenant; one more is answered
+    /// with 503
     #[arg(long, env = "SHEAF_WRITE_QUEUE", default_value_t = 16_384, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     pub(crate) write_queue: usize,
@@ -242,12 +253,13 @@ pub(crate) struct ServeSettings {
     /// Requests that a tenant may send at once [default: those of two seconds]
     #[arg(long, env = "SHEAF_RATE_LIMIT_BURST", value_name = "N")]
     pub(crate) rate_limit_burst: Option<NonZeroU32>,
-    /// Wrong credentials a second of one client address, and thirty times as many at once; 0 for no limit. More are answered
-    /// with 429
+    /// Wrong credentials a second of one client address, and thirty times as many at once; 0 for no
+    /// limit. More are answered with 429
     #[arg(long, env = "SHEAF_GUESS_LIMIT", default_value_t = 10, value_name = "N",
         value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     pub(crate) guess_limit: u32,
-    /// Proxies in front of this process that append to X-Forwarded-For; 0: a client's address is its connection's
+    /// Proxies in front of this process that append to X-Forwarded-For; 0: a client's address is
+    /// its connection's
     #[arg(long, env = "SHEAF_PROXIES", default_value_t = 0, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(0..=16))]
     pub(crate) proxies: usize,

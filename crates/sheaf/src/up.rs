@@ -1,5 +1,10 @@
 //! `sheaf up`: everything on this machine, in the foreground.
 
+#[cfg(feature = "local")]
+pub(crate) mod demo;
+#[cfg(feature = "local")]
+pub(crate) mod envfile;
+
 use std::convert::Infallible;
 use std::path::Path;
 
@@ -12,12 +17,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::UpArgs;
-use crate::demo::{self, Demo};
 use crate::error::{Doing, Error, Result};
-use crate::migrate::DEFAULT_SHARDS;
+use crate::operate::migrate::DEFAULT_SHARDS;
+use crate::serve::signals::Stop;
 use crate::serve::{self, Parts, Server};
-use crate::signals::Stop;
-use crate::{envfile, output};
+use crate::terminal::output;
+use crate::up::demo::Demo;
 
 /// The log in a terminal: not every request.
 pub(crate) const LOG: &str = "info,sheaf::access=warn";
@@ -63,8 +68,9 @@ fn url_of(listener: &TcpListener, asked: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// Whatever this process and its children make from here on is their user's alone: archived invoices and logs as well. The
-/// directories above the data directory are made as usual before, since PostgreSQL's own account has to get through them.
+/// Whatever this process and its children make from here on is their user's alone: archived
+/// invoices and logs as well. The directories above the data directory are made as usual before,
+/// since PostgreSQL's own account has to get through them.
 fn keep_private(data_dir: &Path) -> Result<()> {
     let path = std::path::absolute(data_dir).doing(|| "find the data directory".to_owned())?;
     if let Some(parent) = path.parent() {
@@ -138,7 +144,8 @@ async fn start(
     Server::start(listener, parts).await
 }
 
-/// SIGUSR1 starts one more worker, for `sheaf cluster add-node`: growing can be tried on one machine.
+/// SIGUSR1 starts one more worker, for `sheaf cluster add-node`: growing can be tried on one
+/// machine.
 async fn grow(local: &LocalEnv) -> Result<Infallible> {
     let mut asked = signal(SignalKind::user_defined1()).doing(|| "listen to signals".to_owned())?;
     loop {
@@ -195,9 +202,10 @@ fn variables(local: &LocalEnv, urls: &Urls, admin_key: &str, demo: &Demo) -> Str
     ])
 }
 
-/// All nodes share this machine's cores. A backend that has to be opened and planned for in a burst costs 0.2 s of CPU, which many do not have
-/// when they are needed (docs/decisions/0010-index-of-metadata.md). With fewer than 16, two tenants that do everything at once would
-/// leave the others one connection for all of their lists.
+/// All nodes share this machine's cores. A backend that has to be opened and planned for in a burst
+/// costs 0.2 s of CPU, which many do not have when they are needed
+/// (docs/decisions/0010-index-of-metadata.md). With fewer than 16, two tenants that do everything
+/// at once would leave the others one connection for all of their lists.
 fn connections_per_node() -> usize {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     (cores * 4).clamp(16, 32)

@@ -2,18 +2,19 @@
 
 use sheaf_model::TenantId;
 
-use crate::encode::Batch;
-use crate::hash;
-use crate::node::NodeAddr;
-use crate::shard::{Find, Shard, Table};
+use crate::cluster::hash;
+use crate::cluster::node::NodeAddr;
+use crate::cluster::shard::{Find, Shard, Table};
+use crate::invoice::encode::Batch;
 use crate::types::NewInvoice;
 
-/// Encodes the rows of every table for a batch, as a flush does, and drops them. Returns the invoices encoded.
+/// Encodes the rows of every table for a batch, as a flush does, and drops them. Returns the
+/// invoices encoded.
 #[must_use]
 pub fn encode(batch: &[NewInvoice]) -> usize {
     let mut rows = Batch::new(batch.len());
     for new in batch {
-        rows.push(new, Some(crate::encode::PROFILE_OF_NOW));
+        rows.push(new, Some(crate::invoice::encode::PROFILE_OF_NOW));
     }
     for table in Table::ALL {
         std::hint::black_box(rows.rows_of(table).columns());
@@ -21,7 +22,8 @@ pub fn encode(batch: &[NewInvoice]) -> usize {
     batch.len()
 }
 
-/// The index of a tenant's shard, among shards given by their smallest hash values in ascending order.
+/// The index of a tenant's shard, among shards given by their smallest hash values in ascending
+/// order.
 #[must_use]
 pub fn route(min_hashes: &[i32], tenant: TenantId) -> usize {
     hash::shard_index(min_hashes, hash::uuid_hash(tenant.0), |min| *min)

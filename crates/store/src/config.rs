@@ -8,24 +8,27 @@ pub enum Route {
     /// Straight to the node that owns the tenant.
     #[default]
     Owner,
-    /// Through the coordinator, which routes them: for comparison, and for networks where clients cannot reach workers.
+    /// Through the coordinator, which routes them: for comparison, and for networks where clients
+    /// cannot reach workers.
     Coordinator,
 }
 
 /// Settings of the hot tier. [`StoreConfig::new`] gives the defaults.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// `postgres://user:password@host:port/database` of the coordinator (or of the one plain node), or of several hosts that can take
-    /// its place. `sslmode` and `sslrootcert` hold for all nodes (docs/operations.md).
+    /// `postgres://user:password@host:port/database` of the coordinator (or of the one plain node),
+    /// or of several hosts that can take its place. `sslmode` and `sslrootcert` hold for all nodes
+    /// (docs/operations.md).
     pub database_url: String,
-    /// Connections to one node from this process, at most. Keep the sum over all API processes below the node's
-    /// `max_connections`.
+    /// Connections to one node from this process, at most. Keep the sum over all API processes
+    /// below the node's `max_connections`.
     pub max_connections_per_node: usize,
     /// Flushes that run on one node at the same time. More of them only make batches smaller.
     pub flushes_per_node: usize,
     /// Coalesced reads that run on one node at the same time.
     pub reads_per_node: usize,
-    /// Creates that may wait for one node; one more is answered with "busy". A tenant may have a quarter of it.
+    /// Creates that may wait for one node; one more is answered with "busy". A tenant may have a
+    /// quarter of it.
     pub write_queue: usize,
     /// Point reads that may wait for one node; a tenant may have a quarter of it.
     pub read_queue: usize,
@@ -41,7 +44,8 @@ pub struct StoreConfig {
     pub acquire_timeout: Duration,
     /// How long a create or a change may wait for rows that others have locked, from when it came.
     pub lock_patience: Duration,
-    /// A queue from which nothing is taken for so long, while work waits in it, does not move: the store is not ready.
+    /// A queue from which nothing is taken for so long, while work waits in it, does not move: the
+    /// store is not ready.
     pub queue_stall: Duration,
 }
 
@@ -66,7 +70,8 @@ impl StoreConfig {
         }
     }
 
-    /// Bound of one transaction of a batch, kept by this process: for a node that hangs, and keeps no bounds itself.
+    /// Bound of one transaction of a batch, kept by this process: for a node that hangs, and keeps
+    /// no bounds itself.
     pub(crate) fn attempt_timeout(&self) -> Duration {
         self.statement_timeout + self.acquire_timeout * 2
     }

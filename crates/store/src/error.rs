@@ -5,21 +5,22 @@ use std::sync::Arc;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
+use crate::cluster::shares::Full;
 use crate::idempotency::IdemConflict;
-use crate::shares::Full;
 
-/// A failure of the store itself; conflicts with what is stored have types of their own. It can be cloned: all members of
-/// a batch that fails as a whole are told the same.
+/// A failure of the store itself; conflicts with what is stored have types of their own. It can be
+/// cloned: all members of a batch that fails as a whole are told the same.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A node cannot be reached, or no connection came free in time. Worth a retry: nothing was done, or what was done is
-    /// found again by the request's key.
+    /// A node cannot be reached, or no connection came free in time. Worth a retry: nothing was
+    /// done, or what was done is found again by the request's key.
     #[error("the database is unavailable: {detail}")]
     Unavailable {
         /// For the log.
         detail: String,
     },
-    /// The answer to a commit was lost, and nothing that the request brings would find again what it may have done.
+    /// The answer to a commit was lost, and nothing that the request brings would find again what
+    /// it may have done.
     #[error("whether it took effect is unknown: {detail}")]
     OutcomeUnknown {
         /// For the log.
@@ -131,7 +132,8 @@ pub(crate) enum Failure {
     Moved,
     /// A row's lock was not to be had in time, or that of a shard's numbers.
     Locked,
-    /// A shard's lock was not to be had in time: somebody moves or splits it, or changes its tables.
+    /// A shard's lock was not to be had in time: somebody moves or splits it, or changes its
+    /// tables.
     ShardLocked,
     /// Deadlock or serialization failure: run it again.
     Retry,
@@ -146,9 +148,9 @@ pub(crate) enum Failure {
 /// Sorts an error by what can be done about it.
 pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
     let Some(state) = error.code() else {
-        // No SQLSTATE: the connection, not the statement, has failed. Without a cause it was closed, or the driver got another
-        // message than it waits for, as when the server breaks a COPY off. Any other cause than the socket's is a value
-        // that does not fit its type.
+        // No SQLSTATE: the connection, not the statement, has failed. Without a cause it was
+        // closed, or the driver got another message than it waits for, as when the server breaks a
+        // COPY off. Any other cause than the socket's is a value that does not fit its type.
         return match std::error::Error::source(error) {
             Some(cause) if !cause.is::<std::io::Error>() => Failure::Fatal,
             _ => Failure::Unavailable,
@@ -156,7 +158,8 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
     };
     match *state {
         SqlState::UNIQUE_VIOLATION => Failure::Unique,
-        // Of all violations only that of a partition's bounds, and a row that no partition takes, name no constraint.
+        // Of all violations only that of a partition's bounds, and a row that no partition takes,
+        // name no constraint.
         SqlState::CHECK_VIOLATION
             if error
                 .as_db_error()
@@ -165,11 +168,13 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
             Failure::MissingPartition
         }
         SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => Failure::Retry,
-        // The writes have moved to another host, or will have in a moment: connections to this one end (connect/hosts.rs).
+        // The writes have moved to another host, or will have in a moment: connections to this one
+        // end (cluster/connect/hosts.rs).
         SqlState::READ_ONLY_SQL_TRANSACTION => Failure::Retry,
         SqlState::LOCK_NOT_AVAILABLE => Failure::Locked,
-        // A partition that is dropped or made at this moment shows itself on Citus as a table or shard that is not there,
-        // or as an internal error of its catalogs. Our statements never change, so looking again is right.
+        // A partition that is dropped or made at this moment shows itself on Citus as a table or
+        // shard that is not there, or as an internal error of its catalogs. Our statements never
+        // change, so looking again is right.
         SqlState::UNDEFINED_TABLE => Failure::MissingPartition,
         SqlState::INTERNAL_ERROR => Failure::Retry,
         SqlState::QUERY_CANCELED => Failure::Timeout,
@@ -184,7 +189,8 @@ pub(crate) fn classify(error: &tokio_postgres::Error) -> Failure {
     }
 }
 
-/// What the server said, for the log, with its SQLSTATE: the driver's own text is "db error" for all of it.
+/// What the server said, for the log, with its SQLSTATE: the driver's own text is "db error" for
+/// all of it.
 pub(crate) fn said(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         return format!("{}: {}", db.code().code(), db.message());
@@ -195,7 +201,8 @@ pub(crate) fn said(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// Why a commit failed. A connection that is lost takes the answer along, not the commit: the server may have done it.
+/// Why a commit failed. A connection that is lost takes the answer along, not the commit: the
+/// server may have done it.
 pub(crate) fn commit_failed(error: tokio_postgres::Error) -> StoreError {
     match classify(&error) {
         Failure::Unavailable => StoreError::OutcomeUnknown {

@@ -1,9 +1,10 @@
 //! Idempotency keys: the first answer, kept with the change that it answers for.
 //!
-//! What a key says of a request is judged in one place, [`StoredKey::judge`]. A single request takes its key inside the
-//! transaction of its change ([`claim`], [`answer`]), or, in a batch, writes the key with its rows. An upload runs for
-//! longer than a transaction should: it leases its key, and the row without an answer stays for as long as lines that
-//! were written under the key may be sent again ([`Store::begin_upload`]).
+//! What a key says of a request is judged in one place, [`StoredKey::judge`]. A single request
+//! takes its key inside the transaction of its change ([`claim`], [`answer`]), or, in a batch,
+//! writes the key with its rows. An upload runs for longer than a transaction should: it leases its
+//! key, and the row without an answer stays for as long as lines that were written under the key
+//! may be sent again ([`Store::begin_upload`]).
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use sheaf_model::TenantId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::tenants::now as utc_now;
+use crate::tenant::now as utc_now;
 use crate::types::{IdemKey, Replay};
 use crate::{Store, StoreError, sql};
 
@@ -41,7 +42,8 @@ pub struct StoredKey {
 }
 
 impl StoredKey {
-    /// From the columns of `idempotency/get` and `find`: fingerprint, status, location and body, from the one at `at` on.
+    /// From the columns of `idempotency/get` and `find`: fingerprint, status, location and body,
+    /// from the one at `at` on.
     pub(crate) fn from_row(row: &Row, at: usize) -> Self {
         let status: Option<i16> = row.get(at + 1);
         let answer = status.map(|status| Replay {
@@ -104,9 +106,10 @@ impl From<KeyError> for StoreError {
     }
 }
 
-/// Takes the key of a request in the transaction of its change, before anything else is written: the same request, sent
-/// twice at once, meets itself here, waits for the first, and gets the first one's answer. None: there is no key, or it
-/// is ours; then [`answer`] is to follow in the same transaction.
+/// Takes the key of a request in the transaction of its change, before anything else is written:
+/// the same request, sent twice at once, meets itself here, waits for the first, and gets the first
+/// one's answer. None: there is no key, or it is ours; then [`answer`] is to follow in the same
+/// transaction.
 pub(crate) async fn claim(
     tx: &Transaction<'_>,
     tenant: TenantId,
@@ -148,7 +151,8 @@ pub(crate) async fn answer(
     Err(KeyError::Store(StoreError::Corrupt(what)))
 }
 
-/// Frees the key that [`claim`] took: the change is not done yet, and the same request is to go on with it.
+/// Frees the key that [`claim`] took: the change is not done yet, and the same request is to go on
+/// with it.
 pub(crate) async fn release(
     tx: &Transaction<'_>,
     tenant: TenantId,
@@ -190,12 +194,15 @@ fn status(answer: &Replay) -> i16 {
 pub enum UploadKey {
     /// It is ours to run.
     Started {
-        /// When the key was first used, by an attempt that broke off perhaps: the time of ids that derive from it.
+        /// When the key was first used, by an attempt that broke off perhaps: the time of ids that
+        /// derive from it.
         first_used: DateTime<Utc>,
-        /// What an attempt that broke off noted of itself ([`Store::note_progress`]); empty where none did.
+        /// What an attempt that broke off noted of itself ([`Store::note_progress`]); empty where
+        /// none did.
         progress: Vec<u8>,
     },
-    /// The key has its answer. Whether it is the answer to this upload is to be judged when its body has been read.
+    /// The key has its answer. Whether it is the answer to this upload is to be judged when its
+    /// body has been read.
     Answered(StoredKey),
 }
 
@@ -222,11 +229,13 @@ impl UploadAnswer {
 }
 
 impl Store {
-    /// Takes a key for an upload, for `lease` at first; a runner that died loses it when its lease ends. The key's
-    /// fingerprint is that of what is known before the body is read; `now` is the caller's clock.
+    /// Takes a key for an upload, for `lease` at first; a runner that died loses it when its lease
+    /// ends. The key's fingerprint is that of what is known before the body is read; `now` is the
+    /// caller's clock.
     ///
     /// # Errors
-    /// [`StoreError::Idempotency`] while another request runs the upload, and where the key was used with another one.
+    /// [`StoreError::Idempotency`] while another request runs the upload, and where the key was
+    /// used with another one.
     pub async fn begin_upload(
         &self,
         tenant: TenantId,
@@ -291,7 +300,8 @@ impl Store {
         .await
     }
 
-    /// Lets the next attempt at the upload begin at once. Its key stays, for the lines that were written under it.
+    /// Lets the next attempt at the upload begin at once. Its key stays, for the lines that were
+    /// written under it.
     ///
     /// # Errors
     /// When the database fails.
@@ -311,7 +321,8 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps the answer to an upload whose lines are written. An answer that is there already stays.
+    /// Keeps the answer to an upload whose lines are written. An answer that is there already
+    /// stays.
     ///
     /// # Errors
     /// When the database fails.
@@ -332,8 +343,8 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a tenant's keys from before `older_than`, but for those of uploads that run. The platform's own keys are
-    /// those of the nil tenant. Returns how many.
+    /// Deletes a tenant's keys from before `older_than`, but for those of uploads that run. The
+    /// platform's own keys are those of the nil tenant. Returns how many.
     ///
     /// # Errors
     /// When the database fails.

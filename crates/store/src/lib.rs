@@ -1,69 +1,27 @@
-//! The hot tier: routing, transactions, the group-commit COPY writer, queries. The only crate that speaks SQL.
+//! The hot tier: routing, transactions, the group-commit COPY writer, queries. The only crate that
+//! speaks SQL.
 //!
-//! Every function names the tenant whose rows it touches; those that do not are the platform's own (tenants, keys,
-//! partitions, placements).
+//! Every function names the tenant whose rows it touches; those that do not are the platform's own
+//! (tenants, keys, partitions, placements).
 
-mod admin;
-mod api_keys;
-mod audit;
-mod batch;
+mod cluster;
+mod cold;
+mod event;
+mod invoice;
+pub(crate) mod schema;
+mod setting;
+
 #[doc(hidden)]
 pub mod bench;
-mod bulk;
-mod catalog;
-mod change;
-mod cluster;
-mod cold_keys;
 mod config;
-mod connect;
-mod copy;
-mod customers;
-mod ddl;
-mod encode;
+mod customer;
 mod error;
-mod events;
-mod fetch;
-mod figures;
-mod flush;
-mod hash;
 mod idempotency;
-mod inspect;
-mod jobs;
-mod kept_plans;
-mod lent;
-mod list;
-mod lookup;
-mod metadata_columns;
-mod migrate;
-mod node;
-mod numbers;
-mod partition;
-mod plan;
-mod pools;
-mod profiles;
-mod queue;
-mod reader;
-mod recall;
-mod replace;
-mod reports;
-mod retention;
-mod role;
-mod rows;
-mod send;
-mod series;
-mod session;
-mod shard;
-mod shares;
-mod snapshot;
-mod spans;
+mod job_run;
+mod report;
 mod sql;
-mod supervise;
-mod tenants;
-mod tiering;
+mod tenant;
 mod types;
-mod wanted;
-mod writer;
-mod years;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -72,46 +30,52 @@ use quick_cache::sync::Cache;
 use sheaf_model::TenantId;
 use uuid::Uuid;
 
-pub use admin::{
+pub use crate::cluster::admin::inspect::{
+    Asked, DatabaseFacts, Inspector, Member, NodeFacts, Rights, Setting,
+};
+pub use crate::cluster::admin::{
     AddedNode, AdminError, Canceller, ClusterAdmin, ClusterStatus, Load, Move, NodeAddress,
     NodeStatus, Plan, PlannedMove, Rebalance, ShardGroup, Skew, TenantLoad, TenantPlace,
 };
-pub use api_keys::MAX_API_KEYS;
-pub use audit::NewEvent;
-pub use bulk::AtomicUpload;
-pub use catalog::Retired;
-pub use change::{Answer, ChangeError, Changed, Command, NewChange};
-pub use config::{Route, StoreConfig};
-pub use customers::scrub::{ERASED_NAME, is_erased, scrub, scrub_events};
-pub use customers::{
+pub use crate::cluster::shares::{Full, Share, Shares};
+pub use crate::cluster::spans::SPANS;
+pub use crate::cluster::supervise::{caught, panic_text, supervised};
+pub use crate::cold::catalog::Retired;
+pub use crate::cold::handover::{SnapshotReader, TieringLock};
+pub use crate::cold::replace::Replaced;
+pub use crate::cold::snapshot::TenantSnapshot;
+pub use crate::customer::scrub::{ERASED_NAME, is_erased, scrub, scrub_events};
+pub use crate::customer::{
     Cause, CustomerError, CustomerFilter, CustomerRecord, ErasureRecord, Held, MAX_MERGED, Merged,
     Pass, Pending,
 };
-pub use error::{CreateError, StoreError};
-pub use events::{EVENT_PAGE_BYTES, FeedEvent, FeedPosition};
-pub use idempotency::{IdemConflict, StoredKey, UploadAnswer, UploadKey};
-pub use inspect::{Asked, DatabaseFacts, Inspector, Member, NodeFacts, Rights, Setting};
-pub use jobs::{Job, JobRun};
-pub use list::MAX_PAGE_LINES;
-pub use metadata_columns::{
+pub use crate::event::feed::{EVENT_PAGE_BYTES, FeedEvent, FeedPosition};
+pub use crate::event::write::NewEvent;
+pub use crate::invoice::change::{Answer, ChangeError, Changed, Command, NewChange};
+pub use crate::invoice::list::MAX_PAGE_LINES;
+pub use crate::invoice::number::{
+    DuplicateNumber, EnteredNumbers, NumberRanges, NumberedDocument, number_parts,
+};
+pub use crate::invoice::upload::AtomicUpload;
+pub use crate::job_run::{Job, JobRun};
+pub use crate::report::{
+    Aging, AgingCursor, Balance, KindSum, StatusTotal, Sum, Summary, SummaryFilter,
+};
+pub use crate::schema::migrate::{Migrated, known_version, migrate, migrate_from, migrate_with};
+pub use crate::schema::partition::FIRST_OWN_YEAR;
+pub use crate::setting::archive_column::{
     MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns,
 };
-pub use migrate::{Migrated, known_version, migrate, migrate_from, migrate_with};
-pub use numbers::{DuplicateNumber, EnteredNumbers, NumberRanges, NumberedDocument, number_parts};
-pub use partition::FIRST_OWN_YEAR;
-pub use profiles::{NewProfile, PutProfile, StoredProfile};
-pub use replace::Replaced;
-pub use reports::{Aging, AgingCursor, Balance, KindSum, StatusTotal, Sum, Summary, SummaryFilter};
-pub use retention::{NewRetention, PutRetention, Retention};
-pub use series::{
+pub use crate::setting::number_series::{
     INVOICE as INVOICE_SERIES, NOTE as NOTE_SERIES, NumberSeries, YEAR as SERIES_YEAR,
 };
-pub use shares::{Full, Share, Shares};
-pub use snapshot::TenantSnapshot;
-pub use spans::SPANS;
-pub use supervise::{caught, panic_text, supervised};
-pub use tenants::PLATFORM;
-pub use tiering::{SnapshotReader, TieringLock};
+pub use crate::setting::profile::{NewProfile, PutProfile, StoredProfile};
+pub use crate::setting::retention::{NewRetention, PutRetention, Retention};
+pub use crate::tenant::PLATFORM;
+pub use crate::tenant::api_key::MAX_API_KEYS;
+pub use config::{Route, StoreConfig};
+pub use error::{CreateError, StoreError};
+pub use idempotency::{IdemConflict, StoredKey, UploadAnswer, UploadKey};
 pub use types::*;
 
 /// How often the queues' standing goes into the metrics.
@@ -142,19 +106,23 @@ impl WeakStore {
 
 struct Inner {
     config: StoreConfig,
-    cluster: cluster::Cluster,
-    writers: queue::Queues<queue::Job<NewInvoice>>,
-    changes: queue::Queues<queue::Job<NewChange>>,
-    readers: queue::Queues<queue::Job<rows::Key>>,
+    cluster: crate::cluster::routing::Cluster,
+    writers: crate::cluster::fair_queue::Queues<crate::cluster::fair_queue::Job<NewInvoice>>,
+    changes: crate::cluster::fair_queue::Queues<crate::cluster::fair_queue::Job<NewChange>>,
+    readers: crate::cluster::fair_queue::Queues<
+        crate::cluster::fair_queue::Job<crate::invoice::decode::Key>,
+    >,
     /// Years whose partitions are known to exist.
-    years: years::Years,
+    years: crate::schema::years::Years,
     /// Customers that new invoices may name, and when they were seen.
     customers_by_key: Cache<(TenantId, Box<str>), (Uuid, Instant)>,
-    customers_by_id: Cache<(TenantId, Uuid), (Arc<lookup::CustomerRow>, Instant)>,
-    /// Published files by tenant and year, as last seen; checked again inside every transaction that relies on it.
+    customers_by_id:
+        Cache<(TenantId, Uuid), (Arc<crate::invoice::create::lookup::CustomerRow>, Instant)>,
+    /// Published files by tenant and year, as last seen; checked again inside every transaction
+    /// that relies on it.
     archived: Cache<(TenantId, i16), Arc<Vec<ArchiveFile>>>,
     cold: OnceLock<Arc<dyn ColdKeys>>,
-    summaries: Cache<(TenantId, SummaryFilter), reports::CachedSummary>,
+    summaries: Cache<(TenantId, SummaryFilter), crate::report::CachedSummary>,
     /// Turns of the reports that read all of a tenant.
     reports: Arc<Shares>,
 }
@@ -165,37 +133,37 @@ impl Store {
     /// # Errors
     /// [`StoreError::SchemaTooNew`], [`StoreError::SchemaTooOld`], or an unreachable database.
     pub async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
-        let client = migrate::connect(&config.database_url).await?;
-        migrate::check_version(&client).await?;
-        migrate::check_distributed(&client).await?;
-        role::check(&client).await?;
+        let client = crate::schema::migrate::connect(&config.database_url).await?;
+        crate::schema::migrate::check_version(&client).await?;
+        crate::schema::migrate::check_distributed(&client).await?;
+        crate::schema::role::check(&client).await?;
         drop(client);
-        let cluster = cluster::Cluster::connect(config.clone()).await?;
+        let cluster = crate::cluster::routing::Cluster::connect(config.clone()).await?;
         let store = Self {
             inner: Arc::new(Inner {
-                writers: queue::Queues::new(limits(
+                writers: crate::cluster::fair_queue::Queues::new(limits(
                     config.write_queue,
                     config.flushes_per_node,
                     &config,
                 )),
-                changes: queue::Queues::new(limits(
+                changes: crate::cluster::fair_queue::Queues::new(limits(
                     config.write_queue,
                     config.flushes_per_node,
                     &config,
                 )),
-                readers: queue::Queues::new(limits(
+                readers: crate::cluster::fair_queue::Queues::new(limits(
                     config.read_queue,
                     config.reads_per_node,
                     &config,
                 )),
                 cluster,
-                years: years::Years::default(),
+                years: crate::schema::years::Years::default(),
                 customers_by_key: Cache::new(CACHED_CUSTOMERS),
                 customers_by_id: Cache::new(CACHED_CUSTOMERS),
                 archived: Cache::new(CACHED_YEARS),
                 cold: OnceLock::new(),
-                summaries: Cache::new(reports::CACHED),
-                reports: Shares::new("reports", 1, reports::CONCURRENT),
+                summaries: Cache::new(crate::report::CACHED),
+                reports: Shares::new("reports", 1, crate::report::CONCURRENT),
                 config,
             }),
         };
@@ -224,7 +192,8 @@ impl Store {
         self.inner.cluster.citus
     }
 
-    /// The kind of a queue from which nothing has been taken for [`StoreConfig::queue_stall`], while work waits in it.
+    /// The kind of a queue from which nothing has been taken for [`StoreConfig::queue_stall`],
+    /// while work waits in it.
     #[must_use]
     pub fn stalled_queue(&self) -> Option<&'static str> {
         self.inner.stalled_queue()
@@ -295,13 +264,22 @@ impl Store {
 }
 
 impl Inner {
-    /// By kind and node; queues that were never used are left out, since another store of the process may use them.
-    fn standings(&self) -> impl Iterator<Item = (&'static str, node::NodeAddr, queue::Standing)> {
-        use batch::Work;
+    /// By kind and node; queues that were never used are left out, since another store of the
+    /// process may use them.
+    fn standings(
+        &self,
+    ) -> impl Iterator<
+        Item = (
+            &'static str,
+            crate::cluster::node::NodeAddr,
+            crate::cluster::fair_queue::Standing,
+        ),
+    > {
+        use crate::cluster::batch::Work;
         let of_kinds = [
             (NewInvoice::KIND, self.writers.standings()),
             (NewChange::KIND, self.changes.standings()),
-            (rows::Key::KIND, self.readers.standings()),
+            (crate::invoice::decode::Key::KIND, self.readers.standings()),
         ];
         let of_kind = |(kind, nodes): (_, Vec<_>)| {
             let all = nodes.into_iter();
@@ -319,7 +297,7 @@ impl Inner {
 
     fn tell_standings(&self) {
         for (kind, node, standing) in self.standings() {
-            let node = pools::name(&node);
+            let node = crate::cluster::pools::name(&node);
             let waiting = u32::try_from(standing.waiting).unwrap_or(u32::MAX);
             metrics::gauge!("sheaf_queue_waiting", "queue" => kind, "node" => node.clone())
                 .set(waiting);
@@ -331,10 +309,15 @@ impl Inner {
     }
 }
 
-/// Counters that are there from the start: what first appears as 1 has never risen, to whoever watches.
+/// Counters that are there from the start: what first appears as 1 has never risen, to whoever
+/// watches.
 fn count_from_zero() {
-    use batch::Work;
-    for queue in [NewInvoice::KIND, NewChange::KIND, rows::Key::KIND] {
+    use crate::cluster::batch::Work;
+    for queue in [
+        NewInvoice::KIND,
+        NewChange::KIND,
+        crate::invoice::decode::Key::KIND,
+    ] {
         metrics::counter!("sheaf_flush_retry_total", "queue" => queue).increment(0);
         metrics::counter!("sheaf_own_lanes_total", "queue" => queue).increment(0);
         metrics::counter!("sheaf_panics_total", "task" => queue).increment(0);
@@ -342,9 +325,10 @@ fn count_from_zero() {
     metrics::counter!("sheaf_flush_fallback_total").increment(0);
 }
 
-/// A tenant may take a quarter of a node's queue; who waits for locks, an eighth of its connections.
-fn limits(node: usize, batches: usize, config: &StoreConfig) -> queue::Limits {
-    queue::Limits {
+/// A tenant may take a quarter of a node's queue; who waits for locks, an eighth of its
+/// connections.
+fn limits(node: usize, batches: usize, config: &StoreConfig) -> crate::cluster::fair_queue::Limits {
+    crate::cluster::fair_queue::Limits {
         node,
         tenant: node.div_ceil(4),
         batches,

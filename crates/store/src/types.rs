@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::BoxFuture;
-use sheaf_model::{Invoice, Kind, Period, Status, TenantId, lifecycle};
+use sheaf_model::invoice::lifecycle;
+use sheaf_model::{Invoice, Kind, Period, Status, TenantId};
 use uuid::Uuid;
 
 use crate::{Held, StoreError};
@@ -169,7 +170,8 @@ pub enum IdFrom {
     Server,
     /// The client chose it.
     Client,
-    /// Derived from its upload's idempotency key and its line's number: the line may have been stored before.
+    /// Derived from its upload's idempotency key and its line's number: the line may have been
+    /// stored before.
     UploadLine,
 }
 
@@ -188,7 +190,8 @@ pub struct NewInvoice {
     pub invoice: Invoice,
     /// Where its id comes from.
     pub id_from: IdFrom,
-    /// When it comes in: the time of its event. That of `created_at`, but where an exported document is read back.
+    /// When it comes in: the time of its event. That of `created_at`, but where an exported
+    /// document is read back.
     pub at: DateTime<Utc>,
     /// Who sends it, and in which request.
     pub origin: Origin,
@@ -243,7 +246,8 @@ pub enum LineOutcome {
     Created,
     /// The invoice with this id is the same document.
     Duplicate(Uuid),
-    /// The upload's key was used with another line in this place, which was stored as the invoice with this id.
+    /// The upload's key was used with another line in this place, which was stored as the invoice
+    /// with this id.
     OtherLine(Uuid),
     /// Refused.
     Rejected {
@@ -272,8 +276,8 @@ pub struct ListFilter {
     pub kind: Option<Kind>,
     /// Exact customer.
     pub customer_id: Option<Uuid>,
-    /// Customers that count as `customer_id`: those that were merged into it, whom archived documents still name. The hot
-    /// tier's list does not look for them.
+    /// Customers that count as `customer_id`: those that were merged into it, whom archived
+    /// documents still name. The hot tier's list does not look for them.
     pub merged: Vec<Uuid>,
     /// Exact number.
     pub number: Option<String>,
@@ -406,9 +410,11 @@ pub struct ArchiveFile {
     pub published_at: Option<DateTime<Utc>>,
     /// When a later generation replaced it.
     pub superseded_at: Option<DateTime<Utc>>,
-    /// SHA-256 from `tail_offset` on; none while staged, and of files that were written before this was kept.
+    /// SHA-256 from `tail_offset` on; none while staged, and of files that were written before this
+    /// was kept.
     pub tail_sha256: Option<[u8; 32]>,
-    /// Which numbers it may have, when it is to be published: [`crate::NumberRanges`]. Not read back.
+    /// Which numbers it may have, when it is to be published: [`crate::NumberRanges`]. Not read
+    /// back.
     pub numbers: Option<serde_json::Value>,
 }
 
@@ -423,8 +429,8 @@ pub struct FileKeys {
     pub numbers: HashMap<Box<str>, Uuid>,
 }
 
-/// The cold tier's answer to "which keys does this file hold". The archive implements it; the store, which must not
-/// know of Parquet, asks it before it lets a key in.
+/// The cold tier's answer to "which keys does this file hold". The archive implements it; the
+/// store, which must not know of Parquet, asks it before it lets a key in.
 pub trait ColdKeys: Send + Sync {
     /// Loads (or recalls from a bounded cache) the keys of one published file.
     fn load<'a>(

@@ -196,8 +196,8 @@ impl Cost {
         format!("{}.{}", self.work.name(), self.resource.name())
     }
 
-    /// Half of the width of the mean's 95% bounds, relative. One measurement says nothing about its own noise: it is
-    /// given 30%.
+    /// Half of the width of the mean's 95% bounds, relative. One measurement says nothing about its
+    /// own noise: it is given 30%.
     #[must_use]
     pub fn reach(&self) -> f64 {
         if self.n < 2 {
@@ -223,8 +223,9 @@ pub struct Found {
 }
 
 impl Costs {
-    /// The cost as the file with the most workers has it, and of several of those the one with the most units. Its bounds span those of all files: what differs between
-    /// numbers of workers is not known better than that.
+    /// The cost as the file with the most workers has it, and of several of those the one with the
+    /// most units. Its bounds span those of all files: what differs between numbers of workers is
+    /// not known better than that.
     #[must_use]
     pub fn find(&self, work: Work, resource: Resource) -> Option<Found> {
         let is = |cost: &&Cost| cost.work == work && cost.resource == resource;

@@ -10,7 +10,8 @@ pub(crate) struct Solution {
     pub(crate) residual: f64,
 }
 
-/// The coefficients that bring each row's sum closest to the right side. `None` when the rows do not determine them.
+/// The coefficients that bring each row's sum closest to the right side. `None` when the rows do
+/// not determine them.
 pub(crate) fn least_squares(rows: &[Vec<f64>], right: &[f64]) -> Option<Solution> {
     let columns = rows.first()?.len();
     // Columns of very different size would cost digits.
@@ -92,7 +93,8 @@ fn invert(mut matrix: Vec<Vec<f64>>) -> Option<Vec<Vec<f64>>> {
     Some(inverse)
 }
 
-/// Student's t, two-sided 95%, for this many degrees of freedom, rounded down to the next one in the usual table.
+/// Student's t, two-sided 95%, for this many degrees of freedom, rounded down to the next one in
+/// the usual table.
 pub(crate) fn t95(freedom: usize) -> f64 {
     const TABLE: [(usize, f64); 12] = [
         (1, 12.706),
@@ -120,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_line_by_hand() {
-        // y = 1 + 2x through (0, 1.1), (1, 2.9), (2, 4.9), (3, 7.1): slope 2, intercept 1, squares 0.04 over 2.
+        // y = 1 + 2x through (0, 1.1), (1, 2.9), (2, 4.9), (3, 7.1): slope 2, intercept 1, squares
+        // 0.04 over 2.
         let rows: Vec<Vec<f64>> = (0..4_u8).map(|x| vec![1.0, f64::from(x)]).collect();
         let found = least_squares(&rows, &[1.1, 2.9, 4.9, 7.1]).unwrap();
         assert!((found.coefficients[0] - 1.0).abs() < 1e-12);

@@ -1,4 +1,5 @@
-//! Capacity planning: from what operations were measured to cost, and from prices, to machines and money over the years.
+//! Capacity planning: from what operations were measured to cost, and from prices, to machines and
+//! money over the years.
 //!
 //! | module | job |
 //! |---|---|
@@ -9,9 +10,12 @@
 //! | [`plan`] | the arithmetic, pure |
 //! | [`text`] | for people |
 //!
-//! Every figure carries its bounds, the formula it comes from, and whether it was measured. Amounts are estimates of a
-//! bill, with bounds; nobody is charged by them.
+//! Every figure carries its bounds, the formula it comes from, and whether it was measured. Amounts
+//! are estimates of a bill, with bounds; nobody is charged by them.
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
+
+pub mod command;
+pub mod measure;
 
 pub mod costs;
 pub(crate) mod linear;
@@ -61,7 +65,8 @@ impl Basis {
 pub struct Estimate {
     /// The best guess.
     pub value: f64,
-    /// 95% bounds as far as they come from measurements; sums and products take both ends, which is wide.
+    /// 95% bounds as far as they come from measurements; sums and products take both ends, which is
+    /// wide.
     pub low: f64,
     /// The upper one.
     pub high: f64,

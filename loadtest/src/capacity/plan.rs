@@ -1,4 +1,5 @@
-//! The plan: from target, costs and prices to machines, disks, objects, requests and money for each year. Pure.
+//! The plan: from target, costs and prices to machines, disks, objects, requests and money for each
+//! year. Pure.
 
 mod findings;
 mod money;
@@ -177,7 +178,8 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// The figures of a year: `archived` invoices in its middle, which is `middle` years from the start.
+    /// The figures of a year: `archived` invoices in its middle, which is `middle` years from the
+    /// start.
     fn year(&self, volume: &Volume, archived: f64, middle: f64) -> Vec<Figure> {
         let created = figure(
             "created",
@@ -328,8 +330,9 @@ impl Planner<'_> {
             .map_or(1.0, |fit| fit.law.efficiency(nodes.max(1.0)))
     }
 
-    /// The fewest nodes that do what `alone` nodes would do if none hindered another. Infinitely many where the law has
-    /// no such number, or where nothing is said because it is too far from what was measured.
+    /// The fewest nodes that do what `alone` nodes would do if none hindered another. Infinitely
+    /// many where the law has no such number, or where nothing is said because it is too far from
+    /// what was measured.
     fn nodes_for(&self, alone: f64, end: End) -> f64 {
         let Some(fit) = &self.fit else {
             return alone.ceil().max(1.0);
@@ -378,7 +381,8 @@ impl Planner<'_> {
     fn gets(&self, volume: &Volume, objects: Estimate) -> Figure {
         let mut one = self.needed.cost(Work::GetCold, Resource::ObjectGets);
         if volume.cold_reads > 0.0 {
-            // A footer that is not in the cache costs a second GET: with more objects than were measured, up to all do.
+            // A footer that is not in the cache costs a second GET: with more objects than were
+            // measured, up to all do.
             one.high = one.high.max(2.0);
         }
         figure(

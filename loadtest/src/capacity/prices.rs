@@ -1,4 +1,5 @@
-//! The price file: what the user pays for machines, disks and objects. TOML, since people write it, with comments.
+//! The price file: what the user pays for machines, disks and objects. TOML, since people write it,
+//! with comments.
 
 use std::path::Path;
 

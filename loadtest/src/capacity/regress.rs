@@ -1,8 +1,9 @@
-//! Costs of operations from rounds of load: counters are read before and after each round, and what they went up by is
-//! shared out among the operations that were answered meanwhile, and the time that went by, by linear least squares.
+//! Costs of operations from rounds of load: counters are read before and after each round, and what
+//! they went up by is shared out among the operations that were answered meanwhile, and the time
+//! that went by, by linear least squares.
 //!
-//! A payment needs an invoice, so that not every operation can have a round of its own: the regression tells them apart,
-//! and the background (checkpoints, vacuum, metrics) from all of them.
+//! A payment needs an invoice, so that not every operation can have a round of its own: the
+//! regression tells them apart, and the background (checkpoints, vacuum, metrics) from all of them.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +80,8 @@ pub fn costs(rounds: &[Round]) -> Result<Vec<Cost>, RegressError> {
                 .collect();
             let n = u32::try_from(with.len()).unwrap_or(u32::MAX);
             let value = solution.coefficients[index + 1].max(0.0);
-            // A residual is the scatter of one round: that of the mean of n is smaller by the root of n.
+            // A residual is the scatter of one round: that of the mean of n is smaller by the root
+            // of n.
             let scatter = solution.errors[index + 1] * f64::from(n).sqrt();
             let residual = if value > 0.0 {
                 (scatter / value).min(10.0)
@@ -99,8 +101,9 @@ pub fn costs(rounds: &[Round]) -> Result<Vec<Cost>, RegressError> {
     Ok(found)
 }
 
-/// Least squares of relative errors, as noise is: relative to the fit, since weights that follow the noise would prefer
-/// what came out low. A counter that hardly moved is given [`FLOOR`] of the largest reading.
+/// Least squares of relative errors, as noise is: relative to the fit, since weights that follow
+/// the noise would prefer what came out low. A counter that hardly moved is given [`FLOOR`] of the
+/// largest reading.
 fn relative(rows: &[Vec<f64>], used: &[f64]) -> Option<Solution> {
     let most = used.iter().copied().fold(0.0, f64::max);
     if most <= 0.0 {

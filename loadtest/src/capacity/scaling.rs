@@ -1,11 +1,13 @@
-//! How throughput grows with nodes: Gunther's universal scalability law (N. J. Gunther, *Guerrilla Capacity Planning*,
-//! Springer 2007), X(N) = λN / (1 + σ(N-1) + κN(N-1)).
+//! How throughput grows with nodes: Gunther's universal scalability law (N. J. Gunther, *Guerrilla
+//! Capacity Planning*, Springer 2007), X(N) = λN / (1 + σ(N-1) + κN(N-1)).
 //!
-//! λ is what one node does, σ the share of work that waits for a turn (contention), κ what nodes spend to agree with one
-//! another (coherency); with κ above 0 there is a number of nodes beyond which more do less.
+//! λ is what one node does, σ the share of work that waits for a turn (contention), κ what nodes
+//! spend to agree with one another (coherency); with κ above 0 there is a number of nodes beyond
+//! which more do less.
 //!
-//! N/X is linear in 1/λ, σ/λ and κ/λ, so that the fit is linear least squares: exact, without a starting guess. Errors
-//! count relative to what was measured. σ and κ are not below 0: a node that makes the others faster is noise.
+//! N/X is linear in 1/λ, σ/λ and κ/λ, so that the fit is linear least squares: exact, without a
+//! starting guess. Errors count relative to what was measured. σ and κ are not below 0: a node that
+//! makes the others faster is noise.
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -209,8 +211,8 @@ impl Fit {
         }
     }
 
-    /// The fewest nodes that do `per_second`, by the lower bound of the curve. `None` when no number of nodes within
-    /// reach does.
+    /// The fewest nodes that do `per_second`, by the lower bound of the curve. `None` when no
+    /// number of nodes within reach does.
     #[must_use]
     pub fn nodes_for(&self, per_second: f64) -> Option<(u32, Prediction)> {
         let mut nodes = 1;
@@ -224,7 +226,8 @@ impl Fit {
     }
 }
 
-/// The law with σ and κ from 0 that fits best: of the four choices of which of them are 0, the best possible one.
+/// The law with σ and κ from 0 that fits best: of the four choices of which of them are 0, the best
+/// possible one.
 fn best_law(points: &[Point]) -> Option<Law> {
     let choices = [[true, true], [true, false], [false, true], [false, false]];
     let mut best: Option<(f64, Law)> = None;

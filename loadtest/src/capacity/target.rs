@@ -181,8 +181,8 @@ impl Target {
             .collect()
     }
 
-    /// Invoices that have been archived at a time in years from the start. Tiering runs once a month: on average at its
-    /// worst, just before a run, another month is still hot.
+    /// Invoices that have been archived at a time in years from the start. Tiering runs once a
+    /// month: on average at its worst, just before a run, another month is still hot.
     pub(super) fn archived(&self, at: f64) -> f64 {
         let mut left = at - (self.hot_months + 1.0) / 12.0;
         let mut sum = 0.0;
@@ -259,8 +259,9 @@ impl Target {
         found
     }
 
-    /// Objects written for `moved` invoices of `months` months: a part holds at most 100,000 invoices of one tenant and
-    /// month. For tenants of equal size; the bounds are those of any other sizes.
+    /// Objects written for `moved` invoices of `months` months: a part holds at most 100,000
+    /// invoices of one tenant and month. For tenants of equal size; the bounds are those of any
+    /// other sizes.
     pub(super) fn objects(&self, moved: f64, months: f64) -> Estimate {
         const PART: f64 = 100_000.0;
         let units = self.tenants * months;
@@ -294,7 +295,7 @@ pub(super) fn large(value: f64) -> String {
 
 /// A whole number with thousands set apart.
 pub(super) fn thousands(value: f64) -> String {
-    crate::plot::number(if value.abs() >= 10.0 {
+    crate::result::plot::number(if value.abs() >= 10.0 {
         value.round()
     } else {
         value
@@ -342,7 +343,8 @@ mod tests {
 
     #[test]
     fn years_by_hand() {
-        // 120 a year, hot for 12 months and the one before the next run: 130 at the end of each year from the second.
+        // 120 a year, hot for 12 months and the one before the next run: 130 at the end of each
+        // year from the second.
         let target = Target {
             invoices: 1_200.0,
             years: 10,

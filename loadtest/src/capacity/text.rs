@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Estimate;
 use super::plan::{Figure, Plan, Scaling};
 use super::target::{Weight, large};
-use crate::plot::number;
+use crate::result::plot::number;
 
 /// How tables look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

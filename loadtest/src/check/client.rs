@@ -11,7 +11,7 @@ use hyper::{Method, Request, Response};
 use serde_json::Value;
 
 use super::history::{Answer, Attempt, hash, read};
-use crate::http::{AnyBody, Connection, HttpError, Server, whole};
+use crate::load::http::{AnyBody, Connection, HttpError, Server, whole};
 
 /// Bytes of an answer that are read at most.
 const MAX_ANSWER: usize = 32 << 20;

@@ -5,9 +5,11 @@ use rand_chacha::ChaCha8Rng;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-/// Days of documents that are old enough for the archive: both sides of a year's end, and a year of their own.
+/// Days of documents that are old enough for the archive: both sides of a year's end, and a year of
+/// their own.
 const OLD: [&str; 4] = ["2021-03-05", "2023-12-31", "2024-01-01", "2024-02-15"];
-/// Days of years that hardly anybody has documents of: such a year is archived as a whole, and dropped, again and again.
+/// Days of years that hardly anybody has documents of: such a year is archived as a whole, and
+/// dropped, again and again.
 const RARE: [&str; 6] = [
     "2011-02-03",
     "2012-02-29",
@@ -22,7 +24,8 @@ pub(super) const ISSUED: [&str; 2] = ["2025-12-31", "2026-01-02"];
 const PRICES: [&str; 6] = ["0.02", "0.03", "33.35", "19.99", "100", "7.5"];
 const RATES: [&str; 4] = ["0", "0.07", "0.19", "0.190"];
 
-/// A document with `call` in its metadata; old enough for the archive, or not, where chance may decide.
+/// A document with `call` in its metadata; old enough for the archive, or not, where chance may
+/// decide.
 pub(super) fn document(
     chance: &mut ChaCha8Rng,
     call: &str,

@@ -13,12 +13,14 @@ use tokio::process::Command;
 
 type Inflict = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// Something that happens to the system now and then. It is over, and what it broke is whole again, when it returns.
+/// Something that happens to the system now and then. It is over, and what it broke is whole again,
+/// when it returns.
 #[derive(Clone)]
 pub struct Fault {
     /// For the report.
     pub name: String,
-    /// Tenants without an archive have no part in it: it is an operator's work, or it is the archive that breaks.
+    /// Tenants without an archive have no part in it: it is an operator's work, or it is the
+    /// archive that breaks.
     pub spares: bool,
     inflict: Inflict,
 }
@@ -96,8 +98,8 @@ pub struct Inflicted {
     pub failed: Option<String>,
 }
 
-/// Lets faults happen one after another, in an order that chance makes, with pauses, until `until`; from `calm` on only those
-/// that spare tenants without an archive.
+/// Lets faults happen one after another, in an order that chance makes, with pauses, until `until`;
+/// from `calm` on only those that spare tenants without an archive.
 pub(super) async fn inflict(
     faults: &[Fault],
     pause: Duration,

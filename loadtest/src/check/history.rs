@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// What a call asks for. Whatever it makes or changes carries the call's name, so that it is found again.
+/// What a call asks for. Whatever it makes or changes carries the call's name, so that it is found
+/// again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -126,8 +127,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// What the answer says of the effect. A 503 with `Retry-After` promises that nothing was done, unless a key makes
-    /// the question moot.
+    /// What the answer says of the effect. A 503 with `Retry-After` promises that nothing was done,
+    /// unless a key makes the question moot.
     #[must_use]
     pub fn conclusion(&self, keyed: bool) -> Conclusion {
         let answer = &self.answer;
@@ -211,8 +212,8 @@ pub fn hash(bytes: &[u8]) -> u64 {
 /// The code of an answer that tells an API key's secret.
 pub const SECRET: &str = "secret";
 
-/// The answer to a call that makes an API key: the hash of all but the secret, and whether that is told. The secret is
-/// not kept, so an answer that is given again has none; all else is the same.
+/// The answer to a call that makes an API key: the hash of all but the secret, and whether that is
+/// told. The secret is not kept, so an answer that is given again has none; all else is the same.
 #[must_use]
 pub fn key_answer(mut body: serde_json::Value) -> (u64, bool) {
     let secret = body.as_object_mut().and_then(|key| key.remove("api_key"));

@@ -1,4 +1,5 @@
-//! Where calls are written down: in memory for the judge, and in a file for whoever looks for the cause.
+//! Where calls are written down: in memory for the judge, and in a file for whoever looks for the
+//! cause.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};

@@ -1,7 +1,7 @@
 //! Whether a history is possible: what clients were answered, against what is there in the end.
 //!
-//! It knows the contract and nothing of the server: no line is shared with it. Each rule names a *kind* of violation;
-//! a report counts them by kind.
+//! It knows the contract and nothing of the server: no line is shared with it. Each rule names a
+//! *kind* of violation; a report counts them by kind.
 
 mod bystanders;
 mod effects;
@@ -206,7 +206,8 @@ fn events_of(calls: &[&Call], stored: &Stored, notes: &mut Notes) {
     }
 }
 
-/// When requests were sent and answered, by the clients' clock: the servers' clocks step, and events carry those.
+/// When requests were sent and answered, by the clients' clock: the servers' clocks step, and
+/// events carry those.
 struct Times<'a>(BTreeMap<&'a str, (Duration, Duration)>);
 
 impl<'a> Times<'a> {

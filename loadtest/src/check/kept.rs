@@ -1,4 +1,5 @@
-//! Answers that are kept for calls with a key, and that name somebody: they must forget whom an erasure erases.
+//! Answers that are kept for calls with a key, and that name somebody: they must forget whom an
+//! erasure erases.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -1,10 +1,11 @@
-//! An independent check of a whole system: clients do everything that clients do while things break, and a judge
-//! decides afterwards whether what they were answered can be true.
+//! An independent check of a whole system: clients do everything that clients do while things
+//! break, and a judge decides afterwards whether what they were answered can be true.
 //!
-//! In the spirit of Jepsen and of TigerBeetle's Vortex: the system runs as it does in production, behind HTTP; whatever
-//! breaks is broken from outside. The judge shares no code with the server. It finds what was answered and is lost, what
-//! was asked once and done twice, what was refused and done all the same, numbers given twice, sums that are off, rows at
-//! another tenant's, events that are missing, and reads that forget.
+//! In the spirit of Jepsen and of TigerBeetle's Vortex: the system runs as it does in production,
+//! behind HTTP; whatever breaks is broken from outside. The judge shares no code with the server.
+//! It finds what was answered and is lost, what was asked once and done twice, what was refused and
+//! done all the same, numbers given twice, sums that are off, rows at another tenant's, events that
+//! are missing, and reads that forget.
 //!
 //! [`history`] is what clients write down, [`faults`] what breaks, [`judge`](judge()) what follows.
 
@@ -37,8 +38,8 @@ use judge::Calm;
 pub use judge::{Violation, judge};
 pub use money::faults as arithmetic;
 
-use crate::http::{AnyBody, Connection, HttpError, Server, whole};
-use crate::setup::Tenant;
+use crate::load::http::{AnyBody, Connection, HttpError, Server, whole};
+use crate::load::setup::Tenant;
 use client::Client;
 use history::{Call, Conclusion, What};
 use journal::Journal;
@@ -79,13 +80,15 @@ pub struct Settings {
     pub lanes: usize,
     /// The mean pause between two faults of a lane.
     pub pause: Duration,
-    /// The last part of the duration, in which only [sparing](Fault::sparing) faults happen. The last tenant has no archive: in
-    /// this part none of its calls may fail. Zero for no such part.
+    /// The last part of the duration, in which only [sparing](Fault::sparing) faults happen. The
+    /// last tenant has no archive: in this part none of its calls may fail. Zero for no such part.
     pub calm: Duration,
-    /// What is done when all is over, before the end is read: an operator's work that erasures wait for, for instance.
+    /// What is done when all is over, before the end is read: an operator's work that erasures wait
+    /// for, for instance.
     pub finish: Vec<Fault>,
-    /// The same, done after that with the first tenant's archive broken, which must be whole again afterwards. Names that every
-    /// tenant asks to erase before it must then be gone, but for the first tenant's. Empty for nothing of this.
+    /// The same, done after that with the first tenant's archive broken, which must be whole again
+    /// afterwards. Names that every tenant asks to erase before it must then be gone, but for the
+    /// first tenant's. Empty for nothing of this.
     pub broken: Vec<Fault>,
     /// Where every call is written to, a JSON object a line.
     pub journal: Option<PathBuf>,

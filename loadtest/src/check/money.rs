@@ -32,8 +32,9 @@ fn list<'a>(of: &'a Value, name: &str) -> &'a [Value] {
 
 /// What does not add up in an invoice; empty when all does.
 ///
-/// The rules are EN 16931's: a line's net is quantity x price less its discounts, tax is rounded once per rate
-/// (BR-CO-17) unless the invoice says that it is rounded by line, and what is due is the total less what was paid.
+/// The rules are EN 16931's: a line's net is quantity x price less its discounts, tax is rounded
+/// once per rate (BR-CO-17) unless the invoice says that it is rounded by line, and what is due is
+/// the total less what was paid.
 #[must_use]
 pub fn faults(invoice: &Value) -> Vec<String> {
     let mut faults = Vec::new();

@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use super::client::{Ask, Client, Told};
 use super::history::Seen;
-use crate::setup::Tenant;
+use crate::load::setup::Tenant;
 
-/// Attempts of one read, and the pause between two: the system is whole again, but may still be starting.
+/// Attempts of one read, and the pause between two: the system is whole again, but may still be
+/// starting.
 const ATTEMPTS: usize = 120;
 const PAUSE: Duration = Duration::from_millis(500);
 /// The event feed stays behind open transactions for a moment.
@@ -43,7 +44,8 @@ pub struct Stored {
     pub feed: Vec<Value>,
     /// How far erasures are, by customer.
     pub receipts: BTreeMap<Uuid, String>,
-    /// Whatever its receipts say: a run of erasure came after all its requests, and its archive was whole.
+    /// Whatever its receipts say: a run of erasure came after all its requests, and its archive was
+    /// whole.
     pub swept: bool,
 }
 

@@ -1,4 +1,5 @@
-//! The clients: each does one thing after another for a tenant, and writes down what it asked and was answered.
+//! The clients: each does one thing after another for a tenant, and writes down what it asked and
+//! was answered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +20,8 @@ use super::history::{Call, Conclusion, SECRET, What, key_answer};
 use super::journal::Journal;
 use super::kept::{Again, KeptAnswers};
 use super::{Settings, money};
-use crate::http::Server;
-use crate::setup::Tenant;
+use crate::load::http::Server;
+use crate::load::setup::Tenant;
 
 /// Invoices of a tenant that clients go on working on.
 const POOL: usize = 2_000;

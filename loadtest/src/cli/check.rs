@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use sheaf_loadtest::check::{Fault, Report, Settings, check as run};
-use sheaf_loadtest::http::Server;
+use sheaf_loadtest::load::http::Server;
 
 use super::{Exit, Failure, print, seconds};
 
@@ -39,7 +39,8 @@ pub(crate) struct CheckArguments {
     /// How long one answer is waited for; longer is a violation.
     #[arg(long, default_value = "30s", value_parser = seconds)]
     patience: Duration,
-    /// Something that breaks now and then, as NAME=COMMAND; several times. The command ends when all is whole again.
+    /// Something that breaks now and then, as NAME=COMMAND; several times. The command ends when
+    /// all is whole again.
     #[arg(long = "fault", value_name = "NAME=COMMAND", value_parser = fault)]
     faults: Vec<Fault>,
     /// Faults that may happen at once.
@@ -48,17 +49,19 @@ pub(crate) struct CheckArguments {
     /// The mean pause between two faults of a lane.
     #[arg(long, default_value = "5s", value_parser = seconds)]
     pause: Duration,
-    /// The last part of the duration: no --fault happens there, only each --sparing. The last tenant has no archive, and none of
-    /// its calls may fail there.
+    /// The last part of the duration: no --fault happens there, only each --sparing. The last
+    /// tenant has no archive, and none of its calls may fail there.
     #[arg(long, default_value = "0s", value_parser = seconds)]
     calm: Duration,
-    /// As --fault, but such that a tenant without an archive may not notice it: an operator's work, or an archive that breaks.
+    /// As --fault, but such that a tenant without an archive may not notice it: an operator's work,
+    /// or an archive that breaks.
     #[arg(long = "sparing", value_name = "NAME=COMMAND", value_parser = fault)]
     sparing: Vec<Fault>,
     /// What is done before the end is read, as NAME=COMMAND; several times.
     #[arg(long = "finish", value_name = "NAME=COMMAND", value_parser = fault)]
     finish: Vec<Fault>,
-    /// The same, after that, with the first tenant's archive broken meanwhile; others' erasures must be done in it.
+    /// The same, after that, with the first tenant's archive broken meanwhile; others' erasures
+    /// must be done in it.
     #[arg(long = "broken", value_name = "NAME=COMMAND", value_parser = fault)]
     broken: Vec<Fault>,
     /// Writes every call and the invoices that it was answered, a JSON object a line.

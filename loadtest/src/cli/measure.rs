@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use sheaf_loadtest::capacity::costs::Cost;
+use sheaf_loadtest::capacity::measure;
+use sheaf_loadtest::capacity::measure::Settings;
 use sheaf_loadtest::capacity::regress::MAX_ROUNDS;
-use sheaf_loadtest::http::Server;
-use sheaf_loadtest::measure::{self, Settings};
-use sheaf_loadtest::mix::{Mix, Operation};
+use sheaf_loadtest::load::http::Server;
+use sheaf_loadtest::load::mix::{Mix, Operation};
 
 use super::run::{Target, write};
 use super::{Exit, Failure, print, seconds};
@@ -17,10 +18,12 @@ use super::{Exit, Failure, print, seconds};
 pub(crate) struct MeasureArguments {
     #[command(flatten)]
     target: Target,
-    /// Operations to measure, of create, bulk, pay, get_hot, get_cold, list; create is always among them.
+    /// Operations to measure, of create, bulk, pay, get_hot, get_cold, list; create is always among
+    /// them.
     #[arg(long, default_value = "create,pay,get_hot,list", value_delimiter = ',', value_parser = operation)]
     operations: Vec<Operation>,
-    /// Requests per second, well below the knee; lists and cold reads a tenth of it, uploads a hundredth.
+    /// Requests per second, well below the knee; lists and cold reads a tenth of it, uploads a
+    /// hundredth.
     #[arg(long, default_value_t = 500.0)]
     rate: f64,
     /// Rounds of each operation.
@@ -29,13 +32,16 @@ pub(crate) struct MeasureArguments {
     /// Length of one round.
     #[arg(long, default_value = "8s", value_parser = seconds)]
     round: Duration,
-    /// The server's metrics [default: /metrics of the target itself, where earlier servers have them]
+    /// The server's metrics [default: /metrics of the target itself, where earlier servers have
+    /// them]
     #[arg(long, env = "SHEAF_METRICS_URL", value_name = "URL")]
     metrics: Option<String>,
-    /// A command that prints the totals so far: lines `cpu_s 12.3`, `wal_bytes 456`, `hot_bytes 789`; see docs/loadtest.md.
+    /// A command that prints the totals so far: lines `cpu_s 12.3`, `wal_bytes 456`, `hot_bytes
+    /// 789`; see docs/loadtest.md.
     #[arg(long)]
     probe: String,
-    /// A command that archives invoices and prints JSON with `invoices` and `bytes`, such as `sheaf tier run`.
+    /// A command that archives invoices and prints JSON with `invoices` and `bytes`, such as `sheaf
+    /// tier run`.
     #[arg(long)]
     tier: Option<String>,
     /// Database workers of the cluster that is measured.

@@ -19,7 +19,8 @@ pub(crate) struct CompletionsArguments {
 
 #[derive(Args)]
 pub(crate) struct ManArguments {
-    /// Writes a page a command into this directory; made if it is missing. Default: one page on standard output.
+    /// Writes a page a command into this directory; made if it is missing. Default: one page on
+    /// standard output.
     #[arg(long)]
     out: Option<PathBuf>,
 }

@@ -25,10 +25,12 @@ enum Format {
 
 #[derive(Args)]
 pub(crate) struct PlanArguments {
-    /// Measured costs, as `measure` writes them; several files add up, such as one for each number of workers.
+    /// Measured costs, as `measure` writes them; several files add up, such as one for each number
+    /// of workers.
     #[arg(long, required = true, num_args = 1..)]
     measurement: Vec<PathBuf>,
-    /// Runs on different numbers of workers for the law of scaling, WORKERS=PER_SECOND, such as the knees of sweeps.
+    /// Runs on different numbers of workers for the law of scaling, WORKERS=PER_SECOND, such as the
+    /// knees of sweeps.
     #[arg(long, value_delimiter = ',', value_parser = point)]
     throughput: Vec<Point>,
     /// Your prices, TOML; see docs/loadtest.md.

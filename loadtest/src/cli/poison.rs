@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use sheaf_loadtest::http::Server;
-use sheaf_loadtest::neighbours::{self as beside, neighbours as measure};
+use sheaf_loadtest::load::http::Server;
+use sheaf_loadtest::poison::neighbours as beside;
+use sheaf_loadtest::poison::neighbours::neighbours as measure;
 use sheaf_loadtest::poison::{Settings, Share, poison as run};
 
 use super::{Exit, Failure, print, seconds};
@@ -20,7 +21,8 @@ pub(crate) struct PoisonArguments {
     /// The admin key: tenants are made for the run.
     #[arg(long, env = "SHEAF_ADMIN_KEY", hide_env_values = true)]
     admin_key: String,
-    /// Only operations whose name has this in it; `document`, `door`, `sql`, `histories`, `years`, `places` and `restore` too.
+    /// Only operations whose name has this in it; `document`, `door`, `sql`, `histories`, `years`,
+    /// `places` and `restore` too.
     #[arg(long)]
     only: Option<String>,
     /// Only each so-many-th field, for a shorter run.

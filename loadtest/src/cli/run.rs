@@ -8,16 +8,20 @@ use std::time::Duration;
 use chrono::Utc;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use sheaf_loadtest::arrivals::Arrivals;
-use sheaf_loadtest::baseline::{self, Change};
-use sheaf_loadtest::http::Server;
-use sheaf_loadtest::material::Material;
-use sheaf_loadtest::mix::Mix;
-use sheaf_loadtest::objective::Objective;
-use sheaf_loadtest::open::{self, Plan, Progress};
-use sheaf_loadtest::report::{self, Extras};
-use sheaf_loadtest::run::{Bounds, Run};
-use sheaf_loadtest::setup::{self, Tenant};
+use sheaf_loadtest::load::arrivals::Arrivals;
+use sheaf_loadtest::load::http::Server;
+use sheaf_loadtest::load::material::Material;
+use sheaf_loadtest::load::mix::Mix;
+use sheaf_loadtest::load::open;
+use sheaf_loadtest::load::open::{Plan, Progress};
+use sheaf_loadtest::load::setup;
+use sheaf_loadtest::load::setup::Tenant;
+use sheaf_loadtest::result::baseline;
+use sheaf_loadtest::result::baseline::Change;
+use sheaf_loadtest::result::objective::Objective;
+use sheaf_loadtest::result::report;
+use sheaf_loadtest::result::report::Extras;
+use sheaf_loadtest::result::run::{Bounds, Run};
 
 use super::{Exit, Failure, seconds};
 
@@ -33,13 +37,15 @@ pub(crate) struct Target {
     /// Tenants to make; the first are the largest.
     #[arg(long, default_value_t = 100)]
     tenants: u32,
-    /// Tenants that exist, instead of new ones: a file with a line `tenant-id api-key` each, the largest first.
+    /// Tenants that exist, instead of new ones: a file with a line `tenant-id api-key` each, the
+    /// largest first.
     #[arg(long)]
     keys: Option<PathBuf>,
     /// Operations and weights (`create=60,get_hot=40`), or a TOML file; see docs/loadtest.md.
     #[arg(long)]
     mix: Option<String>,
-    /// Keep-alive connections, over all threads. A request that finds none free waits, and its wait counts.
+    /// Keep-alive connections, over all threads. A request that finds none free waits, and its wait
+    /// counts.
     #[arg(long, default_value_t = 256)]
     pub(crate) connections: usize,
     /// Threads that send. One does for some 50,000 requests a second.
@@ -102,7 +108,8 @@ pub(crate) struct Output {
     /// Writes the report as Markdown. It is printed in any case.
     #[arg(long)]
     markdown: Option<PathBuf>,
-    /// Conditions that must hold, such as `create.p99<100ms,errors<0.1%`; the exit code is 2 if one is missed.
+    /// Conditions that must hold, such as `create.p99<100ms,errors<0.1%`; the exit code is 2 if one
+    /// is missed.
     #[arg(long)]
     fail_if: Option<Objective>,
     /// An earlier run's JSON; the exit code is 4 if a percentile is worse beyond noise.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{Datelike as _, Utc};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use sheaf_loadtest::http::Server;
+use sheaf_loadtest::load::http::Server;
 use sheaf_loadtest::simulate::month::{By, Month};
 use sheaf_loadtest::simulate::timeline::Outline;
 use sheaf_loadtest::simulate::{Commands, Settings, Simulation, Told, report, simulate as run};
@@ -60,19 +60,22 @@ pub(crate) struct SimulateArguments {
     /// Keep-alive connections of the reads.
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// A command that archives and prints JSON, `{date}` being the simulated day: `sheaf tier run --as-of {date}`.
+    /// A command that archives and prints JSON, `{date}` being the simulated day: `sheaf tier run
+    /// --as-of {date}`.
     #[arg(long)]
     tier: Option<String>,
     /// Months that it leaves hot.
     #[arg(long, default_value_t = 12)]
     hot_months: u32,
-    /// A command that prints lines `hot_bytes 789`, `catalog_rows 12` and so on: each name becomes a column.
+    /// A command that prints lines `hot_bytes 789`, `catalog_rows 12` and so on: each name becomes
+    /// a column.
     #[arg(long)]
     probe: Option<String>,
     /// Invoices of all years that are read at the end.
     #[arg(long, default_value_t = 2_000)]
     sample: u32,
-    /// The exit code is 2 when a figure of the last year is above this many times that of the first steady one.
+    /// The exit code is 2 when a figure of the last year is above this many times that of the first
+    /// steady one.
     #[arg(long)]
     flat: Option<f64>,
     /// What a row of the table stands for.

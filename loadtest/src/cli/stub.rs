@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use sheaf_loadtest::stub::{self, Behaviour, Stall};
+use sheaf_loadtest::load::stub;
+use sheaf_loadtest::load::stub::{Behaviour, Stall};
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
@@ -26,7 +27,8 @@ pub(crate) struct StubArguments {
     /// Each n-th request is refused with 503; 0: none.
     #[arg(long, default_value_t = 0)]
     refuse_every: u64,
-    /// Requests worked on at one time; the others wait. 0: all. With a delay, capacity is this divided by it.
+    /// Requests worked on at one time; the others wait. 0: all. With a delay, capacity is this
+    /// divided by it.
     #[arg(long, default_value_t = 0)]
     parallel: usize,
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use sheaf_loadtest::arrivals::Arrivals;
-use sheaf_loadtest::objective::Objective;
+use sheaf_loadtest::load::arrivals::Arrivals;
+use sheaf_loadtest::result::objective::Objective;
 use sheaf_loadtest::sweep::{Phase, Search, Step, Sweep};
 
 use super::run::{Target, watched, write};

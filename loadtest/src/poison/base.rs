@@ -52,7 +52,8 @@ fn money() -> Value {
     json!({"reference": "p-1", "amount": "1.00", "paid_on": "2026-01-06", "method": "card"})
 }
 
-/// The good request of an operation; `None` for one that is not known here, which is a gap to be filled.
+/// The good request of an operation; `None` for one that is not known here, which is a gap to be
+/// filled.
 pub(super) fn base(operation: &str) -> Option<Base> {
     use Subject as S;
     Some(match operation {

@@ -1,4 +1,5 @@
-//! Whether the document that everything here is made from is valid OpenAPI 3.1, as far as clients are made from it.
+//! Whether the document that everything here is made from is valid OpenAPI 3.1, as far as clients
+//! are made from it.
 //!
 //! <https://spec.openapis.org/oas/v3.1.0>
 

@@ -6,7 +6,7 @@ use hyper::{Method, Request};
 
 use super::{PoisonError, Run, cut};
 use crate::check::client::{Ask, Client};
-use crate::http::{AnyBody, Connection, HttpError, whole};
+use crate::load::http::{AnyBody, Connection, HttpError, whole};
 
 /// Wrong credentials that are sent, as quickly as they are answered.
 const GUESSES: usize = 1_000;

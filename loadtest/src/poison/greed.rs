@@ -17,12 +17,13 @@ use serde_json::{Value, json};
 use super::base::Subject;
 use super::{NEIGHBOUR, PoisonError, Run, cut};
 use crate::check::client::{Ask, Client, Told};
-use crate::http::{AnyBody, Connection, Server};
+use crate::load::http::{AnyBody, Connection, Server};
 
 /// Documents that are asked for at once, and lines of each.
 const DOCUMENTS: usize = 120;
 const DOCUMENT_LINES: usize = 100;
-/// How long a document may take when many are made; what matters is that a neighbour's is not refused.
+/// How long a document may take when many are made; what matters is that a neighbour's is not
+/// refused.
 const DOCUMENT: Duration = Duration::from_secs(60);
 /// Uploads that are begun and not ended, and for how long.
 const UPLOADS: usize = 64;
@@ -86,7 +87,8 @@ impl Run {
         Ok(())
     }
 
-    /// A document in each of many years, in one upload, beside a tenant that creates one after another.
+    /// A document in each of many years, in one upload, beside a tenant that creates one after
+    /// another.
     pub(super) async fn years(&mut self) {
         let (key, quiet) = (self.key.clone(), self.quiet.clone());
         let mut body = String::new();

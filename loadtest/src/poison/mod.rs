@@ -1,12 +1,16 @@
-//! Every field of every operation at its extremes, sent by one tenant, while others must not notice.
+//! Every field of every operation at its extremes, sent by one tenant, while others must not
+//! notice.
 //!
-//! Requests are made from the server's own OpenAPI document: a good one for each operation, then each field and parameter at
-//! each extreme of its kind. What a restore takes is made from an invoice as it was answered. An answer may be anything
-//! but a hang or a server's error; what the contract refuses must be refused. After each field another tenant creates,
-//! pays and reads, and the server must be ready. A request that fails is also sent many times beside its payments.
+//! Requests are made from the server's own OpenAPI document: a good one for each operation, then
+//! each field and parameter at each extreme of its kind. What a restore takes is made from an
+//! invoice as it was answered. An answer may be anything but a hang or a server's error; what the
+//! contract refuses must be refused. After each field another tenant creates, pays and reads, and
+//! the server must be ready. A request that fails is also sent many times beside its payments.
 //!
-//! What no single field shows is tried before: the document itself, the front door, SQL over the archive, and one tenant
-//! that takes all it can of what all share.
+//! What no single field shows is tried before: the document itself, the front door, SQL over the
+//! archive, and one tenant that takes all it can of what all share.
+
+pub mod neighbours;
 
 mod base;
 mod cases;
@@ -27,7 +31,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::check::client::{Ask, Client, Told};
-use crate::http::Server;
+use crate::load::http::Server;
 use base::Subject;
 use cases::{Case, Field, Operation};
 
@@ -47,14 +51,15 @@ pub struct Settings {
     pub metrics: Option<Server>,
     /// Tenants are made for the run.
     pub admin_key: String,
-    /// Only operations whose name has this in it; `document`, `door`, `sql`, `histories`, `years`, `places` and `restore` are
-    /// names too.
+    /// Only operations whose name has this in it; `document`, `door`, `sql`, `histories`, `years`,
+    /// `places` and `restore` are names too.
     pub only: Option<String>,
     /// Which of their fields.
     pub share: Share,
 }
 
-/// Each `every`-th field, from the one at `from` on: a shorter run. Runs with all `from` below `every` try all fields.
+/// Each `every`-th field, from the one at `from` on: a shorter run. Runs with all `from` below
+/// `every` try all fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// 1 is all; 0 counts as 1.
@@ -81,8 +86,9 @@ pub struct PoisonError(String);
 /// Something that one request did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `server_error`, `hang`, `taken` (refused by the contract, yet taken), `refused` (the other way round), `wrong`,
-    /// `too_large`, `open` (to anybody), `unbounded`, `not_told`, `neighbour_hurt`.
+    /// `server_error`, `hang`, `taken` (refused by the contract, yet taken), `refused` (the other
+    /// way round), `wrong`, `too_large`, `open` (to anybody), `unbounded`, `not_told`,
+    /// `neighbour_hurt`.
     pub kind: &'static str,
     /// Operation and field.
     pub field: String,
@@ -123,7 +129,8 @@ struct Run {
 /// Sends every extreme, and tells what was wrong with the answers.
 ///
 /// # Errors
-/// The server does not answer good requests, or its document has an operation without a good request here.
+/// The server does not answer good requests, or its document has an operation without a good
+/// request here.
 pub async fn poison(settings: Settings) -> Result<Report, PoisonError> {
     let open = |patience| Client::new(settings.server.clone(), Instant::now(), patience);
     let mut run = Run {

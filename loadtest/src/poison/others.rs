@@ -49,7 +49,8 @@ impl Run {
         }
     }
 
-    /// What fails is sent many times at once, beside payments of another tenant, which are none of its business.
+    /// What fails is sent many times at once, beside payments of another tenant, which are none of
+    /// its business.
     async fn beside(&mut self, name: &str, failing: &Ask<'_>) {
         let quiet = self.quiet.clone();
         let invoice = json!({"currency": "EUR", "issue_date": "2026-01-05",
@@ -91,7 +92,8 @@ impl Run {
         }
     }
 
-    /// Another tenant creates, pays and reads; the poisoner's own lists are answered; the server is ready.
+    /// Another tenant creates, pays and reads; the poisoner's own lists are answered; the server is
+    /// ready.
     pub(super) async fn probe(&mut self, name: &str) {
         let (quiet, own) = (self.quiet.clone(), self.key.clone());
         for path in [

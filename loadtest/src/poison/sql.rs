@@ -1,4 +1,5 @@
-//! SQL over the archive: questions whose answers are known, and some that a hostile reader would ask and not wait for.
+//! SQL over the archive: questions whose answers are known, and some that a hostile reader would
+//! ask and not wait for.
 
 use std::time::{Duration, Instant};
 

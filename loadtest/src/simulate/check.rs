@@ -12,8 +12,8 @@ use super::pages::{get, walk};
 use super::timeline::Entry;
 use super::upload::Writer;
 use super::{Settings, SimulateError};
-use crate::generate::minor;
-use crate::http::{AnyBody, Connection};
+use crate::load::generate::minor;
+use crate::load::http::{AnyBody, Connection};
 
 /// Figures of a probe that count invoices, when it prints them.
 const PROBED: [&str; 2] = ["hot_invoices", "archived_invoices"];
@@ -96,7 +96,8 @@ impl Bits {
     }
 }
 
-/// Walks through the hot tier, adds up the archive's catalog, and reads a random part of everything.
+/// Walks through the hot tier, adds up the archive's catalog, and reads a random part of
+/// everything.
 pub(super) async fn check(
     settings: &Settings,
     writer: &mut Writer<'_>,
@@ -152,7 +153,8 @@ pub(super) async fn check(
     Ok(check)
 }
 
-/// How many hot invoices the API lists, and how many of them are as they should be. `archived` of all are not hot.
+/// How many hot invoices the API lists, and how many of them are as they should be. `archived` of
+/// all are not hot.
 async fn hot(
     connection: &mut Connection<AnyBody>,
     writer: &mut Writer<'_>,

@@ -1,4 +1,5 @@
-//! Years of invoices in an hour: whether a server is as fast, and its hot tier as small, after years as in the first.
+//! Years of invoices in an hour: whether a server is as fast, and its hot tier as small, after
+//! years as in the first.
 //!
 //! | module | job |
 //! |---|---|
@@ -7,11 +8,13 @@
 //! | [`verdict`] | the last year compared with the first in which invoices were archived all along |
 //! | [`report`] | Markdown and HTML |
 //!
-//! Each simulated month: uploads of the month's invoices, payments of earlier ones, reads in an open loop, a run of
-//! tiering as of the day after, a probe. Nothing of one overlaps with another, so that figures of months compare. At
-//! the end everything hot is walked through, the archive's catalog added up, and a random part of all invoices read.
+//! Each simulated month: uploads of the month's invoices, payments of earlier ones, reads in an
+//! open loop, a run of tiering as of the day after, a probe. Nothing of one overlaps with another,
+//! so that figures of months compare. At the end everything hot is walked through, the archive's
+//! catalog added up, and a random part of all invoices read.
 //!
-//! Memory does not grow with the number of invoices, but for one bit each, and for the numbers of those that are open.
+//! Memory does not grow with the number of invoices, but for one bit each, and for the numbers of
+//! those that are open.
 
 pub mod month;
 pub mod report;
@@ -30,11 +33,13 @@ use chrono::NaiveDate;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::command::{self, CommandError};
-use crate::generate::ShapeError;
-use crate::http::{HttpError, Server};
-use crate::open::OpenError;
-use crate::setup::{self, Tenant};
+use crate::capacity::command;
+use crate::capacity::command::CommandError;
+use crate::load::generate::ShapeError;
+use crate::load::http::{HttpError, Server};
+use crate::load::open::OpenError;
+use crate::load::setup;
+use crate::load::setup::Tenant;
 pub use check::{Check, Finding};
 use month::{Figures, Month, Tiered};
 use timeline::{Outline, OutlineError, Timeline};
@@ -53,7 +58,8 @@ pub struct Settings {
     pub admin_key: String,
     /// What happens when.
     pub outline: Outline,
-    /// Reads of each month: 40% hot ones, 40% archived ones (from when there are some), 20% lists. 0: none.
+    /// Reads of each month: 40% hot ones, 40% archived ones (from when there are some), 20% lists.
+    /// 0: none.
     pub reads: u32,
     /// Reads per second, above 0; well below what the server takes.
     pub rate: f64,
@@ -63,8 +69,8 @@ pub struct Settings {
     pub connections: usize,
     /// Invoices of all years that are read at the end.
     pub sample: u32,
-    /// The ratio of the last year's median to the first steady year's that no figure may exceed, above 1. `None`: the
-    /// report tells the ratios and judges nothing.
+    /// The ratio of the last year's median to the first steady year's that no figure may exceed,
+    /// above 1. `None`: the report tells the ratios and judges nothing.
     pub flat: Option<f64>,
 }
 
@@ -115,7 +121,8 @@ pub trait Outside {
 /// Commands of the user's.
 #[derive(Clone, Debug, Default)]
 pub struct Commands {
-    /// Archives, and prints JSON with `invoices` and `bytes`; `{date}` in it becomes the simulated day.
+    /// Archives, and prints JSON with `invoices` and `bytes`; `{date}` in it becomes the simulated
+    /// day.
     pub tier: Option<String>,
     /// Prints lines `name value`.
     pub probe: Option<String>,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::record::{Latencies, Series};
+use crate::result::record::{Latencies, Series};
 
 /// Figures that a probe printed, by name.
 pub type Figures = BTreeMap<String, f64>;
@@ -69,8 +69,8 @@ pub struct Month {
     pub pay: Latencies,
     /// By name of the operation: `get_hot`, `get_cold`, `list`.
     pub reads: BTreeMap<String, Series>,
-    /// 99th percentile of the generator's own lag with the reads, milliseconds: above 5, the latencies are the
-    /// machine's as well as the server's.
+    /// 99th percentile of the generator's own lag with the reads, milliseconds: above 5, the
+    /// latencies are the machine's as well as the server's.
     pub lag_p99_ms: f64,
     /// Invoices that were old and settled when tiering ran, and not archived yet.
     pub tiering_due: u64,
@@ -109,7 +109,8 @@ impl Month {
         Some(tier.seconds * 1_000.0 / tier.invoices as f64)
     }
 
-    /// A percentile of an operation's latency in milliseconds; `pay` is one, too. `None` with too few requests.
+    /// A percentile of an operation's latency in milliseconds; `pay` is one, too. `None` with too
+    /// few requests.
     #[must_use]
     pub fn latency(&self, operation: &str, quantile: f64) -> Option<f64> {
         if operation == "pay" {

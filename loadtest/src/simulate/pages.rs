@@ -4,7 +4,7 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 
 use super::SimulateError;
-use crate::http::{AnyBody, Connection, whole};
+use crate::load::http::{AnyBody, Connection, whole};
 
 /// Gets every entry of a list of a tenant, a page of 100 at a time. `path` ends with `?` or `&`.
 pub(super) async fn walk(

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::upload::Writer;
 use super::{Settings, SimulateError};
-use crate::generate::minor;
-use crate::http::{AnyBody, Connection, HttpError, Server, whole};
-use crate::record::Latencies;
+use crate::load::generate::minor;
+use crate::load::http::{AnyBody, Connection, HttpError, Server, whole};
+use crate::result::record::Latencies;
 
 /// Connections that pay side by side, each one payment at a time.
 const CONNECTIONS: usize = 8;
@@ -21,7 +21,8 @@ struct Payment<'a> {
     body: String,
 }
 
-/// Pays these invoices in full. Latencies count from when each payment was sent: this is a closed loop.
+/// Pays these invoices in full. Latencies count from when each payment was sent: this is a closed
+/// loop.
 pub(super) async fn pay(
     settings: &Settings,
     writer: &mut Writer<'_>,
@@ -32,8 +33,8 @@ pub(super) async fn pay(
         let entry = writer.timeline.entry(*number);
         let (amount, paid_on) = (minor(writer.total(&entry)), entry.paid_on);
         let reference = format!("P-{number:09}");
-        // No idempotency key: keys are kept for a week of real time, which would look like growth of the hot tier. The
-        // reference alone keeps a payment from being made twice.
+        // No idempotency key: keys are kept for a week of real time, which would look like growth
+        // of the hot tier. The reference alone keeps a payment from being made twice.
         let body = json!({"reference": reference, "amount": amount, "paid_on": paid_on, "method": "bank_transfer"});
         payments.push(Payment {
             path: format!("/v1/invoices/{}/payments", entry.id),

@@ -11,12 +11,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::timeline::{Entry, Timeline};
 use super::{Settings, SimulateError, TIMEOUT};
-use crate::arrivals::Arrivals;
-use crate::material::{Known, Material};
-use crate::mix::{Mix, Operation};
-use crate::open::{self, Plan};
-use crate::record::Series;
-use crate::setup::Tenant;
+use crate::load::arrivals::Arrivals;
+use crate::load::material::{Known, Material};
+use crate::load::mix::{Mix, Operation};
+use crate::load::open;
+use crate::load::open::Plan;
+use crate::load::setup::Tenant;
+use crate::result::record::Series;
 
 /// Invoices that the reads of a month choose from, hot ones and archived ones each.
 const CHOICE: usize = 2_000;
@@ -34,7 +35,8 @@ pub(super) struct Reads {
     pub(super) lag_p99_ms: f64,
 }
 
-/// Reads at the settings' rate. Until there is something archived, the share of those reads is left out.
+/// Reads at the settings' rate. Until there is something archived, the share of those reads is left
+/// out.
 pub(super) fn read(
     settings: &Settings,
     timeline: &Timeline,

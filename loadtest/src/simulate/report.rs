@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use super::Simulation;
 use super::month::{By, Month, rows};
 use super::verdict::{Change, Trend};
-use crate::plot::{Line, Plot, escape, number};
-use crate::report::{BLUE, GREEN, GREY, ORANGE, RED, page};
+use crate::result::plot::{Line, Plot, escape, number};
+use crate::result::report::{BLUE, GREEN, GREY, ORANGE, RED, page};
 
 /// The generator's own lag from which a month's latencies are the machine's, too; milliseconds.
 const MAX_LAG_MS: f64 = 5.0;

@@ -1,17 +1,18 @@
-//! The simulated years, as a pure function: who sends which invoice when, when it is paid, and when it is archived.
+//! The simulated years, as a pure function: who sends which invoice when, when it is paid, and when
+//! it is archived.
 //!
-//! Nothing of it is kept in memory. An invoice is a number; everything else about it is drawn from a stream of random
-//! numbers of its own, and its id carries the number. So what a server answers years later can be checked against what
-//! was sent, at the price of drawing it again.
+//! Nothing of it is kept in memory. An invoice is a number; everything else about it is drawn from
+//! a stream of random numbers of its own, and its id carries the number. So what a server answers
+//! years later can be checked against what was sent, at the price of drawing it again.
 
 use chrono::{Datelike as _, Days, NaiveDate};
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, Zipf};
-use sheaf_model::{Period, limits};
+use sheaf_model::{Period, bounds};
 use uuid::Uuid;
 
-use crate::setup::MAX_TENANTS;
+use crate::load::setup::MAX_TENANTS;
 
 /// Years at most: those that ids carry.
 const MAX_YEARS: u32 = 230;
@@ -19,7 +20,8 @@ const MAX_YEARS: u32 = 230;
 const MAX_INVOICES: u64 = 1 << 40;
 /// Apart from the streams that make the documents.
 const SALT: u64 = 0x5348_4541_465f_5349;
-/// Of 100 invoices that are paid later: one month later, one or two months later. The others take 3 to 18.
+/// Of 100 invoices that are paid later: one month later, one or two months later. The others take 3
+/// to 18.
 const PAID_NEXT: u32 = 60;
 const PAID_SOON: u32 = 95;
 /// Months that the slowest payers take.
@@ -42,8 +44,8 @@ pub struct Outline {
     pub tenants: u32,
     /// The n-th tenant has a share of n^-zipf of the invoices; above 0, at most 10.
     pub zipf: f64,
-    /// Invoices of each month that are uploaded open and paid one by one in later months. The others are uploaded when
-    /// they are paid.
+    /// Invoices of each month that are uploaded open and paid one by one in later months. The
+    /// others are uploaded when they are paid.
     pub paid_later: u64,
     /// Months that tiering leaves hot, the one under way not counted.
     pub hot_months: u32,
@@ -105,7 +107,7 @@ impl Timeline {
     /// # Errors
     /// [`OutlineError`] names the bound that the outline breaks.
     pub fn new(outline: Outline) -> Result<Self, OutlineError> {
-        let years = i64::from(limits::MIN_YEAR)..=i64::from(limits::MAX_YEAR);
+        let years = i64::from(bounds::MIN_YEAR)..=i64::from(bounds::MAX_YEAR);
         let first = i64::from(outline.first_year);
         let last = first + i64::from(outline.years) - 1;
         if !(1..=MAX_YEARS).contains(&outline.years)

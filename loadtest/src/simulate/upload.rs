@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::timeline::{Entry, Timeline};
 use super::{Due, Settings, SimulateError};
-use crate::generate::{Dated, Generator, Shape, ShapeError, Skew};
-use crate::http::{AnyBody, Connection, whole};
-use crate::setup::Tenant;
+use crate::load::generate::{Dated, Generator, Shape, ShapeError, Skew};
+use crate::load::http::{AnyBody, Connection, whole};
+use crate::load::setup::Tenant;
 
-/// Invoices of one upload: some 8 MB, made before it is sent, so that their making takes no part of its time.
+/// Invoices of one upload: some 8 MB, made before it is sent, so that their making takes no part of
+/// its time.
 const UPLOAD: usize = 10_000;
 
 /// Makes documents; any of them again.
@@ -70,7 +71,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Uploads the month's invoices, and notes what they leave to later months. Answers how long the server took.
+/// Uploads the month's invoices, and notes what they leave to later months. Answers how long the
+/// server took.
 pub(super) async fn upload(
     settings: &Settings,
     writer: &mut Writer<'_>,

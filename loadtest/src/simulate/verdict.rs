@@ -1,8 +1,8 @@
 //! Whether a server stays as it was: the last year compared with the first steady one.
 //!
-//! Steady is a year, from January on, in each month of which something was archived: by then the hot tier is as full as
-//! it will ever be. What a year looks like (partitions fill up and are dropped) is the same in both, so that months are
-//! compared in pairs: January with January.
+//! Steady is a year, from January on, in each month of which something was archived: by then the
+//! hot tier is as full as it will ever be. What a year looks like (partitions fill up and are
+//! dropped) is the same in both, so that months are compared in pairs: January with January.
 // Latencies and rates are measurements, not money.
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 
@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::month::Month;
-use crate::baseline::t99;
 use crate::capacity::linear::{least_squares, t95};
+use crate::result::baseline::t99;
 
 /// The bytes of the hot tier, when a probe prints them.
 const HOT_BYTES: &str = "hot_bytes";
@@ -49,11 +49,13 @@ pub struct Trend {
     pub ratio: f64,
     /// Bounds at 99% of the mean ratio of pairs of months.
     pub bounds: Option<(f64, f64)>,
-    /// Change in a year, as a share, over all months from the first steady one on, and how far it may be off (95%).
+    /// Change in a year, as a share, over all months from the first steady one on, and how far it
+    /// may be off (95%).
     pub per_year: Option<(f64, f64)>,
     /// The verdict of the bounds.
     pub change: Change,
-    /// Whether the ratio is below the bound; `None` for what is told only, such as sizes that have to grow.
+    /// Whether the ratio is below the bound; `None` for what is told only, such as sizes that have
+    /// to grow.
     pub flat: Option<bool>,
 }
 
@@ -238,8 +240,9 @@ fn paired(before: &[f64], now: &[f64]) -> Option<(f64, f64)> {
     Some(((mean - reach).exp(), (mean + reach).exp()))
 }
 
-/// The change in a year, as a share, and how far it may be off: a line through the logarithms, from which the season
-/// was taken, that is the mean of all Januaries and so on. A saw that starts low would look like growth.
+/// The change in a year, as a share, and how far it may be off: a line through the logarithms, from
+/// which the season was taken, that is the mean of all Januaries and so on. A saw that starts low
+/// would look like growth.
 fn slope(values: &[f64]) -> Option<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = Vec::new();
     let mut seasons = 0;
@@ -272,7 +275,8 @@ mod tests {
     use super::super::month::Tiered;
     use super::*;
 
-    /// Years in which `hot_bytes` goes as the function of the month says, and tiering begins with the second.
+    /// Years in which `hot_bytes` goes as the function of the month says, and tiering begins with
+    /// the second.
     fn years(count: u32, hot_bytes: impl Fn(u32) -> f64) -> Vec<Month> {
         let month = |month: u32| Month {
             year: 2_020 + i32::try_from(month / 12).unwrap_or_default(),

@@ -30,14 +30,14 @@ fn sweep(steps: Vec<Step>, knee: Knee) -> Sweep {
     let settings = Settings {
         server: "127.0.0.1:1".to_owned(),
         rate: 100.0,
-        arrivals: crate::arrivals::Arrivals::Poisson,
+        arrivals: crate::load::arrivals::Arrivals::Poisson,
         warmup_s: 2.0,
         duration_s: 8.0,
         connections: 256,
         threads: 1,
         tenants: 100,
         timeout_s: 10.0,
-        mix: crate::mix::Mix::default(),
+        mix: crate::load::mix::Mix::default(),
         seed: 1,
     };
     Sweep {

@@ -1,5 +1,5 @@
 -- invoice/copy
--- The column order is that of the encoder (crates/store/src/encode.rs).
+-- The column order is that of the encoder (crates/store/src/invoice/encode.rs).
 copy invoices (
     tenant_id, id, year, external_id, number, kind, status, currency, customer_id, customer_external_id,
     customer_name, customer_email, customer_tax_id, customer_address, customer_country, issue_date, due_date,

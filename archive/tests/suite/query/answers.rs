@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{Datelike, Utc};
 use serde_json::Value;
 use sheaf_archive::{Archive, Format, QueryOptions};
-use sheaf_model::lifecycle::Patch;
+use sheaf_model::invoice::lifecycle::Patch;
 use sheaf_model::{Decimal, Invoice, Status};
 use sheaf_store::{Command, NewChange, Origin};
 use uuid::Uuid;

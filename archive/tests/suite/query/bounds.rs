@@ -1,10 +1,11 @@
-//! Memory, time, rows, places; pruning; what EXPLAIN says; and the end of a query whose reader has gone.
+//! Memory, time, rows, places; pruning; what EXPLAIN says; and the end of a query whose reader has
+//! gone.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use sheaf_archive::storage::{Counting, StorageError};
+use sheaf_archive::object::storage::{Counting, StorageError};
 use sheaf_archive::{Answer, Archive, ArchiveError, Format, QueryError, QueryLimits, QueryOptions};
 use sheaf_model::Status;
 

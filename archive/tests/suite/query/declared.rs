@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use sheaf_archive::storage::ColdStorage;
+use sheaf_archive::object::storage::ColdStorage;
 use sheaf_archive::{QueryError, QueryOptions, Silent};
 use sheaf_model::{Invoice, Status};
 use sheaf_store::{NewMetadataColumns, Origin, PutMetadataColumns};

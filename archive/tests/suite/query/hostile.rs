@@ -1,5 +1,6 @@
-//! Queries that are made to hurt: to plan for ever, to fill the memory, to hold the threads, to make the engine panic. Each has to end
-//! soon, by an answer or by an error that says whose fault it is, and meanwhile another tenant is answered.
+//! Queries that are made to hurt: to plan for ever, to fill the memory, to hold the threads, to
+//! make the engine panic. Each has to end soon, by an answer or by an error that says whose fault
+//! it is, and meanwhile another tenant is answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,8 +1,9 @@
-//! Two tenants: no SQL reads the other's rows, files or names, and none reaches the disk or the network.
+//! Two tenants: no SQL reads the other's rows, files or names, and none reaches the disk or the
+//! network.
 
 use std::sync::Arc;
 
-use sheaf_archive::storage::ColdStorage;
+use sheaf_archive::object::storage::ColdStorage;
 use sheaf_archive::{QueryError, QueryOptions};
 use sheaf_model::Status;
 
@@ -183,13 +184,13 @@ async fn only_the_tenants_own_objects_are_asked_for() {
         world.tier().await;
     }
     // A storage that fails every read but those under the tenant's own prefix.
-    let prefix = sheaf_archive::layout::tenant_prefix(mine.tenant);
-    let guarded = sheaf_archive::storage::Counting::new(Arc::new(s3().await)).with_fault(Box::new(
-        move |_, key| {
+    let prefix = sheaf_archive::object::key::tenant_prefix(mine.tenant);
+    let guarded = sheaf_archive::object::storage::Counting::new(Arc::new(s3().await)).with_fault(
+        Box::new(move |_, key| {
             assert!(key.starts_with(&prefix), "{key} was asked for");
             None
-        },
-    ));
+        }),
+    );
     let guarded: Arc<dyn ColdStorage> = Arc::new(guarded);
     let archive = sheaf_archive::Archive::with_storage(mine.store.clone(), guarded);
     for table in ["invoices", "lines", "payments", "events"] {

@@ -1,4 +1,5 @@
-//! How long full-year questions take beside DuckDB, over the same objects. By hand: see docs/archive-sql.md.
+//! How long full-year questions take beside DuckDB, over the same objects. By hand: see
+//! docs/archive-sql.md.
 // Times, not money.
 #![allow(clippy::float_arithmetic)]
 
@@ -10,11 +11,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
-use sheaf_archive::encode::PartWriter;
-use sheaf_archive::storage::{
+use sheaf_archive::file::writer::PartWriter;
+use sheaf_archive::object::key;
+use sheaf_archive::object::storage::{
     ColdStorage, Counting, Fetched, ObjectInfo, ObjectPage, StorageError,
 };
-use sheaf_archive::{Archive, QueryOptions, layout};
+use sheaf_archive::{Archive, QueryOptions};
 use sheaf_model::{Decimal, Period, Status, TenantId};
 use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
@@ -143,7 +145,7 @@ async fn fill(world: &World, storage: &Directory, a_month: usize) {
             let mut writer = PartWriter::new(world.tenant, period, [].into()).unwrap();
             writer.push(&rows).unwrap();
             let part = writer.finish().unwrap();
-            let key = |part, generation| layout::object_key(world.tenant, period, part, generation);
+            let key = |part, generation| key::object_key(world.tenant, period, part, generation);
             let staged = world
                 .store
                 .stage_file(world.tenant, period, 2, None, key)
@@ -234,7 +236,8 @@ fn peer(root: &Path, sql: &str, rounds: usize) -> serde_json::Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
-/// Ours beside DuckDB's, in the same minute: the median of ours over that of theirs. Both must answer the same rows.
+/// Ours beside DuckDB's, in the same minute: the median of ours over that of theirs. Both must
+/// answer the same rows.
 async fn ratio(
     archive: &Archive,
     tenant: TenantId,
@@ -261,7 +264,8 @@ async fn ratio(
     ratio
 }
 
-/// `SHEAF_SQL_INVOICES` (1,000,000), `SHEAF_SQL_ROUNDS` (5), `SHEAF_SQL_PYTHON` (a Python that has duckdb).
+/// `SHEAF_SQL_INVOICES` (1,000,000), `SHEAF_SQL_ROUNDS` (5), `SHEAF_SQL_PYTHON` (a Python that has
+/// duckdb).
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn beside_duckdb() {
@@ -318,7 +322,8 @@ async fn some_ids(archive: &Archive, world: &World, count: usize) -> Vec<Uuid> {
         .collect()
 }
 
-/// Reads by id through the hot tier first, as the API does, four at a time: every file's footer is cached by a first round.
+/// Reads by id through the hot tier first, as the API does, four at a time: every file's footer is
+/// cached by a first round.
 async fn point_reads(archive: &Archive, world: &World, storage: &Counting, ids: &[Uuid]) -> f64 {
     let mut times = Vec::new();
     for round in 0..5 {

@@ -12,8 +12,8 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
 use sheaf_archive::QueryOptions;
-use sheaf_archive::schema::meta;
-use sheaf_archive::storage::ColdStorage;
+use sheaf_archive::file::schema::meta;
+use sheaf_archive::object::storage::ColdStorage;
 use sheaf_model::{Decimal, Invoice};
 use sheaf_store::ArchiveFile;
 

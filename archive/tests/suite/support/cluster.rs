@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{NaiveDate, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sheaf_archive::s3::S3Storage;
-use sheaf_archive::storage::{ColdStorage, Counting};
+use sheaf_archive::object::s3::S3Storage;
+use sheaf_archive::object::storage::{ColdStorage, Counting};
 use sheaf_archive::{
     Archive, ArchiveError, Checkpoint, CompactOptions, CompactSummary, GcReport, RunOptions,
     RunSummary, S3Config, Silent, Step, Tier, VerifyReport,
@@ -48,7 +48,9 @@ pub async fn world_over(
     storage: impl FnOnce(Arc<dyn ColdStorage>) -> Counting,
 ) -> World {
     let env = test_env();
-    sheaf_store::migrate(&env.database_url, 32).await.unwrap();
+    sheaf_store::migrate(&env.database_url, 32)
+        .await
+        .unwrap();
     let mut config = StoreConfig::new(&env.database_url);
     config.max_connections_per_node = 6;
     let store = Store::connect(config).await.unwrap();
@@ -358,8 +360,9 @@ impl World {
 
     /// The rendered documents by id, newest first, read one by one; the list must say the same.
     ///
-    /// A run that was killed may have sent its commit: the database still does it, and a document then moves between the
-    /// list and its read. Such a difference is gone when both are read again; a lasting one is a fault.
+    /// A run that was killed may have sent its commit: the database still does it, and a document
+    /// then moves between the list and its read. Such a difference is gone when both are read
+    /// again; a lasting one is a fault.
     pub async fn bodies(&self) -> Vec<(Uuid, Vec<u8>)> {
         let mut last = None;
         for _ in 0..READS {
@@ -392,7 +395,8 @@ impl World {
         report.unwrap()
     }
 
-    /// Asserts that a run that was killed at `step` changed nothing that a user sees, and broke nothing.
+    /// Asserts that a run that was killed at `step` changed nothing that a user sees, and broke
+    /// nothing.
     pub async fn assert_as_before(&self, ids: &[Uuid], bodies: &[(Uuid, Vec<u8>)], step: Step) {
         self.assert_one_tier(ids).await;
         assert_eq!(self.bodies().await, bodies, "{step}");
@@ -402,8 +406,8 @@ impl World {
 
     /// Asserts that every id is in exactly one tier.
     ///
-    /// The tiers are read one after the other, and a commit that a killed run had sent may land in between: only what the
-    /// hot tier says before and after the archive was read counts.
+    /// The tiers are read one after the other, and a commit that a killed run had sent may land in
+    /// between: only what the hot tier says before and after the archive was read counts.
     pub async fn assert_one_tier(&self, ids: &[Uuid]) {
         for id in ids {
             let (mut hot, mut cold) = (self.is_hot(*id).await, false);
@@ -461,8 +465,8 @@ impl Checkpoint for Park {
     }
 }
 
-/// Runs tiering (or gc) until it parks at `park`, and kills it there: the future is dropped, as with the process all
-/// of it would be. True when it got there, false when it ended before.
+/// Runs tiering (or gc) until it parks at `park`, and kills it there: the future is dropped, as
+/// with the process all of it would be. True when it got there, false when it ended before.
 pub async fn kill_at(world: &World, park: Arc<Park>) -> bool {
     let archive = world.archive.clone().with_checkpoint(park.clone());
     let work = async {

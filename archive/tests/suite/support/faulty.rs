@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sheaf_archive::storage::{ColdStorage, Fetched, ObjectInfo, ObjectPage, StorageError};
+use sheaf_archive::object::storage::{ColdStorage, Fetched, ObjectInfo, ObjectPage, StorageError};
 
 /// What happens to one ranged read.
 #[derive(Debug, Clone)]
@@ -35,7 +35,8 @@ pub enum Fault {
 
 type Script = Box<dyn Fn(&str, Range<u64>, u64) -> Fault + Send + Sync>;
 
-/// Breaks the ranged reads of another storage: the script is told key, range and the number of the call.
+/// Breaks the ranged reads of another storage: the script is told key, range and the number of the
+/// call.
 pub struct Faulty {
     inner: Arc<dyn ColdStorage>,
     script: Script,

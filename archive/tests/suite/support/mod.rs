@@ -11,9 +11,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use sheaf_model::invoice::totals;
 use sheaf_model::{
     Credited, CreditedRate, Currency, Customer, Decimal, Invoice, Kind, Line, Metadata, Payment,
-    PaymentKind, Status, TaxRounding, TenantId, rules,
+    PaymentKind, Status, TaxRounding, TenantId,
 };
 use sheaf_store::{ArchivedInvoice, EventRow};
 use uuid::Uuid;
@@ -31,7 +32,8 @@ fn amount() -> impl Strategy<Value = Decimal> {
     prop_oneof![decimal(1_000_000, 2), decimal(99_999_999_999_999, 4)]
 }
 
-/// Texts of all planes, with quotes, controls and the empty one, but no NUL, which PostgreSQL refuses.
+/// Texts of all planes, with quotes, controls and the empty one, but no NUL, which PostgreSQL
+/// refuses.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(String::new()),
@@ -196,7 +198,7 @@ pub fn archived(
                 amount_paid,
                 amount_due,
             ] = amounts;
-            let (line_count, rates) = (lines.len(), rules::taxes(&lines));
+            let (line_count, rates) = (lines.len(), totals::taxes(&lines));
             let invoice = Invoice {
                 id,
                 tenant_id: tenant,
@@ -224,7 +226,7 @@ pub fn archived(
                 amount_credited: amount_paid,
                 credited: customer_id.map(|_| Credited {
                     by_rate: line_count.is_multiple_of(2).then(|| {
-                        let of = |of: rules::TaxTotal| CreditedRate {
+                        let of = |of: totals::TaxTotal| CreditedRate {
                             rate: of.rate,
                             net: of.net,
                             tax: of.tax,

@@ -1,14 +1,14 @@
 //! `--against <binary>`: this build beside another one, each on a cluster of its own, in turns.
 //!
-//! A round runs each step by the other build, by this one, and by the other one again: what its two runs differ by is the
-//! spread of the machine, and a fall counts only above it. Clusters are apart because a release refuses a schema that it
-//! does not know.
+//! A round runs each step by the other build, by this one, and by the other one again: what its two
+//! runs differ by is the spread of the machine, and a fall counts only above it. Clusters are apart
+//! because a release refuses a schema that it does not know.
 
 use std::path::Path;
 
 use sheaf_benches::report::{Pair, median};
-use sheaf_loadtest::closed::Prepared;
-use sheaf_loadtest::generate::{Generator, Shape};
+use sheaf_loadtest::load::closed::Prepared;
+use sheaf_loadtest::load::generate::{Generator, Shape};
 use sheaf_local::LocalEnv;
 
 use crate::{Bench, Cli, Failure, Part, TENANTS, creates, ingest, payments, reads, tiering};
@@ -78,7 +78,8 @@ pub(crate) async fn compare(
     Ok(pairs)
 }
 
-/// The comparisons in which this build is slower than the other one by more than the machine's spread.
+/// The comparisons in which this build is slower than the other one by more than the machine's
+/// spread.
 pub(crate) fn falls(pairs: &[Pair]) -> Vec<&Pair> {
     pairs.iter().filter(|pair| is_fall(pair)).collect()
 }
@@ -149,7 +150,8 @@ impl<'a> Side<'a> {
 
 #[allow(clippy::float_arithmetic)]
 impl Rates {
-    /// This build beside both runs of the other, with the spread of these: the median of what they differ by in a round.
+    /// This build beside both runs of the other, with the spread of these: the median of what they
+    /// differ by in a round.
     fn pair(&self, name: &str, unit: &'static str, peer_name: &str) -> Pair {
         let apart = self.first.iter().zip(&self.second);
         let apart: Vec<f64> = apart

@@ -40,7 +40,8 @@ pub(crate) fn parent(pid: u32) -> Result<u32, Failure> {
         .parent)
 }
 
-/// CPU seconds of a process and its children so far, ended ones included. A PostgreSQL server is one level of children.
+/// CPU seconds of a process and its children so far, ended ones included. A PostgreSQL server is
+/// one level of children.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 pub(crate) fn seconds(pid: u32) -> Result<f64, Failure> {
     let own = Stat::read(Path::new(&format!("/proc/{pid}"))).ok_or("a server has ended")?;

@@ -6,9 +6,9 @@ use std::fs;
 
 use chrono::Utc;
 use sheaf_benches::report::Pair;
-use sheaf_loadtest::closed::Prepared;
-use sheaf_loadtest::generate::{Form, Generator, Shape};
-use sheaf_model::input::Context;
+use sheaf_loadtest::load::closed::Prepared;
+use sheaf_loadtest::load::generate::{Form, Generator, Shape};
+use sheaf_model::invoice::input::Context;
 use sheaf_model::{Invoice, InvoiceInput, TenantId, id};
 use uuid::Uuid;
 
@@ -18,8 +18,8 @@ use crate::{Bench, Failure, TENANTS};
 const CONNECTIONS: [(&str, usize); 2] = [("single_create_512", 512), ("single_create_64", 64)];
 /// Numbers of pgbench's clients; the best one is the peer.
 const CLIENTS: [u16; 3] = [16, 32, 64];
-/// Transactions of one run of the script. It gets their ids and tenants with one statement, so that making them costs
-/// the peer next to nothing.
+/// Transactions of one run of the script. It gets their ids and tenants with one statement, so that
+/// making them costs the peer next to nothing.
 const BATCH: u32 = 10;
 /// Requests that we prepare.
 pub(crate) const PREPARED: usize = 5_000;
@@ -207,7 +207,8 @@ fn transaction(out: &mut String, n: u32, invoice: &Invoice) -> std::fmt::Result 
     writeln!(out, "end;")
 }
 
-/// For a literal in a pgbench script: there, a colon before a word names a variable, even inside of quotes.
+/// For a literal in a pgbench script: there, a colon before a word names a variable, even inside of
+/// quotes.
 fn quoted(text: &str) -> String {
     text.replace('\'', "''").replace(':', ": ")
 }

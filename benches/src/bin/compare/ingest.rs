@@ -9,8 +9,8 @@ use std::time::Instant;
 use chrono::Utc;
 use hyper::{Method, StatusCode};
 use sheaf_benches::report::Pair;
-use sheaf_loadtest::generate::{Form, Generator, Shape};
-use sheaf_loadtest::http::{Connection, Server, file};
+use sheaf_loadtest::load::generate::{Form, Generator, Shape};
+use sheaf_loadtest::load::http::{Connection, Server, file};
 
 use crate::peer::TABLES;
 use crate::{Bench, Failure, TENANTS};

@@ -1,7 +1,7 @@
 //! `make bench`: Sheaf beside PostgreSQL's own tools, on the same cluster, in turns.
 //!
-//! Prints a table, and writes `target/bench/compare.json`. The peers write and read the same rows in the same tables,
-//! with prepared statements, all indexes and fsync on.
+//! Prints a table, and writes `target/bench/compare.json`. The peers write and read the same rows
+//! in the same tables, with prepared statements, all indexes and fsync on.
 
 mod against;
 mod cpu;
@@ -24,9 +24,11 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use sheaf_benches::report::{Pair, Table};
-use sheaf_loadtest::closed::{self, Outcome, Plan};
-use sheaf_loadtest::http::Server;
-use sheaf_loadtest::setup::{self, Tenant};
+use sheaf_loadtest::load::closed;
+use sheaf_loadtest::load::closed::{Outcome, Plan};
+use sheaf_loadtest::load::http::Server;
+use sheaf_loadtest::load::setup;
+use sheaf_loadtest::load::setup::Tenant;
 use sheaf_local::{CitusMode, LocalEnv, Options};
 
 use peer::Database;
@@ -53,8 +55,9 @@ struct Cli {
     /// Only these comparisons.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Compare with another build of `sheaf` instead of PostgreSQL's tools, in turns, each on a cluster of its own; ends
-    /// with 1 when this one is more than 3% slower, and by more than the other one differs from itself.
+    /// Compare with another build of `sheaf` instead of PostgreSQL's tools, in turns, each on a
+    /// cluster of its own; ends with 1 when this one is more than 3% slower, and by more than the
+    /// other one differs from itself.
     #[arg(long, value_name = "BINARY")]
     against: Option<PathBuf>,
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use chrono::{Datelike as _, Utc};
 use sheaf_benches::report::Pair;
-use sheaf_loadtest::closed::{Outcome, Plan, Prepared};
+use sheaf_loadtest::load::closed::{Outcome, Plan, Prepared};
 use uuid::Uuid;
 
 use crate::{Bench, Failure};

@@ -96,7 +96,8 @@ impl Database {
     pub(crate) async fn bytes(&self, tables: &[&str]) -> Result<u64, Failure> {
         let mut bytes = 0;
         for node in &self.nodes {
-            // Citus hides shards from whoever reads pg_class. Without it the setting is nobody's, and does nothing.
+            // Citus hides shards from whoever reads pg_class. Without it the setting is nobody's,
+            // and does nothing.
             node.batch_execute("checkpoint; set citus.override_table_visibility = off")
                 .await?;
             for table in tables {
@@ -145,7 +146,8 @@ impl Database {
         }
     }
 
-    /// Transactions per second of a pgbench script with prepared statements, the first seconds left out.
+    /// Transactions per second of a pgbench script with prepared statements, the first seconds left
+    /// out.
     pub(crate) async fn pgbench(
         &self,
         script: &Path,

@@ -1,11 +1,12 @@
-//! The owner's route against the coordinator's: the same server and load, with and without a node in the way.
+//! The owner's route against the coordinator's: the same server and load, with and without a node
+//! in the way.
 
 use std::path::Path;
 
 use sheaf_benches::report::Pair;
-use sheaf_loadtest::closed::{Plan, Prepared};
-use sheaf_loadtest::generate::{Generator, Shape};
-use sheaf_loadtest::http::Server;
+use sheaf_loadtest::load::closed::{Plan, Prepared};
+use sheaf_loadtest::load::generate::{Generator, Shape};
+use sheaf_loadtest::load::http::Server;
 use sheaf_local::LocalEnv;
 
 use crate::server::Serve;

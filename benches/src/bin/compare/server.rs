@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
-use sheaf_loadtest::http::{AnyBody, Connection, HttpError, Server, whole};
+use sheaf_loadtest::load::http::{AnyBody, Connection, HttpError, Server, whole};
 use sheaf_local::LocalEnv;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};

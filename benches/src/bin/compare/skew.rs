@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use sheaf_benches::report::Pair;
-use sheaf_loadtest::closed::{Latency, Outcome, Plan, Prepared};
-use sheaf_loadtest::generate::{Generator, Shape, Skew};
-use sheaf_loadtest::http::Server;
-use sheaf_loadtest::setup::{self, Tenant};
+use sheaf_loadtest::load::closed::{Latency, Outcome, Plan, Prepared};
+use sheaf_loadtest::load::generate::{Generator, Shape, Skew};
+use sheaf_loadtest::load::http::Server;
+use sheaf_loadtest::load::setup;
+use sheaf_loadtest::load::setup::Tenant;
 
 use crate::{Bench, Failure};
 

@@ -1,4 +1,5 @@
-//! Tiering against psql's `\copy (select ...) to` of the same rows, and what a row costs in either tier.
+//! Tiering against psql's `\copy (select ...) to` of the same rows, and what a row costs in either
+//! tier.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -11,8 +12,8 @@ use chrono::{Days, Utc};
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 use sheaf_benches::report::Pair;
-use sheaf_loadtest::generate::{Form, Generator, Shape};
-use sheaf_loadtest::http::{Connection, Server, file};
+use sheaf_loadtest::load::generate::{Form, Generator, Shape};
+use sheaf_loadtest::load::http::{Connection, Server, file};
 use sheaf_local::LocalEnv;
 use tokio::process::Command;
 use uuid::Uuid;
@@ -115,7 +116,8 @@ pub(crate) async fn step(bench: &Bench, tier: &Tier<'_>) -> Result<f64, Failure>
     Ok(rate)
 }
 
-/// The settled ones of the real invoices, in PostgreSQL with their indexes, and in objects. Once: sizes do not vary.
+/// The settled ones of the real invoices, in PostgreSQL with their indexes, and in objects. Once:
+/// sizes do not vary.
 #[allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 async fn size(bench: &Bench, tier: &Tier<'_>) -> Result<Option<Pair>, Failure> {
     let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(REAL);

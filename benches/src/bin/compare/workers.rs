@@ -1,10 +1,11 @@
-//! The cost of scaling out: CPU seconds of all processes for 100,000 invoices, with 1, 2 and 4 workers.
+//! The cost of scaling out: CPU seconds of all processes for 100,000 invoices, with 1, 2 and 4
+//! workers.
 
 use std::path::Path;
 
 use sheaf_benches::report::{Pair, median};
-use sheaf_loadtest::closed::Prepared;
-use sheaf_loadtest::generate::{Generator, Shape};
+use sheaf_loadtest::load::closed::Prepared;
+use sheaf_loadtest::load::generate::{Generator, Shape};
 use sheaf_local::{CitusMode, LocalEnv, Options};
 
 use crate::{Bench, Cli, Failure, TENANTS, cpu, ingest};
@@ -14,7 +15,8 @@ const WORKERS: [usize; 3] = [1, 2, 4];
 const BOUND: f64 = 1.15;
 /// Of all CPU time, in percent: the coordinator has no part in a tenant's work.
 const COORDINATOR_BOUND: f64 = 3.0;
-/// Connections for each worker: who adds workers has more to do, and what a flush takes along is what waits for its node.
+/// Connections for each worker: who adds workers has more to do, and what a flush takes along is
+/// what waits for its node.
 const CONNECTIONS: usize = 128;
 const PREPARED: usize = 5_000;
 /// What costs are given for.

@@ -1,5 +1,5 @@
-//! The issuer's public keys: a JWK set (RFC 7517) from a file or a URL, read again on a timer and when a token names a
-//! key that is not in it. The last good set stays when the source is down.
+//! The issuer's public keys: a JWK set (RFC 7517) from a file or a URL, read again on a timer and
+//! when a token names a key that is not in it. The last good set stays when the source is down.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,7 +91,8 @@ impl Jwks {
         }
     }
 
-    /// The first reading. A file that cannot be read is a mistake of whoever starts the process; a URL may come up later.
+    /// The first reading. A file that cannot be read is a mistake of whoever starts the process; a
+    /// URL may come up later.
     pub(super) async fn load(&self) -> Result<(), String> {
         let loaded = self.ask_again(Duration::ZERO).await;
         match (&self.source, loaded) {
@@ -114,7 +115,8 @@ impl Jwks {
         }
     }
 
-    /// All who wait for the same answer get it: whoever comes second finds that it was asked just now.
+    /// All who wait for the same answer get it: whoever comes second finds that it was asked just
+    /// now.
     async fn ask_again(&self, pause: Duration) -> Result<(), String> {
         let mut asked = self.asked.lock().await;
         if asked.is_some_and(|asked| asked.elapsed() < pause) {
@@ -204,8 +206,9 @@ fn too_large() -> String {
     format!("the set has more than {MAX_SET} bytes")
 }
 
-/// The keys of a set that can verify here. Others (encryption keys, other curves) are passed over, as RFC 7517
-/// (section 5) asks; a set without any is refused, so that it does not replace a good one.
+/// The keys of a set that can verify here. Others (encryption keys, other curves) are passed over,
+/// as RFC 7517 (section 5) asks; a set without any is refused, so that it does not replace a good
+/// one.
 fn parse(text: &[u8]) -> Result<Vec<Arc<PublicKey>>, String> {
     #[derive(serde::Deserialize)]
     struct Set {
@@ -227,7 +230,8 @@ fn parse(text: &[u8]) -> Result<Vec<Arc<PublicKey>>, String> {
     Ok(keys)
 }
 
-/// A key that verifies RS256 or ES256. Secrets (`oct`) are never taken from a set: whoever can read it could sign.
+/// A key that verifies RS256 or ES256. Secrets (`oct`) are never taken from a set: whoever can read
+/// it could sign.
 fn public_key(jwk: &Jwk) -> Option<PublicKey> {
     let common = &jwk.common;
     if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {

@@ -1,5 +1,5 @@
-//! JWTs of one issuer (RFC 7519, RFC 8725) beside API keys. A verified token is remembered, so that the next request
-//! with it costs a hash.
+//! JWTs of one issuer (RFC 7519, RFC 8725) beside API keys. A verified token is remembered, so that
+//! the next request with it costs a hash.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::crypto;
 use super::jwks::{Found, Jwks};
+use crate::auth::api_key;
 use crate::config::JwtConfig;
-use crate::keys;
 
 /// Tokens that are remembered.
 const REMEMBERED: usize = 100_000;
@@ -98,7 +98,7 @@ impl Jwt {
         if token.len() > MAX_TOKEN {
             return Err(Refused::Invalid("too long".to_owned()));
         }
-        let hash = keys::hash(token);
+        let hash = api_key::hash(token);
         let generation = self.jwks.as_ref().map_or(0, Jwks::generation);
         let known = self.remembered.get(&hash);
         let verified = match known.filter(|known| known.generation == generation) {
@@ -213,7 +213,8 @@ fn seconds(value: &Value) -> Option<i64> {
     })
 }
 
-/// The claims behind a signature of exactly this algorithm. What they say is checked by [`Jwt::check`], by our clock.
+/// The claims behind a signature of exactly this algorithm. What they say is checked by
+/// [`Jwt::check`], by our clock.
 fn claims(
     token: &str,
     key: &DecodingKey,

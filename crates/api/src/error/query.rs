@@ -1,7 +1,7 @@
 //! Queries that have no answer.
 
 use axum::http::StatusCode;
-use sheaf_archive::storage::StorageError;
+use sheaf_archive::object::storage::StorageError;
 use sheaf_archive::{ArchiveError, QueryError};
 
 use super::{ApiError, RETRY_AFTER};

@@ -1,16 +1,18 @@
-//! What a client is told of failures of the two tiers: of the store, of the archive, and of the rules of a document's life.
+//! What a client is told of failures of the two tiers: of the store, of the archive, and of the
+//! rules of a document's life.
 
 use axum::http::StatusCode;
 use sheaf_archive::ArchiveError;
-use sheaf_archive::storage::StorageError;
+use sheaf_archive::object::storage::StorageError;
 use sheaf_model::FieldError;
-use sheaf_model::lifecycle::Refusal;
+use sheaf_model::invoice::lifecycle::Refusal;
 use sheaf_store::{CreateError, IdemConflict, StoreError};
 
 use super::{Crowded, RETRY_AFTER, crowded, field_problem, internal, unavailable};
 use crate::problem::Problem;
 
-/// Seconds after which a restored object may be there: slow storage classes take from minutes to hours.
+/// Seconds after which a restored object may be there: slow storage classes take from minutes to
+/// hours.
 const RESTORING_RETRY_AFTER: u32 = 900;
 
 pub(super) fn create_problem(error: CreateError) -> Problem {
@@ -139,7 +141,8 @@ pub(super) fn archive_problem(error: &ArchiveError) -> Problem {
     }
     tracing::error!(%error, "archive failed");
     match error {
-        // Damaged bytes as well: read again, they may be right, as of a storage that lies or of an object that is restored.
+        // Damaged bytes as well: read again, they may be right, as of a storage that lies or of an
+        // object that is restored.
         ArchiveError::Storage(_) | ArchiveError::Corrupt { .. } => {
             unavailable("archive_unavailable", "the archive is unavailable")
         }

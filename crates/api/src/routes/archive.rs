@@ -1,19 +1,23 @@
 //! `/v1/archive/files`: the tenant's catalog of the cold tier.
 
+pub(crate) mod column;
+pub(crate) mod export;
+pub(crate) mod query;
+
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use sheaf_model::Period;
-use sheaf_model::limits::{MAX_YEAR, MIN_YEAR};
+use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
 use sheaf_store::{ArchiveFile, FileState};
 
 use super::{PageOut, json};
-use crate::app::Shared;
 use crate::auth::Reader;
 use crate::cursor::Scope;
 use crate::error::ApiError;
 use crate::query::Params;
-use crate::schemas::{ArchiveFileOut, ArchiveFilePage};
+use crate::schema::{ArchiveFileOut, ArchiveFilePage};
+use crate::state::Shared;
 
 /// Year, month, part and generation, big-endian.
 const POSITION: usize = 11;
@@ -45,7 +49,7 @@ impl From<ArchiveFile> for ArchiveFileOut {
 
 /// The published files of the tenant's archive, oldest period first.
 #[utoipa::path(get, path = "/v1/archive/files", tag = "archive", operation_id = "listArchiveFiles",
-    security(("bearer" = []), ("apiKey" = [])), params(crate::schemas::PageParams),
+    security(("bearer" = []), ("apiKey" = [])), params(crate::schema::PageParams),
     responses((status = 200, body = ArchiveFilePage)))]
 pub(super) async fn list_files(
     Reader(auth): Reader,

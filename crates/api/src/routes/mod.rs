@@ -1,23 +1,16 @@
 //! One module a noun. Each handler parses, makes one call, and responds.
 
-mod api_keys;
-mod archive;
-mod archive_columns;
-mod archive_export;
-mod archive_query;
-mod bulk;
-mod changes;
-mod customers;
-mod documents;
-mod events;
-mod invoices;
+pub(crate) mod api_key;
+pub(crate) mod archive;
+pub(crate) mod customer;
+pub(crate) mod event;
+pub(crate) mod invoice;
 mod number_series;
 mod ops;
-mod privacy;
-mod profile;
-mod reports;
-mod tenants;
-mod validate;
+pub(crate) mod privacy;
+pub(crate) mod profile;
+pub(crate) mod report;
+pub(crate) mod tenant;
 
 use axum::Router;
 use axum::extract::Path;
@@ -28,65 +21,88 @@ use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
-use sheaf_model::plain;
+use sheaf_model::plain_value;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 use uuid::Uuid;
 
-use crate::app::Shared;
 use crate::error::{ApiError, Noun};
-use crate::metrics::Metrics;
+use crate::observe::metrics::Metrics;
+use crate::state::Shared;
 
 /// Every documented route.
 pub(crate) fn all() -> OpenApiRouter<Shared> {
-    OpenApiRouter::with_openapi(documents::described())
-        .routes(routes!(tenants::create, tenants::list))
-        .routes(routes!(tenants::get))
-        .routes(routes!(api_keys::create, api_keys::list))
-        .routes(routes!(api_keys::revoke))
-        .routes(routes!(api_keys::rotate))
-        .routes(routes!(api_keys::create_own, api_keys::list_own))
-        .routes(routes!(api_keys::revoke_own))
-        .routes(routes!(api_keys::rotate_own))
-        .routes(routes!(invoices::create, invoices::list))
-        .routes(routes!(invoices::get, changes::edit))
-        .routes(routes!(changes::issue))
-        .routes(routes!(changes::send))
-        .routes(routes!(changes::cancel))
-        .routes(routes!(changes::pay))
-        .routes(routes!(changes::reverse))
-        .routes(routes!(changes::refund))
-        .routes(routes!(changes::credit))
-        .routes(routes!(changes::apply))
-        .routes(routes!(changes::recall))
-        .routes(routes!(validate::validate))
-        .routes(routes!(events::of_invoice))
-        .routes(routes!(events::feed))
+    OpenApiRouter::with_openapi(crate::routes::invoice::document::described())
+        .routes(routes!(
+            crate::routes::tenant::create,
+            crate::routes::tenant::list
+        ))
+        .routes(routes!(crate::routes::tenant::get))
+        .routes(routes!(
+            crate::routes::api_key::create,
+            crate::routes::api_key::list
+        ))
+        .routes(routes!(crate::routes::api_key::revoke))
+        .routes(routes!(crate::routes::api_key::rotate))
+        .routes(routes!(
+            crate::routes::api_key::create_own,
+            crate::routes::api_key::list_own
+        ))
+        .routes(routes!(crate::routes::api_key::revoke_own))
+        .routes(routes!(crate::routes::api_key::rotate_own))
+        .routes(routes!(
+            crate::routes::invoice::create,
+            crate::routes::invoice::list
+        ))
+        .routes(routes!(
+            crate::routes::invoice::get,
+            crate::routes::invoice::change::edit
+        ))
+        .routes(routes!(crate::routes::invoice::change::issue))
+        .routes(routes!(crate::routes::invoice::change::send))
+        .routes(routes!(crate::routes::invoice::change::cancel))
+        .routes(routes!(crate::routes::invoice::change::pay))
+        .routes(routes!(crate::routes::invoice::change::reverse))
+        .routes(routes!(crate::routes::invoice::change::refund))
+        .routes(routes!(crate::routes::invoice::change::credit))
+        .routes(routes!(crate::routes::invoice::change::apply))
+        .routes(routes!(crate::routes::invoice::change::recall))
+        .routes(routes!(crate::routes::invoice::validate::validate))
+        .routes(routes!(crate::routes::event::of_invoice))
+        .routes(routes!(crate::routes::event::feed))
         .routes(routes!(number_series::list))
         .routes(routes!(number_series::set))
-        .routes(routes!(customers::create, customers::list))
         .routes(routes!(
-            customers::get,
-            customers::update,
-            customers::delete
+            crate::routes::customer::create,
+            crate::routes::customer::list
         ))
-        .routes(routes!(customers::merge))
-        .routes(routes!(customers::list_invoices))
-        .routes(routes!(customers::balance))
+        .routes(routes!(
+            crate::routes::customer::get,
+            crate::routes::customer::update,
+            crate::routes::customer::delete
+        ))
+        .routes(routes!(crate::routes::customer::merge))
+        .routes(routes!(crate::routes::customer::list_invoices))
+        .routes(routes!(crate::routes::customer::balance))
         .routes(routes!(privacy::erase, privacy::receipt))
         .routes(routes!(privacy::list_retention))
         .routes(routes!(privacy::put_retention))
-        .routes(routes!(reports::summary))
-        .routes(routes!(reports::aging))
+        .routes(routes!(crate::routes::report::summary))
+        .routes(routes!(crate::routes::report::aging))
         .routes(routes!(profile::get, profile::put))
-        .routes(routes!(bulk::upload))
-        .routes(routes!(bulk::platform_upload))
+        .routes(routes!(crate::routes::invoice::upload::route::upload))
+        .routes(routes!(
+            crate::routes::invoice::upload::route::platform_upload
+        ))
         .routes(routes!(archive::list_files))
-        .routes(routes!(archive_columns::get, archive_columns::put))
-        .routes(routes!(archive_query::query))
-        .routes(routes!(archive_export::export))
+        .routes(routes!(
+            crate::routes::archive::column::get,
+            crate::routes::archive::column::put
+        ))
+        .routes(routes!(crate::routes::archive::query::query))
+        .routes(routes!(crate::routes::archive::export::export))
         .routes(routes!(ops::healthz))
         .routes(routes!(ops::readyz))
 }
@@ -104,8 +120,8 @@ pub(crate) fn docs(api: &OpenApi) -> Router<Shared> {
         .layer(map_response(page))
 }
 
-/// What a page of ours may load: what comes from here, and nothing that is written into it. Swagger UI sets styles from its
-/// script, and draws icons from `data:` URLs.
+/// What a page of ours may load: what comes from here, and nothing that is written into it. Swagger
+/// UI sets styles from its script, and draws icons from `data:` URLs.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -164,5 +180,5 @@ fn id_in(path: Result<Path<String>, PathRejection>, noun: Noun) -> Result<Uuid, 
 
 fn parse_id(text: &str, noun: Noun) -> Result<Uuid, ApiError> {
     // Only the hyphenated form: an id has one spelling.
-    plain::uuid(text).map_err(|_| ApiError::NotFound(noun))
+    plain_value::uuid(text).map_err(|_| ApiError::NotFound(noun))
 }

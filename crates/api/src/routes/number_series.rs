@@ -10,13 +10,13 @@ use sheaf_model::{FieldError, Invalid};
 use sheaf_store::{INVOICE_SERIES, NOTE_SERIES, NewEvent, NumberSeries, SERIES_YEAR, StoreError};
 
 use super::json;
-use crate::app::Shared;
 use crate::auth::{Reader, Settings, TenantAuth};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
-use crate::observe::Requested;
+use crate::observe::layer::Requested;
 use crate::query;
-use crate::schemas::{NumberSeriesIn, NumberSeriesList, NumberSeriesOut};
+use crate::schema::{NumberSeriesIn, NumberSeriesList, NumberSeriesOut};
+use crate::state::Shared;
 
 /// Characters of a prefix.
 const MAX_PREFIX: usize = 40;
@@ -94,8 +94,9 @@ async fn read(app: &Shared, auth: &TenantAuth) -> Result<Vec<SeriesOut>, ApiErro
     Ok(all)
 }
 
-/// Set a series: the prefix, in which `{year}` is the year of issue and makes the numbers start again every year; the
-/// digits; and the next number, which only goes forward. Documents that are issued keep their numbers.
+/// Set a series: the prefix, in which `{year}` is the year of issue and makes the numbers start
+/// again every year; the digits; and the next number, which only goes forward. Documents that are
+/// issued keep their numbers.
 #[utoipa::path(put, path = "/v1/number-series/{series}", tag = "invoices", operation_id = "setNumberSeries",
     request_body = NumberSeriesIn, security(("bearer" = []), ("apiKey" = [])),
     params(("series" = String, Path, description = "`invoice` or `credit_note`")),

@@ -8,10 +8,10 @@ use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 
 use super::json_bytes;
-use crate::app::Shared;
 use crate::error::ApiError;
-use crate::metrics::Metrics;
-use crate::schemas::Health;
+use crate::observe::metrics::Metrics;
+use crate::schema::Health;
+use crate::state::Shared;
 
 /// A probe that waits longer than this is answered by its prober's own timeout.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,7 +39,8 @@ pub(super) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiErr
     }
 }
 
-/// Metrics in Prometheus' text format, on a listener of their own: they tell how much business is done.
+/// Metrics in Prometheus' text format, on a listener of their own: they tell how much business is
+/// done.
 pub(super) async fn metrics(State(metrics): State<Metrics>) -> Response {
     (
         [

@@ -1,28 +1,30 @@
 //! Erasure of customers' personal data, and the retention that may forbid it.
 
+pub(crate) mod schema;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use sheaf_model::limits::{MAX_YEAR, MIN_YEAR};
-use sheaf_model::{FieldError, Invalid, plain};
+use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
+use sheaf_model::{FieldError, Invalid, plain_value};
 use sheaf_store::{Cause, NewRetention, PutRetention};
 use uuid::Uuid;
 
 use super::{PageOut, id_in, json};
-use crate::app::Shared;
 use crate::auth::{Privacy, Reader};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
 use crate::etag::{self, IfMatch};
-use crate::observe::Requested;
+use crate::observe::layer::Requested;
 use crate::query;
-use crate::schemas::{ErasureOut, RetentionIn, RetentionList, RetentionOut};
+use crate::schema::{ErasureOut, RetentionIn, RetentionList, RetentionOut};
+use crate::state::Shared;
 
-/// Erase a customer's personal data: name, email, tax id, address, external id and metadata. The record, and those merged
-/// into it, are erased at once and can be invoiced no more; documents and their histories follow in both tiers, and the
-/// receipt says how far that is. Figures, dates and the country stay. It cannot be undone. Asking again goes through
-/// everything again.
+/// Erase a customer's personal data: name, email, tax id, address, external id and metadata. The
+/// record, and those merged into it, are erased at once and can be invoiced no more; documents and
+/// their histories follow in both tiers, and the receipt says how far that is. Figures, dates and
+/// the country stay. It cannot be undone. Asking again goes through everything again.
 #[utoipa::path(put, path = "/v1/customers/{id}/erasure", tag = "customers", operation_id = "eraseCustomer",
     security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The customer")),
@@ -89,8 +91,8 @@ pub(super) async fn list_retention(
     Ok(json(StatusCode::OK, &page))
 }
 
-/// Set how long documents of a year must stay as they are. Erasure leaves a held year alone, says so in its receipt, and
-/// goes on when it is held no more. The same again changes nothing.
+/// Set how long documents of a year must stay as they are. Erasure leaves a held year alone, says
+/// so in its receipt, and goes on when it is held no more. The same again changes nothing.
 #[utoipa::path(put, path = "/v1/retention/{year}", tag = "archive", operation_id = "putRetention",
     request_body = RetentionIn, security(("bearer" = []), ("apiKey" = [])),
     params(("year" = i16, Path, description = "1970-2199"),
@@ -107,7 +109,7 @@ pub(super) async fn put_retention(
     year: Result<Path<String>, PathRejection>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let year = year.ok().and_then(|Path(text)| plain::count(&text));
+    let year = year.ok().and_then(|Path(text)| plain_value::count(&text));
     let year = year.filter(|year| (MIN_YEAR..=MAX_YEAR).contains(year));
     let Some(year) = year else {
         let mistake = FieldError::new("year", "date_out_of_range", "from 1970 to 2199");

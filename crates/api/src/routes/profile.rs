@@ -1,21 +1,23 @@
 //! `/v1/profile`: the seller, as the tenant's documents show it.
 
+pub(crate) mod schema;
+
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use sheaf_documents::Profile;
 use sheaf_store::{NewProfile, PutProfile, StoredProfile};
 
-use super::documents;
 use super::json;
-use crate::app::Shared;
 use crate::auth::{Reader, Settings};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
 use crate::etag::{self, IfMatch};
-use crate::observe::Requested;
+use crate::observe::layer::Requested;
 use crate::query;
-use crate::schemas::ProfileDoc;
+use crate::routes::invoice::document;
+use crate::schema::ProfileDoc;
+use crate::state::Shared;
 
 /// The tenant's profile.
 #[utoipa::path(get, path = "/v1/profile", tag = "documents", operation_id = "getProfile",
@@ -65,7 +67,7 @@ pub(super) async fn put(
 
 fn answer(stored: StoredProfile) -> Result<Response, ApiError> {
     let version = stored.version;
-    let profile = documents::read(stored)?;
+    let profile = document::read(stored)?;
     let mut response = json(StatusCode::OK, &profile);
     etag::set(response.headers_mut(), version);
     Ok(response)

@@ -4,8 +4,8 @@ use std::io::Read as _;
 
 use serde_json::{Value, json};
 use sheaf_archive::S3Config;
-use sheaf_archive::s3::S3Storage;
-use sheaf_archive::storage::ColdStorage;
+use sheaf_archive::object::s3::S3Storage;
+use sheaf_archive::object::storage::ColdStorage;
 
 use crate::archive::{paid, tier};
 use crate::support::{Answer, Tenant, TestApp, invoice, ndjson, send};
@@ -31,8 +31,9 @@ async fn make(app: &TestApp, tenant: &Tenant, path: &str, document: &Value) -> V
     app.create(path, &tenant.key, document).await.is(201)
 }
 
-/// Everything that the life of an invoice can bring, in both tiers: payments, a reversal, refunds, credit notes set off and
-/// paid out, discounts, drafts, a cancelled one, three currencies, one that was recalled, and one of many lines.
+/// Everything that the life of an invoice can bring, in both tiers: payments, a reversal, refunds,
+/// credit notes set off and paid out, discounts, drafts, a cancelled one, three currencies, one
+/// that was recalled, and one of many lines.
 async fn fill(app: &TestApp, tenant: &Tenant) {
     let line = |price: &str| {
         json!([{"description": "d \"q\"\n\u{1F4E6}", "quantity": "3", "unit_price": price,
@@ -174,7 +175,8 @@ async fn an_export_comes_back_through_bulk_ingestion_as_it_was() {
         "{again}"
     );
 
-    // Whose documents they are is not overlooked by accident, and the one long line is too long for an usual upload.
+    // Whose documents they are is not overlooked by accident, and the one long line is too long for
+    // an usual upload.
     let strict = send(app.upload(BULK, &copy.key, out.body.clone()))
         .await
         .is(200);
@@ -272,7 +274,8 @@ async fn a_document_that_was_tampered_with_is_refused() {
         .is(200);
     assert_eq!(answer["errors"][0]["code"], "tenant_mismatch", "{answer}");
     assert!(app.all_invoices(&other).await.is_empty());
-    // What is kept may be anything that can be. Its history begins now: readers of the feed have passed its old times.
+    // What is kept may be anything that can be. Its history begins now: readers of the feed have
+    // passed its old times.
     let old = with("created_at", json!("2020-01-01T00:00:00.000000Z"));
     let answer = send(app.upload(RESTORE, &other.key, ndjson(&[old])))
         .await

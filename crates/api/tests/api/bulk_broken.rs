@@ -87,7 +87,8 @@ async fn a_connection_cut_in_mid_line_leaves_whole_invoices() {
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body.as_bytes()[..cut]).await.unwrap();
     drop(stream);
-    // How much of it lands, and when, is the server's matter: it may still be writing when all is sent again.
+    // How much of it lands, and when, is the server's matter: it may still be writing when all is
+    // sent again.
     let summary = send(app.upload(BULK, &tenant.key, body)).await.is(200);
     let count = |name: &str| summary[name].as_u64().unwrap();
     assert_eq!(count("created") + count("duplicates"), all.len() as u64);

@@ -1,4 +1,5 @@
-//! Uploads that are sent again with the same idempotency key: each line is stored once, whatever ended the first attempt.
+//! Uploads that are sent again with the same idempotency key: each line is stored once, whatever
+//! ended the first attempt.
 
 use std::io;
 use std::time::Duration;
@@ -17,7 +18,8 @@ const ATOMIC: &str = "/v1/invoices/bulk?atomic=true";
 const PLATFORM: &str = "/v1/platform/invoices/bulk";
 const KEY: &str = "idempotency-key";
 
-/// Sends `lines` in a gzip stream that breaks off behind them: they land, and the upload has no answer.
+/// Sends `lines` in a gzip stream that breaks off behind them: they land, and the upload has no
+/// answer.
 async fn broken(app: &TestApp, (path, who): (&str, &str), key: &str, lines: &[Value]) -> Value {
     let mut packed = gzip(ndjson(lines).as_bytes());
     let rest = gzip(b"half a line");
@@ -215,7 +217,8 @@ async fn a_line_is_found_again_in_either_tier() {
     let to = (BULK, tenant.key.as_str());
     let problem = broken(&app, to, "up-1", &all[..4]).await;
     assert_eq!(counts(&problem), (4, 0, 0));
-    // The tests' clock stands in the past, and what is old is forgotten: the run must not take the key for that.
+    // The tests' clock stands in the past, and what is old is forgotten: the run must not take the
+    // key for that.
     let db = raw().await;
     let until = async |time: &str| {
         let lock =
@@ -312,7 +315,8 @@ async fn a_platform_upload_is_sent_again_and_no_line_is_stored_twice() {
     assert_eq!(app.all_invoices(&two).await.len(), 4);
 }
 
-/// Leaves at some moment of each upload, many times: the answer is there exactly when the lines are.
+/// Leaves at some moment of each upload, many times: the answer is there exactly when the lines
+/// are.
 #[tokio::test]
 async fn a_client_that_leaves_an_atomic_upload_finds_all_of_it_or_nothing() {
     let app = TestApp::start().await;

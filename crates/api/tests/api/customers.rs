@@ -333,7 +333,8 @@ async fn a_customer_without_an_external_id_is_named_by_its_id() {
     let record = made(&app, &tenant, json!({"name": "Walk-in"})).await;
     let mut document = invoice(json!({"customer_id": record["id"], "number": "N-1"}));
     document.as_object_mut().unwrap().remove("customer");
-    // Twice the same number at the same time: one of them is planned again after its batch has failed.
+    // Twice the same number at the same time: one of them is planned again after its batch has
+    // failed.
     let both = (0..40).map(|_| app.create("/v1/invoices", &tenant.key, &document));
     let mut created = 0;
     for answer in futures_util::future::join_all(both).await {

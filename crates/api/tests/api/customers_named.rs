@@ -1,4 +1,5 @@
-//! Who may get a document: the same rules wherever a customer is named, or a document is given to one.
+//! Who may get a document: the same rules wherever a customer is named, or a document is given to
+//! one.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -35,7 +36,8 @@ async fn erase(app: &TestApp, tenant: &Tenant, customer: &Value) {
     send(request).await.is(202);
 }
 
-/// A tenant's customers of each kind that new documents may not name, by what a client can name them.
+/// A tenant's customers of each kind that new documents may not name, by what a client can name
+/// them.
 async fn unnameable(app: &TestApp, tenant: &Tenant) -> Vec<(&'static str, Value)> {
     let idle = json!({"name": "Idle", "external_id": "idle", "active": false});
     let idle = made(app, tenant, idle).await;
@@ -257,7 +259,8 @@ async fn what_was_issued_can_be_corrected_whoever_the_customer_is_by_now() {
         let at = format!("{}/credit-notes", at(of));
         app.create(&at, &tenant.key, &note).await.is(201)
     };
-    // An archived invoice has the customer that it had; the note is the survivor's, and so is the invoice from then on.
+    // An archived invoice has the customer that it had; the note is the survivor's, and so is the
+    // invoice from then on.
     let made_of_it = credit(&archived).await;
     assert_eq!(made_of_it["customer_id"], survivor["id"]);
     assert_eq!(made_of_it["customer"]["name"], "Customer 1");

@@ -1,4 +1,5 @@
-//! An issued document shows the profile that it was issued with, whatever becomes of that, in both tiers.
+//! An issued document shows the profile that it was issued with, whatever becomes of that, in both
+//! tiers.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -182,7 +183,8 @@ async fn uploads_freeze_the_profile_of_their_time() {
     assert_eq!(app.all_invoices(&bare).await.len(), 2);
 }
 
-/// A document carries no seller of its own: what comes back is issued with the profile of the tenant that takes it.
+/// A document carries no seller of its own: what comes back is issued with the profile of the
+/// tenant that takes it.
 #[tokio::test]
 async fn a_restored_document_shows_the_profile_of_whoever_restores_it() {
     let app = TestApp::start().await;
@@ -204,7 +206,8 @@ async fn a_restored_document_shows_the_profile_of_whoever_restores_it() {
     );
 }
 
-/// Each of many documents has a version that was the tenant's while it was made, and none is half of two.
+/// Each of many documents has a version that was the tenant's while it was made, and none is half
+/// of two.
 #[tokio::test]
 async fn documents_made_while_the_profile_changes_have_one_of_its_versions() {
     let app = TestApp::start().await;

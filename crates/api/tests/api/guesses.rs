@@ -60,7 +60,8 @@ async fn guesses_end_and_what_was_right_before_goes_on() {
     };
     // Nor is a key that was never sent from here: nobody guesses 256 bits.
     exhausted(&unseen, "/v1/invoices").await.is(200);
-    // Told as too many are guesses at the admin key, in either header, and for what is no key of ours at all.
+    // Told as too many are guesses at the admin key, in either header, and for what is no key of
+    // ours at all.
     exhausted("admin-guess", "/v1/tenants")
         .await
         .is_problem(429, "too_many_wrong_credentials");

@@ -157,7 +157,8 @@ async fn tenants_and_keys_are_replayed_without_secrets() {
     );
 }
 
-/// Sends the same request many times at once: one does it, the others get its answer, or are told to wait for it.
+/// Sends the same request many times at once: one does it, the others get its answer, or are told
+/// to wait for it.
 async fn at_once(app: &TestApp, (path, who): (&str, &str), key: &str, document: &Value) -> Value {
     let requests = (0..20).map(|_| send(app.post(path, who).header(KEY, key).json(document)));
     let mut ids = HashSet::new();

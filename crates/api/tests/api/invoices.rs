@@ -94,7 +94,8 @@ async fn keys_of_an_invoice_are_taken_once() {
     let app = TestApp::start().await;
     let tenant = app.tenant().await;
     let id = Uuid::now_v7();
-    // The test's clock stands in the past of ids made by the real one; a chosen id carries the test's day.
+    // The test's clock stands in the past of ids made by the real one; a chosen id carries the
+    // test's day.
     let id = at_test_day(id);
     let first = invoice(json!({"id": id, "number": "N-1", "external_id": "E-1"}));
     let made = app

@@ -223,7 +223,8 @@ async fn keys_are_replaced_while_tokens_come_in() {
         .await
         .is_problem(401, "invalid_credential");
     app.read("/v1/invoices", &by_old).await.is(200);
-    // It is back with another key, and the old one is gone: what was verified by it is verified again.
+    // It is back with another key, and the old one is gone: what was verified by it is verified
+    // again.
     issuer.publish(json!([new.jwk("2")]));
     issuer.break_down(false);
     tokio::time::sleep(Duration::from_millis(250)).await;

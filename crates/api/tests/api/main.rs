@@ -1,4 +1,5 @@
-//! The API over real HTTP, on a real PostgreSQL and S3. One module a noun; each test makes its own tenant.
+//! The API over real HTTP, on a real PostgreSQL and S3. One module a noun; each test makes its own
+//! tenant.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod api_keys;

@@ -1,4 +1,5 @@
-//! The life of an invoice over HTTP: steps, numbers, payments, credit notes, events; many clients at once.
+//! The life of an invoice over HTTP: steps, numbers, payments, credit notes, events; many clients
+//! at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

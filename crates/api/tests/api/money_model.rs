@@ -1,8 +1,9 @@
 //! Random operations against a model of the rules.
 //!
-//! One client at a time, every answer is compared with the model's: outcome, code, status, sums. Several at once, what
-//! came out must keep the invariants: no update lost, no number skipped, sums that agree, history that explains the state.
-//! Failures shrink, and are kept in `proptest-regressions/`.
+//! One client at a time, every answer is compared with the model's: outcome, code, status, sums.
+//! Several at once, what came out must keep the invariants: no update lost, no number skipped, sums
+//! that agree, history that explains the state. Failures shrink, and are kept in
+//! `proptest-regressions/`.
 
 mod model;
 
@@ -344,7 +345,8 @@ fn one_client_is_answered_as_the_model_says() {
     runner(ALONE.0).run(&history(ALONE.1), run).unwrap();
 }
 
-/// Several clients: each takes the operations whose turn it is, on whatever documents there are by then.
+/// Several clients: each takes the operations whose turn it is, on whatever documents there are by
+/// then.
 async fn together(desk: &Desk, ops: &[Op]) -> Vec<String> {
     let ids: Arc<Mutex<Vec<String>>> = Arc::default();
     let client = |number: usize| {

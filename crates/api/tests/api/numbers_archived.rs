@@ -136,7 +136,8 @@ async fn a_series_that_skips_thousands_of_numbers_leaves_the_lane_of_all() {
 #[tokio::test]
 async fn numbers_of_older_releases_are_entered_and_double_ones_listed() {
     let desk = Desk::open().await;
-    // Archived: a document of 2025, issued into 2024. Hot: one of this year, issued into 2025, and a draft.
+    // Archived: a document of 2025, issued into 2024. Hot: one of this year, issued into 2025, and
+    // a draft.
     let draft = json!({"status": "draft", "issue_date": "2025-02-05"});
     let draft = desk.make(draft).await;
     let body = json!({"issue_date": "2024-12-30"});

@@ -1,4 +1,5 @@
-//! One number, one document: over a year's end, in the year of the id and in the year of issue, in both tiers.
+//! One number, one document: over a year's end, in the year of the id and in the year of issue, in
+//! both tiers.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! The document is part of the contract: a change to it shows in review, and it is what it says that it is.
+//! The document is part of the contract: a change to it shows in review, and it is what it says
+//! that it is.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ fn every_reference_of_the_document_leads_somewhere() {
     assert!(found > 50, "{found}");
 }
 
-/// What OpenAPI 3.1 demands of a document, as far as one of ours could lack it. A linter knows more, where there is one.
+/// What OpenAPI 3.1 demands of a document, as far as one of ours could lack it. A linter knows
+/// more, where there is one.
 #[test]
 fn the_document_is_valid() {
     let document = serde_json::to_value(sheaf_api::openapi()).unwrap();
@@ -96,8 +98,8 @@ fn the_document_is_valid() {
     }
 }
 
-/// A value has one type: `allOf` of schemas of different ones is satisfied by nothing. Generated clients and response
-/// validators find that out, linters do not.
+/// A value has one type: `allOf` of schemas of different ones is satisfied by nothing. Generated
+/// clients and response validators find that out, linters do not.
 #[test]
 fn every_schema_of_the_document_can_be_satisfied() {
     let document = serde_json::to_value(sheaf_api::openapi()).unwrap();
@@ -175,8 +177,8 @@ fn linter() -> Option<Command> {
     Some(command)
 }
 
-/// A linter that we did not write. It is in JavaScript: where there is no npm, or no way to its registry, the test says so and
-/// does no more, unless `SHEAF_REQUIRE_LINTER` is set, as in CI.
+/// A linter that we did not write. It is in JavaScript: where there is no npm, or no way to its
+/// registry, the test says so and does no more, unless `SHEAF_REQUIRE_LINTER` is set, as in CI.
 #[test]
 fn a_public_linter_finds_nothing() {
     let required = std::env::var_os("SHEAF_REQUIRE_LINTER").is_some();

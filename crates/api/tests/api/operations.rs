@@ -169,8 +169,8 @@ async fn a_queue_that_stands_still_is_told_by_readyz_and_a_metric() {
     let app = std::sync::Arc::new(TestApp::start_over(stall, |_| {}).await);
     let readyz = || send(app.request(reqwest::Method::GET, "/readyz"));
     readyz().await.is(200);
-    // Until the first payment leaves the lane, the second waits behind it: for a second, in which nobody may look on a busy
-    // machine.
+    // Until the first payment leaves the lane, the second waits behind it: for a second, in which
+    // nobody may look on a busy machine.
     for _ in 0..20 {
         let tenant = app.tenant().await;
         let body = invoice(json!({}));
@@ -198,7 +198,8 @@ async fn a_queue_that_stands_still_is_told_by_readyz_and_a_metric() {
             }
         };
         let problem = tokio::time::timeout(Duration::from_secs(2), stalled).await;
-        // The first two have left for a lane of their own by now, and the third waits behind them there.
+        // The first two have left for a lane of their own by now, and the third waits behind them
+        // there.
         tokio::time::sleep(Duration::from_secs(3)).await;
         let third = pay("third");
         let told = async {

@@ -1,4 +1,5 @@
-//! What one tenant may take of what all share: uploads, the disk under atomic ones, places for documents.
+//! What one tenant may take of what all share: uploads, the disk under atomic ones, places for
+//! documents.
 
 use std::time::Duration;
 
@@ -39,8 +40,8 @@ impl Open {
     }
 }
 
-/// Uploads of `key` that have taken all there is, and how `who` is refused then. Whoever comes first has the place: begun
-/// anew where that was not one of these.
+/// Uploads of `key` that have taken all there is, and how `who` is refused then. Whoever comes
+/// first has the place: begun anew where that was not one of these.
 async fn fill(
     app: &TestApp,
     path: &str,
@@ -62,7 +63,8 @@ async fn fill(
     panic!("never {status}");
 }
 
-/// Sends a small upload until it is answered as expected: what others hold or give back shows after a moment.
+/// Sends a small upload until it is answered as expected: what others hold or give back shows after
+/// a moment.
 async fn until(app: &TestApp, path: &str, key: &str, status: u16) -> Answer {
     for _ in 0..600 {
         let answer = send(app.upload(path, key, ndjson(&[invoice(json!({}))]))).await;
@@ -159,7 +161,8 @@ async fn what_atomic_uploads_hold_of_the_disk_is_bounded() {
     let upload = |key: &str, count: usize| send(app.upload(ATOMIC, key, lines(count)));
     // It would not fit alone: no use in coming again.
     upload(&one.key, 20).await.is_problem(413, "body_too_large");
-    // What is held shows in what others may have. Whoever comes first holds it: begun anew where that was not this one.
+    // What is held shows in what others may have. Whoever comes first holds it: begun anew where
+    // that was not this one.
     let mut holding = None;
     for _ in 0..60 {
         let open = Open::begin(&app, ATOMIC, &one.key);

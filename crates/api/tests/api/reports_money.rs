@@ -1,4 +1,5 @@
-//! What reports and lists count as money: no set-off is a payment, no credit note is overdue, nothing was paid next year.
+//! What reports and lists count as money: no set-off is a payment, no credit note is overdue,
+//! nothing was paid next year.
 
 use serde_json::{Value, json};
 
@@ -93,7 +94,8 @@ async fn the_list_of_what_is_overdue_is_what_the_summary_counts() {
     assert_eq!(notes.await.is(200)["data"], json!([]));
 }
 
-/// The clock of the tests stands at noon of 2026-11-20, UTC: at the latest it is the 21st somewhere, and its tomorrow the 22nd.
+/// The clock of the tests stands at noon of 2026-11-20, UTC: at the latest it is the 21st
+/// somewhere, and its tomorrow the 22nd.
 #[tokio::test]
 async fn money_moved_tomorrow_at_the_latest() {
     let app = TestApp::start().await;

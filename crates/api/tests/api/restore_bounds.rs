@@ -1,5 +1,5 @@
-//! What a restore may bring: nothing that a later change could not go on from, and what is wrong with a line is that line's
-//! matter alone.
+//! What a restore may bring: nothing that a later change could not go on from, and what is wrong
+//! with a line is that line's matter alone.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! One spelling of everything that has several: dates, times, numbers, ids, objects. What is out of range is a mistake of the
-//! client with a code, whichever way it comes in.
+//! One spelling of everything that has several: dates, times, numbers, ids, objects. What is out of
+//! range is a mistake of the client with a code, whichever way it comes in.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -354,8 +354,8 @@ fn bodies(tenant: &Tenant, made: &Value) -> Vec<(Method, String, Value)> {
     ]
 }
 
-/// The document with each object in turn as the array of its members, in its own order and in the schema's, which is what
-/// serde's derive takes for a struct. What is free-form stays.
+/// The document with each object in turn as the array of its members, in its own order and in the
+/// schema's, which is what serde's derive takes for a struct. What is free-form stays.
 fn arrays(document: &Value) -> Vec<Value> {
     let mut all = Vec::new();
     if let Value::Object(members) = document {

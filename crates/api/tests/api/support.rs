@@ -104,7 +104,8 @@ pub(crate) fn now() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 20, 12, 0, 0).unwrap()
 }
 
-/// A clock that starts at [`now`] and ticks: the store tells apart writes of different microseconds.
+/// A clock that starts at [`now`] and ticks: the store tells apart writes of different
+/// microseconds.
 fn clock() -> Clock {
     let started = std::time::Instant::now();
     Clock::from_fn(move || now() + started.elapsed())

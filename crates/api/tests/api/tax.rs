@@ -1,4 +1,5 @@
-//! Tax by rate or by line, discounts, and credit notes over HTTP: what is new, and what was stored before.
+//! Tax by rate or by line, discounts, and credit notes over HTTP: what is new, and what was stored
+//! before.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Every route of the OpenAPI document with no credential, a wrong one, another tenant's and a revoked one, and with each
-//! role. A route without a case here fails the test.
+//! Every route of the OpenAPI document with no credential, a wrong one, another tenant's and a
+//! revoked one, and with each role. A route without a case here fails the test.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
@@ -15,10 +15,11 @@ enum Access {
     Open,
     /// The admin key alone.
     Admin,
-    /// A tenant's key whose role may do the action; the path names a resource, which another tenant does not see.
+    /// A tenant's key whose role may do the action; the path names a resource, which another tenant
+    /// does not see.
     Resource(&'static str, &'static str),
-    /// A tenant's key whose role may do the action; the answer is about the caller, whoever that is. Naming another
-    /// tenant is refused.
+    /// A tenant's key whose role may do the action; the answer is about the caller, whoever that
+    /// is. Naming another tenant is refused.
     Own(&'static str),
 }
 

@@ -112,9 +112,9 @@ fn nothing_is_hidden_in_what_stands_for_something() {
 #[test]
 fn texts_are_bounded_in_characters() {
     let long = |length: usize| format!(r#"{{"name":"{}"}}"#, "é".repeat(length));
-    assert!(Profile::parse(long(limits::MAX_CUSTOMER_NAME).as_bytes()).is_ok());
+    assert!(Profile::parse(long(bounds::MAX_CUSTOMER_NAME).as_bytes()).is_ok());
     assert_eq!(
-        mistakes(&long(limits::MAX_CUSTOMER_NAME + 1)),
+        mistakes(&long(bounds::MAX_CUSTOMER_NAME + 1)),
         [("name".to_owned(), "string_too_long")]
     );
 }

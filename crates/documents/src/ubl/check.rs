@@ -2,7 +2,8 @@
 
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
-use sheaf_model::{FieldError, Invalid, Invoice, Status, decimal};
+use sheaf_model::money::decimal;
+use sheaf_model::{FieldError, Invalid, Invoice, Status};
 
 use super::MAX_DECIMALS;
 use crate::amounts::RateSum;
@@ -10,8 +11,8 @@ use crate::countries::{is_country, is_vat_id};
 use crate::profile::{Profile, ZeroRate};
 use crate::text;
 
-/// Currencies of ours that the list of the rules (release 1.3.16) has not: withdrawn ones, one that was never added, and one
-/// that is there under an older code.
+/// Currencies of ours that the list of the rules (release 1.3.16) has not: withdrawn ones, one that
+/// was never added, and one that is there under an older code.
 const UNLISTED_CURRENCIES: [&str; 4] = ["ANG", "BGN", "STN", "XAD"];
 
 /// The mandatory parts, all there, and what the rules make of the buyer's tax number.
@@ -139,8 +140,8 @@ impl Missing {
         None
     }
 
-    /// BR-CO-26: a number by which the seller is known. BR-S-02, BR-Z-02, BR-E-02, BR-AE-02, BR-G-02: a tax number, where
-    /// tax could be charged; and the buyer's, where the buyer owes it.
+    /// BR-CO-26: a number by which the seller is known. BR-S-02, BR-Z-02, BR-E-02, BR-AE-02,
+    /// BR-G-02: a tax number, where tax could be charged; and the buyer's, where the buyer owes it.
     fn seller_ids(&mut self, profile: &Profile, zero: Option<ZeroRate>, facts: Option<&Facts>) {
         match zero {
             Some(ZeroRate::O) => {

@@ -1,10 +1,11 @@
-//! Invoices and sellers for tests and for looking at: made as clients make them, so that the totals are the model's.
+//! Invoices and sellers for tests and for looking at: made as clients make them, so that the totals
+//! are the model's.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use chrono::{NaiveDate, TimeZone, Utc};
 use serde_json::{Value, json};
 use sheaf_documents::{Corrected, Profile, ZeroRate};
-use sheaf_model::input::Context;
+use sheaf_model::invoice::input::Context;
 use sheaf_model::{Invoice, InvoiceInput, Payment, PaymentKind, Status, TenantId};
 use uuid::Uuid;
 

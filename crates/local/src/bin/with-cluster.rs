@@ -1,5 +1,6 @@
-//! `with-cluster [--plain] -- COMMAND [ARGUMENT]...` runs a command beside a throwaway cluster and S3, which it finds
-//! in its environment, and exits with the command's code. `SHEAF_REQUIRE_CITUS=1` makes a missing Citus an error.
+//! `with-cluster [--plain] -- COMMAND [ARGUMENT]...` runs a command beside a throwaway cluster and
+//! S3, which it finds in its environment, and exits with the command's code.
+//! `SHEAF_REQUIRE_CITUS=1` makes a missing Citus an error.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;

@@ -94,7 +94,8 @@ impl S3Stats {
         self.lock().refusals.insert(operation.to_owned(), times);
     }
 
-    /// The next `times` requests of `operation` take effect, and are answered 500 `InternalError` all the same.
+    /// The next `times` requests of `operation` take effect, and are answered 500 `InternalError`
+    /// all the same.
     pub fn lose_answer(&self, operation: &str, times: u32) {
         self.lock().losses.insert(operation.to_owned(), times);
     }

@@ -1,5 +1,6 @@
-//! s3s-fs with what it lacks: conditional writes that are atomic, objects that are on the disk before the answer,
-//! refused uploads that leave nothing, keys that stay inside the bucket, and counting.
+//! s3s-fs with what it lacks: conditional writes that are atomic, objects that are on the disk
+//! before the answer, refused uploads that leave nothing, keys that stay inside the bucket, and
+//! counting.
 
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,7 +15,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::stats::{RequestRecord, S3Stats};
 
-/// s3s-fs keeps an object's attributes in a file whose name is the key in base64; file names end at 255 bytes.
+/// s3s-fs keeps an object's attributes in a file whose name is the key in base64; file names end at
+/// 255 bytes.
 const MAX_KEY_BYTES: usize = 160;
 /// Writers of one key wait for one another; so do a few strangers that share its lock.
 const LOCKS: usize = 64;
@@ -79,7 +81,8 @@ impl Store {
     ) -> S3Result<(S3Response<PutObjectOutput>, u64)> {
         let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
         let path = self.path(&bucket, &key)?;
-        // s3s-fs looks whether the object exists, then writes: only one writer of a key may be between the two.
+        // s3s-fs looks whether the object exists, then writes: only one writer of a key may be
+        // between the two.
         let _writing = self.lock(&bucket, &key).await;
         let new_directory = !path.parent().is_some_and(Path::exists);
         match self.files.put_object(request).await {
@@ -117,7 +120,8 @@ impl Store {
         Ok(file.metadata().await?.len())
     }
 
-    /// Runs one operation under the eyes of the statistics. `call` answers the response and the object bytes moved.
+    /// Runs one operation under the eyes of the statistics. `call` answers the response and the
+    /// object bytes moved.
     async fn observe<T>(
         &self,
         what: Seen<'_>,

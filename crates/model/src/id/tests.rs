@@ -145,7 +145,7 @@ proptest! {
     #[test]
     fn an_imported_id_carries_its_date(days in 0_i64..84_006) {
         let date = day("1970-01-01") + TimeDelta::days(days);
-        prop_assume!(date <= limits::max_date());
+        prop_assume!(date <= bounds::max_date());
         let id = id_for_date(date);
         prop_assert_eq!(timestamp_of(id).date_naive(), date);
         prop_assert_eq!(Period::of(id), Period::of_date(date));

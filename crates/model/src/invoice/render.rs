@@ -1,12 +1,13 @@
-//! The one JSON form of an invoice. Both tiers answer with it, so it depends on values alone: not on the scale with
-//! which a decimal came, nor on the order in which payments were read.
+//! The one JSON form of an invoice. Both tiers answer with it, so it depends on values alone: not
+//! on the scale with which a decimal came, nor on the order in which payments were read.
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use crate::decimal::{render_amount, write_amount, write_decimal};
-use crate::{Customer, Invoice, Line, Payment, rules};
+use crate::invoice::totals;
+use crate::money::decimal::{render_amount, write_amount, write_decimal};
+use crate::{Customer, Invoice, Line, Payment};
 
 impl Invoice {
     /// Compact JSON in a fixed order of fields; absent values are `null`, amounts are strings.
@@ -53,7 +54,7 @@ impl Invoice {
             optional_text(out, ",\"tax_rounding\":", Some(rounding.as_str()));
         }
         push(out, ",\"taxes\":[");
-        for (index, tax) in rules::taxes(&self.lines).iter().enumerate() {
+        for (index, tax) in totals::taxes(&self.lines).iter().enumerate() {
             separate(out, index);
             plain(out, "{\"rate\":", tax.rate, 0);
             amount(out, ",\"net\":", tax.net, exponent);

@@ -7,8 +7,8 @@ use super::{Entries, Metadata, invalid_json, write_string};
 use crate::FieldError;
 
 impl Metadata {
-    /// The metadata with `patch` merged in: members are set, those that are `null` in the patch are taken out, objects
-    /// are merged member by member.
+    /// The metadata with `patch` merged in: members are set, those that are `null` in the patch are
+    /// taken out, objects are merged member by member.
     ///
     /// # Errors
     /// Those of [`Metadata::parse`], when what comes out is too large.
@@ -19,8 +19,8 @@ impl Metadata {
     }
 }
 
-/// Appends `target` with `patch` merged in. Both are in normal form, so that the recursion is bounded by the depth that
-/// metadata may have.
+/// Appends `target` with `patch` merged in. Both are in normal form, so that the recursion is
+/// bounded by the depth that metadata may have.
 fn merge(out: &mut String, target: &str, patch: &str) -> Result<(), FieldError> {
     if !patch.starts_with('{') {
         out.push_str(patch);

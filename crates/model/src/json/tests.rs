@@ -75,7 +75,7 @@ fn refusals_have_their_codes() {
     assert_eq!(
         code(&format!(
             r#"{{"a":"{}"}}"#,
-            "x".repeat(limits::MAX_METADATA_BYTES)
+            "x".repeat(bounds::MAX_METADATA_BYTES)
         )),
         "metadata_too_large"
     );

@@ -1,9 +1,11 @@
-//! The rest of what was rounded: it can always be credited, it is never more than was charged, and it comes back.
+//! The rest of what was rounded: it can always be credited, it is never more than was charged, and
+//! it comes back.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sheaf_model::input::{Body, CreditNoteInput};
-use sheaf_model::{Decimal, Invoice, InvoiceInput, Line, rules};
+use sheaf_model::invoice::input::{Body, CreditNoteInput};
+use sheaf_model::invoice::totals;
+use sheaf_model::{Decimal, Invoice, InvoiceInput, Line};
 
 use super::{amount, comes_back, context, credit, credit_all, lines, note_of, now, text};
 
@@ -21,7 +23,8 @@ fn noted(of: &mut Invoice, members: Value) -> Result<Invoice, &'static str> {
     made.map(|(made, _)| made).map_err(|refusal| refusal.code)
 }
 
-/// Nets are rounded as well: the last of equal parts takes what is left, by a discount of what it is above.
+/// Nets are rounded as well: the last of equal parts takes what is left, by a discount of what it
+/// is above.
 #[test]
 fn the_last_of_equal_credits_takes_the_rest_of_the_net() {
     for (price, parts, percent, rate) in [
@@ -85,8 +88,8 @@ fn where_the_rates_are_not_known_the_net_gives_way_by_what_was_rounded() {
     comes_back(&note);
 }
 
-/// Exports of what the rules make come back: the rest of a rate of many lines that were rounded one by one, on one line,
-/// and all of an invoice whose discount is negative.
+/// Exports of what the rules make come back: the rest of a rate of many lines that were rounded one
+/// by one, on one line, and all of an invoice whose discount is negative.
 #[test]
 fn notes_that_take_an_odd_rest_come_back() {
     for (price, count, whole) in [
@@ -146,7 +149,8 @@ fn a_discount_without_lines_is_refused() {
     assert!(nothing.unwrap().check().is_ok());
 }
 
-/// Restored: what its notes took by rate is not told. The last of them takes the cent that nobody else would.
+/// Restored: what its notes took by rate is not told. The last of them takes the cent that nobody
+/// else would.
 #[test]
 fn where_the_rates_are_not_known_the_tax_takes_the_last_unit() {
     let mut of = made(json!({"lines": lines(&[("3", "33.34", "0.19")])}));
@@ -164,7 +168,8 @@ fn where_the_rates_are_not_known_the_tax_takes_the_last_unit() {
 }
 
 proptest! {
-    /// Equal parts of an invoice can all be credited, whatever was rounded, and never come to more than it.
+    /// Equal parts of an invoice can all be credited, whatever was rounded, and never come to more
+    /// than it.
     #[test]
     fn equal_parts_add_up_to_the_invoice(
         parts in 1_i32..13, by_line in any::<bool>(), percent in 0_i64..100,
@@ -190,8 +195,8 @@ proptest! {
                 }
                 Err(code) => {
                     let back: Vec<Line> = notes.iter().flat_map(|note: &Invoice| note.lines.clone()).collect();
-                    let back = rules::taxes(&back);
-                    let used_up = rules::taxes(&full.lines).iter().any(|charged|
+                    let back = totals::taxes(&back);
+                    let used_up = totals::taxes(&full.lines).iter().any(|charged|
                         back.iter().any(|back| back.rate == charged.rate && back.net == charged.net));
                     prop_assert!(used_up || code == "credit_of_nothing", "{}", code);
                 }
@@ -199,8 +204,8 @@ proptest! {
         }
         prop_assert!(of.amount_credited <= of.total);
         let all: Vec<Line> = notes.iter().flat_map(|note| note.lines.clone()).collect();
-        for (charged, back) in rules::taxes(&of.lines).iter().filter_map(|charged| {
-            let all = rules::taxes(&all);
+        for (charged, back) in totals::taxes(&of.lines).iter().filter_map(|charged| {
+            let all = totals::taxes(&all);
             let back = all.into_iter().find(|back| back.rate == charged.rate)?;
             Some((*charged, back))
         }) {

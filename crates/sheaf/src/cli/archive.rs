@@ -13,7 +13,7 @@ use sheaf_store::Store;
 use super::OutputArgs;
 use crate::error::Result;
 use crate::settings::{ApiSettings, ColdSettings};
-use crate::units;
+use crate::terminal::units;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TierCommand {
@@ -45,13 +45,16 @@ pub(crate) struct TierRunArgs {
 pub(crate) enum ArchiveCommand {
     /// List published files: a table on a terminal, else one JSON object a line
     Ls(ArchiveArgs),
-    /// Read every published object whole and compare it with the catalog; prints JSON; exits with 1 when something is wrong
+    /// Read every published object whole and compare it with the catalog; prints JSON; exits with 1
+    /// when something is wrong
     Verify(VerifyArgs),
-    /// Make one file of the small files of each month, without copies that recalls have put out of date; prints JSON
+    /// Make one file of the small files of each month, without copies that recalls have put out of
+    /// date; prints JSON
     ///
     /// The files that were replaced stay until `gc` collects them after its grace.
     Compact(CompactArgs),
-    /// Go on with erasures of customers' personal data, in both tiers, and bring their receipts up to date; prints JSON
+    /// Go on with erasures of customers' personal data, in both tiers, and bring their receipts up
+    /// to date; prints JSON
     ///
     /// Objects that were replaced stay until `gc` collects them after its grace.
     Erase(EraseArgs),
@@ -63,9 +66,9 @@ pub(crate) enum ArchiveCommand {
     Query(QueryArgs),
     /// Export years of the tenant, through the HTTP API
     ///
-    /// NDJSON is what `sheaf ingest` takes back. --format parquet prints a manifest of the archived objects; with --download
-    /// it fetches them, and goes on with those that are missing when it is run again. Exits with 1 when the export is not
-    /// whole.
+    /// NDJSON is what `sheaf ingest` takes back. --format parquet prints a manifest of the archived
+    /// objects; with --download it fetches them, and goes on with those that are missing when it is
+    /// run again. Exits with 1 when the export is not whole.
     Export(ExportArgs),
 }
 
@@ -165,7 +168,8 @@ pub(crate) struct VerifyArgs {
     /// Read at most so much a second: 50MiB, 512KiB, 1GiB [default: as fast as can be]
     #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
     pub(crate) rate: Option<NonZeroU64>,
-    /// Go on after this tenant, the last that a stopped run named; tenants are read in the order of their ids
+    /// Go on after this tenant, the last that a stopped run named; tenants are read in the order of
+    /// their ids
     #[arg(long, value_name = "ID", conflicts_with = "tenant")]
     pub(crate) after: Option<TenantId>,
     #[command(flatten)]

@@ -12,15 +12,18 @@ use crate::settings::DatabaseSettings;
 pub(crate) enum ClusterCommand {
     /// Draw nodes, shard groups, skew, moves and the busiest tenants; a node that is down is named
     Status(ClusterStatusArgs),
-    /// Let a node in: PostgreSQL of the same major version with the same Citus and an empty database; prints JSON
+    /// Let a node in: PostgreSQL of the same major version with the same Citus and an empty
+    /// database; prints JSON
     AddNode(AddNodeArgs),
     /// Move all shards off a node, and none onto it any more; prints JSON
     DrainNode(DrainNodeArgs),
-    /// Spread the shards evenly over the nodes, in the background of the cluster, while everything goes on
+    /// Spread the shards evenly over the nodes, in the background of the cluster, while everything
+    /// goes on
     ///
     /// Waits until it is done and prints JSON. Ctrl-C leaves it running.
     Rebalance(RebalanceArgs),
-    /// Move a tenant, and all that share its shard group, to a node while it is being used; prints JSON
+    /// Move a tenant, and all that share its shard group, to a node while it is being used; prints
+    /// JSON
     MoveTenant(MoveTenantArgs),
     /// Give a tenant a shard group of its own while it is being used; prints JSON
     IsolateTenant(IsolateTenantArgs),

@@ -1,4 +1,5 @@
-//! PostgreSQL: the hosts of the URLs, the nodes of the cluster, the schema, and what the logins may do.
+//! PostgreSQL: the hosts of the URLs, the nodes of the cluster, the schema, and what the logins may
+//! do.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

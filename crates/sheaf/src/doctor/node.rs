@@ -11,7 +11,8 @@ use super::report::Report;
 
 /// The major version that Sheaf is tested with.
 const MAJOR: i32 = 15;
-/// The version of Citus that Sheaf is tested with, and those whose plans leak on shards' own nodes (upstream issue 8371).
+/// The version of Citus that Sheaf is tested with, and those whose plans leak on shards' own nodes
+/// (upstream issue 8371).
 const CITUS: &str = "13.2.0";
 const LEAKING: [&str; 2] = ["13.2.1", "13.2.2"];
 /// How to install it, by those who make it.
@@ -24,7 +25,8 @@ const ROOM: [(&str, i64); 4] = [
     ("max_logical_replication_workers", 16),
     ("max_worker_processes", 32),
 ];
-/// With more invoices than this on a node, samples of statistics cost little beside the rows that come.
+/// With more invoices than this on a node, samples of statistics cost little beside the rows that
+/// come.
 const YOUNG: i64 = 1_000_000;
 /// Milliseconds by which a clock may differ.
 const CLOCK_WARN: i64 = 2_000;

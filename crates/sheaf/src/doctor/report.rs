@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::Result;
-use crate::output;
+use crate::terminal::output;
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

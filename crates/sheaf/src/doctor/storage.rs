@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sheaf_archive::probe::{Ability, Verdict, probe};
+use sheaf_archive::object::probe::{Ability, Verdict, probe};
 
 use super::report::Report;
 use crate::settings::{DoctorSettings, set};

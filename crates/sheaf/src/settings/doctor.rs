@@ -1,4 +1,5 @@
-//! What `sheaf doctor` looks at: the settings of `serve` and `migrate`, none of which has to be there.
+//! What `sheaf doctor` looks at: the settings of `serve` and `migrate`, none of which has to be
+//! there.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use clap::Args;
 use sheaf_archive::S3Config;
 
 use super::jwt::JwtSettings;
-use crate::units;
+use crate::terminal::units;
 
 /// Settings that may be missing.
 #[derive(Clone, Debug, Args)]
@@ -74,7 +75,8 @@ pub(crate) struct DoctorSettings {
         value_name = "N"
     )]
     pub(crate) max_connections_per_node: u32,
-    /// Where lines of atomic uploads lie until all have come [default: the directory for temporary files]
+    /// Where lines of atomic uploads lie until all have come [default: the directory for temporary
+    /// files]
     #[arg(long, env = "SHEAF_SPOOL_DIR", value_name = "DIR")]
     pub(crate) spool_dir: Option<PathBuf>,
     /// Bytes of atomic uploads that may lie in the spool directory

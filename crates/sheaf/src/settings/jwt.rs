@@ -7,7 +7,7 @@ use clap::Args;
 use sheaf_api::{JwksSource, JwtConfig, JwtSecret};
 
 use crate::error::{Error, Result};
-use crate::units;
+use crate::terminal::units;
 
 /// Bytes of a secret for HS256: as many as the hash has (RFC 7518, section 3.2).
 const MIN_SECRET: usize = 32;

@@ -8,7 +8,7 @@ use clap::builder::RangedU64ValueParser;
 use sheaf_api::{ApiConfig, BulkConfig};
 use sheaf_archive::{ExportLimits, QueryLimits};
 
-use crate::units;
+use crate::terminal::units;
 
 /// So many at once that nothing is bounded by it.
 const MOST: u64 = 100_000;
@@ -17,13 +17,15 @@ fn count() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=MOST)
 }
 
-/// Of each pair, one place of two or more is always left for other tenants. The platform's uploads count as one tenant's.
+/// Of each pair, one place of two or more is always left for other tenants. The platform's uploads
+/// count as one tenant's.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ShareSettings {
     /// Uploads that run at once in this process; one more is answered with 503
     #[arg(long, env = "SHEAF_UPLOADS", default_value_t = 64, value_name = "N", value_parser = count())]
     uploads: usize,
-    /// Uploads of one tenant among them; one more is answered with 429, as beyond any share of a tenant
+    /// Uploads of one tenant among them; one more is answered with 429, as beyond any share of a
+    /// tenant
     #[arg(long, env = "SHEAF_UPLOADS_PER_TENANT", default_value_t = 8, value_name = "N", value_parser = count())]
     uploads_per_tenant: usize,
     /// Uploads with atomic=true among all uploads
@@ -32,7 +34,8 @@ pub(crate) struct ShareSettings {
     /// Uploads with atomic=true of one tenant
     #[arg(long, env = "SHEAF_ATOMIC_UPLOADS_PER_TENANT", default_value_t = 2, value_name = "N", value_parser = count())]
     atomic_uploads_per_tenant: usize,
-    /// Where lines of atomic uploads lie until all have come [default: the directory for temporary files]
+    /// Where lines of atomic uploads lie until all have come [default: the directory for temporary
+    /// files]
     #[arg(long, env = "SHEAF_SPOOL_DIR", value_name = "DIR")]
     spool_dir: Option<PathBuf>,
     /// Bytes of atomic uploads that may lie in the spool directory: 500MiB, 16GiB
@@ -41,7 +44,8 @@ pub(crate) struct ShareSettings {
     /// Bytes of one tenant's atomic uploads there, and of one upload
     #[arg(long, env = "SHEAF_SPOOL_PER_TENANT", default_value = "8GiB", value_name = "BYTES", value_parser = units::bytes)]
     spool_per_tenant: NonZeroU64,
-    /// Bytes that a byte of gzip may come to, over an upload of more than 16 MiB; more is answered with 413
+    /// Bytes that a byte of gzip may come to, over an upload of more than 16 MiB; more is answered
+    /// with 413
     #[arg(long, env = "SHEAF_GZIP_RATIO", default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     gzip_ratio: u64,
     /// PDFs and e-invoices that may wait or be made at once in this process

@@ -53,7 +53,8 @@ impl Api {
                 .enable_all()
                 .build()
                 .unwrap(),
-            // Nothing drives idle connections between two calls, so that none are kept: the server would have closed them.
+            // Nothing drives idle connections between two calls, so that none are kept: the server
+            // would have closed them.
             http: reqwest::Client::builder()
                 .pool_max_idle_per_host(0)
                 .build()

@@ -1,8 +1,10 @@
-//! The independent check (`sheaf-loadtest check`) against a whole system that is broken all the time: two API processes,
-//! a cluster and S3, each killed and started again while clients work and operators tier, move shards and erase.
+//! The independent check (`sheaf-loadtest check`) against a whole system that is broken all the
+//! time: two API processes, a cluster and S3, each killed and started again while clients work and
+//! operators tier, move shards and erase.
 //!
-//! `SHEAF_CHECK_SECONDS` is how long (60 on each topology, `make check`: 1,800); `SHEAF_CHECK_SEED` makes
-//! other choices. In the last quarter only archives break, and a tenant without one must not notice.
+//! `SHEAF_CHECK_SECONDS` is how long (60 on each topology, `make check`: 1,800); `SHEAF_CHECK_SEED`
+//! makes other choices. In the last quarter only archives break, and a tenant without one must not
+//! notice.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sheaf_loadtest::check::{Fault, Settings, check};
-use sheaf_loadtest::http::Server;
+use sheaf_loadtest::load::http::Server;
 use sheaf_local::{CitusMode, LocalEnv, S3Server};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -110,13 +112,15 @@ struct System {
     s3_key: [String; 3],
     moves: AtomicUsize,
     hides: AtomicUsize,
-    /// Before the only node there is; on a cluster there is none, since nodes are told of one another.
+    /// Before the only node there is; on a cluster there is none, since nodes are told of one
+    /// another.
     proxy: Option<Proxy>,
     /// Whoever hides objects brings them back before the next one does.
     hidden: Mutex<()>,
 }
 
-/// Whether the API answers. It listens before it has found its database, and ends when there is none.
+/// Whether the API answers. It listens before it has found its database, and ends when there is
+/// none.
 async fn lives(port: u16) -> bool {
     let asked = async {
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
@@ -194,7 +198,8 @@ impl System {
         command
     }
 
-    /// Kills an API process without warning, if it runs, and starts it again; its clock may be off then.
+    /// Kills an API process without warning, if it runs, and starts it again; its clock may be off
+    /// then.
     async fn kill_api(&self, api: usize, clock: Option<&str>) -> Result<(), String> {
         let (port, child) = &self.apis[api];
         let mut child = child.lock().await;
@@ -274,7 +279,8 @@ impl System {
         Ok(())
     }
 
-    /// Does something while the objects of one tenant are not to be found: the oldest one's, or another's.
+    /// Does something while the objects of one tenant are not to be found: the oldest one's, or
+    /// another's.
     async fn without_objects(
         &self,
         tenant: usize,
@@ -400,7 +406,8 @@ fn finish(system: &Arc<System>, kept: Instant) -> Vec<Fault> {
             .operate(&["archive", "gc", "--grace", "0s"])),
     ];
     if faketime() {
-        // Answers are kept for a week: those of the last seconds are kept still, and earlier ones are not.
+        // Answers are kept for a week: those of the last seconds are kept still, and earlier ones
+        // are not.
         finish.push(fault!(system, "erase a week later", |s| async move {
             let clock = format!("+{}s", KEPT.saturating_sub(kept.elapsed()).as_secs());
             s.operate_at(&clock, &["archive", "erase", "--grace", "0s"])

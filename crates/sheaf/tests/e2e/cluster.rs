@@ -25,7 +25,8 @@ const TABLES: [&str; 6] = [
     "archive_files",
 ];
 
-/// A cluster and what runs beside it. Moves go through the binary, counts through every door there is.
+/// A cluster and what runs beside it. Moves go through the binary, counts through every door there
+/// is.
 pub struct Rig {
     pub runtime: Runtime,
     pub local: LocalEnv,

@@ -85,7 +85,8 @@ fn ingest(place: &Place, up: &Up) {
     );
 }
 
-/// An upload with a key, twice, with the byte order mark that some editors write; and keys that are too old.
+/// An upload with a key, twice, with the byte order mark that some editors write; and keys that are
+/// too old.
 fn ingest_with_key(place: &Place, up: &Up) {
     let file = place.path().join("marked.ndjson");
     let unnamed = line("", "3").replace("\"external_id\":\"\",", "");
@@ -391,7 +392,8 @@ fn plain_sentences(up: &Up) {
     assert!(page.stdout.contains("sheaf\\-doctor"), "{page:?}");
 }
 
-/// `serve` refuses a database without the schema, `migrate` brings it, `serve` serves it and drains at SIGTERM.
+/// `serve` refuses a database without the schema, `migrate` brings it, `serve` serves it and drains
+/// at SIGTERM.
 fn migrate_and_serve(place: &Place, up: &Up) {
     let url = &up.env["SHEAF_DATABASE_URL"];
     let (server, _) = url.rsplit_once('/').unwrap();

@@ -1,10 +1,12 @@
-//! What lies under `deploy/`: images, a compose file, a chart and units, checked by programs that others wrote.
+//! What lies under `deploy/`: images, a compose file, a chart and units, checked by programs that
+//! others wrote.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// `make deploy-check` puts the validators into the target directory. Where they are not, the test says so and does no more,
-/// unless `SHEAF_REQUIRE_DEPLOY_CHECK` is set, as in CI. Here the program itself is asked about every command line as well.
+/// `make deploy-check` puts the validators into the target directory. Where they are not, the test
+/// says so and does no more, unless `SHEAF_REQUIRE_DEPLOY_CHECK` is set, as in CI. Here the program
+/// itself is asked about every command line as well.
 #[test]
 fn what_is_deployed_is_valid() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");

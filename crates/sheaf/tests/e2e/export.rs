@@ -1,5 +1,5 @@
-//! Exports by the command: years as one file, resumed and poured into another tenant; the objects, read by DuckDB with the
-//! statements of docs/export.md.
+//! Exports by the command: years as one file, resumed and poured into another tenant; the objects,
+//! read by DuckDB with the statements of docs/export.md.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;

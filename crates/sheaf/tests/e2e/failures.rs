@@ -1,4 +1,5 @@
-//! Runs over all tenants, one of which is broken: the others are done, the broken one is told, the exit code says so.
+//! Runs over all tenants, one of which is broken: the others are done, the broken one is told, the
+//! exit code says so.
 
 use std::fs;
 
@@ -53,7 +54,8 @@ fn one_broken_tenant_stops_no_run() {
     assert_eq!((&tier["invoices"], &tier["units"]), (&json!(4), &json!(2)));
     assert_eq!(tier["failures"][0]["what"], "2021-03");
 
-    // A row of the catalog, and a receipt, that cannot be read; beside what there is to do for another tenant.
+    // A row of the catalog, and a receipt, that cannot be read; beside what there is to do for
+    // another tenant.
     let row = |tenant: &str, period: &str, state: &str| {
         format!(
             "insert into archive_files (tenant_id, period, part, generation, year, object_key, state, min_id, max_id,

@@ -1,4 +1,5 @@
-//! A steady load from clients that retry as the README says, and the account of what they were answered.
+//! A steady load from clients that retry as the README says, and the account of what they were
+//! answered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +44,8 @@ pub struct Load {
     beside: JoinHandle<Vec<Call>>,
 }
 
-/// A call that asks nothing of the database takes so many times less than one that does, in the same moment.
+/// A call that asks nothing of the database takes so many times less than one that does, in the
+/// same moment.
 const TIMES: u32 = 10;
 /// What a call may take on a machine that has time.
 const IN_TIME: Duration = Duration::from_secs(1);
@@ -97,7 +99,8 @@ impl Load {
     }
 }
 
-/// Asks the server whether it lives, as often as a client works: what keeps this waiting is the machine.
+/// Asks the server whether it lives, as often as a client works: what keeps this waiting is the
+/// machine.
 async fn beside(url: String, stop: Arc<AtomicBool>) -> Vec<Call> {
     let (http, mut calls) = (Client::new(), Vec::new());
     loop {

@@ -1,5 +1,5 @@
-//! End-to-end tests: the real binary, real processes, HTTP from outside. Those with `citus_` in their name need the
-//! Citus extension.
+//! End-to-end tests: the real binary, real processes, HTTP from outside. Those with `citus_` in
+//! their name need the Citus extension.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,6 +1,7 @@
-//! What deploy/monitoring/ shows and watches: every metric that a panel or a rule names is there, and no panel is empty on a
-//! server that works. A real Prometheus says so, of Debian's package (`make prometheus`): where there is none, names alone are
-//! compared, and the test says so, unless `SHEAF_REQUIRE_PROMETHEUS` is set, as in CI.
+//! What deploy/monitoring/ shows and watches: every metric that a panel or a rule names is there,
+//! and no panel is empty on a server that works. A real Prometheus says so, of Debian's package
+//! (`make prometheus`): where there is none, names alone are compared, and the test says so, unless
+//! `SHEAF_REQUIRE_PROMETHEUS` is set, as in CI.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -33,8 +33,8 @@ print(json.dumps({
 }))
 "#;
 
-/// Compares what pyarrow finds below `s3` with the documents that the API served. Skipped, with a line that says so,
-/// where Python or pyarrow cannot be had.
+/// Compares what pyarrow finds below `s3` with the documents that the API served. Skipped, with a
+/// line that says so, where Python or pyarrow cannot be had.
 pub fn assert_readable(s3: &Path, documents: &[Value]) {
     let Some(python) = python("pyarrow", "pyarrow.dataset") else {
         println!("SKIPPED: no Python with pyarrow, and none could be installed");
@@ -89,7 +89,8 @@ pub fn assert_readable(s3: &Path, documents: &[Value]) {
     println!("pyarrow: {found}");
 }
 
-/// A Python that has a package with a module: the system's, or one that is set up once below target/.
+/// A Python that has a package with a module: the system's, or one that is set up once below
+/// target/.
 pub fn python(package: &str, module: &str) -> Option<PathBuf> {
     let has_it = |python: &Path| {
         Command::new(python)

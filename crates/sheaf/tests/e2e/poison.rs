@@ -1,10 +1,13 @@
-//! Hostile tenants beside quiet ones, on a server of their own: extremes of fields, and everything at once.
+//! Hostile tenants beside quiet ones, on a server of their own: extremes of fields, and everything
+//! at once.
 //!
-//! The suite tries each fourth field; `SHEAF_POISON_EVERY` is how many of them make one (`make check`: 1, all of them), and
-//! `SHEAF_CHECK_SEED` says which. `SHEAF_POISON_ONLY` is what `--only` of `sheaf-loadtest poison` is.
+//! The suite tries each fourth field; `SHEAF_POISON_EVERY` is how many of them make one (`make
+//! check`: 1, all of them), and `SHEAF_CHECK_SEED` says which. `SHEAF_POISON_ONLY` is what `--only`
+//! of `sheaf-loadtest poison` is.
 
-use sheaf_loadtest::http::Server;
-use sheaf_loadtest::neighbours::{self, neighbours};
+use sheaf_loadtest::load::http::Server;
+use sheaf_loadtest::poison::neighbours;
+use sheaf_loadtest::poison::neighbours::neighbours;
 use sheaf_loadtest::poison::{Settings, Share, poison};
 use sheaf_local::CitusMode;
 use std::time::Duration;

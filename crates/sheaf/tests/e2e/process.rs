@@ -16,8 +16,8 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(20);
 
-/// The binary, without the caller's own settings. `SHEAF_BINARY` names another one, such as an earlier release, to see what the
-/// check and the poison find there.
+/// The binary, without the caller's own settings. `SHEAF_BINARY` names another one, such as an
+/// earlier release, to see what the check and the poison find there.
 pub fn sheaf() -> Command {
     let other = std::env::var_os("SHEAF_BINARY");
     let mut command = Command::new(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_sheaf").into()));

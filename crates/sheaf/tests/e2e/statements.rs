@@ -1,5 +1,6 @@
-//! What an operation costs in statements, pinned: on Citus planning and round trips are the cost, so a statement more is
-//! a defect until a measurement says otherwise (docs/decisions/0004 and 0009).
+//! What an operation costs in statements, pinned: on Citus planning and round trips are the cost,
+//! so a statement more is a defect until a measurement says otherwise (docs/decisions/0004 and
+//! 0009).
 
 use std::collections::BTreeMap;
 
@@ -153,8 +154,8 @@ fn citus_operations_take_no_more_statements_than_they_did() {
     eprintln!("{AT_ONCE} reads: {selects} selects, {snapshots} snapshots");
     assert!(selects < 3 * u32::try_from(AT_ONCE).unwrap(), "{ran:?}");
 
-    // One payment with nobody to share with: invoice, lines and payments are read behind one lock; one update, and one
-    // insert each for payment and event.
+    // One payment with nobody to share with: invoice, lines and payments are read behind one lock;
+    // one update, and one insert each for payment and event.
     runtime.block_on(pay(&http, &url, &tenant(ids[0].0), &ids[0].1, 0));
     forget(&rig);
     runtime.block_on(pay(&http, &url, &tenant(ids[1].0), &ids[1].1, 0));

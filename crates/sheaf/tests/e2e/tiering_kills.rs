@@ -144,7 +144,8 @@ impl<'a> Run<'a> {
         );
     }
 
-    /// A rerun does the rest, gc leaves nothing behind, verify is clean, and another rerun changes nothing.
+    /// A rerun does the rest, gc leaves nothing behind, verify is clean, and another rerun changes
+    /// nothing.
     fn finishes(&self) {
         self.unlocked(&self.tiering());
         self.assert_nothing_lost();

@@ -1,5 +1,6 @@
-//! What a cluster may go through while clients work: it grows, shards move and split, a worker dies, the coordinator
-//! is away. Nothing that was answered is lost or doubled, and nobody but the tenants of a dead node notices.
+//! What a cluster may go through while clients work: it grows, shards move and split, a worker
+//! dies, the coordinator is away. Nothing that was answered is lost or doubled, and nobody but the
+//! tenants of a dead node notices.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;

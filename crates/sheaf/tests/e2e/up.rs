@@ -113,7 +113,8 @@ fn assert_env_file(up: &Up) {
     assert!(text.contains("sheaf_http_requests_total"), "{text}");
 }
 
-/// What is in the data directory is its user's alone, and PostgreSQL's account's under root: logs and archived objects too.
+/// What is in the data directory is its user's alone, and PostgreSQL's account's under root: logs
+/// and archived objects too.
 fn assert_private(place: &Place, up: &Up) {
     let line = json!({"description": "Mug", "quantity": "1", "unit_price": "2.50"});
     let paid =

@@ -1,5 +1,6 @@
-//! The API's login does all that the API does, and cannot change an event: not through the table, not through a
-//! partition, not through a shard on its node; also not in years and on nodes that came later.
+//! The API's login does all that the API does, and cannot change an event: not through the table,
+//! not through a partition, not through a shard on its node; also not in years and on nodes that
+//! came later.
 
 use crate::support::{now, simple, tenant};
 use serde_json::json;
@@ -98,7 +99,8 @@ async fn connect(url: &str, port: Option<i32>) -> Client {
     client
 }
 
-/// Writes as the API does: documents of this year and of one that has no partition yet, and an event by itself.
+/// Writes as the API does: documents of this year and of one that has no partition yet, and an
+/// event by itself.
 async fn work(store: &Store, tenant: TenantId, year: &str) {
     for date in [None, Some(format!("{year}-05-06"))] {
         let mut extra = json!({"customer": {"external_id": "c", "name": "C"}, "external_id": year});
@@ -159,7 +161,8 @@ async fn citus_rights_follow_new_years_and_moved_shards() {
     let tenant = tenant(&store).await;
     work(&store, tenant, "1972").await;
     let relations = sides.attack().await;
-    // Coordinator: the table and three years. Over the workers: eight shards of each, and the shells.
+    // Coordinator: the table and three years. Over the workers: eight shards of each, and the
+    // shells.
     assert!(relations >= 4 + 8 * 4, "{relations}");
 
     let owner = connect(&sides.owner, None).await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::json;
 use sheaf_model::TenantId;
-use sheaf_model::input::{Body as _, CreditNoteInput};
-use sheaf_model::lifecycle::NewPayment;
+use sheaf_model::invoice::input::{Body as _, CreditNoteInput};
+use sheaf_model::invoice::lifecycle::NewPayment;
 use sheaf_store::{
     ArchiveFile, ChangeError, Changed, ColdInvoice, ColdKeys, Command, CreateError, Created,
     FileKeys, IdemKey, LineOutcome, ListFilter, NewChange, NewInvoice, Origin, Store, StoreConfig,
@@ -265,7 +265,8 @@ async fn a_lost_commit_is_not_forgotten_when_its_batch_is_split() {
     assert!(proxy.is_quiet());
     assert_eq!(stored_in(proxy.raw().await, tenant).await, 25);
 
-    // Single creates, whose batches are as they come: one that was alone in its own cannot look any more.
+    // Single creates, whose batches are as they come: one that was alone in its own cannot look any
+    // more.
     for round in 1..=5 {
         proxy.expect([Fault::LoseCommit, Fault::FailBegin(IO_ERROR)]);
         let creates = (0..40).map(|n| {
@@ -343,7 +344,8 @@ async fn a_change_that_may_be_done_is_told_so_unless_its_key_finds_it() {
     let store = one_at_a_time(proxy.database_url.clone()).await;
     let tenant = tenant(&store).await;
     let invoice = create(&store, issued(tenant)).await;
-    // Its number's look into the archive makes the commit a message of its own, and the payment's is none.
+    // Its number's look into the archive makes the commit a message of its own, and the payment's
+    // is none.
     for (change, made) in [(credit(tenant, invoice), 2), (pay(tenant, invoice), 2)] {
         proxy.expect([Fault::LoseCommit]);
         let unknown = within(store.change_invoice(change)).await;
@@ -382,7 +384,8 @@ async fn a_change_that_may_be_done_is_told_so_unless_its_key_finds_it() {
     assert_eq!(stored_in(proxy.raw().await, tenant).await, 3);
 }
 
-/// An archive that fails for one tenant, never answers another, and must not be asked for any other.
+/// An archive that fails for one tenant, never answers another, and must not be asked for any
+/// other.
 struct Broken {
     failing: TenantId,
     hanging: TenantId,

@@ -1,4 +1,5 @@
-//! A node that takes connections and answers nothing: it is waited for once, and asked last from then on.
+//! A node that takes connections and answers nothing: it is waited for once, and asked last from
+//! then on.
 
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sheaf_model::TenantId;
-use sheaf_model::lifecycle::NewPayment;
+use sheaf_model::invoice::lifecycle::NewPayment;
 use sheaf_store::{
     Changed, Command, CreateError, Created, NewChange, NewInvoice, Origin, Store, StoreConfig,
     StoreError,
@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use crate::support::{now, raw, simple, store, tenant};
 
-/// Longer than all of it takes on a busy machine; waiting for a lock once a request would take far longer.
+/// Longer than all of it takes on a busy machine; waiting for a lock once a request would take far
+/// longer.
 const LONG: Duration = Duration::from_secs(60);
 /// Requests of neighbours while rows are locked.
 const REQUESTS: usize = 40;
@@ -166,8 +167,8 @@ async fn a_queue_that_does_not_move_is_noticed() {
         let (store, pay) = (store.clone(), pay(tenant, invoice, reference));
         tokio::spawn(async move { store.change_invoice(pay).await })
     };
-    // Until the first payment has a lane of its own, the second waits behind it: for a second, in which nobody may look on a
-    // busy machine.
+    // Until the first payment has a lane of its own, the second waits behind it: for a second, in
+    // which nobody may look on a busy machine.
     let mut seen = false;
     for _ in 0..20 {
         let tenant = tenant(&store).await;
@@ -231,7 +232,8 @@ async fn nobody_in_a_lane_of_its_own_waits_longer_than_one_may() {
         );
         longest = longest.max(took);
     }
-    // And one attempt at the row, which is waited for a second by; and what a busy machine makes of that.
+    // And one attempt at the row, which is waited for a second by; and what a busy machine makes of
+    // that.
     assert!(
         longest >= PATIENCE && longest < PATIENCE + PATIENCE / 2 + Duration::from_millis(500),
         "{longest:?}"
@@ -239,7 +241,8 @@ async fn nobody_in_a_lane_of_its_own_waits_longer_than_one_may() {
     drop(db);
 }
 
-/// A store that closes serves what it has taken, also what waits in a lane of its own: nobody else would.
+/// A store that closes serves what it has taken, also what waits in a lane of its own: nobody else
+/// would.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_of_its_own_serves_what_it_took_when_the_store_closes() {
     let store = one_lane().await;

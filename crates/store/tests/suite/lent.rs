@@ -1,9 +1,10 @@
-//! What one tenant does beside the queues leaves connections to creates, to reads and to other tenants.
+//! What one tenant does beside the queues leaves connections to creates, to reads and to other
+//! tenants.
 
 use std::time::Duration;
 
 use serde_json::json;
-use sheaf_model::input::{CustomerFields, new_customer};
+use sheaf_model::invoice::input::{CustomerFields, new_customer};
 use sheaf_store::{
     Cause, CreateOutcome, Created, CustomerError, CustomerFilter, Full, ListFilter, Origin, Store,
     StoreConfig, StoreError,
@@ -16,7 +17,8 @@ use crate::support::{now, raw, simple, store, tenant};
 const CONNECTIONS: usize = 8;
 /// Requests of one tenant, far more than there are connections.
 const REQUESTS: usize = 40;
-/// What nobody stands in the way of takes no longer, also beside a compiler; what waits for a connection takes 20 s.
+/// What nobody stands in the way of takes no longer, also beside a compiler; what waits for a
+/// connection takes 20 s.
 const SOON: Duration = Duration::from_secs(10);
 
 async fn small_store() -> Store {

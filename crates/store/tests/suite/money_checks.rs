@@ -4,7 +4,7 @@ use crate::support::explain::Home;
 use crate::support::{now, raw, simple, store, tenant};
 use serde_json::json;
 use sheaf_model::TenantId;
-use sheaf_model::lifecycle::NewPayment;
+use sheaf_model::invoice::lifecycle::NewPayment;
 use sheaf_store::{ChangeError, Command, Created, NewChange, Origin, Store};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
@@ -35,8 +35,8 @@ fn payment(tenant: TenantId, invoice: Uuid, reference: &str) -> NewChange {
     }
 }
 
-/// Waits for nobody in its way for long: without Citus the table is every test's, and some keep transactions open for
-/// minutes.
+/// Waits for nobody in its way for long: without Citus the table is every test's, and some keep
+/// transactions open for minutes.
 async fn ddl(db: &tokio_postgres::Client, statement: &str) {
     let statement = format!("set lock_timeout = '300ms'; {statement}");
     for _ in 0..600 {
@@ -52,8 +52,9 @@ async fn ddl(db: &tokio_postgres::Client, statement: &str) {
     panic!("somebody keeps the table locked");
 }
 
-/// A locked invoice that is not as it was read when it is written: its header must not stay as it was while the payment is
-/// stored. Nothing brings that about but somebody who changes the database, as here.
+/// A locked invoice that is not as it was read when it is written: its header must not stay as it
+/// was while the payment is stored. Nothing brings that about but somebody who changes the
+/// database, as here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_whose_invoice_cannot_be_written_is_not_stored() {
     let store = store().await;

@@ -121,7 +121,8 @@ async fn an_upload_does_not_commit_a_claim_in_a_year_whose_archive_has_moved_sin
         };
         let mut upload = store.begin_atomic(owner, &years).await.unwrap();
         upload.write(vec![claim("N-1")]).await.unwrap();
-        // It may have had the number: hot when the claim was checked against files, and a file when against hot rows.
+        // It may have had the number: hot when the claim was checked against files, and a file when
+        // against hot rows.
         archived_year(&store, tenant, month).await;
         match upload.commit(None).await {
             Err(StoreError::Contended { .. }) => {}
@@ -134,7 +135,8 @@ async fn an_upload_does_not_commit_a_claim_in_a_year_whose_archive_has_moved_sin
 async fn uploads_of_claimed_numbers_land_and_what_was_wrong_before_stops_none() {
     let store = store().await;
     let tenant = tenant(&store).await;
-    // As an older release has left it: two documents with one number in one year, and no row that tells.
+    // As an older release has left it: two documents with one number in one year, and no row that
+    // tells.
     let number = "OLD-1";
     store
         .create_invoice(numbered(tenant, number, false))
@@ -221,7 +223,10 @@ async fn a_migration_enters_the_numbers_of_stored_documents() {
         refused.await,
         Err(CreateError::DuplicateNumber { .. })
     ));
-    assert_eq!(sheaf_store::migrate(&url, 8).await.unwrap().numbers, None);
+    assert_eq!(
+        sheaf_store::migrate(&url, 8).await.unwrap().numbers,
+        None
+    );
     after.close().await;
     drop(db);
     cluster.stop().await.unwrap();

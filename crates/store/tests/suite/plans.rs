@@ -17,7 +17,8 @@ use uuid::Uuid;
 use classes::Class::{self, Apart, Insert, Platform, Point, Range};
 use classes::class;
 
-/// A tenant with some hundreds of invoices over two years, archived files of 25 more, customers and idempotency keys.
+/// A tenant with some hundreds of invoices over two years, archived files of 25 more, customers and
+/// idempotency keys.
 struct Sample {
     tenant: TenantId,
     /// Invoices of `year`.
@@ -206,9 +207,11 @@ async fn citus_every_tenant_query_is_one_task_on_the_owner() {
             ("coordinator", &sample.home.coordinator),
             ("owner", &sample.home.owner),
         ] {
-            // The first runs of a prepared statement are planned with their parameters, the later ones without.
+            // The first runs of a prepared statement are planned with their parameters, the later
+            // ones without.
             for mode in ["force_generic_plan", "force_custom_plan"] {
-                // A join is planned for its parameters, or not at all (sql/queries/report/settings.sql).
+                // A join is planned for its parameters, or not at all
+                // (sql/queries/report/settings.sql).
                 if name == "report/paid" && mode == "force_generic_plan" {
                     continue;
                 }
@@ -251,7 +254,8 @@ async fn point_queries_enter_their_index_by_key_and_read_little_else() {
         let conditions = index_conditions(&plan);
         let by_key =
             |c: &String| c.contains(&format!("({key} ")) || c.contains(&format!("ROW({key},"));
-        // In a partition that another test has just made, and that is empty, one index is as good as another.
+        // In a partition that another test has just made, and that is empty, one index is as good
+        // as another.
         let by_key = conditions.iter().any(|(condition, _)| by_key(condition))
             && conditions
                 .iter()
@@ -305,7 +309,8 @@ async fn a_plan_kept_from_an_empty_table_reads_one_invoice_for_one_id() {
     }
 }
 
-/// What a batch looks up is planned while the tables are new, and for the list that any batch may bring.
+/// What a batch looks up is planned while the tables are new, and for the list that any batch may
+/// bring.
 #[tokio::test(flavor = "multi_thread")]
 async fn look_ups_planned_on_empty_tables_read_what_they_find() {
     let store = store().await;
@@ -395,7 +400,8 @@ async fn sessions_count_the_rows_of_their_nodes_shards() {
     panic!("the rows that were just written are not counted");
 }
 
-/// The writer sends small batches straight into the shard. Citus must not be asked: planning is what costs.
+/// The writer sends small batches straight into the shard. Citus must not be asked: planning is
+/// what costs.
 #[tokio::test(flavor = "multi_thread")]
 async fn direct_inserts_name_the_shard_and_plan_nothing_else() {
     let store = store().await;

@@ -1,5 +1,6 @@
-//! The worked example of `sql/README.md`: a metadata key becomes an indexed column on a running cluster, while writers
-//! and readers of the old and the new release go on. On a cluster of its own, since it changes the schema.
+//! The worked example of `sql/README.md`: a metadata key becomes an indexed column on a running
+//! cluster, while writers and readers of the old and the new release go on. On a cluster of its
+//! own, since it changes the schema.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,8 +15,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-/// No write and no read may take longer, whatever step runs; or than so many times what a statement takes in the same moment
-/// that needs no lock.
+/// No write and no read may take longer, whatever step runs; or than so many times what a statement
+/// takes in the same moment that needs no lock.
 const LONGEST: Duration = Duration::from_secs(1);
 const TIMES: u32 = 10;
 const TENANTS: usize = 6;
@@ -78,7 +79,8 @@ async fn a_metadata_key_becomes_an_indexed_column_while_work_goes_on() {
         control: &control,
     };
 
-    // Expand: a column that may be empty, and no default. The old release's COPY lists do not name it.
+    // Expand: a column that may be empty, and no default. The old release's COPY lists do not name
+    // it.
     step(&watches, "add the column", async {
         retried(&ddl, "alter table invoices add column order_id text").await;
     })
@@ -105,7 +107,8 @@ async fn a_metadata_key_becomes_an_indexed_column_while_work_goes_on() {
         assert!(backfill(&ddl, &tenants).await >= u64::try_from(STOCK).unwrap());
     })
     .await;
-    // The last old writer ends; what it wrote behind the backfill's back is filled by the second run.
+    // The last old writer ends; what it wrote behind the backfill's back is filled by the second
+    // run.
     old.stop.store(true, Ordering::Relaxed);
     for writer in old_writers {
         writer.await.unwrap();
@@ -252,7 +255,8 @@ fn readers(store: &Store, tenants: &[TenantId], watch: &Arc<Watch>) -> Vec<JoinH
     (0..2).map(reader).collect()
 }
 
-/// A writer of the release that knows the column and fills both. Its statement stands for the new COPY list.
+/// A writer of the release that knows the column and fills both. Its statement stands for the new
+/// COPY list.
 async fn new_writers(url: &str, tenants: &[TenantId], watch: &Arc<Watch>) -> Vec<JoinHandle<()>> {
     let client = connect(url).await;
     let (tenants, watch) = (tenants.to_vec(), Arc::clone(watch));
@@ -293,8 +297,9 @@ async fn new_writers(url: &str, tenants: &[TenantId], watch: &Arc<Watch>) -> Vec
     })]
 }
 
-/// Tenant by tenant, in bounded batches in the order of the key, each its own transaction on one shard: it can be
-/// stopped and started again, and holds few rows for a short time. `version` stays: what clients see has not changed.
+/// Tenant by tenant, in bounded batches in the order of the key, each its own transaction on one
+/// shard: it can be stopped and started again, and holds few rows for a short time. `version`
+/// stays: what clients see has not changed.
 async fn backfill(client: &Client, tenants: &[TenantId]) -> u64 {
     let mut filled = 0;
     for tenant in tenants {
@@ -325,7 +330,8 @@ async fn backfill(client: &Client, tenants: &[TenantId]) -> u64 {
     filled
 }
 
-/// Partition by partition, concurrently; then the parent's index, which finds all its parts there and only adopts them.
+/// Partition by partition, concurrently; then the parent's index, which finds all its parts there
+/// and only adopts them.
 async fn build_index(client: &Client) {
     let partitions = client
         .query(

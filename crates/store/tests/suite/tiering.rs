@@ -68,7 +68,8 @@ fn weight(page: &[ArchivedInvoice]) -> usize {
     page.iter().map(of_one).sum()
 }
 
-/// Histories, descriptions and metadata as long as anybody can make them: a page is measured by bytes.
+/// Histories, descriptions and metadata as long as anybody can make them: a page is measured by
+/// bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_the_snapshot_has_as_many_bytes_as_any() {
     const MIB: usize = 1 << 20;
@@ -78,7 +79,8 @@ async fn a_page_of_the_snapshot_has_as_many_bytes_as_any() {
     let chunk: Vec<_> = (0..40)
         .map(|n| {
             let mut new = paid(tenant, "2012-05-05", &format!("e{n}"));
-            // Some with many lines, some whose history is long, one of both: those before and after it are whole.
+            // Some with many lines, some whose history is long, one of both: those before and after
+            // it are whole.
             if n % 4 == 0 {
                 let line = new.invoice.lines[0].clone();
                 new.invoice.lines = (0..400)
@@ -95,7 +97,8 @@ async fn a_page_of_the_snapshot_has_as_many_bytes_as_any() {
     let lines: usize = chunk.iter().map(|new| new.invoice.lines.len()).sum();
     store.write_chunk(chunk).await.unwrap();
     let client = raw().await;
-    // A megabyte for each, and forty for one of them; and a customer's, whose id lies between theirs.
+    // A megabyte for each, and forty for one of them; and a customer's, whose id lies between
+    // theirs.
     let between = Uuid::from_u128(ids.iter().min().unwrap().as_u128() + 1);
     for (subject, megabytes) in ids
         .iter()
@@ -254,7 +257,8 @@ async fn a_handover_of_anything_that_changed_does_nothing() {
         Publish::Changed
     );
     assert_eq!(hot(&store, tenant).await, 3);
-    // The next attempt has a generation of its own, and an attempt that was given up cannot publish.
+    // The next attempt has a generation of its own, and an attempt that was given up cannot
+    // publish.
     let (second, rows) = staged(&store, tenant).await;
     assert_eq!((second.part, second.generation), (0, 2));
     assert!(store.mark_garbage(&second).await.unwrap());
@@ -278,7 +282,8 @@ async fn a_handover_of_anything_that_changed_does_nothing() {
     assert_eq!(hot(&store, tenant).await, 0);
 }
 
-/// As DDL of a partition may do it: whoever waits longest for a lock finds the deadlock, and its transaction ends.
+/// As DDL of a partition may do it: whoever waits longest for a lock finds the deadlock, and its
+/// transaction ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handover_that_a_deadlock_ends_is_tried_again() {
     let store = store().await;

@@ -1,5 +1,5 @@
-//! Databases of older releases, with rows and distributed, become this one's. A new database tells nothing of that: there
-//! each migration runs before Citus knows the tables.
+//! Databases of older releases, with rows and distributed, become this one's. A new database tells
+//! nothing of that: there each migration runs before Citus knows the tables.
 
 mod release;
 
@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use release::{Stock, cluster, connect, document, insert_document, insert_tenant, install, rows};
 use serde_json::json;
-use sheaf_model::input::{Body as _, CreditNoteInput};
-use sheaf_model::lifecycle::NewPayment;
+use sheaf_model::invoice::input::{Body as _, CreditNoteInput};
+use sheaf_model::invoice::lifecycle::NewPayment;
 use sheaf_model::{Invoice, TenantId};
+use sheaf_store::migrate;
 use sheaf_store::{
-    Command, CreateError, Created, NewChange, NewInvoice, Origin, Store, StoreConfig, migrate,
+    Command, CreateError, Created, NewChange, NewInvoice, Origin, Store, StoreConfig,
 };
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -111,7 +112,8 @@ async fn citus_tables_that_are_not_distributed_are_told_at_start_and_by_readines
     let db = connect(&url).await;
     migrate(&url, SHARDS).await.unwrap();
     let start = async || Store::connect(StoreConfig::new(url.clone())).await;
-    // As a migration leaves them that was cut short behind its schema, or that ran before Citus was there.
+    // As a migration leaves them that was cut short behind its schema, or that ran before Citus was
+    // there.
     for table in ["metadata_columns", "api_keys", "number_claims"] {
         let local = format!("select undistribute_table('{table}')");
         db.batch_execute(&local).await.unwrap();

@@ -1,4 +1,5 @@
-//! Idempotency keys of uploads: leases, answers that commit with their lines, and how long keys are kept.
+//! Idempotency keys of uploads: leases, answers that commit with their lines, and how long keys are
+//! kept.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -347,8 +347,8 @@ async fn closing_drains_what_was_taken() {
     assert_eq!(stored, answered);
 }
 
-/// Statements travel together with the transaction's begin and end; none may overtake the other on a connection that
-/// sees them for the first time.
+/// Statements travel together with the transaction's begin and end; none may overtake the other on
+/// a connection that sees them for the first time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_connection_is_left_without_a_transaction() {
     // Migrates, should no other test have done so.

@@ -42,7 +42,8 @@ fn dated(tenant: TenantId, year: i16) -> NewInvoice {
     simple(tenant, json!({"issue_date": format!("{year}-05-05")}))
 }
 
-/// Whether the invoice was answered as stored. Busy is an answer too: nothing is there then, or it is found by its id.
+/// Whether the invoice was answered as stored. Busy is an answer too: nothing is there then, or it
+/// is found by its id.
 async fn write(store: &Store, way: Way, new: NewInvoice) -> bool {
     let id = new.invoice.id;
     let busy = |error: &StoreError| {
@@ -111,8 +112,8 @@ async fn take_out(db: &tokio_postgres::Client, tenant: TenantId, id: Uuid, year:
 /// Rounds of one attempt to drop the year with one write of each way beside it.
 const ROUNDS: u32 = 8;
 
-/// Each round begins with a year that is empty, and ends with it: nothing depends on how fast anybody is. Writes begin sooner
-/// or later after the drop, up to the time that the last one took.
+/// Each round begins with a year that is empty, and ends with it: nothing depends on how fast
+/// anybody is. Writes begin sooner or later after the drop, up to the time that the last one took.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answered_invoice_is_lost_when_its_year_is_dropped() {
     const YEAR: i16 = 2010;
@@ -160,7 +161,8 @@ async fn no_answered_invoice_is_lost_when_its_year_is_dropped() {
     assert!(stored >= ROUNDS, "{stored} were stored");
 }
 
-/// The same without chance: the drop has looked, and waits for somebody who reads the first shard, when the others are written.
+/// The same without chance: the drop has looked, and waits for somebody who reads the first shard,
+/// when the others are written.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_between_the_look_and_the_drop_is_not_lost() {
     const YEAR: i16 = 2020;

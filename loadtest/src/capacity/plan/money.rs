@@ -59,7 +59,8 @@ impl Planner<'_> {
         bills
     }
 
-    /// The share of archived invoices that are in each class of objects, by their age in the middle of the year.
+    /// The share of archived invoices that are in each class of objects, by their age in the middle
+    /// of the year.
     fn shares(&self, archived: f64, middle: f64) -> Vec<(&Class, f64)> {
         let classes = &self.prices.objects;
         let older = |class: &Class| self.target.archived(middle - class.from_month / MONTHS);
@@ -111,8 +112,8 @@ impl Planner<'_> {
         middle: f64,
     ) -> Figure {
         let shares = self.shares(archived, middle);
-        // Each object is put once and moves once into every class that it reaches; a year's moves are as many as the
-        // objects that were written so long ago, taken to be as many as now.
+        // Each object is put once and moves once into every class that it reaches; a year's moves
+        // are as many as the objects that were written so long ago, taken to be as many as now.
         let puts: f64 = self
             .prices
             .objects

@@ -55,8 +55,8 @@ impl Needed {
         self.0.iter().find(is)
     }
 
-    /// The cost where there are `hot` invoices on each worker: beyond [`STRETCH`] times what was measured, deeper trees
-    /// and colder caches make it another one.
+    /// The cost where there are `hot` invoices on each worker: beyond [`STRETCH`] times what was
+    /// measured, deeper trees and colder caches make it another one.
     pub(super) fn at_size(&self, work: Work, resource: Resource, hot: f64) -> Estimate {
         let cost = self.cost(work, resource);
         match self.found(work, resource) {

@@ -96,10 +96,12 @@ fn assert_about(plan: &Plan, name: &str, expected: f64) {
 #[test]
 fn the_last_year_by_hand() {
     let plan = plan(&target(), &costs(), &prices()).unwrap();
-    // Hot for 13 months: 130 million; 1,070 million archived, 950 a year before, 1,010 in the middle.
+    // Hot for 13 months: 130 million; 1,070 million archived, 950 a year before, 1,010 in the
+    // middle.
     assert_about(&plan, "hot", 130e6);
     assert_about(&plan, "archived", 1_070e6);
-    // 1,000 a second x (200 + 1 x 100 + 2 x 50 + 0.2 x 400 + cold reads 0.01 x 1,010 / 120 x 1,000 + 30 us) / 0.5.
+    // 1,000 a second x (200 + 1 x 100 + 2 x 50 + 0.2 x 400 + cold reads 0.01 x 1,010 / 120 x 1,000
+    // + 30 us) / 0.5.
     let cold = 0.01 * 1_010e6 / 120e6;
     assert_about(
         &plan,
@@ -250,7 +252,8 @@ fn the_law_of_scaling_adds_nodes_and_refuses_what_is_too_far() {
         cold_reads: 0.0,
         ..target()
     };
-    // 10,200 us x 1,000 / 0.5 = 10.2 cores / 2 = 5.1 nodes alone; N / (1 + 0.1 (N-1)) >= 5.1 from N = 9.37.
+    // 10,200 us x 1,000 / 0.5 = 10.2 cores / 2 = 5.1 nodes alone; N / (1 + 0.1 (N-1)) >= 5.1 from N
+    // = 9.37.
     let planned = plan(&big, &contended, &prices()).unwrap();
     assert_about(&planned, "nodes", 20.0);
     assert_eq!(

@@ -1,4 +1,5 @@
-//! A tenant without an archive does not notice that others' archives break, nor what operators do with them.
+//! A tenant without an archive does not notice that others' archives break, nor what operators do
+//! with them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +29,8 @@ pub(crate) fn bystanders(calls: &[Call], calm: &Calm, inflicted: &[Inflicted]) -
     for call in own {
         for attempt in &call.attempts {
             let answer = &attempt.answer;
-            // A connection that breaks may be one of a server that was killed long before; uploads are broken off by clients.
+            // A connection that breaks may be one of a server that was killed long before; uploads
+            // are broken off by clients.
             let unanswered = answer.code == "timeout" || answer.code.starts_with("cannot connect");
             let failed = answer.status >= 500 || answer.status == 0 && unanswered;
             let is_calm = calm.from <= attempt.sent && attempt.ended <= calm.until;

@@ -1,4 +1,5 @@
-//! What was done is there once; what was refused is not there; what is unknown is there at most once.
+//! What was done is there once; what was refused is not there; what is unknown is there at most
+//! once.
 
 use std::collections::BTreeMap;
 

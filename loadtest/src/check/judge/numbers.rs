@@ -1,4 +1,5 @@
-//! A number is one document's, in the year of its id and in its year of issue; a series has no gaps.
+//! A number is one document's, in the year of its id and in its year of issue; a series has no
+//! gaps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,8 @@ use crate::check::stored::{Document, Stored};
 /// Prefixes of numbers that the clients bring along; all others come from a series.
 const BROUGHT: &str = "N-";
 
-/// The year that an id's time is in (RFC 9562, UUIDv7: milliseconds since 1970 in the first 48 bits).
+/// The year that an id's time is in (RFC 9562, UUIDv7: milliseconds since 1970 in the first 48
+/// bits).
 fn year_of_id(id: Uuid) -> Option<i32> {
     use chrono::Datelike as _;
     let millis = i64::try_from(id.as_u128() >> 80).ok()?;

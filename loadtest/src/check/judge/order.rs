@@ -1,4 +1,5 @@
-//! What was answered before a request was sent is not forgotten by its answer; one version has one body.
+//! What was answered before a request was sent is not forgotten by its answer; one version has one
+//! body.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -6,11 +6,11 @@
 
 use std::collections::HashSet;
 
-use sheaf_model::input::Context;
+use sheaf_model::invoice::input::Context;
 use sheaf_model::{InvoiceInput, Status, TenantId};
 
 use super::*;
-use crate::generate::{Dated, Generator, Shape};
+use crate::load::generate::{Dated, Generator, Shape};
 
 fn outline() -> Outline {
     Outline {
@@ -99,7 +99,8 @@ fn tiering_takes_what_is_old_and_settled_and_nothing_in_the_first_year() {
         let entry = timeline.entry(number);
         let after = timeline.archived_after(&entry);
         assert!(after >= 12 && after >= entry.month + 12 && after >= entry.paid_month);
-        // As `sheaf tier run --as-of` reckons on the day after that month: whole months before the horizon.
+        // As `sheaf tier run --as-of` reckons on the day after that month: whole months before the
+        // horizon.
         let horizon = timeline
             .day_after(after)
             .checked_sub_months(chrono::Months::new(12));
@@ -210,7 +211,7 @@ fn documents_are_valid_settled_as_said_and_the_same_when_made_again() {
         );
         assert_eq!(invoice.status == Status::Paid, entry.paid_at_once);
         assert_eq!(
-            crate::generate::minor(total),
+            crate::load::generate::minor(total),
             format!("{:.2}", invoice.total)
         );
     }

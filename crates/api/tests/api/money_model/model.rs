@@ -1,4 +1,5 @@
-//! The rules of money once more, in whole cents and as plainly as possible: what the API is compared with.
+//! The rules of money once more, in whole cents and as plainly as possible: what the API is
+//! compared with.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 use chrono::{TimeDelta, TimeZone};
 
 use super::*;
-use crate::input::Context;
+use crate::invoice::input::Context;
 use crate::{InvoiceInput, Metadata, TenantId};
 
 const FULL: &str = r#"{

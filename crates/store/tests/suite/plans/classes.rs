@@ -71,7 +71,8 @@ pub(super) fn class(name: &str) -> Option<Class> {
         "archive_file/hold_all" => Point("{tenant}, '{1980-05}', '{k}'", "period"),
         "archive_file/supersede" => Point("{tenant}, '1980-05', 0, 1, now()", "period"),
         "archive_recall/any" => Range("{tenant}"),
-        // gc alone asks it, with a plan made for its tenant; one for any tenant has a task for each shard of the node.
+        // gc alone asks it, with a plan made for its tenant; one for any tenant has a task for each
+        // shard of the node.
         "archive_recall/forget" => Apart("never prepared: only a custom plan is of one shard"),
         "archive_recall/latest" => Range("{tenant}, {year}"),
         "archive_recall/of_file" => {

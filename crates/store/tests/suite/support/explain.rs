@@ -7,8 +7,9 @@ use serde_json::Value;
 use sheaf_model::TenantId;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// As the store's sessions are (`node_config` in `src/cluster.rs`), and with the plan that a prepared statement ends
-/// up with: Citus keeps one plan for a shard that is on the node itself, made without looking at the parameters.
+/// As the store's sessions are (`node_config` in `src/cluster.rs`), and with the plan that a
+/// prepared statement ends up with: Citus keeps one plan for a shard that is on the node itself,
+/// made without looking at the parameters.
 const SESSION: &str = "set jit = off; set enable_seqscan = off; set cpu_tuple_cost = 100; set plan_cache_mode = force_generic_plan; \
                        set statement_timeout = '30s'";
 
@@ -104,8 +105,9 @@ impl Home {
         &self.shards[table]
     }
 
-    /// The statement on the tenant's shards, as Citus runs it on the owner. A table follows `from`, `into` or
-    /// `update`; elsewhere the same word is a column (`archive_files.invoices`), which the alias keeps valid.
+    /// The statement on the tenant's shards, as Citus runs it on the owner. A table follows `from`,
+    /// `into` or `update`; elsewhere the same word is a column (`archive_files.invoices`), which
+    /// the alias keeps valid.
     pub(crate) fn on_shards(&self, sql: &str) -> String {
         let mut sql = sql.to_owned();
         for (table, shard) in &self.shards {
@@ -123,7 +125,8 @@ impl Home {
 
     /// Fresh statistics of the tenant's shards, partitions included.
     pub(crate) async fn analyze(&self) {
-        // Beside thousands of other tests' tenants, a few samples may miss the one that is looked at.
+        // Beside thousands of other tests' tenants, a few samples may miss the one that is looked
+        // at.
         let sample = "set default_statistics_target = 5000";
         self.owner.batch_execute(sample).await.unwrap();
         for shard in self.shards.values() {
@@ -231,8 +234,8 @@ pub(crate) fn pages(plan: &Value) -> u64 {
     of("Shared Hit Blocks") + of("Shared Read Blocks")
 }
 
-/// The conditions by which indexes are entered, and whether anything was read there; a scan of a whole table shows as an empty
-/// one.
+/// The conditions by which indexes are entered, and whether anything was read there; a scan of a
+/// whole table shows as an empty one.
 pub(crate) fn index_conditions(plan: &Value) -> Vec<(String, bool)> {
     with_member(plan, "Node Type")
         .iter()

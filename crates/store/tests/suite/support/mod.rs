@@ -4,14 +4,16 @@ pub(crate) mod explain;
 pub(crate) mod proxy;
 
 use chrono::{DateTime, Utc};
-use sheaf_model::input::Context;
+use sheaf_model::invoice::input::Context;
 use sheaf_model::{InvoiceInput, TenantId};
 use sheaf_store::{CreateOutcome, IdFrom, NewInvoice, NewTenant, Origin, Store, StoreConfig};
 
 /// Migrates (idempotent, serialised by the store's own lock) and connects.
 pub(crate) async fn store() -> Store {
     let url = sheaf_local::test_env().database_url;
-    sheaf_store::migrate(&url, 8).await.expect("migrations");
+    sheaf_store::migrate(&url, 8)
+        .await
+        .expect("migrations");
     Store::connect(StoreConfig::new(url))
         .await
         .expect("a store")
@@ -27,8 +29,8 @@ pub(crate) async fn raw() -> tokio_postgres::Client {
     client
 }
 
-/// Runs a statement of the test's own, and again where it was the one that a deadlock with DDL of other tests' years ended, or
-/// found a year's table away for a moment.
+/// Runs a statement of the test's own, and again where it was the one that a deadlock with DDL of
+/// other tests' years ended, or found a year's table away for a moment.
 pub(crate) async fn execute(
     db: &tokio_postgres::Client,
     statement: &str,
@@ -38,7 +40,8 @@ pub(crate) async fn execute(
         match db.execute(statement, params).await {
             Err(error)
                 if error.code().is_some_and(|state| {
-                    // Citus tells of a table that is made or dropped at this moment by an internal error.
+                    // Citus tells of a table that is made or dropped at this moment by an internal
+                    // error.
                     ["40P01", "40001", "42P01", "XX000"].contains(&state.code())
                 }) =>
             {
@@ -103,7 +106,8 @@ pub(crate) fn simple(tenant: TenantId, extra: serde_json::Value) -> NewInvoice {
     invoice(tenant, &json)
 }
 
-/// Settled invoices of a month (`2012-05`) become an archived file, of which the store knows nothing but its row.
+/// Settled invoices of a month (`2012-05`) become an archived file, of which the store knows
+/// nothing but its row.
 pub(crate) async fn archived_year(store: &Store, tenant: TenantId, month: &str) {
     let day = format!("{month}-05");
     let payment =

@@ -1,5 +1,5 @@
-//! A database as an older release has left it: its migrations, its tables distributed, its rows. Nothing here goes through
-//! the store of today.
+//! A database as an older release has left it: its migrations, its tables distributed, its rows.
+//! Nothing here goes through the store of today.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -34,7 +34,8 @@ pub(crate) async fn connect(url: &str) -> Client {
     client
 }
 
-/// Brings an empty database to `version` and distributes what there is then, as the release of that schema did.
+/// Brings an empty database to `version` and distributes what there is then, as the release of that
+/// schema did.
 pub(crate) async fn install(db: &mut Client, version: i32) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sql/migrations");
     let mut migrations = Vec::new();
@@ -100,7 +101,8 @@ fn given(value: impl ToString) -> Option<String> {
     Some(value.to_string())
 }
 
-/// Enters a document, its lines, payments and first event with the columns of schema 8, or of schema 1.
+/// Enters a document, its lines, payments and first event with the columns of schema 8, or of
+/// schema 1.
 pub(crate) async fn insert_document(db: &Client, i: &Invoice, version: i32) {
     let year = id::year_of(i.id);
     db.execute("select sheaf_make_year($1)", &[&year])

@@ -1,0 +1,315 @@
+//! Writing published files anew: some files of one year become one: of their month, the next
+//! generation of the first, or else one of the whole year. Copies that a recall has put out of date
+//! stay behind, and each row may be changed on the way. The protocol is tiering's: stage, write,
+//! verify, hand over in one transaction; the files that were replaced are superseded, and collected
+//! by gc after its grace.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use sheaf_store::{ArchiveFile, ArchivedInvoice, Held, Publish, Replaced, Store, TieringLock};
+use tempfile::TempPath;
+use uuid::Uuid;
+
+use crate::ArchiveError;
+use crate::file::schema::SCHEMA_VERSION;
+use crate::file::totals::Totals;
+use crate::file::writer::{EncodedPart, PartWriter};
+use crate::object::key;
+use crate::object::purpose::ReadKind;
+use crate::object::storage::{ColdStorage, StorageError};
+use crate::run::progress::{Checkpoint, Progress, Step};
+use crate::tier::read_back::{Expected, RowReader, fetch, verify_written};
+
+/// Files that one rewrite reads, at most: each is open while it runs.
+pub(crate) const MAX_SOURCES: usize = 64;
+/// Rows that are encoded at once.
+const CHUNK: usize = 64;
+
+/// Changes a row, and says whether it did. Neither id, period, currency, kind nor total may change;
+/// events may be added.
+pub(crate) type Transform = Arc<dyn Fn(&mut ArchivedInvoice) -> bool + Send + Sync>;
+
+/// A change of documents, which retention may forbid.
+#[derive(Clone)]
+pub(crate) struct Change {
+    pub(crate) transform: Transform,
+    /// The day that decides what retention holds. It is asked in the transaction of the handover: a
+    /// hold that is set before that has committed counts.
+    pub(crate) on: NaiveDate,
+}
+
+/// What a rewrite needs.
+pub(crate) struct Rewriter<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) storage: &'a Arc<dyn ColdStorage>,
+    pub(crate) lock: &'a TieringLock,
+    pub(crate) checkpoint: &'a dyn Checkpoint,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// What became of a rewrite.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The files are superseded.
+    Done(Rewritten),
+    /// One of them was recalled from, or replaced, meanwhile. Nothing has changed.
+    Changed,
+    /// Retention holds their year. Nothing has changed.
+    Held(Held),
+}
+
+/// What a rewrite did.
+#[derive(Debug, Default)]
+pub(crate) struct Rewritten {
+    /// Rows of the new file.
+    pub(crate) invoices: u64,
+    /// Rows that the transform changed.
+    pub(crate) touched: u64,
+    /// Copies that were out of date and stayed behind.
+    pub(crate) dropped: u64,
+    /// Size of the new file; 0 when nothing was left to write.
+    pub(crate) bytes: u64,
+}
+
+/// What the merge of the sources came to.
+struct Merged {
+    part: Option<EncodedPart>,
+    dropped: u64,
+    touched: u64,
+}
+
+impl Rewriter<'_> {
+    /// Writes `files` of one year anew as one file, which must have room for them.
+    pub(crate) async fn rewrite(
+        &self,
+        files: &[ArchiveFile],
+        change: Option<Change>,
+    ) -> Result<Outcome, ArchiveError> {
+        let Some(first) = files.first() else {
+            return Ok(Outcome::Done(Rewritten::default()));
+        };
+        if files.len() > MAX_SOURCES {
+            return Err(ArchiveError::TooManyFiles { limit: MAX_SOURCES });
+        }
+        let tenant = first.tenant_id;
+        let is_month = files.iter().all(|file| file.period == first.period);
+        let period = if is_month {
+            first.period
+        } else {
+            first.period.year()
+        };
+        let of_period = files.iter().filter(|file| file.period == period);
+        let part = of_period.map(|file| file.part).min();
+        let mut replaced = Vec::with_capacity(files.len());
+        for file in files {
+            let masked = self.store.recalled_from(file).await?;
+            let file = file.clone();
+            replaced.push(Replaced { file, masked });
+        }
+        let key = |part, generation| key::object_key(tenant, period, part, generation);
+        let mut target = self
+            .store
+            .stage_file(tenant, period, SCHEMA_VERSION, part, key)
+            .await?;
+        self.checkpoint.reached(Step::Staged).await;
+        let work = self.fill_and_hand_over(&replaced, &mut target, change);
+        let (outcome, is_used) = ReadKind::Rewrite.scope(work).await?;
+        if !is_used {
+            self.store.mark_garbage(&target).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// The outcome, and whether the target is published.
+    async fn fill_and_hand_over(
+        &self,
+        replaced: &[Replaced],
+        target: &mut ArchiveFile,
+        change: Option<Change>,
+    ) -> Result<(Outcome, bool), ArchiveError> {
+        let unless_held = change.as_ref().map(|change| change.on);
+        let copies = self.fetch(replaced).await?;
+        self.checkpoint.reached(Step::Read).await;
+        let (sources, (tenant, period)) = (replaced.to_vec(), (target.tenant_id, target.period));
+        let keys = self.store.metadata_columns(tenant).await?.keys;
+        let rows: i64 = sources.iter().map(|source| source.file.invoices).sum();
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+        let merged = tokio::task::spawn_blocking(move || {
+            let writer = PartWriter::kept(tenant, period, keys, rows)?;
+            merge(
+                &sources,
+                &copies,
+                writer,
+                change.map(|c| c.transform).as_ref(),
+            )
+        })
+        .await??;
+        self.checkpoint.reached(Step::Encoded).await;
+        let Merged {
+            part,
+            dropped,
+            touched,
+        } = merged;
+        let mut done = Rewritten {
+            dropped,
+            touched,
+            ..Rewritten::default()
+        };
+        if let Some(part) = &part {
+            match self
+                .storage
+                .put_if_absent(&target.object_key, &part.path, part.sha256)
+                .await
+            {
+                // As in tiering: what lies there is read back in any case.
+                Ok(()) | Err(StorageError::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.checkpoint.reached(Step::Uploaded).await;
+            verify_written(self.storage.as_ref(), target, part).await?;
+            self.checkpoint.reached(Step::Verified).await;
+            part.describe(target);
+            (done.invoices, done.bytes) = (part.totals.invoices, part.bytes);
+        }
+        self.checkpoint.reached(Step::BeforeHandover).await;
+        if !self.lock.still_held().await {
+            return Err(ArchiveError::LockLost);
+        }
+        let target = part.is_some().then_some(&*target);
+        let handover = self.store.replace_files(replaced, target, unless_held);
+        match handover.await? {
+            Publish::Done => {
+                self.checkpoint.reached(Step::AfterHandover).await;
+                self.progress.advance(done.invoices);
+                Ok((Outcome::Done(done), target.is_some()))
+            }
+            Publish::Changed => Ok((Outcome::Changed, false)),
+            Publish::Held(held) => Ok((Outcome::Held(held), false)),
+        }
+    }
+
+    /// Local copies of the files, each with the size and hash of the catalog: what is damaged is
+    /// not written anew.
+    async fn fetch(&self, replaced: &[Replaced]) -> Result<Vec<TempPath>, ArchiveError> {
+        let mut copies = Vec::with_capacity(replaced.len());
+        for Replaced { file, .. } in replaced {
+            let expected = expected(file)?;
+            copies.push(fetch(self.storage.as_ref(), &expected, None).await?);
+        }
+        Ok(copies)
+    }
+}
+
+fn expected(file: &ArchiveFile) -> Result<Expected, ArchiveError> {
+    Expected::of(file)
+        .ok_or_else(|| ArchiveError::corrupt(&file.object_key, "the catalog has no figures of it"))
+}
+
+/// One source with its next row.
+struct Source<'a> {
+    rows: RowReader,
+    replaced: &'a Replaced,
+    next: Option<ArchivedInvoice>,
+    totals: Totals,
+}
+
+impl Source<'_> {
+    /// The next row; every row is counted, whatever becomes of it.
+    fn advance(&mut self) -> Result<Option<ArchivedInvoice>, ArchiveError> {
+        let next = self.rows.next_row()?;
+        if next.as_ref().is_some_and(|row| !self.totals.add(row)) {
+            let detail = "the sum of totals is out of range";
+            return Err(ArchiveError::corrupt(
+                &self.replaced.file.object_key,
+                detail,
+            ));
+        }
+        Ok(std::mem::replace(&mut self.next, next))
+    }
+
+    fn id(&self) -> Option<Uuid> {
+        self.next.as_ref().map(|row| row.invoice.id)
+    }
+}
+
+/// Merges the rows of all sources by id into one part. What went in is what the catalog says of the
+/// files; what comes out is that less the copies that are out of date: nothing is lost, and no
+/// figure changes.
+fn merge(
+    replaced: &[Replaced],
+    copies: &[TempPath],
+    mut writer: PartWriter,
+    transform: Option<&Transform>,
+) -> Result<Merged, ArchiveError> {
+    let mut sources = Vec::with_capacity(replaced.len());
+    for (replaced, copy) in replaced.iter().zip(copies) {
+        let mut source = Source {
+            rows: RowReader::open(copy, &expected(&replaced.file)?)?,
+            replaced,
+            next: None,
+            totals: Totals::default(),
+        };
+        source.advance()?;
+        sources.push(source);
+    }
+    let mut heap: BinaryHeap<Reverse<(Uuid, usize)>> = sources
+        .iter()
+        .enumerate()
+        .filter_map(|(at, source)| source.id().map(|id| Reverse((id, at))))
+        .collect();
+    let (mut kept, mut dropped, mut touched) = (Totals::default(), 0, 0);
+    let mut chunk = Vec::with_capacity(CHUNK);
+    while let Some(Reverse((id, at))) = heap.pop() {
+        let source = &mut sources[at];
+        let row = source.advance()?;
+        if let Some(next) = source.id() {
+            heap.push(Reverse((next, at)));
+        }
+        let Some(mut row) = row else { continue };
+        if source.replaced.masked.binary_search(&id).is_ok() {
+            dropped += 1;
+            continue;
+        }
+        if !kept.add(&row) {
+            return Err(ArchiveError::Encode(
+                "the sum of totals is out of range".to_owned(),
+            ));
+        }
+        let told = row.events.len();
+        if transform.is_some_and(|change| change(&mut row)) {
+            touched += 1;
+            // What was changed may have an event that tells of it.
+            kept.events += row.events.len().saturating_sub(told) as u64;
+        }
+        chunk.push(row);
+        if chunk.len() >= CHUNK {
+            writer.push(&chunk)?;
+            chunk.clear();
+        }
+    }
+    writer.push(&chunk)?;
+    for source in &sources {
+        if let Some(difference) = source.totals.differs_from(&source.replaced.file) {
+            return Err(ArchiveError::corrupt(
+                &source.replaced.file.object_key,
+                difference,
+            ));
+        }
+    }
+    let part = (writer.rows() > 0).then(|| writer.finish()).transpose()?;
+    let written = part
+        .as_ref()
+        .map_or(&Totals::default(), |part| &part.totals)
+        .clone();
+    if let Some(difference) = written.difference(&kept) {
+        return Err(ArchiveError::Encode(format!("rewritten: {difference}")));
+    }
+    Ok(Merged {
+        part,
+        dropped,
+        touched,
+    })
+}

@@ -1,0 +1,148 @@
+//! `/v1/tenants`: the platform's tenants, by the admin key.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::Response;
+use sheaf_model::visible_text::is_blank;
+use sheaf_model::{FieldError, Invalid, TenantId, bounds};
+use sheaf_store::{CreateOutcome, NewTenant, Tenant};
+
+use super::{PageOut, id_in, json, json_bytes, to_bytes};
+use crate::auth::AdminAuth;
+use crate::body::JsonBody;
+use crate::cursor::Scope;
+use crate::error::{ApiError, Noun};
+use crate::schema::{TenantIn, TenantOut, TenantPage};
+use crate::state::Shared;
+use crate::{idempotency, query};
+
+/// Characters of a name, of tenants and of API keys.
+const MAX_NAME: usize = 200;
+
+impl From<&Tenant> for TenantOut {
+    fn from(tenant: &Tenant) -> Self {
+        Self {
+            id: tenant.id.0,
+            name: tenant.name.clone(),
+            external_id: tenant.external_id.clone(),
+            created_at: tenant.created_at,
+        }
+    }
+}
+
+/// Make a tenant.
+#[utoipa::path(post, path = "/v1/tenants", tag = "tenants", operation_id = "createTenant", request_body = TenantIn,
+    security(("bearer" = []), ("apiKey" = [])),
+    responses((status = 201, body = TenantOut, headers(("Location" = String, description = "Path of the tenant"))),
+        (status = 409, description = "`duplicate_external_id`, `idempotency_in_progress`"),
+        (status = 422, description = "`string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+pub(super) async fn create(
+    _: AdminAuth,
+    State(app): State<Shared>,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let input: TenantIn = body.parse()?;
+    let mut mistakes = Vec::new();
+    check_text("name", &input.name, MAX_NAME, &mut mistakes);
+    if let Some(external_id) = &input.external_id {
+        check_text(
+            "external_id",
+            external_id,
+            bounds::MAX_EXTERNAL_ID,
+            &mut mistakes,
+        );
+    }
+    if let Some(invalid) = Invalid::from_errors(mistakes) {
+        return Err(invalid.into());
+    }
+    let new = NewTenant {
+        name: input.name,
+        external_id: input.external_id,
+    };
+    let answer = |tenant: &Tenant| to_bytes(&TenantOut::from(tenant));
+    match app
+        .store
+        .create_tenant(new, body.idem.as_ref(), answer)
+        .await?
+    {
+        CreateOutcome::Created(tenant) => {
+            let location = HeaderValue::try_from(format!("/v1/tenants/{}", tenant.id));
+            let mut response = json_bytes(StatusCode::CREATED, answer(&tenant));
+            response
+                .headers_mut()
+                .extend(location.ok().map(|location| (LOCATION, location)));
+            Ok(response)
+        }
+        CreateOutcome::Replay(replay) => Ok(idempotency::replay(replay)),
+    }
+}
+
+/// The tenants, newest first.
+#[utoipa::path(get, path = "/v1/tenants", tag = "tenants", operation_id = "listTenants",
+    security(("bearer" = []), ("apiKey" = [])), params(crate::schema::PageParams),
+    responses((status = 200, body = TenantPage)))]
+pub(super) async fn list(
+    _: AdminAuth,
+    State(app): State<Shared>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let mut params = query::Params::of(&uri)?;
+    let limit = params.limit()?;
+    let scope = Scope::new("tenants");
+    let before = params
+        .take("cursor")?
+        .map(|cursor| scope.decode_id(&cursor))
+        .transpose()?;
+    params.finish()?;
+    let page = app.store.list_tenants(before, limit).await?;
+    let last = page.items.last().map(|tenant| tenant.id);
+    let next_cursor = last
+        .filter(|_| page.has_more)
+        .map(|id| scope.encode(id.0.as_bytes()));
+    let data: Vec<TenantOut> = page.items.iter().map(TenantOut::from).collect();
+    Ok(json(
+        StatusCode::OK,
+        &PageOut {
+            data,
+            has_more: page.has_more,
+            next_cursor,
+        },
+    ))
+}
+
+/// One tenant.
+#[utoipa::path(get, path = "/v1/tenants/{id}", tag = "tenants", operation_id = "getTenant",
+    security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The tenant")),
+    responses((status = 200, body = TenantOut), (status = 404, description = "`tenant_not_found`")))]
+pub(super) async fn get(
+    _: AdminAuth,
+    State(app): State<Shared>,
+    uri: Uri,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    query::none(&uri)?;
+    let id = TenantId(id_in(id, Noun::Tenant)?);
+    let tenant = app
+        .store
+        .get_tenant(id)
+        .await?
+        .ok_or(ApiError::NotFound(Noun::Tenant))?;
+    Ok(json(StatusCode::OK, &TenantOut::from(&tenant)))
+}
+
+/// Notes what is wrong with a required text.
+pub(super) fn check_text(field: &str, text: &str, max: usize, mistakes: &mut Vec<FieldError>) {
+    let mut note = |code, detail: &str| mistakes.push(FieldError::new(field, code, detail));
+    if is_blank(text) {
+        note("string_empty", "must not be empty");
+    } else if text.contains('\0') {
+        note("string_has_nul", "must not contain NUL");
+    } else if text.chars().nth(max).is_some() {
+        note(
+            "string_too_long",
+            &format!("may have {max} characters at most"),
+        );
+    }
+}

@@ -1,0 +1,302 @@
+//! Routing: which shard a tenant lives in, and which node holds it now.
+//!
+//! A route is a hint. Reads go through Citus, which answers them on any node; writes into shard
+//! tables first make sure that the shard is there (`sheaf_hold_shards`). A stale route is slower,
+//! never wrong.
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use sheaf_model::TenantId;
+use tokio::sync::Mutex;
+use tokio_postgres::Row;
+
+use crate::cluster::connect::Database;
+use crate::cluster::hash;
+use crate::cluster::lent::Lent;
+use crate::cluster::node::{Connections, Node, NodeAddr, parse_url};
+use crate::cluster::shard::{INVOICES, Shard, TABLES};
+use crate::types::NewInvoice;
+use crate::{Route, StoreConfig, StoreError, sql};
+
+/// The cluster as this process sees it.
+pub(crate) struct Cluster {
+    config: StoreConfig,
+    database: Database,
+    pub(crate) citus: bool,
+    coordinator: NodeAddr,
+    shards: RwLock<Arc<[Arc<Shard>]>>,
+    nodes: RwLock<HashMap<NodeAddr, Arc<Node>>>,
+    refresh: Mutex<()>,
+    /// Whose turn it is to be asked what every node knows.
+    turn: AtomicUsize,
+}
+
+/// For how long a node is waited for where others know the same.
+const SLOW: Duration = Duration::from_millis(500);
+
+impl Cluster {
+    pub(crate) async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
+        let database = parse_url(&config.database_url)?;
+        let coordinator = database.coordinator();
+        let mut cluster = Self {
+            config,
+            database,
+            citus: false,
+            coordinator,
+            shards: RwLock::new(Arc::from([])),
+            nodes: RwLock::new(HashMap::new()),
+            refresh: Mutex::new(()),
+            turn: AtomicUsize::new(0),
+        };
+        let conn = cluster.coordinator().get().await?;
+        cluster.citus = conn.query_opt(sql::CLUSTER_HAS_CITUS, &[]).await?.is_some();
+        drop(conn);
+        cluster.refresh_placement().await?;
+        Ok(cluster)
+    }
+
+    /// Whether writes name the tables that hold the rows, on the node that has them.
+    pub(crate) fn is_direct(&self) -> bool {
+        !self.citus || self.config.route == Route::Owner
+    }
+
+    fn shards(&self) -> Arc<[Arc<Shard>]> {
+        Arc::clone(&self.shards.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The shard that a tenant lives in.
+    pub(crate) fn shard_of(&self, tenant: TenantId) -> Arc<Shard> {
+        let hash = hash::uuid_hash(tenant.0);
+        let shards = self.shards();
+        Arc::clone(&shards[hash::shard_index(&shards, hash, |s| s.min_hash)])
+    }
+
+    /// The shard of each item.
+    pub(crate) fn shards_of(&self, items: &[NewInvoice]) -> Vec<Arc<Shard>> {
+        items
+            .iter()
+            .map(|n| self.shard_of(n.invoice.tenant_id))
+            .collect()
+    }
+
+    /// The owner node of a tenant.
+    pub(crate) fn owner(&self, tenant: TenantId) -> Arc<Node> {
+        self.node(&self.shard_of(tenant).node)
+    }
+
+    /// DDL, writes to reference tables and everything that no tenant owns.
+    pub(crate) fn coordinator(&self) -> Arc<Node> {
+        self.node(&self.coordinator)
+    }
+
+    /// Reads of reference tables, which every node has: on a worker first, so that the coordinator
+    /// is neither in the way nor missed when it is away. A miss is looked up on the coordinator as
+    /// well, where one answers: it is the first to have a new row.
+    pub(crate) async fn read_anywhere<T, F>(
+        &self,
+        read: impl Fn(Lent) -> F,
+    ) -> Result<Option<T>, StoreError>
+    where
+        F: Future<Output = Result<Option<T>, StoreError>>,
+    {
+        let mut missed = false;
+        let mut failed = None;
+        let mut nodes: Vec<NodeAddr> = self.owners().into_iter().collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
+        nodes.rotate_left(turn);
+        nodes.retain(|addr| *addr != self.coordinator);
+        nodes.push(self.coordinator.clone());
+        // One that hangs is asked last: it says nothing, for as long as it is waited for.
+        nodes.sort_by_key(|addr| self.node(addr).is_slow());
+        for (at, addr) in nodes.iter().enumerate() {
+            if missed && *addr != self.coordinator {
+                continue;
+            }
+            let node = self.node(addr);
+            let asked = async {
+                let conn = node.lookup().await?;
+                read(conn).await
+            };
+            let found = if at + 1 < nodes.len() && !missed {
+                tokio::time::timeout(SLOW, asked).await.unwrap_or_else(|_| {
+                    node.mark_slow();
+                    Err(StoreError::Unavailable {
+                        detail: format!("the node did not answer within {} ms", SLOW.as_millis()),
+                    })
+                })
+            } else {
+                asked.await
+            };
+            match found {
+                Ok(None) => missed = true,
+                Err(error @ (StoreError::Unavailable { .. } | StoreError::Busy(_))) => {
+                    failed = Some(error)
+                }
+                found => return found,
+            }
+        }
+        match failed {
+            Some(error) if !missed => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    /// The nodes that this process works with: the coordinator, and those that hold shards.
+    pub(crate) fn nodes(&self) -> BTreeSet<NodeAddr> {
+        let mut nodes = self.owners();
+        nodes.insert(self.coordinator.clone());
+        nodes
+    }
+
+    /// The connections to each node that this process has asked for any.
+    pub(crate) fn connections(&self) -> Vec<(NodeAddr, Connections)> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        let of = |(addr, node): (&NodeAddr, &Arc<Node>)| (addr.clone(), node.connections());
+        nodes.iter().map(of).collect()
+    }
+
+    /// The nodes that hold shards.
+    fn owners(&self) -> BTreeSet<NodeAddr> {
+        self.shards().iter().map(|s| s.node.clone()).collect()
+    }
+
+    /// Whether any node answers.
+    pub(crate) async fn ready(&self) -> Result<(), StoreError> {
+        // Not lent: what requests take must not make the process look lost. All at once: one that
+        // hangs answers for nobody.
+        let mut nodes = self.owners();
+        nodes.insert(self.coordinator.clone());
+        let asked = nodes.iter().map(|addr| {
+            let node = self.node(addr);
+            async move {
+                let conn = node.get().await?;
+                let asked = async {
+                    if self.citus {
+                        return Ok(conn.batch_execute("").await.map(|()| None)?);
+                    }
+                    Ok::<_, StoreError>(conn.query_opt(sql::CLUSTER_HAS_CITUS, &[]).await?)
+                };
+                match tokio::time::timeout(self.config.acquire_timeout, asked).await {
+                    Ok(answer) => match answer? {
+                        None => Ok(()),
+                        // Its statements are those for tables that lie on one node.
+                        Some(_) => Err(StoreError::Config(
+                            "Citus was installed after this process had started: run `sheaf migrate`, then start it again"
+                                .into(),
+                        )),
+                    },
+                    Err(_) => Err(StoreError::Unavailable {
+                        detail: "the node does not answer".into(),
+                    }),
+                }
+            }
+        });
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        let mut failed = None;
+        while let Some(answer) = asked.next().await {
+            match answer {
+                Ok(()) => return Ok(()),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Reads the placements again, from the coordinator or, while it is away, from a worker, which
+    /// has them as well. Concurrent calls share one query's result in turn.
+    pub(crate) async fn refresh_placement(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.refresh.lock().await;
+        let shards = match (self.citus, self.config.route) {
+            (true, Route::Owner) => self.citus_shards().await?,
+            _ => self.lanes(),
+        };
+        if shards.is_empty() {
+            return Err(StoreError::Config(
+                "the table `invoices` is not distributed yet: run `sheaf migrate`".into(),
+            ));
+        }
+        *self.shards.write().unwrap_or_else(PoisonError::into_inner) = shards;
+        Ok(())
+    }
+
+    async fn citus_shards(&self) -> Result<Arc<[Arc<Shard>]>, StoreError> {
+        let mut failed = None;
+        for addr in [&self.coordinator].into_iter().chain(&self.owners()) {
+            match self.placements(addr).await {
+                Err(error @ StoreError::Unavailable { .. }) => failed = failed.or(Some(error)),
+                read => return read,
+            }
+        }
+        Err(failed.unwrap_or_else(|| StoreError::Config("there is no node".into())))
+    }
+
+    async fn placements(&self, addr: &NodeAddr) -> Result<Arc<[Arc<Shard>]>, StoreError> {
+        let conn = self.node(addr).get().await?;
+        let statement = conn.prepare_cached(sql::CLUSTER_PLACEMENTS).await?;
+        let tables = TABLES;
+        let rows = conn.query(&statement, &[&&tables[..]]).await?;
+        rows.chunk_by(|a, b| a.get::<_, i32>("min_hash") == b.get::<_, i32>("min_hash"))
+            .map(|group| shard(group).map(Arc::new))
+            .collect()
+    }
+
+    /// Without Citus there is nothing to route; the hash space is cut into lanes so that several
+    /// chunks of an upload can be written at once.
+    fn lanes(&self) -> Arc<[Arc<Shard>]> {
+        let lanes = i64::from(self.config.plain_lanes.clamp(1, 64));
+        let width = (1_i64 << 32) / lanes;
+        let min = |lane| i32::try_from(i64::from(i32::MIN) + lane * width).unwrap_or(i32::MIN);
+        (0..lanes)
+            .map(|lane| {
+                let (node, direct) = (self.coordinator.clone(), !self.citus);
+                Arc::new(Shard::new(lane, min(lane), node, direct, |_| String::new()))
+            })
+            .collect()
+    }
+
+    pub(crate) fn node(&self, addr: &NodeAddr) -> Arc<Node> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = nodes.get(addr) {
+            return Arc::clone(node);
+        }
+        drop(nodes);
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(Node::new(&self.database, addr, &self.config));
+        Arc::clone(nodes.entry(addr.clone()).or_insert_with(made))
+    }
+
+    pub(crate) fn close(&self) {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.values().for_each(|node| node.close());
+    }
+}
+
+/// The shards of all tables that share a hash range.
+fn shard(group: &[Row]) -> Result<Shard, StoreError> {
+    let id_of = |table: &str| {
+        let row = group
+            .iter()
+            .find(|row| row.get::<_, &str>("relation") == table)?;
+        Some(row.get::<_, i64>("shardid"))
+    };
+    if let Some(missing) = TABLES.into_iter().find(|t| id_of(t).is_none()) {
+        return Err(StoreError::Corrupt(format!(
+            "a shard group has no {missing}"
+        )));
+    }
+    let port: i32 = group[0].get("nodeport");
+    let port = u16::try_from(port).map_err(|_| StoreError::Corrupt(format!("node port {port}")))?;
+    Ok(Shard::new(
+        id_of(INVOICES).unwrap_or_default(),
+        group[0].get("min_hash"),
+        (group[0].get("nodename"), port),
+        true,
+        |table| format!("_{}", id_of(table).unwrap_or_default()),
+    ))
+}

@@ -1,0 +1,66 @@
+//! Group commit: single creates wait in their node's queue and are written together.
+
+pub(crate) mod decide;
+pub(crate) mod lookup;
+pub(crate) mod write;
+
+use sheaf_model::id;
+
+use crate::cluster::batch::Carried;
+use crate::cluster::fair_queue::{Job, Queued, Queues, Refused};
+use crate::invoice::create::decide::{CustomerRef, Outcome};
+use crate::types::{Created, NewInvoice};
+use crate::{CreateError, Inner, Store, StoreError};
+
+impl Queued for NewInvoice {
+    fn queues(inner: &Inner) -> &Queues<Job<Self>> {
+        &inner.writers
+    }
+}
+
+impl Store {
+    /// Stores one invoice. It shares its transaction with the other creates of its node that arrive
+    /// meanwhile; the answer comes after their common commit.
+    ///
+    /// # Errors
+    /// [`CreateError::Busy`] when the node's queue, or the tenant's share of it, is full;
+    /// [`StoreError::Unavailable`] at once while the node is down, [`StoreError::OutcomeUnknown`]
+    /// where the answer to the commit was lost, and neither key nor id would find the invoice
+    /// again; the conflicts that [`CreateError`] names.
+    ///
+    /// [`StoreError::Unavailable`]: crate::StoreError::Unavailable
+    /// [`StoreError::OutcomeUnknown`]: crate::StoreError::OutcomeUnknown
+    pub async fn create_invoice(&self, new: NewInvoice) -> Result<Created, CreateError> {
+        // Before the queue, where it would keep others waiting.
+        self.ensure_year(id::year_of(new.invoice.id)).await?;
+        let carried = carried(&new);
+        match self.submit(new, carried).await {
+            Ok((new, outcome)) => answer(new, outcome),
+            Err(Refused::Busy) => Err(CreateError::Busy),
+            Err(Refused::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// What a create is given along: its customer as the client named it.
+pub(crate) fn carried(new: &NewInvoice) -> Carried {
+    Carried {
+        customer: CustomerRef::of(new),
+        ..Carried::default()
+    }
+}
+
+fn answer(new: NewInvoice, outcome: Outcome) -> Result<Created, CreateError> {
+    match outcome {
+        Outcome::Created => Ok(Created::New(Box::new(new.invoice))),
+        Outcome::Replay(replay) => Ok(Created::Replay(replay)),
+        Outcome::Idempotency(conflict) => Err(StoreError::from(conflict).into()),
+        Outcome::DuplicateExternalId(existing) => {
+            Err(CreateError::DuplicateExternalId { existing })
+        }
+        Outcome::DuplicateNumber(existing) => Err(CreateError::DuplicateNumber { existing }),
+        Outcome::DuplicateId => Err(CreateError::DuplicateId),
+        Outcome::CustomerNotFound => Err(CreateError::CustomerNotFound),
+        Outcome::CustomerInactive => Err(CreateError::CustomerInactive),
+    }
+}
