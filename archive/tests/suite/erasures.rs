@@ -73,9 +73,14 @@ pub(crate) async fn fill(world: &World) -> Uuid {
 }
 
 async fn run(world: &World, as_of: DateTime<Utc>) -> ErasureSummary {
+    run_with(world, as_of, Duration::ZERO).await
+}
+
+async fn run_with(world: &World, as_of: DateTime<Utc>, clock_skew: Duration) -> ErasureSummary {
     let options = ErasureOptions {
         tenant: Some(world.tenant),
         grace: DAY,
+        clock_skew,
         as_of,
     };
     again(|| world.archive.run_erasures(options, &Silent)).await
@@ -226,6 +231,27 @@ async fn both_tiers_are_erased_and_the_receipt_ends_when_the_last_copy_is_gone()
     assert_eq!(told(&theirs).await, their_before);
     let none = theirs.store.erasure(theirs.tenant, customer).await.unwrap();
     assert!(none.is_none() || customer == their_customer);
+}
+
+/// Kept answers carry the time of the process that gave them, whose clock may be ahead: a receipt
+/// is complete only when those are gone as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_waits_for_answers_of_a_process_whose_clock_is_ahead() {
+    let world = world("ahead").await;
+    let customer = fill(&world).await;
+    let cause = cause();
+    let request = world.store.request_erasure(world.tenant, customer, &cause);
+    request.await.unwrap();
+    run(&world, Utc::now()).await;
+    world.gc(&world.archive, Duration::ZERO, false).await;
+    let week = Utc::now() + TimeDelta::days(7);
+    let skew = Duration::from_secs(15 * 60);
+    let early = run_with(&world, week + TimeDelta::minutes(1), skew).await;
+    assert_eq!((early.erasures, early.completed), (1, 0));
+    let open = receipt(&world, customer).await;
+    assert_eq!(open.pending[0].place, "idempotency_keys", "{open:?}");
+    let late = run_with(&world, week + TimeDelta::minutes(16), skew).await;
+    assert_eq!((late.erasures, late.completed), (1, 1));
 }
 
 /// Another process remembers the record for some seconds after it was erased: what it lets in

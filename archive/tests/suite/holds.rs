@@ -54,6 +54,7 @@ async fn run(archive: &Archive, world: &World, as_of: DateTime<Utc>) -> ErasureS
     let options = ErasureOptions {
         tenant: Some(world.tenant),
         grace: DAY,
+        clock_skew: Duration::ZERO,
         as_of,
     };
     crate::erasures::again(|| archive.run_erasures(options, &Silent)).await

@@ -23,6 +23,7 @@ async fn run(app: &TestApp, tenant: &Tenant) {
     let options = ErasureOptions {
         tenant: Some(TenantId(tenant.id)),
         grace: Duration::from_secs(3_600),
+        clock_skew: Duration::ZERO,
         as_of: now(),
     };
     while let Err(error) = app.archive.run_erasures(options, &Silent).await {

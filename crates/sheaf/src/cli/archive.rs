@@ -190,6 +190,9 @@ pub(crate) struct EraseArgs {
     /// The grace that `gc` is run with: receipts say by it when the last copies go
     #[arg(long, default_value = "24h", value_name = "AGE", value_parser = units::duration)]
     pub(crate) grace: Duration,
+    /// How far ahead the clock of an API process may be: a receipt is complete that much later
+    #[arg(long, default_value = "15m", value_name = "AGE", value_parser = units::duration)]
+    pub(crate) clock_skew: Duration,
     #[command(flatten)]
     pub(crate) archive: ArchiveArgs,
 }
