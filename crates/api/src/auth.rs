@@ -12,14 +12,16 @@ pub(crate) mod role;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
 use sheaf_model::TenantId;
 use sheaf_store::Role;
 use uuid::Uuid;
 
+use crate::auth::guesses::Secret;
 use crate::error::ApiError;
+use crate::headers::{X_API_KEY, X_TENANT_ID};
 use crate::state::{App, Shared};
 
 use crate::rate_limit::Standing;
@@ -28,9 +30,6 @@ pub(crate) use crate::auth::known_tenant::KnownTenants;
 pub(crate) use crate::auth::role::Action;
 pub use crate::auth::role::role_table;
 pub(crate) use jwt::Jwt;
-
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const X_TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
 
 /// A tenant's credential.
 #[derive(Clone, Debug)]
@@ -142,14 +141,19 @@ async fn tenant(parts: &Parts, app: &App, action: Action) -> Result<TenantAuth, 
 async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
     let guesses = app.guesses.as_ref();
     let from = guesses.and_then(|guesses| Some((guesses, guesses.address(parts)?)));
-    let credential = credential(&parts.headers);
-    // A missing one is no guess; one in a form that is not ours is, and all such are the same.
-    let hash = match &credential {
-        Ok(credential) => api_key::hash(credential.text()),
-        Err(ApiError::MissingCredential) => return Err(ApiError::MissingCredential),
-        Err(_) => [0; 32],
+    let credential = match credential(&parts.headers) {
+        // None is no guess, nor are two.
+        Err(error) if !matches!(error, ApiError::InvalidCredential) => return Err(error),
+        credential => credential,
     };
-    let admitted = from.map(|(guesses, from)| (guesses, guesses.admit(from, &hash)));
+    // One in a form that is not ours is a guess, and all such are the same.
+    let hash = credential.as_ref();
+    let hash = hash.map_or([0; 32], |credential| api_key::hash(credential.text()));
+    let secret = Secret {
+        hash,
+        can_be_guessed: app.admin_can_be_guessed() && app.is_admin(&hash),
+    };
+    let admitted = from.map(|(guesses, from)| (guesses, guesses.admit(from, secret)));
     let suspect = admitted.is_some_and(|(_, admitted)| admitted.is_suspect());
     let outcome = match credential {
         Ok(credential) => recognise(parts, app, &credential, &hash, suspect).await,
@@ -160,7 +164,7 @@ async fn principal(parts: &Parts, app: &App) -> Result<Principal, ApiError> {
             Err(guesses.wrong(admitted))
         }
         (Some((guesses, admitted)), Ok(principal)) => {
-            guesses.right(admitted, &hash);
+            guesses.right(admitted, secret);
             Ok(principal)
         }
         (Some((guesses, admitted)), outcome) => {
@@ -248,18 +252,25 @@ impl<'a> Credential<'a> {
 
 /// A credential in a form that is not ours is a wrong one, not a missing one.
 fn credential(headers: &HeaderMap) -> Result<Credential<'_>, ApiError> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
+    let key = headers.get(X_API_KEY);
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        let value = key.ok_or(ApiError::MissingCredential)?;
         let text = value.to_str().map_err(|_| ApiError::InvalidCredential)?;
-        return match text.split_once(' ') {
-            Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => {
-                Ok(Credential::Bearer(secret.trim()))
-            }
-            _ => Err(ApiError::InvalidCredential),
-        };
-    }
-    let value = headers.get(X_API_KEY).ok_or(ApiError::MissingCredential)?;
+        return Ok(Credential::Key(text));
+    };
     let text = value.to_str().map_err(|_| ApiError::InvalidCredential)?;
-    Ok(Credential::Key(text))
+    let secret = match text.split_once(' ') {
+        Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => secret.trim(),
+        _ => return Err(ApiError::InvalidCredential),
+    };
+    // Nobody says which of two it is (RFC 6750, section 2).
+    if key.is_some_and(|key| key.as_bytes() != secret.as_bytes()) {
+        return Err(ApiError::InvalidHeader {
+            name: "X-Api-Key",
+            detail: "is another credential than that of Authorization: send one of them",
+        });
+    }
+    Ok(Credential::Bearer(secret))
 }
 
 /// Compares hashes without stopping at the first difference: the time taken says nothing about the

@@ -20,7 +20,7 @@ use sheaf_model::{FieldError, Invalid};
 use sheaf_store::{ChangeError, CreateError, CustomerError, Full, StoreError};
 
 use crate::etag;
-use crate::problem::Problem;
+use crate::problem::{Cause, Problem};
 use crate::routes::invoice::upload::Summary;
 #[cfg(feature = "sql")]
 use tiers::restoring;
@@ -72,6 +72,13 @@ pub(crate) enum ApiError {
         /// What is wrong.
         detail: String,
     },
+    /// A header that says what it cannot.
+    InvalidHeader {
+        /// As we write it.
+        name: &'static str,
+        /// What is wrong.
+        detail: &'static str,
+    },
     /// `limit` is no number from 1 to 100.
     LimitOutOfRange,
     /// A cursor of another list, or no cursor at all.
@@ -88,15 +95,19 @@ pub(crate) enum ApiError {
     Create(CreateError),
     /// The invoice's state, or another document, forbids the step.
     Refused(Refusal),
-    /// `If-Match` names no version that is there.
+    /// `If-Match` or `If-None-Match` rules out the version that is there.
     VersionMismatch {
         /// The version that is.
         current: i64,
     },
+    /// The same of something that always exists, and has no version.
+    Unversioned,
     /// The document cannot be made.
     Document(DocumentError),
     /// The tenant, or all tenants together, have as much of this as they may.
     Crowded(Crowded, Full),
+    /// The disk has no room for an upload. The text is for the log.
+    DiskFull(String),
     /// The store failed.
     Store(StoreError),
     /// The cold tier failed.
@@ -120,8 +131,8 @@ pub(crate) enum ApiError {
     BulkRejected(Box<Summary>),
     /// The request took longer than the server allows.
     Timeout,
-    /// The database cannot be reached.
-    NotReady,
+    /// The database cannot be reached; why not, where it said so in time.
+    NotReady(Option<StoreError>),
     /// Nothing is taken from this queue, though work waits in it.
     QueueStalled(&'static str),
     /// A bug: a panic, a lost task, a temporary file that failed. The text is for the log.
@@ -223,6 +234,10 @@ impl ApiError {
                 S::BAD_REQUEST,
                 FieldError::new(field, "invalid_parameter", detail),
             ),
+            Self::InvalidHeader { name, detail } => field_problem(
+                S::BAD_REQUEST,
+                FieldError::new(name, "invalid_header", detail),
+            ),
             Self::LimitOutOfRange => {
                 let error = FieldError::new(
                     "limit",
@@ -250,20 +265,28 @@ impl ApiError {
             Self::VersionMismatch { current } => Problem::new(
                 S::PRECONDITION_FAILED,
                 "version_mismatch",
-                format!("If-Match names another version: the ETag is \"{current}\" now"),
+                format!("If-Match or If-None-Match rules it out: the ETag is \"{current}\" now"),
+            ),
+            Self::Unversioned => Problem::new(
+                S::PRECONDITION_FAILED,
+                "version_mismatch",
+                "If-Match or If-None-Match rules it out: it always exists, and has no ETag",
             ),
             Self::Document(DocumentError::Unsuitable(invalid)) => {
                 invalid_problem(S::UNPROCESSABLE_ENTITY, invalid)
             }
             Self::Document(DocumentError::Failed(detail)) => {
-                tracing::error!(detail, "a document could not be made");
-                internal()
+                internal().with_cause(Cause::error("a document could not be made", detail))
             }
             Self::Document(DocumentError::NotBuilt(format)) => not_built(match format {
                 Format::Pdf => "PDF",
                 Format::Ubl => "UBL",
             }),
             Self::Crowded(what, full) => crowded(what, full),
+            Self::DiskFull(detail) => {
+                let cause = Cause::error("no room for an upload", detail);
+                crowded(Crowded::Spool, Full::All).with_cause(cause)
+            }
             Self::Store(error) => store_problem(error),
             Self::Archive(error) => archive_problem(&error),
             #[cfg(feature = "sql")]
@@ -287,14 +310,20 @@ impl ApiError {
                 "timeout",
                 "the request took too long; whether it took effect is unknown",
             ),
-            Self::NotReady => unavailable("not_ready", "the database cannot be reached"),
+            Self::NotReady(why) => {
+                let problem = unavailable("not_ready", "the database cannot be reached");
+                match why {
+                    Some(error) => {
+                        let cause = Cause::warning("not ready", &error).on(error.node());
+                        problem.with_cause(cause)
+                    }
+                    None => problem,
+                }
+            }
             Self::QueueStalled(queue) => {
                 unavailable("not_ready", &format!("the queue of {queue} does not move"))
             }
-            Self::Internal(detail) => {
-                tracing::error!(detail, "internal error");
-                internal()
-            }
+            Self::Internal(detail) => internal().with_cause(Cause::error("internal error", detail)),
         }
     }
 }

@@ -13,6 +13,7 @@ mod config;
 mod cursor;
 mod error;
 mod etag;
+mod headers;
 mod idempotency;
 mod openapi;
 mod problem;

@@ -18,7 +18,8 @@ use crate::problem::PROBLEM_JSON;
 use crate::schema::{FieldErrorSchema, InvoiceLineIn, ProblemSchema};
 
 /// Problems of any route.
-const ANYWHERE: [(&str, &str); 3] = [
+const ANYWHERE: [(&str, &str); 4] = [
+    ("400", "`invalid_header`"),
     ("500", "`internal_error`"),
     (
         "503",

@@ -103,7 +103,7 @@ impl std::fmt::Debug for App {
 pub fn router(app: Arc<App>) -> Router {
     let (router, api) = documented();
     let metrics = RequestMetrics::new(api.paths.paths.keys().map(String::as_str));
-    let observe = Observe::new(&app.config, metrics, Arc::clone(&app.denials));
+    let observe = Observe::new(&app, metrics);
     router
         .merge(routes::docs(&api))
         .fallback(|| async { ApiError::RouteNotFound })

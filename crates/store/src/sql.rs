@@ -340,6 +340,7 @@ query!(ADMIN_ADD_NODE, "citus/admin/add_node.sql");
 query!(ADMIN_BACKEND_PID, "citus/admin/backend_pid.sql");
 query!(ADMIN_CITUS_VERSION, "citus/admin/citus_version.sql");
 query!(ADMIN_CLEANUP, "citus/admin/cleanup.sql");
+query!(ADMIN_CLOCK, "citus/admin/clock.sql");
 query!(ADMIN_CREATE_EXTENSION, "citus/admin/create_extension.sql");
 query!(ADMIN_INSPECT_DISK, "citus/admin/inspect_disk.sql");
 query!(

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use sheaf_archive::ExportError;
 
 use super::{ApiError, RETRY_AFTER, internal, unavailable};
-use crate::problem::Problem;
+use crate::problem::{Cause, Problem};
 
 impl From<ExportError> for ApiError {
     fn from(error: ExportError) -> Self {
@@ -27,8 +27,7 @@ pub(super) fn problem(error: &ExportError) -> Problem {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export_too_large", detail)
         }
         ExportError::Idle { .. } | ExportError::Archive(_) | ExportError::Lost => {
-            tracing::error!(%error, "an export failed");
-            internal()
+            internal().with_cause(Cause::error("an export failed", error))
         }
     }
 }

@@ -80,7 +80,9 @@ impl From<DocumentError> for ApiError {
 impl From<ParseError> for ApiError {
     fn from(error: ParseError) -> Self {
         match error {
-            ParseError::Syntax(detail) => Self::InvalidJson(detail),
+            ParseError::Syntax(what) => {
+                Self::InvalidJson(format!("the body is not a JSON document: {what}"))
+            }
             ParseError::Invalid(invalid) => Self::Invalid(invalid),
         }
     }
@@ -102,10 +104,7 @@ impl From<std::io::Error> for ApiError {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         match error.kind() {
-            StorageFull | QuotaExceeded => {
-                tracing::error!(%error, "no room for an upload");
-                Self::Crowded(Crowded::Spool, Full::All)
-            }
+            StorageFull | QuotaExceeded => Self::DiskFull(error.to_string()),
             _ => Self::Internal(error.to_string()),
         }
     }

@@ -5,7 +5,7 @@ use sheaf_archive::object::storage::StorageError;
 use sheaf_archive::{ArchiveError, QueryError};
 
 use super::{ApiError, RETRY_AFTER};
-use crate::problem::Problem;
+use crate::problem::{Cause, Problem};
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
@@ -24,6 +24,7 @@ pub(super) fn problem(error: QueryError) -> Problem {
     ) {
         return super::restoring();
     }
+    let mut cause = None;
     let status = match &error {
         QueryError::Invalid(_) => S::BAD_REQUEST,
         QueryError::NotReadOnly(_)
@@ -36,15 +37,16 @@ pub(super) fn problem(error: QueryError) -> Problem {
         QueryError::Timeout { .. } => S::GATEWAY_TIMEOUT,
         QueryError::Busy => S::SERVICE_UNAVAILABLE,
         QueryError::Archive(ArchiveError::Storage(_) | ArchiveError::Store(_)) => {
-            tracing::warn!(%error, "a query could not read the archive");
+            cause = Some(Cause::warning("a query could not read the archive", &error));
             S::SERVICE_UNAVAILABLE
         }
         QueryError::Archive(_) | QueryError::Internal(_) => {
-            tracing::error!(%error, "a query failed");
+            cause = Some(Cause::error("a query failed", &error));
             S::INTERNAL_SERVER_ERROR
         }
     };
-    let problem = Problem::new(status, error.code(), error.public_detail());
+    let mut problem = Problem::new(status, error.code(), error.public_detail());
+    problem.cause = cause;
     match status {
         S::TOO_MANY_REQUESTS | S::SERVICE_UNAVAILABLE => problem.with_retry_after(RETRY_AFTER),
         _ => problem,

@@ -9,7 +9,7 @@ use sheaf_model::invoice::lifecycle::Refusal;
 use sheaf_store::{CreateError, IdemConflict, StoreError};
 
 use super::{Crowded, RETRY_AFTER, crowded, field_problem, internal, unavailable};
-use crate::problem::Problem;
+use crate::problem::{Cause, Problem};
 
 /// Seconds after which a restored object may be there: slow storage classes take from minutes to
 /// hours.
@@ -89,23 +89,26 @@ pub(super) fn store_problem(error: StoreError) -> Problem {
     match error {
         StoreError::Busy(full) => crowded(Crowded::Requests, full),
         StoreError::Idempotency(conflict) => idempotency_problem(conflict),
-        StoreError::Unavailable { detail } => {
-            tracing::warn!(detail, "store unavailable");
-            unavailable("store_unavailable", "the database is unavailable")
+        StoreError::Unavailable { ref detail } => {
+            let cause = Cause::warning("store unavailable", detail).on(error.node());
+            unavailable("store_unavailable", "the database is unavailable").with_cause(cause)
         }
-        StoreError::OutcomeUnknown { detail } => {
-            tracing::error!(detail, "the outcome of a request is unknown");
-            outcome_unknown()
+        StoreError::OutcomeUnknown { ref detail } => {
+            let cause = Cause::error("the outcome of a request is unknown", detail);
+            outcome_unknown().with_cause(cause.on(error.node()))
         }
         StoreError::Contended { what } => {
             let detail = format!("others are changing {what} at the same time; nothing was done");
             Problem::new(StatusCode::CONFLICT, "concurrent_changes", detail)
                 .with_retry_after(RETRY_AFTER)
         }
-        StoreError::Timeout => unavailable("store_timeout", "the database took too long"),
+        StoreError::Timeout => {
+            let cause = Cause::warning("store timeout", &error);
+            unavailable("store_timeout", "the database took too long").with_cause(cause)
+        }
         StoreError::Cold { detail } => {
-            tracing::warn!(detail, "archive unavailable");
-            unavailable("archive_unavailable", "the archive is unavailable")
+            let cause = Cause::warning("archive unavailable", detail);
+            unavailable("archive_unavailable", "the archive is unavailable").with_cause(cause)
         }
         StoreError::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail),
         error @ (StoreError::SchemaTooNew { .. }
@@ -113,10 +116,7 @@ pub(super) fn store_problem(error: StoreError) -> Problem {
         | StoreError::Config(_)
         | StoreError::Corrupt(_)
         | StoreError::Database(_)
-        | StoreError::Bug(_)) => {
-            tracing::error!(%error, "store failed");
-            internal()
-        }
+        | StoreError::Bug(_)) => internal().with_cause(Cause::error("store failed", error)),
     }
 }
 
@@ -139,15 +139,16 @@ pub(super) fn archive_problem(error: &ArchiveError) -> Problem {
     if matches!(error, ArchiveError::Storage(StorageError::Restoring { .. })) {
         return restoring();
     }
-    tracing::error!(%error, "archive failed");
-    match error {
+    let cause = Cause::error("archive failed", error);
+    let problem = match error {
         // Damaged bytes as well: read again, they may be right, as of a storage that lies or of an
         // object that is restored.
         ArchiveError::Storage(_) | ArchiveError::Corrupt { .. } => {
             unavailable("archive_unavailable", "the archive is unavailable")
         }
         _ => internal(),
-    }
+    };
+    problem.with_cause(cause)
 }
 
 #[cfg(test)]

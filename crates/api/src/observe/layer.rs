@@ -17,18 +17,19 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use metrics::{Counter, Gauge, Histogram};
-use sheaf_store::{Origin, Trace, caught};
+use sheaf_store::{Origin, Store, Trace, caught};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::auth::Caller;
-use crate::config::ApiConfig;
 use crate::error::ApiError;
+use crate::headers::{self, single};
 use crate::observe::denials::{Denial, Denials};
 use crate::observe::trace;
-use crate::problem::Problem;
+use crate::problem::{Problem, Told};
 use crate::rate_limit;
+use crate::state::App;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -99,9 +100,10 @@ impl<S: Sync> FromRequestParts<S> for Requested {
     }
 }
 
-/// An id that a client sent, if it is one that we repeat.
+/// An id that a client sent, if it is one that we repeat. Of two nobody knows which one is meant.
 fn usable(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    let sent = headers.get(name).and_then(|value| value.to_str().ok());
+    let sent = single(headers, &name).ok().flatten();
+    let sent = sent.and_then(|value| value.to_str().ok());
     sent.filter(|id| {
         !id.is_empty()
             && id.len() <= MAX_REQUEST_ID
@@ -120,9 +122,8 @@ pub(crate) fn traceparent(headers: &HeaderMap) -> String {
 
 /// Trace, span and flags that the client sent.
 pub(crate) fn sent_trace(headers: &HeaderMap) -> Option<(&str, &str, &str)> {
-    let sent = headers
-        .get(TRACEPARENT)
-        .and_then(|value| value.to_str().ok());
+    let sent = single(headers, &TRACEPARENT).ok().flatten();
+    let sent = sent.and_then(|value| value.to_str().ok());
     sent.and_then(trace_of)
 }
 
@@ -153,15 +154,18 @@ struct Settings {
     timeout: Duration,
     access_log: bool,
     denials: Arc<Denials>,
+    store: Store,
     /// `RateLimit-Policy`, where there is a limit.
     policy: Option<HeaderValue>,
 }
 
 impl Observe {
-    pub(crate) fn new(config: &ApiConfig, metrics: RequestMetrics, denials: Arc<Denials>) -> Self {
+    pub(crate) fn new(app: &App, metrics: RequestMetrics) -> Self {
+        let config = &app.config;
         Self(Arc::new(Settings {
             metrics,
-            denials,
+            denials: Arc::clone(&app.denials),
+            store: app.store.clone(),
             policy: config.rate_limit.and_then(rate_limit::policy),
             timeout: config.request_timeout,
             access_log: config.access_log,
@@ -214,7 +218,14 @@ impl Service<Request> for Observed {
         let extensions = request.extensions_mut();
         extensions.insert(seen.id.clone());
         extensions.insert(Arc::clone(&seen.caller));
+        let refused = headers::check(request.headers()).err();
         let answer = self.inner.call(request);
+        let answer = async move {
+            match refused {
+                None => answer.await,
+                Some(error) => Ok(error.into_response()),
+            }
+        };
         // Uploads take as long as they take: each read of their body has a bound instead.
         let streaming = seen.template().ends_with("/bulk");
         Box::pin(async move {
@@ -256,6 +267,7 @@ impl Seen {
         if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
             *response.body_mut() = Body::from(problem.render(&self.id.0));
             self.note_denial(&problem);
+            self.tell_cause(&problem);
         }
         let status = response.status();
         let elapsed = self.started.elapsed();
@@ -294,6 +306,19 @@ impl Seen {
 }
 
 impl Seen {
+    /// Whoever looks for a request in the log finds why it failed, and on which node.
+    fn tell_cause(&self, problem: &Problem) {
+        let Some(cause) = &problem.cause else { return };
+        let tenant = self.caller.auth.get().map(|auth| auth.tenant_id);
+        cause.log(&Told {
+            request_id: &self.id.0,
+            traceparent: &self.trace,
+            code: problem.code,
+            owner: tenant.map(|tenant| self.settings.store.owner_of(tenant)),
+            tenant: tenant.map(|tenant| tenant.to_string()),
+        });
+    }
+
     /// Whatever refused it, an extractor or a handler: nobody can forget to.
     fn note_denial(&self, problem: &Problem) {
         if !matches!(
@@ -426,6 +451,10 @@ mod tests {
         );
         assert!(trace_of(&traceparent(&headers)).is_some());
         assert!(!traceparent(&headers).contains("-00000000000000000000000000000000-"));
+        // Two are none (W3C Trace Context, section 3.2.1).
+        headers.insert(TRACEPARENT, HeaderValue::from_static(sent));
+        headers.append(TRACEPARENT, HeaderValue::from_static(sent));
+        assert_eq!(sent_trace(&headers), None);
     }
 
     #[test]
@@ -437,5 +466,8 @@ mod tests {
             headers.insert(X_REQUEST_ID, HeaderValue::from_str(bad).unwrap());
             assert_eq!(RequestId::of(&headers).0.len(), 36);
         }
+        headers.insert(X_REQUEST_ID, HeaderValue::from_static("mine-1"));
+        headers.append(X_REQUEST_ID, HeaderValue::from_static("mine-2"));
+        assert_eq!(RequestId::of(&headers).0.len(), 36);
     }
 }

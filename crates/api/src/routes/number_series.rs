@@ -13,6 +13,7 @@ use super::json;
 use crate::auth::{Reader, Settings, TenantAuth};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
+use crate::etag::Preconditions;
 use crate::observe::layer::Requested;
 use crate::query;
 use crate::schema::{NumberSeriesIn, NumberSeriesList, NumberSeriesOut};
@@ -24,6 +25,9 @@ const MAX_PREFIX: usize = 40;
 const MAX_PADDING: i16 = 12;
 /// Where a series may be set to go on: numbers keep at most 12 digits.
 const MAX_NEXT: i64 = 999_999_999_999;
+
+/// A series is there from the beginning, but no version of it was ever told.
+const UNSEEN: i64 = i64::MAX;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,11 +107,13 @@ async fn read(app: &Shared, auth: &TenantAuth) -> Result<Vec<SeriesOut>, ApiErro
     responses((status = 200, body = NumberSeriesOut),
         (status = 404, description = "`number_series_not_found`"),
         (status = 409, description = "`number_goes_back`"),
+        (status = 412, description = "`version_mismatch`: a series always exists, and has no ETag"),
         (status = 422, description = "`string_too_long`, `string_has_nul`, `padding_out_of_range`, `number_out_of_range`, `date_out_of_range`, `unknown_field`, `missing_field`, `invalid_type`")))]
 pub(super) async fn set(
     Settings(auth): Settings,
     State(app): State<Shared>,
     requested: Requested,
+    Preconditions { expected }: Preconditions,
     series: Result<Path<String>, PathRejection>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
@@ -118,6 +124,9 @@ pub(super) async fn set(
         .ok_or(ApiError::NotFound(Noun::NumberSeries))?;
     let input: SeriesIn = body.parse()?;
     check(&input)?;
+    if expected.is_some_and(|expected| !expected.allows(UNSEEN)) {
+        return Err(ApiError::Unversioned);
+    }
     let now = app.clock.now();
     let yearly = input.prefix.contains(SERIES_YEAR);
     let before = app.store.number_series(auth.tenant_id).await?;

@@ -15,7 +15,7 @@ use super::{PageOut, id_in, json};
 use crate::auth::{Privacy, Reader};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
-use crate::etag::{self, IfMatch};
+use crate::etag::{self, Preconditions};
 use crate::observe::layer::Requested;
 use crate::query;
 use crate::schema::{ErasureOut, RetentionIn, RetentionList, RetentionOut};
@@ -97,7 +97,8 @@ pub(super) async fn list_retention(
     request_body = RetentionIn, security(("bearer" = []), ("apiKey" = [])),
     params(("year" = i16, Path, description = "1970-2199"),
         ("If-Match" = Option<String>, Header,
-            description = "The version that the client has seen, quoted; `\"0\"` when there was none")),
+            description = "The version that the client has seen, quoted; `\"0\"` when there was none"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is none")),
     responses((status = 200, body = RetentionOut, headers(("ETag" = String, description = "The version, quoted"))),
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "`date_out_of_range`, `unknown_field`, `invalid_type`")))]
@@ -105,7 +106,7 @@ pub(super) async fn put_retention(
     Privacy(auth): Privacy,
     State(app): State<Shared>,
     requested: Requested,
-    if_match: IfMatch,
+    Preconditions { expected }: Preconditions,
     year: Result<Path<String>, PathRejection>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
@@ -121,7 +122,7 @@ pub(super) async fn put_retention(
         year,
         legal_hold: input.legal_hold,
         keep_until: input.keep_until,
-        expected: if_match.versions().map(<[i64]>::to_vec),
+        expected,
         origin: requested.by(auth.actor),
     };
     match app.store.put_retention(&new).await? {

@@ -12,7 +12,7 @@ use super::json;
 use crate::auth::{Reader, Settings};
 use crate::body::JsonBody;
 use crate::error::{ApiError, Noun};
-use crate::etag::{self, IfMatch};
+use crate::etag::{self, Preconditions};
 use crate::observe::layer::Requested;
 use crate::query;
 use crate::routes::invoice::document;
@@ -38,7 +38,8 @@ pub(super) async fn get(
 #[utoipa::path(put, path = "/v1/profile", tag = "documents", operation_id = "putProfile", request_body = ProfileDoc,
     security(("bearer" = []), ("apiKey" = [])),
     params(("If-Match" = Option<String>, Header,
-        description = "The version that the client has seen, quoted; `\"0\"` when there was none")),
+        description = "The version that the client has seen, quoted; `\"0\"` when there was none"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is none")),
     responses((status = 200, body = ProfileDoc, headers(("ETag" = String, description = "The version, quoted"))),
         (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
         (status = 412, description = "`version_mismatch`"),
@@ -48,7 +49,7 @@ pub(super) async fn put(
     Settings(auth): Settings,
     State(app): State<Shared>,
     requested: Requested,
-    if_match: IfMatch,
+    Preconditions { expected }: Preconditions,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let profile = Profile::parse(&body.bytes)?;
@@ -56,7 +57,7 @@ pub(super) async fn put(
         tenant: auth.tenant_id,
         profile: serde_json::to_value(&profile)
             .map_err(|error| ApiError::Internal(error.to_string()))?,
-        expected: if_match.versions().map(<[i64]>::to_vec),
+        expected,
         origin: requested.by(auth.actor),
     };
     match app.store.put_profile(&new).await? {

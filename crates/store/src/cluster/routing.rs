@@ -127,13 +127,13 @@ impl Cluster {
                 tokio::time::timeout(SLOW, asked).await.unwrap_or_else(|_| {
                     node.mark_slow();
                     Err(StoreError::Unavailable {
-                        detail: format!("the node did not answer within {} ms", SLOW.as_millis()),
+                        detail: format!("it did not answer within {} ms", SLOW.as_millis()),
                     })
                 })
             } else {
                 asked.await
             };
-            match found {
+            match found.map_err(|error| error.on(addr)) {
                 Ok(None) => missed = true,
                 Err(error @ (StoreError::Unavailable { .. } | StoreError::Busy(_))) => {
                     failed = Some(error)
@@ -174,7 +174,7 @@ impl Cluster {
         nodes.insert(self.coordinator.clone());
         let asked = nodes.iter().map(|addr| {
             let node = self.node(addr);
-            async move {
+            let asked = async move {
                 let conn = node.get().await?;
                 let asked = async {
                     if self.citus {
@@ -192,10 +192,11 @@ impl Cluster {
                         )),
                     },
                     Err(_) => Err(StoreError::Unavailable {
-                        detail: "the node does not answer".into(),
+                        detail: "it does not answer".into(),
                     }),
                 }
-            }
+            };
+            async move { asked.await.map_err(|error| error.on(addr)) }
         });
         let mut asked: FuturesUnordered<_> = asked.collect();
         let mut failed = None;

@@ -15,7 +15,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::error::commit_failed;
 use crate::tenant::now;
-use crate::{Held, NewEvent, Origin, Store, StoreError, sql};
+use crate::{Expected, Held, NewEvent, Origin, Store, StoreError, sql};
 
 /// The setting of one year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,8 @@ pub struct NewRetention {
     pub legal_hold: bool,
     /// As [`Retention::keep_until`].
     pub keep_until: Option<NaiveDate>,
-    /// The versions that the client has seen; any, where it does not say. 0 where there is none.
-    pub expected: Option<Vec<i64>>,
+    /// The version that the client means; any, where it does not say. 0 where there is none.
+    pub expected: Option<Expected>,
     /// Who, and in which request.
     pub origin: Origin,
 }
@@ -150,8 +150,8 @@ impl Store {
         // Version 0 is a row that was made to be locked.
         let old = row.as_ref().map(setting).filter(|old| old.version > 0);
         let current = old.map_or(0, |old| old.version);
-        let expected = new.expected.as_deref();
-        if expected.is_some_and(|expected| !expected.contains(&current)) {
+        let expected = new.expected.as_ref();
+        if expected.is_some_and(|expected| !expected.allows(current)) {
             return Ok(Some(PutRetention::VersionMismatch(current)));
         }
         if let Some(old) = old

@@ -9,7 +9,7 @@ use sheaf_store::{MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, Put
 use crate::auth::{Reader, Settings};
 use crate::body::JsonBody;
 use crate::error::ApiError;
-use crate::etag::{self, IfMatch};
+use crate::etag::{self, Preconditions};
 use crate::observe::layer::Requested;
 use crate::query;
 use crate::routes::json;
@@ -40,7 +40,8 @@ pub(crate) async fn get(
 #[utoipa::path(put, path = "/v1/archive/columns", tag = "archive", operation_id = "putArchiveColumns",
     request_body = MetadataColumnsIn, security(("bearer" = []), ("apiKey" = [])),
     params(("If-Match" = Option<String>, Header,
-        description = "The version that the client has seen, quoted; `\"0\"` when there was none")),
+        description = "The version that the client has seen, quoted; `\"0\"` when there was none"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is none")),
     responses((status = 200, body = MetadataColumnsOut, headers(("ETag" = String, description = "The version, quoted"))),
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "`invalid_metadata_key`, `duplicate_metadata_key`, `too_many_metadata_keys`, \
@@ -49,7 +50,7 @@ pub(crate) async fn put(
     Settings(auth): Settings,
     State(app): State<Shared>,
     requested: Requested,
-    if_match: IfMatch,
+    Preconditions { expected }: Preconditions,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let input: MetadataColumnsIn = body.parse()?;
@@ -57,7 +58,7 @@ pub(crate) async fn put(
     let new = NewMetadataColumns {
         tenant: auth.tenant_id,
         keys: input.metadata_keys,
-        expected: if_match.versions().map(<[i64]>::to_vec),
+        expected,
         origin: requested.by(auth.actor),
     };
     match app.store.put_metadata_columns(&new).await? {

@@ -9,6 +9,7 @@ use axum::response::Response;
 use crate::auth::Reader;
 use crate::body::JsonBody;
 use crate::error::ApiError;
+use crate::observe::layer::RequestId;
 use crate::routes::archive::query::schema::{QueryIn, QueryOut};
 use crate::state::Shared;
 
@@ -35,10 +36,12 @@ use crate::state::Shared;
 pub(crate) async fn query(
     Reader(auth): Reader,
     State(app): State<Shared>,
+    request_id: RequestId,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    answer(&app, auth.tenant_id, &headers, body.parse()?).await
+    let input = body.parse()?;
+    answer(&app, auth.tenant_id, (&headers, request_id), input).await
 }
 
 #[cfg(feature = "sql")]
@@ -48,7 +51,7 @@ use engine::answer;
 async fn answer(
     _: &Shared,
     _: sheaf_model::TenantId,
-    _: &HeaderMap,
+    _: (&HeaderMap, RequestId),
     _: QueryIn,
 ) -> Result<Response, ApiError> {
     Err(ApiError::NotBuilt("SQL over the archive"))

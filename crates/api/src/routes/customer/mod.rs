@@ -21,7 +21,7 @@ use crate::auth::{Customers, Reader, TenantAuth};
 use crate::body::{JsonBody, PatchBody};
 use crate::cursor::Scope;
 use crate::error::{ApiError, Noun};
-use crate::etag::{self, IfMatch};
+use crate::etag::{self, Preconditions};
 use crate::idempotency;
 use crate::observe::layer::Requested;
 use crate::query::{self, Params};
@@ -183,7 +183,7 @@ pub(super) async fn update(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
-    if_match: IfMatch,
+    Preconditions { expected }: Preconditions,
     id: Result<Path<String>, PathRejection>,
     PatchBody(body): PatchBody,
 ) -> Result<Response, ApiError> {
@@ -193,7 +193,7 @@ pub(super) async fn update(
     let change = |fields: &_| patch.clone().apply(fields);
     let record = app
         .store
-        .update_customer(auth.tenant_id, id, if_match.versions(), &cause, change)
+        .update_customer(auth.tenant_id, id, expected.as_ref(), &cause, change)
         .await?;
     Ok(answer(StatusCode::OK, &record))
 }
@@ -210,7 +210,7 @@ pub(super) async fn delete(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
-    if_match: IfMatch,
+    Preconditions { expected }: Preconditions,
     uri: Uri,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
@@ -218,7 +218,7 @@ pub(super) async fn delete(
     let id = id_in(id, Noun::Customer)?;
     let cause = Cause::new(requested.by(auth.actor), app.clock.now());
     app.store
-        .delete_customer(auth.tenant_id, id, if_match.versions(), &cause)
+        .delete_customer(auth.tenant_id, id, expected.as_ref(), &cause)
         .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

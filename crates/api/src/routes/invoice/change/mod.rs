@@ -15,13 +15,13 @@ use sheaf_model::invoice::input::{
     ReversalInput, SendInput,
 };
 use sheaf_model::invoice::lifecycle::Patch;
-use sheaf_store::{Changed, Command, NewChange};
+use sheaf_store::{Changed, Command, Expected, NewChange};
 use uuid::Uuid;
 
 use crate::auth::{Money, TenantAuth, Writer};
 use crate::body::{JsonBody, OptionalBody, PatchBody};
 use crate::error::{ApiError, Noun};
-use crate::etag::{self, IfMatch};
+use crate::etag::{self, Preconditions};
 use crate::idempotency;
 use crate::observe::layer::Requested;
 use crate::routes::{id_in, json_bytes, parse_id};
@@ -34,7 +34,7 @@ use crate::state::Shared;
 /// What every change has besides its body.
 pub(crate) struct About {
     requested: Requested,
-    if_match: IfMatch,
+    expected: Option<Expected>,
 }
 
 impl FromRequestParts<Shared> for About {
@@ -42,10 +42,10 @@ impl FromRequestParts<Shared> for About {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
         let Ok(requested) = Requested::from_request_parts(parts, app).await;
-        let Ok(if_match) = IfMatch::from_request_parts(parts, app).await;
+        let Preconditions { expected } = Preconditions::from_request_parts(parts, app).await?;
         Ok(Self {
             requested,
-            if_match,
+            expected,
         })
     }
 }
@@ -65,7 +65,7 @@ async fn change(
         tenant_id: auth.tenant_id,
         invoice_id: id,
         command,
-        expected: about.if_match.versions().map(<[i64]>::to_vec),
+        expected: about.expected,
         origin: about.requested.by(auth.actor),
         idem: body.idem,
         now: app.clock.now(),

@@ -27,7 +27,7 @@ use axum::response::{IntoResponse, Response};
 use sheaf_model::{TaxRounding, TenantId};
 use sheaf_store::{Origin, PLATFORM, StoreError};
 
-use crate::body::{check_media_type, encoding_of};
+use crate::body::{Encoding, check_media_type, content_length, encoding_of};
 use crate::error::ApiError;
 use crate::idempotency;
 use crate::query::Params;
@@ -121,6 +121,12 @@ pub(crate) async fn run(
     let hasher = key
         .is_some()
         .then(|| idempotency::hasher(&parts.method, &parts.uri));
+    if options.atomic
+        && encoding == Encoding::Identity
+        && let Some(bytes) = content_length(&parts.headers)
+    {
+        app.uploads.fits(bytes)?;
+    }
     let held = app.uploads.enter(caller.key_owner(), options.atomic)?;
     let mut source = Source::new(body, encoding, &app.config.bulk, hasher);
     let Some(key) = key else {
