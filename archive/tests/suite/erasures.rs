@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::cluster::{World, world};
+use crate::support::cluster::{World, sql, world};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sheaf_archive::{ArchiveError, ErasureOptions, ErasureSummary, Silent};
 use sheaf_local::test_env;
@@ -148,6 +148,13 @@ pub(crate) async fn keep(
     };
     match store.put_retention(&new).await.unwrap() {
         PutRetention::Stored(setting) => setting.version,
+        // It is set, and gc is at an object of the year.
+        PutRetention::Deleting(_) => {
+            let set = store.retention(tenant).await.unwrap();
+            let of_year = set.iter().find(|set| set.year == year).unwrap();
+            assert!(of_year.legal_hold);
+            of_year.version
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -301,6 +308,51 @@ async fn a_document_that_came_in_just_after_the_request_is_erased_too() {
         let shown = invoice.customer.as_ref().unwrap();
         assert_eq!(shown.name, ERASED_NAME, "{}", invoice.id);
     }
+}
+
+/// Another process remembers the record for some seconds after it was deleted as well, and its own
+/// history tells the name.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_deleted_customer_is_erased() {
+    let world = world("deleted").await;
+    let (store, tenant) = (&world.store, world.tenant);
+    let mut invoice = world.invoice("2026-10-05", 0, Status::Issued);
+    invoice.customer = Some(ada());
+    world.create(vec![invoice]).await;
+    let found = world.walk(&ListFilter::default(), 100, None).await;
+    let (invoice, customer) = (found[0].0.id, found[0].0.customer_id.unwrap());
+    // The invoice comes in after the deletion: until then it is somebody else's.
+    let db = sql().await;
+    let give = async |to: Uuid| {
+        let update = "update invoices set customer_id = $3 where tenant_id = $1 and id = $2";
+        let given = db.execute(update, &[&tenant.0, &invoice, &to]).await;
+        assert_eq!(given.unwrap(), 1);
+    };
+    give(Uuid::now_v7()).await;
+    store
+        .delete_customer(tenant, customer, None, &cause())
+        .await
+        .unwrap();
+    give(customer).await;
+    assert!(personal(&told(&world).await, 2026));
+
+    let asked = store.request_erasure(tenant, customer, &cause()).await;
+    assert_eq!(asked.unwrap().hot_invoices, 0);
+    run(&world, Utc::now()).await;
+    assert!(!personal(&told(&world).await, 2026));
+    let history = store.events_of(tenant, customer, None, 100).await.unwrap();
+    let history = format!("{history:?}");
+    assert!(history.contains("customer.deleted"));
+    assert!(
+        PERSONAL.iter().all(|word| !history.contains(word)),
+        "{history}"
+    );
+    let done = run(&world, Utc::now() + TimeDelta::days(8)).await;
+    assert_eq!((done.erasures, done.completed), (1, 1));
+    assert_eq!(receipt(&world, customer).await.hot_invoices, 1);
+    // An invoice is no customer, whatever its history.
+    let other = store.request_erasure(tenant, invoice, &cause()).await;
+    assert!(matches!(other, Err(CustomerError::NotFound)), "{other:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,6 +102,9 @@ pub(crate) enum ApiError {
     },
     /// The same of something that always exists, and has no version.
     Unversioned,
+    /// The hold is stored, and a deletion that began before it may still take effect for so many
+    /// seconds.
+    DeletionUnderWay(u32),
     /// The document cannot be made.
     Document(DocumentError),
     /// The tenant, or all tenants together, have as much of this as they may.
@@ -272,6 +275,12 @@ impl ApiError {
                 "version_mismatch",
                 "If-Match or If-None-Match rules it out: it always exists, and has no ETag",
             ),
+            Self::DeletionUnderWay(seconds) => {
+                let detail = "the hold is stored, but a deletion that began before it was not \
+                              answered and may still take effect: ask again after Retry-After";
+                Problem::new(S::SERVICE_UNAVAILABLE, "deletion_under_way", detail)
+                    .with_retry_after(seconds)
+            }
             Self::Document(DocumentError::Unsuitable(invalid)) => {
                 invalid_problem(S::UNPROCESSABLE_ENTITY, invalid)
             }

@@ -6,6 +6,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use chrono::Utc;
 use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
 use sheaf_model::{FieldError, Invalid, plain_value};
 use sheaf_store::{Cause, NewRetention, PutRetention};
@@ -24,7 +25,8 @@ use crate::state::Shared;
 /// Erase a customer's personal data: name, email, tax id, address, external id and metadata. The
 /// record, and those merged into it, are erased at once and can be invoiced no more; documents and
 /// their histories follow in both tiers, and the receipt says how far that is. Figures, dates and
-/// the country stay. It cannot be undone. Asking again goes through everything again.
+/// the country stay. It cannot be undone. Asking again goes through everything again. A customer
+/// that was deleted can be asked for too: its history and stray invoices still tell of it.
 #[utoipa::path(put, path = "/v1/customers/{id}/erasure", tag = "customers", operation_id = "eraseCustomer",
     security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The customer")),
@@ -101,7 +103,9 @@ pub(super) async fn list_retention(
         ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is none")),
     responses((status = 200, body = RetentionOut, headers(("ETag" = String, description = "The version, quoted"))),
         (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`date_out_of_range`, `unknown_field`, `invalid_type`")))]
+        (status = 422, description = "`date_out_of_range`, `unknown_field`, `invalid_type`"),
+        (status = 503,
+            description = "`deletion_under_way`: the hold is stored; ask again after `Retry-After`")))]
 pub(super) async fn put_retention(
     Privacy(auth): Privacy,
     State(app): State<Shared>,
@@ -130,6 +134,10 @@ pub(super) async fn put_retention(
             let mut response = json(StatusCode::OK, &RetentionOut::from(setting));
             etag::set(response.headers_mut(), setting.version);
             Ok(response)
+        }
+        PutRetention::Deleting(until) => {
+            let left = (until - Utc::now()).num_seconds();
+            Err(ApiError::DeletionUnderWay(u32::try_from(left).unwrap_or(1)))
         }
         PutRetention::VersionMismatch(current) => Err(ApiError::VersionMismatch { current }),
     }

@@ -247,7 +247,7 @@ impl Store {
 
     /// Deletes a customer that no invoice refers to. What another process has read of it in the
     /// last seconds may still let an invoice in, whose own snapshot of the customer then is all
-    /// there is.
+    /// there is. Its data can still be erased ([`Store::request_erasure`]).
     ///
     /// # Errors
     /// Conflict `customer_in_use` where a hot invoice refers to it, where the tenant has archived
