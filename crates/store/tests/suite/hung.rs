@@ -93,7 +93,7 @@ async fn citus_a_node_that_hangs_is_asked_last_and_readiness_does_not_wait_for_i
 async fn citus_a_coordinator_that_hangs_holds_up_no_look_up() {
     let cluster = Throwaway::start(CitusMode::Require).await.unwrap();
     let url = cluster.env().database_url().to_owned();
-    sheaf_store::schema::migrate(&url, 8).await.unwrap();
+    sheaf_store::migrate(&url, 8).await.unwrap();
     let to = url.parse::<tokio_postgres::Config>().unwrap().get_ports()[0];
     let (hang, hangs) = watch::channel(false);
     let port = door(to, hangs).await;
