@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_round_before_its_time_asks_nobody() {
         let url = sheaf_local::test_env().database_url;
-        crate::schema::migrate(&url, 8).await.unwrap();
+        crate::migrate(&url, 8).await.unwrap();
         let store = Store::connect(crate::StoreConfig::new(url)).await.unwrap();
         let (mut walk, unread) = (Walk::default(), AtomicU32::new(0));
         while walk.begins.is_none() {
