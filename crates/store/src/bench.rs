@@ -6,7 +6,7 @@ use crate::cluster::hash;
 use crate::cluster::node::NodeAddr;
 use crate::cluster::shard::{Find, Shard, Table};
 use crate::invoice::encode::Batch;
-use crate::types::NewInvoice;
+use crate::invoice::new::NewInvoice;
 
 /// Encodes the rows of every table for a batch, as a flush does, and drops them. Returns the
 /// invoices encoded.

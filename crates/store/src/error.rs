@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use tokio_postgres::error::SqlState;
-use uuid::Uuid;
 
 use crate::cluster::shares::Full;
-use crate::idempotency::IdemConflict;
+use crate::idempotency::key::IdemConflict;
 
 /// A failure of the store itself; conflicts with what is stored have types of their own. It can be
 /// cloned: all members of a batch that fails as a whole are told the same.
@@ -87,38 +86,6 @@ pub enum StoreError {
     /// A bug of ours, told by a panic that was caught.
     #[error("a bug: {0}")]
     Bug(String),
-}
-
-/// Why one create was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// The tenant has an invoice with this `external_id` in the same year.
-    #[error("external_id is taken by invoice {existing}")]
-    DuplicateExternalId {
-        /// Its id.
-        existing: Uuid,
-    },
-    /// The tenant has an invoice with this `number` in the same year.
-    #[error("number is taken by invoice {existing}")]
-    DuplicateNumber {
-        /// Its id.
-        existing: Uuid,
-    },
-    /// The client's id exists.
-    #[error("the id exists")]
-    DuplicateId,
-    /// The tenant has no customer with this `customer_id`.
-    #[error("no such customer")]
-    CustomerNotFound,
-    /// The customer is inactive, or was merged into one that is.
-    #[error("the customer is not active")]
-    CustomerInactive,
-    /// The lane's queue is full.
-    #[error("the write queue is full")]
-    Busy,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// What a failed statement means for the transaction around it.

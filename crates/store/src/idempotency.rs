@@ -6,6 +6,8 @@
 //! key, and the row without an answer stays for as long as lines that were written under the key
 //! may be sent again ([`Store::begin_upload`]).
 
+pub(crate) mod key;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,23 +16,12 @@ use sheaf_model::TenantId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::idempotency::key::{IdemConflict, IdemKey, Replay};
 use crate::tenant::now as utc_now;
-use crate::types::{IdemKey, Replay};
 use crate::{Store, StoreError, sql};
 
 /// Keys that one statement of a sweep deletes.
 const SWEPT_AT_ONCE: i64 = 5_000;
-
-/// Why a request is not done because of its idempotency key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IdemConflict {
-    /// The key was used with another request.
-    #[error("the idempotency key was used with another request")]
-    Mismatch,
-    /// The request with this key still runs.
-    #[error("a request with this idempotency key is still running")]
-    Running,
-}
 
 /// A key that somebody has used.
 #[derive(Clone, Debug)]

@@ -21,7 +21,6 @@ mod job_run;
 mod report;
 mod sql;
 mod tenant;
-mod types;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -40,8 +39,10 @@ pub use crate::cluster::admin::{
 pub use crate::cluster::shares::{Full, Share, Shares};
 pub use crate::cluster::spans::SPANS;
 pub use crate::cluster::supervise::{caught, panic_text, supervised};
+pub use crate::cold::archive::{ArchivedInvoice, ColdInvoice, ColdKeys};
 pub use crate::cold::catalog::Retired;
-pub use crate::cold::handover::{SnapshotReader, TieringLock};
+pub use crate::cold::file::{ArchiveFile, FileKeys, FileState};
+pub use crate::cold::handover::{Publish, SnapshotReader, TieringLock};
 pub use crate::cold::replace::Replaced;
 pub use crate::cold::snapshot::TenantSnapshot;
 pub use crate::customer::scrub::{ERASED_NAME, is_erased, scrub, scrub_events};
@@ -50,12 +51,16 @@ pub use crate::customer::{
     Pass, Pending,
 };
 pub use crate::event::feed::{EVENT_PAGE_BYTES, FeedEvent, FeedPosition};
+pub use crate::event::origin::{Origin, Trace};
+pub use crate::event::row::EventRow;
 pub use crate::event::write::NewEvent;
 pub use crate::invoice::change::{Answer, ChangeError, Changed, Command, NewChange};
+pub use crate::invoice::create::CreateError;
+pub use crate::invoice::filter::ListFilter;
 pub use crate::invoice::list::MAX_PAGE_LINES;
-pub use crate::invoice::number::{
-    DuplicateNumber, EnteredNumbers, NumberRanges, NumberedDocument, number_parts,
-};
+pub use crate::invoice::new::{Created, IdFrom, LineOutcome, NewInvoice};
+pub use crate::invoice::number::enter::{DuplicateNumber, EnteredNumbers, NumberedDocument};
+pub use crate::invoice::number::ranges::{NumberRanges, number_parts};
 pub use crate::invoice::upload::AtomicUpload;
 pub use crate::job_run::{Job, JobRun};
 pub use crate::report::{
@@ -71,12 +76,21 @@ pub use crate::setting::number_series::{
 };
 pub use crate::setting::profile::{NewProfile, PutProfile, StoredProfile};
 pub use crate::setting::retention::{NewRetention, PutRetention, Retention};
-pub use crate::tenant::PLATFORM;
-pub use crate::tenant::api_key::MAX_API_KEYS;
+pub use crate::tenant::api_key::{ApiKey, KeyCause, MAX_API_KEYS, NewApiKey, Role, Rotation};
+pub use crate::tenant::{NewTenant, PLATFORM, Tenant};
 pub use config::{Route, StoreConfig};
-pub use error::{CreateError, StoreError};
-pub use idempotency::{IdemConflict, StoredKey, UploadAnswer, UploadKey};
-pub use types::*;
+pub use error::StoreError;
+pub use idempotency::key::{CreateOutcome, IdemConflict, IdemKey, Replay};
+pub use idempotency::{StoredKey, UploadAnswer, UploadKey};
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// In the list's order.
+    pub items: Vec<T>,
+    /// Whether another page follows.
+    pub has_more: bool,
+}
 
 /// How often the queues' standing goes into the metrics.
 const QUEUES_TOLD_EVERY: Duration = Duration::from_secs(1);

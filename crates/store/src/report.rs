@@ -13,7 +13,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
-use crate::types::Page;
+use crate::Page;
 use crate::{Store, StoreError, sql};
 
 /// "The last days", today included.

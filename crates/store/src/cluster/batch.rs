@@ -11,10 +11,12 @@ use std::time::Instant;
 use sheaf_model::TenantId;
 use uuid::Uuid;
 
-use crate::cold::keys::{ColdFiles, YearKeys};
-use crate::invoice::create::decide::CustomerRef;
+use crate::cold::archive::ColdInvoice;
+use crate::cold::file::ArchiveFile;
+use crate::cold::file::ColdFiles;
+use crate::cold::keys::YearKeys;
+use crate::invoice::create::customer_ref::CustomerRef;
 use crate::invoice::send::Place;
-use crate::types::{ArchiveFile, ColdInvoice};
 use crate::{Store, StoreError};
 
 pub(crate) use run::{Lane, OwnLane, moving};

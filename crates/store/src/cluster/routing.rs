@@ -21,7 +21,7 @@ use crate::cluster::hash;
 use crate::cluster::lent::Lent;
 use crate::cluster::node::{Connections, Node, NodeAddr, parse_url};
 use crate::cluster::shard::{INVOICES, Shard, TABLES};
-use crate::types::NewInvoice;
+use crate::invoice::new::NewInvoice;
 use crate::{Route, StoreConfig, StoreError, sql};
 
 /// The cluster as this process sees it.

@@ -6,9 +6,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::cold::file::{ArchiveFile, FileState};
 use crate::setting::retention;
 use crate::tenant::now;
-use crate::types::{ArchiveFile, FileState};
 use crate::{NumberRanges, Store, StoreError, sql};
 
 /// Files of one period that can hold one id: parts overlap only where invoices settled late.

@@ -15,11 +15,24 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::cluster::transaction::Session;
+use crate::cold::archive::ArchivedInvoice;
+use crate::cold::file::ArchiveFile;
+use crate::customer::erase::Held;
 use crate::invoice::decode;
 use crate::schema::migrate;
 use crate::tenant::now;
-use crate::types::{ArchiveFile, ArchivedInvoice, Publish};
 use crate::{Store, StoreError, sql};
+
+/// How a handover ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// The file is the tier of its invoices now.
+    Done,
+    /// Something changed meanwhile; nothing was done.
+    Changed,
+    /// Retention holds the year, and the documents were to change; nothing was done.
+    Held(Held),
+}
 
 pub(crate) use page::{Span, read_page};
 

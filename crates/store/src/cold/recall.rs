@@ -14,8 +14,10 @@ use uuid::Uuid;
 use crate::cluster::batch::{Abort, Needs};
 use crate::cluster::rows::CopyBuffer;
 use crate::cluster::shard::{Shard, Statement};
+use crate::cold::archive::ColdInvoice;
+use crate::cold::file::ArchiveFile;
+use crate::event::row::EventRow;
 use crate::invoice::change::NewChange;
-use crate::types::{ArchiveFile, ColdInvoice, EventRow};
 use crate::{Store, StoreError, sql};
 
 /// Recalls of one page.

@@ -8,11 +8,12 @@ use sheaf_model::TenantId;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::cold::file::ArchiveFile;
+use crate::cold::handover::Publish;
 use crate::cold::handover::publish_row;
 use crate::cold::recall;
 use crate::setting::retention;
 use crate::tenant::now;
-use crate::types::{ArchiveFile, Publish};
 use crate::{Store, StoreError, sql};
 
 /// A published file that is to be replaced, as it was read.

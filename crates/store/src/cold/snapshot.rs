@@ -8,10 +8,11 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::cluster::transaction::Session;
+use crate::cold::archive::ArchivedInvoice;
 use crate::cold::catalog;
+use crate::cold::file::{ArchiveFile, FileState};
 use crate::cold::handover::{Span, read_page};
 use crate::tenant::now;
-use crate::types::{ArchiveFile, ArchivedInvoice, FileState};
 use crate::{Store, StoreError, sql};
 
 /// Rows of the catalog, or recalls, that one statement reads.

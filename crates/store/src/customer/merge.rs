@@ -18,8 +18,8 @@ use super::change::replaced;
 use super::{Cause, CustomerError, CustomerRecord};
 use super::{Failed, record, refuse_erased};
 use crate::cluster::rows::CopyBuffer;
+use crate::idempotency::key::{CreateOutcome, IdemKey, Replay};
 use crate::invoice::encode::event_row;
-use crate::types::{CreateOutcome, IdemKey, Replay};
 use crate::{Store, StoreError, idempotency, sql};
 
 /// Customers that can be merged into one: lists of its invoices look for all of them.

@@ -18,11 +18,12 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::Page;
 pub use crate::customer::record::{Cause, CustomerError, CustomerFilter, CustomerRecord};
 use crate::error::{Failure, classify, commit_failed};
 use crate::idempotency::KeyError;
+use crate::idempotency::key::{CreateOutcome, IdemKey, Replay};
 use crate::invoice::decode::JsonbText;
-use crate::types::{CreateOutcome, IdemKey, Page, Replay};
 use crate::{Store, StoreError, idempotency, sql};
 use change::{changed, created, deleted, raw};
 pub use erase::{ErasureRecord, Held, Pass, Pending};

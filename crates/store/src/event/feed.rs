@@ -5,9 +5,10 @@ use sheaf_model::{TenantId, id};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::Page;
 use crate::cluster::fetch::fetch;
+use crate::event::row::EventRow;
 use crate::invoice::decode;
-use crate::types::{EventRow, Page};
 use crate::{Route, Store, StoreError, sql};
 
 /// Bytes of the events on one page, but never less than one event.

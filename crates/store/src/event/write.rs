@@ -8,7 +8,7 @@ use sheaf_model::{TenantId, id};
 use uuid::Uuid;
 
 use crate::error::{Failure, classify};
-use crate::types::Origin;
+use crate::event::origin::Origin;
 use crate::{Store, StoreError, sql};
 
 /// Attempts to write where partitions come and go.

@@ -11,7 +11,7 @@ use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::types::EventRow;
+use crate::event::row::EventRow;
 
 /// `jsonb` as its text, unparsed: it is in its normal form already.
 pub(crate) struct JsonbText(pub(crate) String);

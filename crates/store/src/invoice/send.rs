@@ -18,9 +18,9 @@ use crate::cluster::rows::CopyBuffer;
 use crate::cluster::shard::{Shard, Table};
 use crate::cluster::transaction::{BEGIN_BATCH, BEGIN_ROUTED, in_order};
 use crate::cold::catalog;
+use crate::cold::file::ArchiveFile;
 use crate::invoice::encode::Batch;
 use crate::invoice::number::{LockNumbers, Locks};
-use crate::types::ArchiveFile;
 use crate::{StoreError, sql};
 
 /// Whose transaction a batch is written in.

@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use crate::cluster::supervise::supervised;
 use crate::cluster::transaction::{Session, in_order};
+use crate::cold::file::FileState;
 use crate::job_run::{Job, JobRun};
-use crate::types::FileState;
 use crate::{Store, StoreError, sql};
 
 /// Between two rounds.

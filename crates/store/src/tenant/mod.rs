@@ -10,10 +10,33 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::Page;
 use crate::cluster::lent::Lent;
 use crate::error::{Failure, classify, commit_failed};
-use crate::types::{CreateOutcome, IdemKey, NewTenant, Page, Replay, Tenant};
+use crate::idempotency::key::{CreateOutcome, IdemKey, Replay};
 use crate::{Store, StoreError, idempotency, sql};
+
+/// A customer of the platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Shard key of everything it owns.
+    pub id: TenantId,
+    /// For people.
+    pub name: String,
+    /// The platform's own key, unique.
+    pub external_id: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A tenant to be made.
+#[derive(Clone, Debug)]
+pub struct NewTenant {
+    /// For people.
+    pub name: String,
+    /// The platform's own key.
+    pub external_id: Option<String>,
+}
 
 /// Under this id, which is no tenant's, the platform's own idempotency keys are kept.
 pub const PLATFORM: TenantId = TenantId(Uuid::nil());

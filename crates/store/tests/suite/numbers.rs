@@ -223,10 +223,7 @@ async fn a_migration_enters_the_numbers_of_stored_documents() {
         refused.await,
         Err(CreateError::DuplicateNumber { .. })
     ));
-    assert_eq!(
-        sheaf_store::migrate(&url, 8).await.unwrap().numbers,
-        None
-    );
+    assert_eq!(sheaf_store::migrate(&url, 8).await.unwrap().numbers, None);
     after.close().await;
     drop(db);
     cluster.stop().await.unwrap();

@@ -17,9 +17,9 @@ use super::{Abort, Batch, Carried, Doubt, End, Ticket, Work};
 use crate::cluster::shard::Shard;
 use crate::cluster::supervise::caught;
 use crate::cluster::transaction::Session;
+use crate::cold::file::ArchiveFile;
 use crate::error::{Failure, classify, said};
 use crate::invoice::send::{Frame, Place};
-use crate::types::ArchiveFile;
 use crate::{Store, StoreError};
 
 /// Parts of a batch that run side by side, each on a connection of its own.

@@ -10,8 +10,9 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::cluster::fetch::{Fetched, fetch, fetch_of};
+use crate::cold::archive::ArchivedInvoice;
+use crate::event::row::EventRow;
 use crate::invoice::decode;
-use crate::types::{ArchivedInvoice, EventRow};
 use crate::{MAX_PAGE_LINES, StoreError, sql};
 
 /// Ids of one tenant's year, both ends excluded.

@@ -15,11 +15,11 @@ use super::super::scrub::{self, ERASED_NAME, scrub_events};
 use super::super::{Cause, CustomerError, Failed};
 use super::Held;
 use crate::cluster::rows::CopyBuffer;
+use crate::event::row::EventRow;
 use crate::invoice::decode;
 use crate::invoice::encode::event_row;
 use crate::setting::retention;
 use crate::tenant::now;
-use crate::types::EventRow;
 use crate::{Store, StoreError, sql};
 
 /// Invoices of one transaction.

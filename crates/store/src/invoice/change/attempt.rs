@@ -20,7 +20,7 @@ use crate::Store;
 use crate::cluster::batch::{Abort, Needs};
 use crate::cluster::shard::{Find, Shard, Statement};
 use crate::cluster::transaction::in_order;
-use crate::cold::keys::ColdFiles;
+use crate::cold::file::ColdFiles;
 use crate::idempotency::StoredKey;
 use crate::invoice::create::lookup;
 use crate::invoice::create::lookup::Named;

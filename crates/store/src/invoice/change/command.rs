@@ -6,7 +6,8 @@ use sheaf_model::invoice::lifecycle::{NewPayment, Patch, Reversal};
 use sheaf_model::{Decimal, TenantId};
 use uuid::Uuid;
 
-use crate::types::{IdemKey, Origin};
+use crate::event::origin::Origin;
+use crate::idempotency::key::IdemKey;
 
 /// One step of an invoice's life.
 #[derive(Clone, Debug)]

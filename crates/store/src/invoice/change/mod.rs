@@ -22,9 +22,11 @@ use uuid::Uuid;
 
 use crate::cluster::batch::{Abort, Carried, Needs, Work};
 use crate::cluster::fair_queue::{Job, Queued, Queues, Refused};
-use crate::cold::keys::{ColdFiles, YearKeys};
+use crate::cold::archive::ColdInvoice;
+use crate::cold::file::ColdFiles;
+use crate::cold::keys::YearKeys;
+use crate::idempotency::key::Replay;
 use crate::invoice::send::Place;
-use crate::types::{ColdInvoice, Replay};
 use crate::{Inner, Store, StoreError};
 
 pub use command::{Answer, Command, NewChange};

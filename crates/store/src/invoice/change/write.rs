@@ -22,7 +22,7 @@ use crate::Store;
 use crate::cluster::batch::Abort;
 use crate::cluster::shard::{Shard, Statement};
 use crate::cluster::transaction::in_order;
-use crate::cold::keys::ColdFiles;
+use crate::cold::file::ColdFiles;
 use crate::cold::recall;
 use crate::invoice::create::write::same_archive;
 use crate::invoice::encode::Batch;

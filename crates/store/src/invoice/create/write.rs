@@ -17,15 +17,18 @@ use sheaf_model::{Period, TenantId, id};
 use crate::Store;
 use crate::cluster::batch::{Abort, Carried, Needs, Work};
 use crate::cluster::shard::{Shard, Table};
-use crate::cold::keys::{ColdFiles, are_of};
+use crate::cold::file::ArchiveFile;
+use crate::cold::file::ColdFiles;
+use crate::cold::keys::are_of;
+use crate::invoice::create::customer_ref::CustomerRef;
 use crate::invoice::create::decide;
-use crate::invoice::create::decide::{CustomerRef, KnownCustomer, Outcome, Plan};
+use crate::invoice::create::decide::{KnownCustomer, Outcome, Plan};
 use crate::invoice::create::lookup;
 use crate::invoice::create::lookup::{CustomerRow, Existing};
 use crate::invoice::encode::{Batch, NewCustomer, PROFILE_OF_NOW};
+use crate::invoice::new::NewInvoice;
 use crate::invoice::number::{Claim, Locks};
 use crate::invoice::send::{Frame, Opening, Place, write};
-use crate::types::{ArchiveFile, NewInvoice};
 
 /// For how long a customer that was seen may still be named after another process has made it
 /// inactive or merged it.

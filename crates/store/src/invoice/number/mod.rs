@@ -19,16 +19,14 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 use uuid::Uuid;
 
-pub use enter::{DuplicateNumber, EnteredNumbers, NumberedDocument};
-pub use ranges::{NumberRanges, number_parts};
-
 use crate::cluster::batch::moving;
 use crate::cluster::hash;
 use crate::cluster::routing::Cluster;
 use crate::cluster::shard::{Find, Shard};
 use crate::cold::catalog;
-use crate::cold::keys::ColdFiles;
-use crate::types::{ArchiveFile, NewInvoice};
+use crate::cold::file::ArchiveFile;
+use crate::cold::file::ColdFiles;
+use crate::invoice::new::NewInvoice;
 use crate::{Store, StoreError, sql};
 
 /// The locks of shards' numbers are this and the shard's own number.

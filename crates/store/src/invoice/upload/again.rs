@@ -11,7 +11,7 @@ use super::owner_of;
 use crate::cluster::batch::{Batch, Carried, End, Lane, Ticket};
 use crate::cluster::lent::Use;
 use crate::invoice::decode::Key;
-use crate::types::{LineOutcome, NewInvoice};
+use crate::invoice::new::{LineOutcome, NewInvoice};
 use crate::{Store, StoreError};
 
 /// Invoices that are read at once: both they and the lines are held meanwhile.

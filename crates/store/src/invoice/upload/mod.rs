@@ -14,16 +14,17 @@ use tokio::sync::{mpsc, oneshot};
 use crate::cluster::batch::{Abort, Batch, Carried, Doubt, End, Lane, Needs, Ticket, Work, moving};
 use crate::cluster::lent::Use;
 use crate::cluster::transaction::{BEGIN, Session};
-use crate::cold::keys::ColdFiles;
+use crate::cold::file::ColdFiles;
 use crate::error::{Failure, classify, commit_failed, said};
 use crate::idempotency::UploadAnswer;
 use crate::invoice::create::carried;
-use crate::invoice::create::decide::{CustomerRef, Outcome};
+use crate::invoice::create::customer_ref::CustomerRef;
+use crate::invoice::create::decide::Outcome;
 use crate::invoice::create::write::{Known, keyed_years, pairs};
+use crate::invoice::new::{IdFrom, LineOutcome, NewInvoice};
 use crate::invoice::number::Numbered;
 use crate::invoice::send::{Frame, Place};
 use crate::tenant::PLATFORM;
-use crate::types::{IdFrom, LineOutcome, NewInvoice};
 use crate::{Store, StoreError};
 
 /// Transactions of one chunk at the same time, and on one node.

@@ -13,10 +13,10 @@ use crate::cluster::batch::{Abort, Needs};
 use crate::cluster::shard::Find;
 use crate::cluster::transaction::in_order;
 use crate::cold::catalog;
+use crate::cold::file::{ArchiveFile, FileKeys};
 use crate::invoice::number;
-use crate::invoice::number::number_parts;
+use crate::invoice::number::ranges::number_parts;
 use crate::sql;
-use crate::types::{ArchiveFile, FileKeys};
 
 /// How far beyond the next numbers of a series that runs through the years its files are asked for.
 const FAR: i64 = 1_000_000;

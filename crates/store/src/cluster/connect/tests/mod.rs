@@ -181,10 +181,7 @@ async fn whatever_connects_is_encrypted_and_a_certificate_that_is_not_trusted_is
         &format!("sslmode=verify-full&sslrootcert={foreign}"),
     );
     let words = "is not signed by a CA of sslrootcert";
-    let told = crate::migrate(&url, 4)
-        .await
-        .unwrap_err()
-        .to_string();
+    let told = crate::migrate(&url, 4).await.unwrap_err().to_string();
     assert!(told.contains(words), "{told}");
     let refused = Store::connect(StoreConfig::new(&url)).await;
     let Err(error @ StoreError::Unavailable { .. }) = refused else {
