@@ -17,8 +17,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::idempotency::key::{IdemConflict, IdemKey, Replay};
-use crate::tenant::now as utc_now;
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::rows::now as utc_now;
 
 /// Keys that one statement of a sweep deletes.
 const SWEPT_AT_ONCE: i64 = 5_000;
@@ -139,7 +140,7 @@ pub(crate) async fn answer(
         return Ok(());
     }
     let what = "an idempotency key that was just taken".to_owned();
-    Err(KeyError::Store(StoreError::Corrupt(what)))
+    Err(KeyError::Store(Error::Corrupt(what).into()))
 }
 
 /// Frees the key that [`claim`] took: the change is not done yet, and the same request is to go on

@@ -6,7 +6,7 @@ use sheaf_archive::ArchiveError;
 use sheaf_archive::object::storage::StorageError;
 use sheaf_model::FieldError;
 use sheaf_model::invoice::lifecycle::Refusal;
-use sheaf_store::{CreateError, IdemConflict, StoreError};
+use sheaf_store::{ClusterError, CreateError, IdemConflict, StoreError};
 
 use super::{Crowded, RETRY_AFTER, crowded, field_problem, internal, unavailable};
 use crate::problem::Problem;
@@ -87,22 +87,24 @@ fn idempotency_problem(conflict: IdemConflict) -> Problem {
 
 pub(super) fn store_problem(error: StoreError) -> Problem {
     match error {
-        StoreError::Busy(full) => crowded(Crowded::Requests, full),
+        StoreError::Cluster(ClusterError::Busy(full)) => crowded(Crowded::Requests, full),
         StoreError::Idempotency(conflict) => idempotency_problem(conflict),
-        StoreError::Unavailable { detail } => {
+        StoreError::Cluster(ClusterError::Unavailable { detail }) => {
             tracing::warn!(detail, "store unavailable");
             unavailable("store_unavailable", "the database is unavailable")
         }
-        StoreError::OutcomeUnknown { detail } => {
+        StoreError::Cluster(ClusterError::OutcomeUnknown { detail }) => {
             tracing::error!(detail, "the outcome of a request is unknown");
             outcome_unknown()
         }
-        StoreError::Contended { what } => {
+        StoreError::Cluster(ClusterError::Contended { what }) => {
             let detail = format!("others are changing {what} at the same time; nothing was done");
             Problem::new(StatusCode::CONFLICT, "concurrent_changes", detail)
                 .with_retry_after(RETRY_AFTER)
         }
-        StoreError::Timeout => unavailable("store_timeout", "the database took too long"),
+        StoreError::Cluster(ClusterError::Timeout) => {
+            unavailable("store_timeout", "the database took too long")
+        }
         StoreError::Cold { detail } => {
             tracing::warn!(detail, "archive unavailable");
             unavailable("archive_unavailable", "the archive is unavailable")
@@ -110,10 +112,12 @@ pub(super) fn store_problem(error: StoreError) -> Problem {
         StoreError::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail),
         error @ (StoreError::SchemaTooNew { .. }
         | StoreError::SchemaTooOld { .. }
-        | StoreError::Config(_)
-        | StoreError::Corrupt(_)
-        | StoreError::Database(_)
-        | StoreError::Bug(_)) => {
+        | StoreError::Cluster(
+            ClusterError::Config(_)
+            | ClusterError::Corrupt(_)
+            | ClusterError::Database(_)
+            | ClusterError::Bug(_),
+        )) => {
             tracing::error!(%error, "store failed");
             internal()
         }
@@ -181,7 +185,7 @@ mod tests {
     #[test]
     fn only_what_was_not_done_may_be_tried_again() {
         let detail = || "the connection is gone".to_owned();
-        let unknown = || StoreError::OutcomeUnknown { detail: detail() };
+        let unknown = || StoreError::Cluster(ClusterError::OutcomeUnknown { detail: detail() });
         for error in [
             ApiError::from(CreateError::from(unknown())),
             ApiError::from(ChangeError::from(unknown())),
@@ -196,11 +200,14 @@ mod tests {
             assert!(!response.headers().contains_key("retry-after"));
         }
         let not_done = [
-            (StoreError::Unavailable { detail: detail() }, 503),
             (
-                StoreError::Contended {
+                StoreError::Cluster(ClusterError::Unavailable { detail: detail() }),
+                503,
+            ),
+            (
+                StoreError::Cluster(ClusterError::Contended {
                     what: "the profile",
-                },
+                }),
                 409,
             ),
         ];

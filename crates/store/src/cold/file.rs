@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 use sheaf_model::{Period, TenantId};
 use uuid::Uuid;
 
+use sheaf_cluster::Error;
+
 use crate::error::StoreError;
 
 /// Archived files and their keys.
@@ -47,7 +49,7 @@ impl std::str::FromStr for FileState {
             "published" => Ok(Self::Published),
             "superseded" => Ok(Self::Superseded),
             "garbage" => Ok(Self::Garbage),
-            other => Err(StoreError::Corrupt(format!("archive file state {other:?}"))),
+            other => Err(Error::Corrupt(format!("archive file state {other:?}")).into()),
         }
     }
 }

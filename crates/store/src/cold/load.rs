@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sheaf_model::TenantId;
 
-use crate::cluster::batch::{Carried, Needs};
+use crate::batch::{Attachment, Needs};
 use crate::cold::keys::YearKeys;
 use crate::{Store, StoreError};
 
@@ -14,11 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Store {
     /// Loads what a request needs of its tenant's archive, in bounded time.
-    pub(crate) async fn load(
+    pub(crate) async fn load_archived(
         &self,
         tenant: TenantId,
         needs: Needs,
-        carried: &mut Carried,
+        carried: &mut Attachment,
     ) -> Result<(), StoreError> {
         let loading = async {
             for year in needs.years {

@@ -13,8 +13,8 @@ use crate::cold::handover::Publish;
 use crate::cold::handover::publish_row;
 use crate::cold::recall;
 use crate::setting::retention;
-use crate::tenant::now;
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::rows::now;
 
 /// A published file that is to be replaced, as it was read.
 #[derive(Clone, Debug)]

@@ -13,13 +13,14 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::cluster::lent::Lent;
-use crate::error::commit_failed;
 use crate::event::origin::Origin;
 use crate::event::write::NewEvent;
 use crate::idempotency::key::{CreateOutcome, IdemKey, Replay};
-use crate::tenant::now;
 use crate::{Store, StoreError, idempotency, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::error::commit_failed;
+use sheaf_cluster::node::lent::Lent;
+use sheaf_cluster::rows::now;
 
 /// What a credential may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -226,7 +227,7 @@ impl Store {
         answer: &(impl Fn(&ApiKey) -> Vec<u8> + Sync),
     ) -> Result<CreateOutcome<ApiKey>, StoreError> {
         let overlap = TimeDelta::from_std(rotation.overlap)
-            .map_err(|_| StoreError::Config("the overlap is too long".into()))?;
+            .map_err(|_| Error::Config("the overlap is too long".into()))?;
         let mut conn = self.lend_coordinator(tenant).await?;
         let tx = conn.transaction().await?;
         // The attempt before may have committed, and only its answer been lost.
@@ -347,10 +348,10 @@ impl Store {
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                 for row in &rows {
                     let hash = row.get::<_, &[u8]>(9).try_into();
-                    let hash = hash.map_err(|_| StoreError::Corrupt("API key hash".into()))?;
+                    let hash = hash.map_err(|_| Error::Corrupt("API key hash".into()))?;
                     found.insert(hash, api_key(row)?);
                 }
-                Ok((found.len() == hashes.len()).then_some(()))
+                Ok::<_, StoreError>((found.len() == hashes.len()).then_some(()))
             }
         };
         self.inner.cluster.read_anywhere(read).await?;
@@ -432,7 +433,7 @@ fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
         role: row
             .get::<_, &str>(3)
             .parse::<Role>()
-            .map_err(|()| StoreError::Corrupt("API key role".into()))?,
+            .map_err(|()| Error::Corrupt("API key role".into()))?,
         prefix: row.get(4),
         created_at: row.get(5),
         revoked_at: row.get(6),

@@ -11,10 +11,11 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::Page;
-use crate::cluster::lent::Lent;
-use crate::error::{Failure, classify, commit_failed};
 use crate::idempotency::key::{CreateOutcome, IdemKey, Replay};
 use crate::{Store, StoreError, idempotency, sql};
+use sheaf_cluster::error::{Failure, classify, commit_failed};
+use sheaf_cluster::node::lent::Lent;
+use sheaf_cluster::rows::now;
 
 /// A customer of the platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,12 +211,6 @@ fn unique_as(
         }),
         Err(e) => Err(e.into()),
     }
-}
-
-/// Microseconds, as PostgreSQL keeps them.
-pub(crate) fn now() -> DateTime<Utc> {
-    let now = Utc::now();
-    DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
 }
 
 fn tenant(row: &Row) -> Tenant {

@@ -18,7 +18,7 @@ use crate::invoice::number;
 
 /// The end of one create.
 #[derive(Clone, Debug)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     Created,
     Replay(Replay),
     Idempotency(IdemConflict),

@@ -8,12 +8,12 @@ pub(crate) mod write;
 use sheaf_model::id;
 use uuid::Uuid;
 
-use crate::cluster::batch::Carried;
-use crate::cluster::fair_queue::{Job, Queued, Queues, Refused};
+use crate::batch::{Attachment, Carried};
 use crate::invoice::create::customer_ref::CustomerRef;
 use crate::invoice::create::decide::Outcome;
 use crate::invoice::new::{Created, NewInvoice};
-use crate::{Inner, Store, StoreError};
+use crate::{Store, StoreError};
+use sheaf_cluster::fair_queue::{Job, Queued, Queues, Refused, submit};
 
 /// Why one create was not done.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +48,8 @@ pub enum CreateError {
 }
 
 impl Queued for NewInvoice {
-    fn queues(inner: &Inner) -> &Queues<Job<Self>> {
-        &inner.writers
+    fn queues(store: &Store) -> &Queues<Job<Self>> {
+        &store.inner.writers
     }
 }
 
@@ -69,20 +69,20 @@ impl Store {
         // Before the queue, where it would keep others waiting.
         self.ensure_year(id::year_of(new.invoice.id)).await?;
         let carried = carried(&new);
-        match self.submit(new, carried).await {
+        match submit(self, new, carried).await {
             Ok((new, outcome)) => answer(new, outcome),
             Err(Refused::Busy) => Err(CreateError::Busy),
-            Err(Refused::Store(error)) => Err(error.into()),
+            Err(Refused::Failed(error)) => Err(error.into()),
         }
     }
 }
 
 /// What a create is given along: its customer as the client named it.
 pub(crate) fn carried(new: &NewInvoice) -> Carried {
-    Carried {
+    Carried::new(Attachment {
         customer: CustomerRef::of(new),
-        ..Carried::default()
-    }
+        ..Attachment::default()
+    })
 }
 
 fn answer(new: NewInvoice, outcome: Outcome) -> Result<Created, CreateError> {
