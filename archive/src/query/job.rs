@@ -13,7 +13,7 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream;
 use futures_util::StreamExt;
 use sheaf_model::TenantId;
-use sheaf_store::{Store, StoreError};
+use sheaf_store::{ClusterError, Store, StoreError};
 use tokio::sync::mpsc;
 
 use super::error::QueryError;
@@ -83,9 +83,9 @@ impl Job {
     ) -> Result<(Planned, SendableRecordBatchStream), QueryError> {
         for attempt in 1..PLAN_ATTEMPTS {
             match self.plan(query).await {
-                Err(QueryError::Archive(ArchiveError::Store(StoreError::Unavailable {
-                    detail,
-                }))) => {
+                Err(QueryError::Archive(ArchiveError::Store(StoreError::Cluster(
+                    ClusterError::Unavailable { detail },
+                )))) => {
                     tracing::debug!(attempt, detail, "a query is planned again");
                     self.readers.counters.clear();
                     tokio::time::sleep(PLAN_PAUSE * attempt).await;

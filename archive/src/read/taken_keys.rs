@@ -6,7 +6,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sheaf_model::TenantId;
-use sheaf_store::{ArchiveFile, ColdInvoice, ColdKeys, FileKeys, Store, StoreError, WeakStore};
+use sheaf_store::{
+    ArchiveFile, ClusterError, ColdInvoice, ColdKeys, FileKeys, Store, StoreError, WeakStore,
+};
 use uuid::Uuid;
 
 use crate::ArchiveError;
@@ -124,7 +126,7 @@ impl ColdKeys for ArchivedKeys {
             let store = self
                 .store
                 .upgrade()
-                .ok_or_else(|| StoreError::Unavailable {
+                .ok_or_else(|| ClusterError::Unavailable {
                     detail: "the store is closing".into(),
                 })?;
             let reader = ColdReader::new(store, Arc::clone(&self.objects));

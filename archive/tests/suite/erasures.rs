@@ -268,7 +268,7 @@ async fn a_document_that_came_in_just_after_the_request_is_erased_too() {
     let world = world("late").await;
     let other = {
         let mut config = StoreConfig::new(&test_env().database_url);
-        config.max_connections_per_node = 2;
+        config.cluster.max_connections_per_node = 2;
         Store::connect(config).await.unwrap()
     };
     let create = async |number| {

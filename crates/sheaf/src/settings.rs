@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use sheaf_api::{ApiConfig, RateLimit};
 use sheaf_archive::{Archive, Keeping, ObjectLock, S3Config};
 use sheaf_model::TenantId;
-use sheaf_store::{Route, Store, StoreConfig};
+use sheaf_store::{ClusterConfig, Route, Store, StoreConfig};
 
 use crate::error::{Error, Result};
 use crate::serve::Tiering;
@@ -307,12 +307,15 @@ impl ServeSettings {
 
     fn store_config_of(&self, url: &str) -> StoreConfig {
         StoreConfig {
-            max_connections_per_node: self.max_connections_per_node,
-            write_queue: self.write_queue,
-            route: match self.route {
-                RouteSetting::Owner => Route::Owner,
-                RouteSetting::Coordinator => Route::Coordinator,
+            cluster: ClusterConfig {
+                max_connections_per_node: self.max_connections_per_node,
+                route: match self.route {
+                    RouteSetting::Owner => Route::Owner,
+                    RouteSetting::Coordinator => Route::Coordinator,
+                },
+                ..ClusterConfig::new(url)
             },
+            write_queue: self.write_queue,
             ..StoreConfig::new(url)
         }
     }

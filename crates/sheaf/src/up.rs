@@ -121,11 +121,10 @@ async fn start(
     admin_key: &str,
 ) -> Result<Server> {
     sheaf_store::migrate(local.database_url(), DEFAULT_SHARDS).await?;
+    let mut store = StoreConfig::new(local.api_database_url());
+    store.cluster.max_connections_per_node = connections_per_node();
     let parts = Parts {
-        store: StoreConfig {
-            max_connections_per_node: connections_per_node(),
-            ..StoreConfig::new(local.api_database_url())
-        },
+        store,
         s3: S3Config {
             endpoint: Some(local.s3_endpoint()),
             bucket: local.bucket().to_owned(),

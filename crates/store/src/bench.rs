@@ -2,11 +2,13 @@
 
 use sheaf_model::TenantId;
 
-use crate::cluster::hash;
-use crate::cluster::node::NodeAddr;
-use crate::cluster::shard::{Find, Shard, Table};
+use sheaf_cluster::connect::NodeAddr;
+use sheaf_cluster::routing::hash;
+use sheaf_cluster::routing::shard::Shard;
+
 use crate::invoice::encode::Batch;
-use crate::types::NewInvoice;
+use crate::invoice::new::NewInvoice;
+use crate::sql::statements::{Find, STATEMENTS, Table};
 
 /// Encodes the rows of every table for a batch, as a flush does, and drops them. Returns the
 /// invoices encoded.
@@ -32,7 +34,7 @@ pub fn route(min_hashes: &[i32], tenant: TenantId) -> usize {
 /// The statements that look a batch's keys up, on tables whose names end so.
 #[must_use]
 pub fn finds(suffix: &str) -> Vec<String> {
-    let shard = Shard::new(0, i32::MIN, NodeAddr::default(), true, |_| {
+    let shard = Shard::new(0, i32::MIN, NodeAddr::default(), true, &STATEMENTS, |_| {
         suffix.to_owned()
     });
     let texts = Find::ALL.map(|find| find.on(Some(&shard)).to_owned());

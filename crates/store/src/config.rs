@@ -2,27 +2,13 @@
 
 use std::time::Duration;
 
-/// The way of a tenant's statements.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Route {
-    /// Straight to the node that owns the tenant.
-    #[default]
-    Owner,
-    /// Through the coordinator, which routes them: for comparison, and for networks where clients
-    /// cannot reach workers.
-    Coordinator,
-}
+use sheaf_cluster::Config;
 
 /// Settings of the hot tier. [`StoreConfig::new`] gives the defaults.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// `postgres://user:password@host:port/database` of the coordinator (or of the one plain node),
-    /// or of several hosts that can take its place. `sslmode` and `sslrootcert` hold for all nodes
-    /// (docs/operations.md).
-    pub database_url: String,
-    /// Connections to one node from this process, at most. Keep the sum over all API processes
-    /// below the node's `max_connections`.
-    pub max_connections_per_node: usize,
+    /// Nodes, connections, routes and transactions.
+    pub cluster: Config,
     /// Flushes that run on one node at the same time. More of them only make batches smaller.
     pub flushes_per_node: usize,
     /// Coalesced reads that run on one node at the same time.
@@ -32,18 +18,6 @@ pub struct StoreConfig {
     pub write_queue: usize,
     /// Point reads that may wait for one node; a tenant may have a quarter of it.
     pub read_queue: usize,
-    /// Parts of an upload that are written at once without Citus. With Citus they go by node.
-    pub plain_lanes: u32,
-    /// The way of a tenant's statements. Without Citus there is only one.
-    pub route: Route,
-    /// How often shard placements are read again.
-    pub placement_refresh: Duration,
-    /// Bound of every statement, enforced by the server.
-    pub statement_timeout: Duration,
-    /// How long a create, a read or an admin call may wait for a connection.
-    pub acquire_timeout: Duration,
-    /// How long a create or a change may wait for rows that others have locked, from when it came.
-    pub lock_patience: Duration,
     /// A queue from which nothing is taken for so long, while work waits in it, does not move: the
     /// store is not ready.
     pub queue_stall: Duration,
@@ -54,25 +28,12 @@ impl StoreConfig {
     #[must_use]
     pub fn new(database_url: impl Into<String>) -> Self {
         Self {
-            database_url: database_url.into(),
-            max_connections_per_node: 32,
+            cluster: Config::new(database_url),
             flushes_per_node: 2,
             reads_per_node: 4,
             write_queue: 16_384,
             read_queue: 16_384,
-            plain_lanes: 4,
-            route: Route::Owner,
-            placement_refresh: Duration::from_secs(2),
-            statement_timeout: Duration::from_secs(30),
-            acquire_timeout: Duration::from_secs(5),
-            lock_patience: Duration::from_secs(20),
             queue_stall: Duration::from_secs(60),
         }
-    }
-
-    /// Bound of one transaction of a batch, kept by this process: for a node that hangs, and keeps
-    /// no bounds itself.
-    pub(crate) fn attempt_timeout(&self) -> Duration {
-        self.statement_timeout + self.acquire_timeout * 2
     }
 }

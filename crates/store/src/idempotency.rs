@@ -6,6 +6,8 @@
 //! key, and the row without an answer stays for as long as lines that were written under the key
 //! may be sent again ([`Store::begin_upload`]).
 
+pub(crate) mod key;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,23 +16,13 @@ use sheaf_model::TenantId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::tenant::now as utc_now;
-use crate::types::{IdemKey, Replay};
+use crate::idempotency::key::{IdemConflict, IdemKey, Replay};
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::rows::now as utc_now;
 
 /// Keys that one statement of a sweep deletes.
 const SWEPT_AT_ONCE: i64 = 5_000;
-
-/// Why a request is not done because of its idempotency key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IdemConflict {
-    /// The key was used with another request.
-    #[error("the idempotency key was used with another request")]
-    Mismatch,
-    /// The request with this key still runs.
-    #[error("a request with this idempotency key is still running")]
-    Running,
-}
 
 /// A key that somebody has used.
 #[derive(Clone, Debug)]
@@ -148,7 +140,7 @@ pub(crate) async fn answer(
         return Ok(());
     }
     let what = "an idempotency key that was just taken".to_owned();
-    Err(KeyError::Store(StoreError::Corrupt(what)))
+    Err(KeyError::Store(Error::Corrupt(what).into()))
 }
 
 /// Frees the key that [`claim`] took: the change is not done yet, and the same request is to go on

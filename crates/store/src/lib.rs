@@ -1,48 +1,62 @@
-//! The hot tier: routing, transactions, the group-commit COPY writer, queries. The only crate that
-//! speaks SQL.
+//! The hot tier: the rows of every noun, the group-commit writer, queries. Where the rows lie, and
+//! how they are reached, is known below, in `sheaf_cluster`.
 //!
 //! Every function names the tenant whose rows it touches; those that do not are the platform's own
 //! (tenants, keys, partitions, placements).
 
-mod cluster;
-mod cold;
-mod event;
-mod invoice;
-pub(crate) mod schema;
-mod setting;
-
 #[doc(hidden)]
 pub mod bench;
+
+mod batch;
+mod clocks;
+mod cold;
 mod config;
 mod customer;
 mod error;
+mod event;
 mod expected;
 mod idempotency;
+mod invoice;
 mod job_run;
 mod report;
+mod schema;
+mod setting;
 mod sql;
 mod tenant;
-mod types;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
+use sheaf_cluster::Cluster;
+use sheaf_cluster::batch::Work as _;
+use sheaf_cluster::connect::NodeAddr;
+use sheaf_cluster::fair_queue::{Job as Queued, Limits, Queues, Standing};
+use sheaf_cluster::node::lent::{Lent, Use};
+use sheaf_cluster::node::watch::{self, watch_placements};
 use sheaf_model::TenantId;
 use uuid::Uuid;
 
-pub use crate::cluster::admin::inspect::{
-    Asked, DatabaseFacts, Inspector, Member, NodeFacts, Rights, Setting,
-};
-pub use crate::cluster::admin::{
+use crate::invoice::create::lookup::CustomerRow;
+use crate::invoice::read::PointRead;
+use crate::schema::years::Years;
+use crate::schema::{migrate, role};
+use crate::sql::statements::STATEMENTS;
+
+pub use sheaf_cluster::admin::inspect::{Asked, Inspector, Member, NodeFacts, Rights, Setting};
+pub use sheaf_cluster::admin::{
     AddedNode, AdminError, Canceller, ClusterAdmin, ClusterStatus, Load, Move, NodeAddress,
     NodeStatus, Plan, PlannedMove, Rebalance, ShardGroup, Skew, TenantLoad, TenantPlace,
 };
-pub use crate::cluster::shares::{Full, Share, Shares};
-pub use crate::cluster::spans::SPANS;
-pub use crate::cluster::supervise::{caught, panic_text, supervised};
+pub use sheaf_cluster::shares::{Full, Share, Shares};
+pub use sheaf_cluster::spans::SPANS;
+pub use sheaf_cluster::supervise::{caught, panic_text, supervised};
+pub use sheaf_cluster::{Config as ClusterConfig, Error as ClusterError, Route};
+
+pub use crate::cold::archive::{ArchivedInvoice, ColdInvoice, ColdKeys};
 pub use crate::cold::catalog::Retired;
-pub use crate::cold::handover::{SnapshotReader, TieringLock};
+pub use crate::cold::file::{ArchiveFile, FileKeys, FileState};
+pub use crate::cold::handover::{Publish, SnapshotReader, TieringLock};
 pub use crate::cold::replace::Replaced;
 pub use crate::cold::snapshot::TenantSnapshot;
 pub use crate::customer::scrub::{ERASED_NAME, is_erased, scrub, scrub_events};
@@ -51,17 +65,22 @@ pub use crate::customer::{
     Pass, Pending,
 };
 pub use crate::event::feed::{EVENT_PAGE_BYTES, FeedEvent, FeedPosition};
+pub use crate::event::origin::{Origin, Trace};
+pub use crate::event::row::EventRow;
 pub use crate::event::write::NewEvent;
 pub use crate::invoice::change::{Answer, ChangeError, Changed, Command, NewChange};
+pub use crate::invoice::create::CreateError;
+pub use crate::invoice::filter::ListFilter;
 pub use crate::invoice::list::MAX_PAGE_LINES;
-pub use crate::invoice::number::{
-    DuplicateNumber, EnteredNumbers, NumberRanges, NumberedDocument, number_parts,
-};
+pub use crate::invoice::new::{Created, IdFrom, LineOutcome, NewInvoice};
+pub use crate::invoice::number::enter::{DuplicateNumber, EnteredNumbers, NumberedDocument};
+pub use crate::invoice::number::ranges::{NumberRanges, number_parts};
 pub use crate::invoice::upload::AtomicUpload;
 pub use crate::job_run::{Job, JobRun};
 pub use crate::report::{
     Aging, AgingCursor, Balance, KindSum, StatusTotal, Sum, Summary, SummaryFilter,
 };
+pub use crate::schema::inspect::{DatabaseFacts, inspect};
 pub use crate::schema::migrate::{Migrated, known_version, migrate, migrate_from, migrate_with};
 pub use crate::schema::partition::FIRST_OWN_YEAR;
 pub use crate::setting::archive_column::{
@@ -72,13 +91,22 @@ pub use crate::setting::number_series::{
 };
 pub use crate::setting::profile::{NewProfile, PutProfile, StoredProfile};
 pub use crate::setting::retention::{NewRetention, PutRetention, Retention};
-pub use crate::tenant::PLATFORM;
-pub use crate::tenant::api_key::MAX_API_KEYS;
-pub use config::{Route, StoreConfig};
-pub use error::{CreateError, StoreError};
+pub use crate::tenant::api_key::{ApiKey, KeyCause, MAX_API_KEYS, NewApiKey, Role, Rotation};
+pub use crate::tenant::{NewTenant, PLATFORM, Tenant};
+pub use config::StoreConfig;
+pub use error::StoreError;
 pub use expected::{Expected, Versions};
-pub use idempotency::{IdemConflict, StoredKey, UploadAnswer, UploadKey};
-pub use types::*;
+pub use idempotency::key::{CreateOutcome, IdemConflict, IdemKey, Replay};
+pub use idempotency::{StoredKey, UploadAnswer, UploadKey};
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// In the list's order.
+    pub items: Vec<T>,
+    /// Whether another page follows.
+    pub has_more: bool,
+}
 
 /// How often the queues' standing goes into the metrics.
 const QUEUES_TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -108,23 +136,20 @@ impl WeakStore {
 
 struct Inner {
     config: StoreConfig,
-    cluster: crate::cluster::routing::Cluster,
-    writers: crate::cluster::fair_queue::Queues<crate::cluster::fair_queue::Job<NewInvoice>>,
-    changes: crate::cluster::fair_queue::Queues<crate::cluster::fair_queue::Job<NewChange>>,
-    readers: crate::cluster::fair_queue::Queues<
-        crate::cluster::fair_queue::Job<crate::invoice::decode::Key>,
-    >,
+    cluster: Cluster,
+    writers: Queues<Queued<NewInvoice>>,
+    changes: Queues<Queued<NewChange>>,
+    readers: Queues<Queued<PointRead>>,
     /// Years whose partitions are known to exist.
-    years: crate::schema::years::Years,
+    years: Years,
     /// Customers that new invoices may name, and when they were seen.
     customers_by_key: Cache<(TenantId, Box<str>), (Uuid, Instant)>,
-    customers_by_id:
-        Cache<(TenantId, Uuid), (Arc<crate::invoice::create::lookup::CustomerRow>, Instant)>,
+    customers_by_id: Cache<(TenantId, Uuid), (Arc<CustomerRow>, Instant)>,
     /// Published files by tenant and year, as last seen; checked again inside every transaction
     /// that relies on it.
     archived: Cache<(TenantId, i16), Arc<Vec<ArchiveFile>>>,
     cold: OnceLock<Arc<dyn ColdKeys>>,
-    summaries: Cache<(TenantId, SummaryFilter), crate::report::CachedSummary>,
+    summaries: Cache<(TenantId, SummaryFilter), report::CachedSummary>,
     /// Turns of the reports that read all of a tenant.
     reports: Arc<Shares>,
 }
@@ -135,42 +160,33 @@ impl Store {
     /// # Errors
     /// [`StoreError::SchemaTooNew`], [`StoreError::SchemaTooOld`], or an unreachable database.
     pub async fn connect(config: StoreConfig) -> Result<Self, StoreError> {
-        let client = crate::schema::migrate::connect(&config.database_url).await?;
-        crate::schema::migrate::check_version(&client).await?;
-        crate::schema::migrate::check_distributed(&client).await?;
-        crate::schema::role::check(&client).await?;
+        let client = migrate::connect(&config.cluster.database_url).await?;
+        migrate::check_version(&client).await?;
+        migrate::check_distributed(&client).await?;
+        role::check(&client).await?;
         drop(client);
-        let cluster = crate::cluster::routing::Cluster::connect(config.clone()).await?;
+        let cluster = Cluster::connect(config.cluster.clone(), STATEMENTS).await?;
+        let limits = |waiting, batches| {
+            Limits::of(waiting, batches, config.cluster.max_connections_per_node)
+        };
         let store = Self {
             inner: Arc::new(Inner {
-                writers: crate::cluster::fair_queue::Queues::new(limits(
-                    config.write_queue,
-                    config.flushes_per_node,
-                    &config,
-                )),
-                changes: crate::cluster::fair_queue::Queues::new(limits(
-                    config.write_queue,
-                    config.flushes_per_node,
-                    &config,
-                )),
-                readers: crate::cluster::fair_queue::Queues::new(limits(
-                    config.read_queue,
-                    config.reads_per_node,
-                    &config,
-                )),
+                writers: Queues::new(limits(config.write_queue, config.flushes_per_node)),
+                changes: Queues::new(limits(config.write_queue, config.flushes_per_node)),
+                readers: Queues::new(limits(config.read_queue, config.reads_per_node)),
                 cluster,
-                years: crate::schema::years::Years::default(),
+                years: Years::default(),
                 customers_by_key: Cache::new(CACHED_CUSTOMERS),
                 customers_by_id: Cache::new(CACHED_CUSTOMERS),
                 archived: Cache::new(CACHED_YEARS),
                 cold: OnceLock::new(),
-                summaries: Cache::new(crate::report::CACHED),
-                reports: Shares::new("reports", 1, crate::report::CONCURRENT),
+                summaries: Cache::new(report::CACHED),
+                reports: Shares::new("reports", 1, report::CONCURRENT),
                 config,
             }),
         };
         count_from_zero();
-        store.watch_placements();
+        watch_placements(&store);
         store.watch_queues();
         Ok(store)
     }
@@ -206,7 +222,7 @@ impl Store {
     /// # Errors
     /// When none does.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.inner.cluster.ready().await
+        Ok(self.inner.cluster.ready().await?)
     }
 
     /// Takes no more work, finishes what was taken, and closes the pools.
@@ -217,26 +233,16 @@ impl Store {
         self.inner.cluster.close();
     }
 
-    /// Reads the placements again on a timer, for as long as the store lives.
-    fn watch_placements(&self) {
-        if !self.is_citus() {
-            return;
-        }
-        let inner = Arc::downgrade(&self.inner);
-        let every = self.inner.config.placement_refresh;
-        let watch = move || {
-            let inner = inner.clone();
-            async move {
-                loop {
-                    tokio::time::sleep(every).await;
-                    let Some(inner) = inner.upgrade() else { return };
-                    if let Err(error) = inner.cluster.refresh_placement().await {
-                        tracing::warn!(%error, "placements could not be read again");
-                    }
-                }
-            }
-        };
-        tokio::spawn(supervised("placements", watch));
+    /// A connection of the tenant's node for one request, when its turn comes.
+    async fn lend(&self, tenant: TenantId) -> Result<Lent, StoreError> {
+        let owner = self.inner.cluster.owner(tenant);
+        Ok(owner.lend(Use::Request, tenant).await?)
+    }
+
+    /// The same of the coordinator's, for what is not in the tenant's shard.
+    async fn lend_coordinator(&self, tenant: TenantId) -> Result<Lent, StoreError> {
+        let coordinator = self.inner.cluster.coordinator();
+        Ok(coordinator.lend(Use::Request, tenant).await?)
     }
 
     /// Tells where the queues stand, and of one that does not move, for as long as the store lives.
@@ -268,20 +274,11 @@ impl Store {
 impl Inner {
     /// By kind and node; queues that were never used are left out, since another store of the
     /// process may use them.
-    fn standings(
-        &self,
-    ) -> impl Iterator<
-        Item = (
-            &'static str,
-            crate::cluster::node::NodeAddr,
-            crate::cluster::fair_queue::Standing,
-        ),
-    > {
-        use crate::cluster::batch::Work;
+    fn standings(&self) -> impl Iterator<Item = (&'static str, NodeAddr, Standing)> {
         let of_kinds = [
             (NewInvoice::KIND, self.writers.standings()),
             (NewChange::KIND, self.changes.standings()),
-            (crate::invoice::decode::Key::KIND, self.readers.standings()),
+            (PointRead::KIND, self.readers.standings()),
         ];
         let of_kind = |(kind, nodes): (_, Vec<_>)| {
             let all = nodes.into_iter();
@@ -299,7 +296,7 @@ impl Inner {
 
     fn tell_standings(&self) {
         for (kind, node, standing) in self.standings() {
-            let node = crate::cluster::pools::name(&node);
+            let node = watch::name(&node);
             let waiting = u32::try_from(standing.waiting).unwrap_or(u32::MAX);
             metrics::gauge!("sheaf_queue_waiting", "queue" => kind, "node" => node.clone())
                 .set(waiting);
@@ -314,26 +311,11 @@ impl Inner {
 /// Counters that are there from the start: what first appears as 1 has never risen, to whoever
 /// watches.
 fn count_from_zero() {
-    use crate::cluster::batch::Work;
-    for queue in [
-        NewInvoice::KIND,
-        NewChange::KIND,
-        crate::invoice::decode::Key::KIND,
-    ] {
+    use sheaf_cluster::batch::Work;
+    for queue in [NewInvoice::KIND, NewChange::KIND, PointRead::KIND] {
         metrics::counter!("sheaf_flush_retry_total", "queue" => queue).increment(0);
         metrics::counter!("sheaf_own_lanes_total", "queue" => queue).increment(0);
         metrics::counter!("sheaf_panics_total", "task" => queue).increment(0);
     }
     metrics::counter!("sheaf_flush_fallback_total").increment(0);
-}
-
-/// A tenant may take a quarter of a node's queue; who waits for locks, an eighth of its
-/// connections.
-fn limits(node: usize, batches: usize, config: &StoreConfig) -> crate::cluster::fair_queue::Limits {
-    crate::cluster::fair_queue::Limits {
-        node,
-        tenant: node.div_ceil(4),
-        batches,
-        apart: config.max_connections_per_node.div_ceil(8),
-    }
 }

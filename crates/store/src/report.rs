@@ -13,7 +13,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
-use crate::types::Page;
+use sheaf_cluster::Error;
+
+use crate::Page;
 use crate::{Store, StoreError, sql};
 
 /// "The last days", today included.
@@ -158,9 +160,9 @@ impl Store {
             Ok((_, summary)) => return Ok(summary),
             Err(guard) => guard,
         };
-        let wait = self.inner.config.acquire_timeout;
+        let wait = self.inner.config.cluster.acquire_timeout;
         let turn = self.inner.reports.wait(tenant, wait).await;
-        let _turn = turn.map_err(StoreError::Busy)?;
+        let _turn = turn.map_err(Error::Busy)?;
         let summary = Arc::new(self.retry(|| self.read_summary(tenant, filter)).await?);
         // Fails only where the entry was taken out meanwhile; the next caller reads again.
         let _kept = guard.insert((Instant::now(), Arc::clone(&summary)));
@@ -184,7 +186,7 @@ impl Store {
         let paid = tx.query(sql::REPORT_PAID, &params).await?;
         tx.commit().await?;
         let mut summary = Summary {
-            read_at: crate::tenant::now(),
+            read_at: sheaf_cluster::rows::now(),
             totals: Vec::with_capacity(rows.len()),
             overdue: Vec::new(),
             issued: Vec::new(),
@@ -318,7 +320,7 @@ impl Summary {
         let status: Status = row
             .get::<_, &str>(2)
             .parse()
-            .map_err(|_| StoreError::Corrupt("invoice status".into()))?;
+            .map_err(|_| Error::Corrupt("invoice status".into()))?;
         self.totals.push(StatusTotal {
             currency,
             kind,
@@ -396,11 +398,11 @@ fn balance(row: &Row) -> Result<Balance, StoreError> {
 
 fn currency(row: &Row, at: usize) -> Result<Currency, StoreError> {
     let code: &str = row.get(at);
-    Currency::parse(code).map_err(|_| StoreError::Corrupt(format!("currency {code:?}")))
+    Currency::parse(code).map_err(|_| Error::Corrupt(format!("currency {code:?}")).into())
 }
 
 fn kind(row: &Row, at: usize) -> Result<Kind, StoreError> {
     let text: &str = row.get(at);
     text.parse()
-        .map_err(|_| StoreError::Corrupt(format!("kind {text:?}")))
+        .map_err(|_| Error::Corrupt(format!("kind {text:?}")).into())
 }

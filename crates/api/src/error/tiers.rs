@@ -6,7 +6,7 @@ use sheaf_archive::ArchiveError;
 use sheaf_archive::object::storage::StorageError;
 use sheaf_model::FieldError;
 use sheaf_model::invoice::lifecycle::Refusal;
-use sheaf_store::{CreateError, IdemConflict, StoreError};
+use sheaf_store::{ClusterError, CreateError, IdemConflict, StoreError};
 
 use super::{Crowded, RETRY_AFTER, crowded, field_problem, internal, unavailable};
 use crate::problem::{Cause, Problem};
@@ -87,22 +87,22 @@ fn idempotency_problem(conflict: IdemConflict) -> Problem {
 
 pub(super) fn store_problem(error: StoreError) -> Problem {
     match error {
-        StoreError::Busy(full) => crowded(Crowded::Requests, full),
+        StoreError::Cluster(ClusterError::Busy(full)) => crowded(Crowded::Requests, full),
         StoreError::Idempotency(conflict) => idempotency_problem(conflict),
-        StoreError::Unavailable { ref detail } => {
+        StoreError::Cluster(ClusterError::Unavailable { ref detail }) => {
             let cause = Cause::warning("store unavailable", detail).on(error.node());
             unavailable("store_unavailable", "the database is unavailable").with_cause(cause)
         }
-        StoreError::OutcomeUnknown { ref detail } => {
+        StoreError::Cluster(ClusterError::OutcomeUnknown { ref detail }) => {
             let cause = Cause::error("the outcome of a request is unknown", detail);
             outcome_unknown().with_cause(cause.on(error.node()))
         }
-        StoreError::Contended { what } => {
+        StoreError::Cluster(ClusterError::Contended { what }) => {
             let detail = format!("others are changing {what} at the same time; nothing was done");
             Problem::new(StatusCode::CONFLICT, "concurrent_changes", detail)
                 .with_retry_after(RETRY_AFTER)
         }
-        StoreError::Timeout => {
+        StoreError::Cluster(ClusterError::Timeout) => {
             let cause = Cause::warning("store timeout", &error);
             unavailable("store_timeout", "the database took too long").with_cause(cause)
         }
@@ -113,10 +113,12 @@ pub(super) fn store_problem(error: StoreError) -> Problem {
         StoreError::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail),
         error @ (StoreError::SchemaTooNew { .. }
         | StoreError::SchemaTooOld { .. }
-        | StoreError::Config(_)
-        | StoreError::Corrupt(_)
-        | StoreError::Database(_)
-        | StoreError::Bug(_)) => internal().with_cause(Cause::error("store failed", error)),
+        | StoreError::Cluster(
+            ClusterError::Config(_)
+            | ClusterError::Corrupt(_)
+            | ClusterError::Database(_)
+            | ClusterError::Bug(_),
+        )) => internal().with_cause(Cause::error("store failed", error)),
     }
 }
 
@@ -182,7 +184,7 @@ mod tests {
     #[test]
     fn only_what_was_not_done_may_be_tried_again() {
         let detail = || "the connection is gone".to_owned();
-        let unknown = || StoreError::OutcomeUnknown { detail: detail() };
+        let unknown = || StoreError::Cluster(ClusterError::OutcomeUnknown { detail: detail() });
         for error in [
             ApiError::from(CreateError::from(unknown())),
             ApiError::from(ChangeError::from(unknown())),
@@ -197,11 +199,14 @@ mod tests {
             assert!(!response.headers().contains_key("retry-after"));
         }
         let not_done = [
-            (StoreError::Unavailable { detail: detail() }, 503),
             (
-                StoreError::Contended {
+                StoreError::Cluster(ClusterError::Unavailable { detail: detail() }),
+                503,
+            ),
+            (
+                StoreError::Cluster(ClusterError::Contended {
                     what: "the profile",
-                },
+                }),
                 409,
             ),
         ];

@@ -11,7 +11,7 @@ use crate::money::{Desk, path, pay, types};
 use crate::support::{TestApp, ndjson, send};
 
 async fn desk() -> Desk {
-    let app = TestApp::start_over(|store| store.route = Route::Coordinator, |_| {}).await;
+    let app = TestApp::start_over(|store| store.cluster.route = Route::Coordinator, |_| {}).await;
     Desk::at(Arc::new(app)).await
 }
 

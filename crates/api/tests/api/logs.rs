@@ -95,9 +95,9 @@ async fn a_503_of_a_dead_node_is_found_by_its_request_and_its_node() {
     let app = TestApp::start_over(
         |store| {
             // One node for everything.
-            store.route = Route::Coordinator;
-            store.database_url = through;
-            store.acquire_timeout = Duration::from_secs(1);
+            store.cluster.route = Route::Coordinator;
+            store.cluster.database_url = through;
+            store.cluster.acquire_timeout = Duration::from_secs(1);
         },
         |config| config.key_ttl = Duration::from_secs(600),
     )

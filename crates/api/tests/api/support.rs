@@ -133,7 +133,7 @@ impl TestApp {
             .expect("migrations");
         let settings = |url: String| {
             let mut settings = StoreConfig::new(url);
-            settings.max_connections_per_node = 8;
+            settings.cluster.max_connections_per_node = 8;
             settings
         };
         let mut of_api = settings(env.api_database_url);

@@ -78,7 +78,7 @@ async fn whole(
     let citus = asked.iter().any(is_citus);
     let is_there = asked.iter().any(|(_, facts)| facts.is_ok());
     let database = match is_there {
-        true => Some(inspector.database(citus).await),
+        true => Some(sheaf_store::inspect(&inspector, citus).await),
         false => None,
     };
     let members = match &database {
@@ -364,7 +364,7 @@ async fn login(url: &str, nodes: Vec<NodeAddress>, patience: Duration, report: &
     let Some(inspector) = inspector(url, API, patience, report) else {
         return;
     };
-    match inspector.database(false).await {
+    match sheaf_store::inspect(&inspector, false).await {
         Err(reason) => report.fail("api login", None, &reason, unreachable(&reason)),
         Ok(facts) => match &facts.rights {
             Err(reason) => report.fail("api login", None, reason, ""),

@@ -69,7 +69,7 @@ mod tests {
         );
         let store = sheaf_store::StoreConfig::new("");
         assert_eq!(
-            store.max_connections_per_node.to_string(),
+            store.cluster.max_connections_per_node.to_string(),
             CONNECTIONS_PER_NODE
         );
         #[cfg(feature = "local")]

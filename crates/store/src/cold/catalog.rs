@@ -8,10 +8,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::cold::file::{ArchiveFile, FileState};
 use crate::setting::retention;
-use crate::tenant::now;
-use crate::types::{ArchiveFile, FileState};
 use crate::{NumberRanges, Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::rows::now;
 
 /// Files of one period that can hold one id: parts overlap only where invoices settled late.
 const MAX_LIST: usize = 1_000;
@@ -28,7 +29,7 @@ pub enum Retired {
 }
 
 pub(crate) fn from_row(row: &Row) -> Result<ArchiveFile, StoreError> {
-    let corrupt = |what: &str| StoreError::Corrupt(format!("archive file: {what}"));
+    let corrupt = |what: &str| StoreError::from(Error::Corrupt(format!("archive file: {what}")));
     let checksum = |at: usize| {
         row.get::<_, Option<Vec<u8>>>(at)
             .map(|b| b.try_into().map_err(|_| corrupt("checksum")))

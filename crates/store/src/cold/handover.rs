@@ -14,12 +14,26 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use crate::cluster::transaction::Session;
+use crate::cold::archive::ArchivedInvoice;
+use crate::cold::file::ArchiveFile;
+use crate::customer::erase::Held;
 use crate::invoice::decode;
 use crate::schema::migrate;
-use crate::tenant::now;
-use crate::types::{ArchiveFile, ArchivedInvoice, Publish};
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::rows::now;
+use sheaf_cluster::transaction::Session;
+
+/// How a handover ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// The file is the tier of its invoices now.
+    Done,
+    /// Something changed meanwhile; nothing was done.
+    Changed,
+    /// Retention holds the year, and the documents were to change; nothing was done.
+    Held(Held),
+}
 
 pub(crate) use page::{Span, read_page};
 
@@ -71,7 +85,7 @@ impl Store {
         &self,
         only: Option<TenantId>,
     ) -> Result<Option<TieringLock>, StoreError> {
-        let client = migrate::connect(&self.inner.config.database_url).await?;
+        let client = migrate::connect(&self.inner.config.cluster.database_url).await?;
         let of_all = match only {
             None => sql::CLUSTER_TRY_ADVISORY_LOCK,
             Some(_) => sql::CLUSTER_TRY_ADVISORY_LOCK_SHARED,
@@ -169,7 +183,9 @@ impl Store {
             match self.try_publish(file, rows).await {
                 // Beside DDL of a partition it may be the one that a deadlock ends, or find a table
                 // away for a moment.
-                Err((StoreError::Unavailable { detail }, Step::Before)) if attempt < ATTEMPTS => {
+                Err((StoreError::Cluster(Error::Unavailable { detail }), Step::Before))
+                    if attempt < ATTEMPTS =>
+                {
                     tracing::info!(detail, attempt, "a handover is tried again");
                     tokio::time::sleep(PAUSE * attempt).await;
                     attempt += 1;
@@ -186,7 +202,7 @@ impl Store {
     ) -> Result<Publish, (StoreError, Step)> {
         let before = |error: StoreError| (error, Step::Before);
         let conn = self.inner.cluster.owner(file.tenant_id).get().await;
-        let mut conn = conn.map_err(before)?;
+        let mut conn = conn.map_err(|error| before(error.into()))?;
         let tx = conn.transaction().await.map_err(|e| before(e.into()))?;
         if !hand_over(&tx, file, rows).await.map_err(before)? {
             return Ok(Publish::Changed);

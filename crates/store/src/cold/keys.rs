@@ -5,29 +5,23 @@
 //! slow or missing waits and fails alone.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use sheaf_model::TenantId;
 
-use crate::cluster::batch::{Carried, Needs};
-use crate::types::{ArchiveFile, FileKeys};
-use crate::{ColdKeys, Store, StoreError};
+use crate::cold::archive::ColdKeys;
+use crate::cold::file::{ArchiveFile, ColdFiles};
+use crate::{Store, StoreError};
 
-/// Time for all that one request needs of its tenant's archive.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Files whose keys one request loads at the same time.
 const FILES_AT_ONCE: usize = 4;
-
-/// Archived files and their keys.
-pub(crate) type ColdFiles = Vec<(ArchiveFile, Arc<FileKeys>)>;
 
 /// The keys of all files that a tenant has in a year.
 #[derive(Debug)]
 pub(crate) struct YearKeys {
-    tenant: TenantId,
-    year: i16,
-    files: ColdFiles,
+    pub(crate) tenant: TenantId,
+    pub(crate) year: i16,
+    pub(crate) files: ColdFiles,
 }
 
 /// Whether the keys are those of exactly these files.
@@ -64,43 +58,6 @@ impl Store {
         files.iter().map(keys).collect()
     }
 
-    /// Loads what a request needs of its tenant's archive, in bounded time.
-    pub(crate) async fn load(
-        &self,
-        tenant: TenantId,
-        needs: Needs,
-        carried: &mut Carried,
-    ) -> Result<(), StoreError> {
-        let loading = async {
-            for year in needs.years {
-                let files = self.load_keys(tenant, year).await?;
-                carried
-                    .keys
-                    .retain(|keys| (keys.tenant, keys.year) != (tenant, year));
-                carried.keys.push(Arc::new(YearKeys {
-                    tenant,
-                    year,
-                    files,
-                }));
-            }
-            carried.numbers.extend(self.keys_of(needs.files).await?);
-            for invoice in needs.invoices {
-                let found = match self.inner.cold.get() {
-                    Some(archive) => archive.fetch(tenant, invoice).await?,
-                    None => None,
-                };
-                carried.invoices.insert(invoice, found.map(Arc::new));
-            }
-            Ok(())
-        };
-        let late = |_| StoreError::Cold {
-            detail: format!("it did not answer within {} s", PATIENCE.as_secs()),
-        };
-        tokio::time::timeout(PATIENCE, loading)
-            .await
-            .map_err(late)?
-    }
-
     /// The keys of the files that the tenant is known to have in a year.
     pub(crate) async fn load_keys(
         &self,
@@ -114,7 +71,7 @@ impl Store {
     }
 
     /// The keys of published files.
-    async fn keys_of(&self, files: Vec<ArchiveFile>) -> Result<ColdFiles, StoreError> {
+    pub(crate) async fn keys_of(&self, files: Vec<ArchiveFile>) -> Result<ColdFiles, StoreError> {
         if files.is_empty() {
             return Ok(ColdFiles::new());
         }

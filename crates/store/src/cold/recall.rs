@@ -11,12 +11,15 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
-use crate::cluster::batch::{Abort, Needs};
-use crate::cluster::rows::CopyBuffer;
-use crate::cluster::shard::{Shard, Statement};
+use crate::batch::{Abort, Needs};
+use crate::cold::archive::ColdInvoice;
+use crate::cold::file::ArchiveFile;
+use crate::event::row::EventRow;
 use crate::invoice::change::NewChange;
-use crate::types::{ArchiveFile, ColdInvoice, EventRow};
+use crate::sql::statements::{OnShard, Statement};
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::routing::shard::Shard;
+use sheaf_cluster::rows::CopyBuffer;
 
 /// Recalls of one page.
 const MASKED_PAGE: i64 = 10_000;
@@ -49,7 +52,7 @@ pub(crate) async fn restore(
 ) -> Result<(), Abort> {
     let (file, invoice) = (&cold.file, &cold.archived.invoice);
     let published = file.published_at.ok_or_else(|| {
-        Abort::Store(StoreError::Corrupt(
+        Abort::from(sheaf_cluster::Error::Corrupt(
             "a published file without a time".into(),
         ))
     })?;

@@ -8,12 +8,13 @@ use sheaf_model::TenantId;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::cold::file::ArchiveFile;
+use crate::cold::handover::Publish;
 use crate::cold::handover::publish_row;
 use crate::cold::recall;
 use crate::setting::retention;
-use crate::tenant::now;
-use crate::types::{ArchiveFile, Publish};
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::rows::now;
 
 /// A published file that is to be replaced, as it was read.
 #[derive(Clone, Debug)]

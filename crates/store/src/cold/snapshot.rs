@@ -7,12 +7,13 @@ use sheaf_model::{Period, TenantId};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::cluster::transaction::Session;
+use crate::cold::archive::ArchivedInvoice;
 use crate::cold::catalog;
+use crate::cold::file::{ArchiveFile, FileState};
 use crate::cold::handover::{Span, read_page};
-use crate::tenant::now;
-use crate::types::{ArchiveFile, ArchivedInvoice, FileState};
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::rows::now;
+use sheaf_cluster::transaction::Session;
 
 /// Rows of the catalog, or recalls, that one statement reads.
 const PAGE: i64 = 5_000;

@@ -11,6 +11,8 @@ use sheaf_model::{Metadata, TenantId};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use sheaf_cluster::Error;
+
 use super::{Cause, Failed};
 use crate::{NewEvent, StoreError};
 
@@ -43,7 +45,7 @@ pub(super) fn value(value: &impl Serialize) -> Result<Box<RawValue>, StoreError>
 }
 
 fn corrupt(error: &serde_json::Error) -> StoreError {
-    StoreError::Corrupt(format!("customer: {error}"))
+    Error::Corrupt(format!("customer: {error}")).into()
 }
 
 fn values(fields: &CustomerFields) -> Result<Values, StoreError> {

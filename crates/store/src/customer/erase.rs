@@ -21,9 +21,10 @@ pub(crate) mod hot;
 use super::scrub::{self, ERASED_NAME};
 use super::{Cause, CustomerError, CustomerRecord, MAX_MERGED};
 use super::{Failed, record, refuse_merged};
-use crate::error::said;
-use crate::tenant::now;
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::error::said;
+use sheaf_cluster::rows::now;
 
 /// A year whose documents retention keeps as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -279,7 +280,9 @@ async fn erase_record(
 
 fn receipt(row: &Row) -> Result<ErasureRecord, StoreError> {
     let count = |at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or(0);
-    let corrupt = |e: tokio_postgres::Error| StoreError::Corrupt(format!("erasure: {}", said(&e)));
+    let corrupt = |e: tokio_postgres::Error| {
+        StoreError::from(Error::Corrupt(format!("erasure: {}", said(&e))))
+    };
     Ok(ErasureRecord {
         customer_id: row.get(0),
         requested_at: row.get(1),

@@ -17,10 +17,11 @@ use uuid::Uuid;
 use super::change::replaced;
 use super::{Cause, CustomerError, CustomerRecord};
 use super::{Failed, record, refuse_erased};
-use crate::cluster::rows::CopyBuffer;
+use crate::idempotency::key::{CreateOutcome, IdemKey, Replay};
 use crate::invoice::encode::event_row;
-use crate::types::{CreateOutcome, IdemKey, Replay};
 use crate::{Store, StoreError, idempotency, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::rows::CopyBuffer;
 
 /// Customers that can be merged into one: lists of its invoices look for all of them.
 pub const MAX_MERGED: i64 = 50;
@@ -301,6 +302,6 @@ impl Merge<'_> {
             return Ok(());
         }
         let detail = format!("COPY stored {stored} of {} events", events.rows());
-        Err(StoreError::Corrupt(detail).into())
+        Err(StoreError::from(Error::Corrupt(detail)).into())
     }
 }

@@ -18,15 +18,17 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::Page;
 pub use crate::customer::record::{Cause, CustomerError, CustomerFilter, CustomerRecord};
-use crate::error::{Failure, classify, commit_failed};
 use crate::idempotency::KeyError;
+use crate::idempotency::key::{CreateOutcome, IdemKey, Replay};
 use crate::invoice::decode::JsonbText;
-use crate::types::{CreateOutcome, IdemKey, Page, Replay};
 use crate::{Expected, Store, StoreError, idempotency, sql};
 use change::{changed, created, deleted, raw};
 pub use erase::{ErasureRecord, Held, Pass, Pending};
 pub use merge::{MAX_MERGED, Merged};
+use sheaf_cluster::Error;
+use sheaf_cluster::error::{Failure, classify, commit_failed};
 
 /// Attempts of a change that others got in the way of.
 const ATTEMPTS: u32 = 5;
@@ -352,10 +354,10 @@ impl Store {
                 Err(Failed::Raced) => tracing::debug!(attempt, "a customer's change met another"),
             }
             tokio::time::sleep(std::time::Duration::from_millis(5 << attempt)).await;
-            self.reroute().await;
+            self.inner.cluster.reroute().await;
         }
         let what = "the customer";
-        Err(StoreError::Contended { what }.into())
+        Err(StoreError::from(Error::Contended { what }).into())
     }
 }
 
@@ -370,7 +372,7 @@ impl Failed {
     /// A lost answer to a commit is told as such; a race that the commit lost is one.
     fn of_commit(error: tokio_postgres::Error) -> Self {
         match classify(&error) {
-            Failure::Unavailable => commit_failed(error).into(),
+            Failure::Unavailable => StoreError::from(commit_failed(error)).into(),
             _ => error.into(),
         }
     }

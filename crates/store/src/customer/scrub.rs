@@ -11,7 +11,8 @@ use sheaf_model::{Customer, id};
 use uuid::Uuid;
 
 use super::Cause;
-use crate::types::{ArchivedInvoice, EventRow};
+use crate::cold::archive::ArchivedInvoice;
+use crate::event::row::EventRow;
 
 /// What stands in the place of a name.
 pub const ERASED_NAME: &str = "[erased]";

@@ -5,10 +5,11 @@ use sheaf_model::{TenantId, id};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::cluster::fetch::fetch;
+use crate::Page;
+use crate::event::row::EventRow;
 use crate::invoice::decode;
-use crate::types::{EventRow, Page};
 use crate::{Route, Store, StoreError, sql};
+use sheaf_cluster::rows::fetch::fetch;
 
 /// Bytes of the events on one page, but never less than one event.
 pub const EVENT_PAGE_BYTES: usize = 1 << 20;
@@ -90,7 +91,7 @@ impl Store {
             // First the horizon, then a snapshot that is later: what was open before it has ended
             // or is beyond it.
             let mut until: DateTime<Utc> = conn.query_one(&horizon, &[]).await?.get(0);
-            if self.is_citus() && self.inner.config.route == Route::Coordinator {
+            if self.is_citus() && self.inner.config.cluster.route == Route::Coordinator {
                 until -= BLIND;
             }
             let limit = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);

@@ -7,9 +7,9 @@ use deadpool_postgres::Transaction;
 use sheaf_model::{TenantId, id};
 use uuid::Uuid;
 
-use crate::error::{Failure, classify};
-use crate::types::Origin;
+use crate::event::origin::Origin;
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::error::{Failure, classify};
 
 /// Attempts to write where partitions come and go.
 const ATTEMPTS: u32 = 3;
@@ -131,7 +131,10 @@ impl Store {
 
     async fn try_events(&self, tenant: TenantId, events: &[NewEvent]) -> Result<(), EventError> {
         let node = self.inner.cluster.owner(tenant);
-        let mut conn = node.get().await.map_err(EventError::Store)?;
+        let mut conn = node
+            .get()
+            .await
+            .map_err(|error| EventError::Store(error.into()))?;
         let tx = conn.transaction().await.map_err(EventError::Db)?;
         for event in events {
             event.write_in(&tx, tenant).await.map_err(EventError::Db)?;

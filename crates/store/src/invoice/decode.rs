@@ -10,8 +10,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
 
+use sheaf_cluster::Error;
+
 use crate::StoreError;
-use crate::types::EventRow;
+use crate::event::row::EventRow;
 
 /// `jsonb` as its text, unparsed: it is in its normal form already.
 pub(crate) struct JsonbText(pub(crate) String);
@@ -58,10 +60,11 @@ pub(crate) fn assemble<'a>(
             if usize::try_from(counts.0) != Ok(lines.len())
                 || usize::try_from(counts.1) != Ok(payments.len())
             {
-                return Err(StoreError::Corrupt(format!(
+                return Err(Error::Corrupt(format!(
                     "invoice {}: lines or payments are missing",
                     key(row).1
-                )));
+                ))
+                .into());
             }
             header(row, lines, payments)
         })
@@ -85,7 +88,7 @@ pub(crate) fn counts(header: &Row) -> (i32, i32) {
 
 fn header(row: &Row, lines: Vec<Line>, payments: Vec<Payment>) -> Result<Invoice, StoreError> {
     let (tenant_id, id) = key(row);
-    let corrupt = |what: &str| StoreError::Corrupt(format!("invoice {id}: {what}"));
+    let corrupt = |what: &str| StoreError::from(Error::Corrupt(format!("invoice {id}: {what}")));
     let customer = row.get::<_, Option<String>>(9).map(|name| Customer {
         name,
         external_id: row.get(8),
@@ -165,7 +168,7 @@ fn payment(row: &Row) -> Result<Payment, StoreError> {
         reference: row.get(3),
         kind: kind
             .parse()
-            .map_err(|_| StoreError::Corrupt(format!("payment kind {kind:?}")))?,
+            .map_err(|_| Error::Corrupt(format!("payment kind {kind:?}")))?,
         amount: row.get(4),
         paid_on: row.get(5),
         method: row.get(6),

@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use sheaf_model::{Credited, Customer, Invoice, Payment, Status, TaxRounding, TenantId, id};
 use uuid::Uuid;
 
-use crate::cluster::rows::CopyBuffer;
-use crate::cluster::shard::Table;
+use crate::event::origin::Origin;
+use crate::idempotency::key::IdemKey;
+use crate::invoice::new::NewInvoice;
 use crate::invoice::number::Claim;
-use crate::types::{IdemKey, NewInvoice, Origin};
+use crate::sql::statements::Table;
+use sheaf_cluster::rows::CopyBuffer;
 
 /// The version of a profile that stands for the one of now: the statement that inserts the invoice
 /// reads it (`sql/queries/invoice/insert.sql`).

@@ -6,10 +6,11 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
+use crate::Page;
 use crate::cold::recall::Jsonb;
 use crate::invoice::decode;
+use crate::invoice::filter::ListFilter;
 use crate::invoice::ids::Wanted;
-use crate::types::{ListFilter, Page};
 use crate::{Store, StoreError, sql};
 
 /// Lines of one page, at most: invoices can have 10,000 lines each, and a page must stay a page.

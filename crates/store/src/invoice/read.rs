@@ -9,22 +9,28 @@ use deadpool_postgres::Object;
 use sheaf_model::{Invoice, TenantId, id};
 use uuid::Uuid;
 
-use crate::cluster::batch::{Abort, Carried, Work};
-use crate::cluster::fair_queue::{Job, Queued, Queues, Refused};
-use crate::cluster::transaction::{BEGIN_READ, in_order};
+use crate::batch::{Abort, Carried};
 use crate::invoice::decode;
 use crate::invoice::decode::Key;
 use crate::invoice::ids::Wanted;
-use crate::invoice::send::Place;
-use crate::{Inner, Store, StoreError, sql};
+use crate::{Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::batch::Place;
+use sheaf_cluster::batch::Work;
+use sheaf_cluster::fair_queue::{Job, Queued, Queues, Refused, submit};
+use sheaf_cluster::transaction::{BEGIN_READ, in_order};
 
 /// Tenants and years of one round trip.
 const MAX_STATEMENTS: usize = 32;
 const ATTEMPTS: u32 = 4;
 
-impl Queued for Key {
-    fn queues(inner: &Inner) -> &Queues<Job<Self>> {
-        &inner.readers
+/// A point read: it waits in a queue, as work does.
+#[derive(Clone, Copy)]
+pub(crate) struct PointRead(pub(crate) Key);
+
+impl Queued for PointRead {
+    fn queues(store: &Store) -> &Queues<Job<Self>> {
+        &store.inner.readers
     }
 }
 
@@ -38,17 +44,19 @@ impl Store {
         tenant: TenantId,
         id: Uuid,
     ) -> Result<Option<Invoice>, StoreError> {
-        match self.submit((tenant, id), Carried::default()).await {
+        match submit(self, PointRead((tenant, id)), Carried::default()).await {
             Ok((_, found)) => Ok(found),
-            Err(Refused::Busy) => Err(StoreError::Unavailable {
+            Err(Refused::Busy) => Err(Error::Unavailable {
                 detail: "the read queue is full".into(),
-            }),
-            Err(Refused::Store(error)) => Err(error),
+            }
+            .into()),
+            Err(Refused::Failed(error)) => Err(error),
         }
     }
 }
 
-impl Work for Key {
+impl Work for PointRead {
+    type Context = Store;
     type Outcome = Option<Invoice>;
     type Known = ();
     const KIND: &'static str = "reads";
@@ -57,7 +65,7 @@ impl Work for Key {
     const ATTEMPTS: u32 = ATTEMPTS;
 
     fn tenant(&self) -> TenantId {
-        self.0
+        self.0.0
     }
 
     fn known(_: &Store, _: &[Self], _: &[Carried]) -> Result<(), Abort> {
@@ -67,12 +75,15 @@ impl Work for Key {
     async fn attempt(
         _: &Store,
         place: &Place<'_>,
-        keys: &mut [Self],
+        reads: &mut [Self],
         (): &(),
     ) -> Result<Vec<Option<Invoice>>, Abort> {
-        let wanted: BTreeSet<Key> = keys.iter().copied().collect();
+        let wanted: BTreeSet<Key> = reads.iter().map(|read| read.0).collect();
         let found = read(place.conn, wanted).await?;
-        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+        Ok(reads
+            .iter()
+            .map(|read| found.get(&read.0).cloned())
+            .collect())
     }
 }
 
@@ -87,18 +98,21 @@ impl Store {
         loop {
             attempt += 1;
             let result = run().await;
-            is_unknown |= matches!(result, Err(StoreError::OutcomeUnknown { .. }));
+            is_unknown |= matches!(
+                result,
+                Err(StoreError::Cluster(Error::OutcomeUnknown { .. }))
+            );
             match result {
-                Err(StoreError::Unavailable { detail } | StoreError::OutcomeUnknown { detail })
-                    if attempt < ATTEMPTS =>
-                {
+                Err(StoreError::Cluster(
+                    Error::Unavailable { detail } | Error::OutcomeUnknown { detail },
+                )) if attempt < ATTEMPTS => {
                     tracing::debug!(detail, attempt, "tried again");
                     tokio::time::sleep(Duration::from_millis(10 << attempt)).await;
-                    self.reroute().await;
+                    self.inner.cluster.reroute().await;
                 }
                 // Later attempts did not get as far as to see what an earlier one did.
-                Err(StoreError::Unavailable { detail }) if is_unknown => {
-                    return Err(StoreError::OutcomeUnknown { detail });
+                Err(StoreError::Cluster(Error::Unavailable { detail })) if is_unknown => {
+                    return Err(Error::OutcomeUnknown { detail }.into());
                 }
                 result => return result,
             }
@@ -148,7 +162,7 @@ async fn whole(conn: &Object, wanted: &[Wanted]) -> Result<Vec<Invoice>, Abort> 
     let mut invoices = Vec::new();
     for (headers, lines, payments) in read {
         let read = decode::assemble(&headers, &lines, &payments);
-        invoices.extend(read.map_err(Abort::Store)?);
+        invoices.extend(read.map_err(Abort::Failed)?);
     }
     Ok(invoices)
 }

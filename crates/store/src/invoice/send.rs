@@ -4,80 +4,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use deadpool_postgres::Object;
 use futures_util::SinkExt;
 use sheaf_model::TenantId;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement};
 
-use crate::cluster::batch::Abort;
-use crate::cluster::rows::CopyBuffer;
-use crate::cluster::shard::{Shard, Table};
-use crate::cluster::transaction::{BEGIN_BATCH, BEGIN_ROUTED, in_order};
+use crate::batch::Abort;
 use crate::cold::catalog;
+use crate::cold::file::ArchiveFile;
 use crate::invoice::encode::Batch;
 use crate::invoice::number::{LockNumbers, Locks};
-use crate::types::ArchiveFile;
-use crate::{StoreError, sql};
-
-/// Whose transaction a batch is written in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Frame {
-    /// The batch's own: begun and committed with it.
-    Own,
-    /// One that is open already, and stays open.
-    Open,
-}
-
-impl Frame {
-    pub(crate) async fn run(
-        self,
-        conn: &Object,
-        statement: &str,
-    ) -> Result<(), tokio_postgres::Error> {
-        match self {
-            Self::Own => conn.batch_execute(statement).await,
-            Self::Open => Ok(()),
-        }
-    }
-}
-
-/// Where a batch is written.
-pub(crate) struct Place<'a> {
-    pub(crate) conn: &'a Object,
-    pub(crate) frame: Frame,
-    /// The shard of each item.
-    pub(crate) shards: &'a [Arc<Shard>],
-    /// Straight into the tables of these shards, which are on this node; else by COPY, which Citus
-    /// routes.
-    pub(crate) direct: bool,
-    /// Set once the commit is on its way: from then on a lost connection may have taken its answer
-    /// along.
-    pub(crate) committing: &'a AtomicBool,
-    /// Set where it was a shard that was not to be held.
-    pub(crate) shard_locked: &'a AtomicBool,
-    /// Whether the work of other tenants waits for this batch: what takes long has to leave it.
-    pub(crate) in_company: bool,
-}
-
-impl Place<'_> {
-    /// Commits the batch's own transaction.
-    pub(crate) async fn commit(&self) -> Result<(), tokio_postgres::Error> {
-        if self.frame == Frame::Own {
-            self.committing.store(true, Ordering::Relaxed);
-        }
-        self.frame.run(self.conn, "commit").await
-    }
-}
+use crate::sql;
+use crate::sql::statements::{OnShard, Table};
+use sheaf_cluster::Error;
+use sheaf_cluster::batch::{Hold, Place};
+use sheaf_cluster::routing::shard::Shard;
+use sheaf_cluster::rows::CopyBuffer;
+use sheaf_cluster::transaction::in_order;
 
 /// How a batch's transaction begins. Made before anything is sent: what is sent with it must not
 /// overtake it while a statement is still being prepared.
 pub(crate) struct Opening {
-    /// The statement that keeps the shards where they are, and the shards.
-    hold: Option<(Statement, Vec<i64>)>,
+    /// What keeps the shards where they are.
+    hold: Option<Hold>,
     numbers: Option<LockNumbers>,
 }
 
@@ -88,41 +40,18 @@ impl Opening {
         numbers: &Locks,
     ) -> Result<Self, tokio_postgres::Error> {
         let numbers = numbers.prepare(place.conn).await?;
-        if !(place.direct && citus) {
-            return Ok(Self {
-                hold: None,
-                numbers,
-            });
-        }
-        let hold = place.conn.prepare_cached(sql::CLUSTER_HOLD_SHARDS).await?;
-        // In ascending order, so that two batches never wait for one another.
-        let ids: BTreeSet<i64> = place.shards.iter().map(|s| s.id).collect();
-        Ok(Self {
-            hold: Some((hold, ids.into_iter().collect())),
-            numbers,
-        })
+        let hold = place.prepare_hold(citus).await?;
+        Ok(Self { hold, numbers })
     }
 
     pub(crate) async fn send(&self, place: &Place<'_>) -> Result<(), tokio_postgres::Error> {
-        let begin = match place.direct {
-            true => BEGIN_BATCH,
-            false => BEGIN_ROUTED,
-        };
-        let begin = place.frame.run(place.conn, begin);
-        let hold = async {
-            if let Some((hold, shards)) = &self.hold {
-                let params: [&(dyn ToSql + Sync); 1] = [shards];
-                let held = place.conn.query(hold, &params).await;
-                held.inspect_err(|_| place.shard_locked.store(true, Ordering::Relaxed))?;
-            }
-            Ok(())
-        };
         let numbers = async {
             match &self.numbers {
                 Some(lock) => lock.send(place.conn).await,
                 None => Ok(()),
             }
         };
+        let (begin, hold) = (place.begin(), place.hold(self.hold.as_ref()));
         tokio::try_join!(biased; begin, hold, numbers)?;
         Ok(())
     }
@@ -156,7 +85,7 @@ pub(crate) async fn write(
     };
     now.iter()
         .flatten()
-        .map(|row| catalog::from_row(row).map_err(Abort::Store))
+        .map(|row| catalog::from_row(row).map_err(Abort::Failed))
         .collect()
 }
 
@@ -220,8 +149,8 @@ async fn copy(conn: &Object, statement: &str, rows: &CopyBuffer) -> Result<(), A
     if stored == expected {
         Ok(())
     } else {
-        Err(Abort::Store(StoreError::Corrupt(format!(
-            "COPY stored {stored} of {expected} rows"
-        ))))
+        Err(Abort::Failed(
+            Error::Corrupt(format!("COPY stored {stored} of {expected} rows")).into(),
+        ))
     }
 }

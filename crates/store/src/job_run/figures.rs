@@ -16,11 +16,13 @@ use sheaf_model::TenantId;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::cluster::supervise::supervised;
-use crate::cluster::transaction::{Session, in_order};
+use crate::cold::file::FileState;
 use crate::job_run::{Job, JobRun};
-use crate::types::FileState;
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::node::watch::watch_nodes;
+use sheaf_cluster::supervise::supervised;
+use sheaf_cluster::transaction::{Session, in_order};
 
 pub(crate) mod settled;
 
@@ -94,7 +96,7 @@ impl Store {
     /// lives. Once a process: these metrics have no label that would tell two stores apart.
     /// Invoices are due for tiering so many whole months after their date.
     pub fn watch_platform(&self, older_than_months: u32) {
-        self.watch_nodes();
+        watch_nodes(self);
         let weak = self.downgrade();
         let watch = move || {
             let weak = weak.clone();
@@ -221,7 +223,7 @@ async fn read(conn: &Object, tenant: TenantId) -> Result<Figures, StoreError> {
         ..Figures::default()
     };
     let [files, erasures] = &answers[..] else {
-        return Err(StoreError::Bug("two statements, other answers".into()));
+        return Err(Error::Bug("two statements, other answers".into()).into());
     };
     for row in files {
         let state = row.get::<_, &str>(0).parse()?;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::ToSql;
 
-use crate::cluster::lent::Lent;
-use crate::tenant::now;
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::node::lent::Lent;
+use sheaf_cluster::rows::now;
 
 /// A job that visits all tenants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Store {
     pub async fn job_runs(&self) -> Result<Vec<JobRun>, StoreError> {
         let read = |conn: Lent| async move {
             let list = conn.prepare_cached(sql::JOB_RUN_LIST).await?;
-            Ok(Some(conn.query(&list, &[]).await?))
+            Ok::<_, StoreError>(Some(conn.query(&list, &[]).await?))
         };
         let rows = self.inner.cluster.read_anywhere(read).await?;
         let whole = |count: i64| u64::try_from(count).unwrap_or(0);

@@ -3,15 +3,15 @@
 use chrono::Datelike;
 use tokio_postgres::{Client, Config};
 
-use crate::cluster::connect::To;
-use crate::cluster::ddl;
-use crate::cluster::ddl::Patient;
-use crate::cluster::node;
-use crate::error::said;
 use crate::schema::partition;
 use crate::schema::partition::FIRST_OWN_YEAR;
 use crate::schema::role;
 use crate::{EnteredNumbers, Store, StoreConfig, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::connect::{self, To};
+use sheaf_cluster::ddl;
+use sheaf_cluster::ddl::Patient;
+use sheaf_cluster::error::said;
 
 mod embedded {
     refinery::embed_migrations!("../../sql/migrations");
@@ -45,14 +45,6 @@ pub fn known_version() -> i32 {
         .map(|m| m.version())
         .max()
         .unwrap_or(0)
-}
-
-/// The text of each migration.
-#[cfg(test)]
-pub(crate) fn scripts() -> Vec<String> {
-    let runner = embedded::migrations::runner();
-    let scripts = runner.get_migrations().iter().filter_map(|m| m.sql());
-    scripts.map(str::to_owned).collect()
 }
 
 /// Brings the database to this binary's schema, and distributes its tables over `shard_count`
@@ -96,7 +88,7 @@ pub async fn migrate_with(
     let found = found_version(&client).await?;
     if found.known_to_us()? == Known::Newer {
         // A newer binary has expanded the schema, and has done all that this one would.
-        let citus = has_citus(&client).await?;
+        let citus = connect::has_citus(&client).await?;
         return Ok(Migrated {
             applied: Vec::new(),
             citus,
@@ -113,7 +105,7 @@ pub async fn migrate_with(
         .iter()
         .map(|m| m.version())
         .collect();
-    let citus = has_citus(&client).await?;
+    let citus = connect::has_citus(&client).await?;
     if citus {
         told("distributing the tables");
         distribute(&mut client, shard_count).await?;
@@ -174,10 +166,10 @@ async fn enter_numbers(database_url: &str) -> Result<EnteredNumbers, StoreError>
     let entered: Result<_, StoreError> = entered.await;
     store.close().await;
     entered.map_err(|error| {
-        StoreError::Config(format!(
+        Error::Config(format!(
             "the schema is as it should be, but the numbers of stored documents were not all entered; run \
              `sheaf numbers`, which goes on with it: {error}"
-        ))
+        )).into()
     })
 }
 
@@ -187,7 +179,7 @@ fn failed(error: &refinery::Error) -> StoreError {
     } else {
         ""
     };
-    StoreError::Config(format!("a migration failed: {}{advice}", why(error)))
+    Error::Config(format!("a migration failed: {}{advice}", why(error))).into()
 }
 
 /// What the migrations' runner says, and what the database said, which is behind that.
@@ -218,21 +210,17 @@ pub(crate) async fn check_version(client: &Client) -> Result<(), StoreError> {
 /// Refuses a database with Citus in which some tables lie on the coordinator alone: it had no Citus
 /// when they were made, or their migration was cut short. The schema's version tells neither.
 pub(crate) async fn check_distributed(client: &Client) -> Result<(), StoreError> {
-    if !has_citus(client).await? {
+    if !connect::has_citus(client).await? {
         return Ok(());
     }
-    let tables: Vec<&str> = sql::REFERENCE_TABLES
-        .split_whitespace()
-        .chain(sql::DISTRIBUTED_TABLES.split_whitespace())
-        .collect();
     let row = client
-        .query_one(sql::CLUSTER_UNDISTRIBUTED, &[&tables])
+        .query_one(sql::CLUSTER_UNDISTRIBUTED, &[&tables()])
         .await?;
     match row.get::<_, Option<&str>>(0) {
         None => Ok(()),
-        Some(tables) => Err(StoreError::Config(format!(
+        Some(tables) => Err(Error::Config(format!(
             "Citus is installed, but does not know these tables: {tables}; run `sheaf migrate`, which distributes them"
-        ))),
+        )).into()),
     }
 }
 
@@ -296,14 +284,16 @@ async fn found_version(client: &Client) -> Result<Version, StoreError> {
     })
 }
 
-async fn has_citus(client: &Client) -> Result<bool, StoreError> {
-    let row = client.query_opt(sql::CLUSTER_HAS_CITUS, &[]).await?;
-    Ok(row.is_some())
+/// All tables that Citus has to know.
+pub(crate) fn tables() -> Vec<&'static str> {
+    let all = sql::REFERENCE_TABLES.split_whitespace();
+    all.chain(sql::DISTRIBUTED_TABLES.split_whitespace())
+        .collect()
 }
 
 async fn distribute(client: &mut Client, shard_count: u32) -> Result<(), StoreError> {
     let shard_count =
-        i32::try_from(shard_count).map_err(|_| StoreError::Config("too many shards".into()))?;
+        i32::try_from(shard_count).map_err(|_| Error::Config("too many shards".into()))?;
     let mut ddl = Patient(client);
     for table in sql::REFERENCE_TABLES.split_whitespace() {
         ddl.run(sql::CITUS_REFERENCE, &[&table]).await?;
@@ -324,7 +314,33 @@ async fn distribute(client: &mut Client, shard_count: u32) -> Result<(), StoreEr
 
 /// A connection of its own: migrations and session locks must not come from a pool.
 pub(crate) async fn connect(database_url: &str) -> Result<Client, StoreError> {
-    let database = node::parse_url(database_url)?;
-    let (client, _) = database.connect(To::Url, &Config::new()).await?;
+    let database = connect::parse_url(database_url)?;
+    let (client, _) = database
+        .connect(To::Url, &Config::new())
+        .await
+        .map_err(Error::from)?;
     Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use sheaf_cluster::ddl::script::statements;
+
+    use super::embedded;
+
+    #[test]
+    fn every_migration_is_its_statements() {
+        let number = |sql: &str| statements(sql).len();
+        let runner = embedded::migrations::runner();
+        let migrations = runner.get_migrations().iter().filter_map(|m| m.sql());
+        let migrations: Vec<&str> = migrations.collect();
+        assert!(migrations.len() >= 11);
+        for sql in &migrations {
+            assert!(number(sql) > 0, "{sql}");
+            for statement in statements(sql) {
+                assert_eq!(statements(statement), [statement]);
+            }
+        }
+        assert!(migrations.iter().any(|sql| number(sql) > 3));
+    }
 }

@@ -1,5 +1,6 @@
 //! The schema: migrations, partitions by year, and the role that the API works as.
 
+pub(crate) mod inspect;
 pub(crate) mod migrate;
 pub(crate) mod partition;
 pub(crate) mod role;

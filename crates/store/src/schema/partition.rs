@@ -9,7 +9,9 @@ use tokio_postgres::{Client, Row};
 
 pub(crate) mod drop;
 
-use crate::error::{Failure, classify, said};
+use sheaf_cluster::ddl::BOUNDED_WAIT;
+use sheaf_cluster::error::{Failure, classify, said};
+
 use crate::schema::migrate;
 use crate::{Store, StoreError, sql};
 
@@ -69,7 +71,7 @@ async fn run(make: &Make, client: &mut Client) -> Result<(), tokio_postgres::Err
     let tx = client.transaction().await?;
     tx.execute(sql::CLUSTER_ADVISORY_XACT_LOCK, &[&PARTITION_LOCK])
         .await?;
-    tx.batch_execute(sql::CLUSTER_PATIENCE).await?;
+    tx.batch_execute(BOUNDED_WAIT).await?;
     match make {
         Make::Year(year) => {
             tx.execute(sql::PARTITION_MAKE, &[year]).await?;
@@ -111,7 +113,7 @@ impl Store {
             let _one_at_a_time = known.making.lock().await;
             // Whoever had its turn before may have made the same.
             if !known.has(*year) {
-                let mut client = migrate::connect(&self.inner.config.database_url).await?;
+                let mut client = migrate::connect(&self.inner.config.cluster.database_url).await?;
                 create(&mut client, *year).await?;
                 known.learn(*year);
             }

@@ -3,6 +3,8 @@
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use sheaf_cluster::Error;
+
 use crate::{StoreError, sql};
 
 const ROWS: &str = "select, insert, update, delete";
@@ -58,11 +60,11 @@ pub(crate) async fn check(client: &Client) -> Result<(), StoreError> {
     if sees {
         return Ok(());
     }
-    Err(StoreError::Config(
+    Err(Error::Config(
         "this database user is neither the tables' owner nor a member of pg_read_all_stats, which `sheaf migrate` \
          grants to sheaf_api: without it the feed could leave out events"
             .into(),
-    ))
+    ).into())
 }
 
 async fn grant(client: &Client, privileges: &str, table: &str) -> Result<(), StoreError> {

@@ -9,9 +9,10 @@ use sheaf_model::TenantId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::error::commit_failed;
-use crate::tenant::now;
 use crate::{Expected, NewEvent, Origin, Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::error::commit_failed;
+use sheaf_cluster::rows::now;
 
 /// Keys of a tenant, at most: each costs every file a column.
 pub const MAX_METADATA_COLUMNS: usize = 16;
@@ -76,9 +77,10 @@ impl Store {
                 return Ok(put);
             }
         }
-        Err(StoreError::Contended {
+        Err(Error::Contended {
             what: "the declared columns",
-        })
+        }
+        .into())
     }
 
     /// One attempt; `None` where somebody else was faster.

@@ -13,8 +13,8 @@ use tokio_postgres::types::ToSql;
 pub(crate) use look::Archived;
 pub(crate) use reserve::{Needs, Numbers, TenantNeeds};
 
-use crate::error::commit_failed;
 use crate::{NewEvent, Store, StoreError, sql};
+use sheaf_cluster::error::commit_failed;
 
 /// The series of invoices.
 pub const INVOICE: &str = "invoice";

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use sheaf_model::TenantId;
 use tokio_postgres::Row;
 
-use crate::error::commit_failed;
-use crate::tenant::now;
 use crate::{Expected, NewEvent, Origin, Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::error::commit_failed;
+use sheaf_cluster::rows::now;
 
 /// Attempts when two requests write the first profile at once.
 const ATTEMPTS: u32 = 3;
@@ -88,9 +89,10 @@ impl Store {
             }
         }
         // Nothing deletes a profile: whoever was first is found by the next attempt.
-        Err(StoreError::Contended {
+        Err(Error::Contended {
             what: "the profile",
-        })
+        }
+        .into())
     }
 
     /// One attempt; `None` where somebody else wrote the first profile meanwhile.

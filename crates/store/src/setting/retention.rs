@@ -13,9 +13,10 @@ use sheaf_model::TenantId;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::error::commit_failed;
-use crate::tenant::now;
 use crate::{Expected, Held, NewEvent, Origin, Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::error::commit_failed;
+use sheaf_cluster::rows::now;
 
 /// The setting of one year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl Store {
             return Ok(None);
         }
         let done = tokio::time::timeout(WORK_UNDER_LOCK, work).await;
-        let done = done.map_err(|_| StoreError::Timeout)?;
+        let done = done.map_err(|_| Error::Timeout)?;
         tx.commit().await?;
         Ok(Some(done))
     }
@@ -138,9 +139,10 @@ impl Store {
                 return Ok(put);
             }
         }
-        Err(StoreError::Contended {
+        Err(Error::Contended {
             what: "the retention of this year",
-        })
+        }
+        .into())
     }
 
     /// One attempt; `None` where somebody else was faster.

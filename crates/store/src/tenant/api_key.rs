@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::Transaction;
@@ -12,12 +13,114 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::cluster::lent::Lent;
-use crate::error::commit_failed;
+use crate::event::origin::Origin;
 use crate::event::write::NewEvent;
-use crate::tenant::now;
-use crate::types::{ApiKey, CreateOutcome, KeyCause, NewApiKey, Replay, Role, Rotation};
+use crate::idempotency::key::{CreateOutcome, IdemKey, Replay};
 use crate::{Store, StoreError, idempotency, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::error::commit_failed;
+use sheaf_cluster::node::lent::Lent;
+use sheaf_cluster::rows::now;
+
+/// What a credential may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Everything within the tenant.
+    Admin,
+    /// Reads and writes documents.
+    Finance,
+    /// Reads.
+    Viewer,
+}
+
+impl Role {
+    /// As stored and answered.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Finance => "finance",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        match s {
+            "admin" => Ok(Self::Admin),
+            "finance" => Ok(Self::Finance),
+            "viewer" => Ok(Self::Viewer),
+            _ => Err(()),
+        }
+    }
+}
+
+/// An API key; the key itself is known to its owner alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Handle for listing and revoking.
+    pub id: Uuid,
+    /// Whose data it opens.
+    pub tenant_id: TenantId,
+    /// For people.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The readable start of the key, to recognise it by.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+    /// When it stops to open anything.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The key that it replaces.
+    pub rotated_from: Option<Uuid>,
+}
+
+/// An API key to be stored.
+#[derive(Clone, Debug)]
+pub struct NewApiKey {
+    /// For people.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The readable start of the key.
+    pub prefix: String,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    /// When it stops to open anything.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A key's successor, and how long both work.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// The readable start of the new key.
+    pub prefix: String,
+    /// SHA-256 of the whole new key.
+    pub hash: [u8; 32],
+    /// When the new key stops to open anything.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// By the caller's clock, which is the one that keys expire by.
+    pub now: DateTime<Utc>,
+    /// The old key stops so long after it, or when it would have anyway.
+    pub overlap: Duration,
+}
+
+/// What a change of API keys comes with.
+#[derive(Clone, Debug)]
+pub struct KeyCause {
+    /// Who changes it, and in which request.
+    pub origin: Origin,
+    /// The client's idempotency key, if it sent one.
+    pub idem: Option<IdemKey>,
+    /// Path of the collection that the answer's `Location` is in.
+    pub collection: String,
+}
 
 /// API keys of one tenant, at most; those that work no more count as well while they stay listed.
 pub const MAX_API_KEYS: i64 = 1_000;
@@ -124,7 +227,7 @@ impl Store {
         answer: &(impl Fn(&ApiKey) -> Vec<u8> + Sync),
     ) -> Result<CreateOutcome<ApiKey>, StoreError> {
         let overlap = TimeDelta::from_std(rotation.overlap)
-            .map_err(|_| StoreError::Config("the overlap is too long".into()))?;
+            .map_err(|_| Error::Config("the overlap is too long".into()))?;
         let mut conn = self.lend_coordinator(tenant).await?;
         let tx = conn.transaction().await?;
         // The attempt before may have committed, and only its answer been lost.
@@ -245,10 +348,10 @@ impl Store {
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                 for row in &rows {
                     let hash = row.get::<_, &[u8]>(9).try_into();
-                    let hash = hash.map_err(|_| StoreError::Corrupt("API key hash".into()))?;
+                    let hash = hash.map_err(|_| Error::Corrupt("API key hash".into()))?;
                     found.insert(hash, api_key(row)?);
                 }
-                Ok((found.len() == hashes.len()).then_some(()))
+                Ok::<_, StoreError>((found.len() == hashes.len()).then_some(()))
             }
         };
         self.inner.cluster.read_anywhere(read).await?;
@@ -330,7 +433,7 @@ fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
         role: row
             .get::<_, &str>(3)
             .parse::<Role>()
-            .map_err(|()| StoreError::Corrupt("API key role".into()))?,
+            .map_err(|()| Error::Corrupt("API key role".into()))?,
         prefix: row.get(4),
         created_at: row.get(5),
         revoked_at: row.get(6),

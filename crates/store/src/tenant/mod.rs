@@ -10,10 +10,34 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::cluster::lent::Lent;
-use crate::error::{Failure, classify, commit_failed};
-use crate::types::{CreateOutcome, IdemKey, NewTenant, Page, Replay, Tenant};
+use crate::Page;
+use crate::idempotency::key::{CreateOutcome, IdemKey, Replay};
 use crate::{Store, StoreError, idempotency, sql};
+use sheaf_cluster::error::{Failure, classify, commit_failed};
+use sheaf_cluster::node::lent::Lent;
+use sheaf_cluster::rows::now;
+
+/// A customer of the platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Shard key of everything it owns.
+    pub id: TenantId,
+    /// For people.
+    pub name: String,
+    /// The platform's own key, unique.
+    pub external_id: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A tenant to be made.
+#[derive(Clone, Debug)]
+pub struct NewTenant {
+    /// For people.
+    pub name: String,
+    /// The platform's own key.
+    pub external_id: Option<String>,
+}
 
 /// Under this id, which is no tenant's, the platform's own idempotency keys are kept.
 pub const PLATFORM: TenantId = TenantId(Uuid::nil());
@@ -187,12 +211,6 @@ fn unique_as(
         }),
         Err(e) => Err(e.into()),
     }
-}
-
-/// Microseconds, as PostgreSQL keeps them.
-pub(crate) fn now() -> DateTime<Utc> {
-    let now = Utc::now();
-    DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
 }
 
 fn tenant(row: &Row) -> Tenant {

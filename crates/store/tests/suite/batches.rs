@@ -9,9 +9,9 @@ use sheaf_model::TenantId;
 use sheaf_model::invoice::input::{Body as _, CreditNoteInput};
 use sheaf_model::invoice::lifecycle::NewPayment;
 use sheaf_store::{
-    ArchiveFile, ChangeError, Changed, ColdInvoice, ColdKeys, Command, CreateError, Created,
-    FileKeys, IdemKey, LineOutcome, ListFilter, NewChange, NewInvoice, Origin, Store, StoreConfig,
-    StoreError,
+    ArchiveFile, ChangeError, Changed, ClusterError, ColdInvoice, ColdKeys, Command, CreateError,
+    Created, FileKeys, IdemKey, LineOutcome, ListFilter, NewChange, NewInvoice, Origin, Store,
+    StoreConfig, StoreError,
 };
 use uuid::Uuid;
 
@@ -155,7 +155,7 @@ async fn a_panic_in_a_batch_of_changes_costs_one_request() {
     changes.insert(7, pay(poisoned, invoice));
     for (index, outcome) in in_one_batch(&store, changes).await.into_iter().enumerate() {
         match outcome {
-            Err(ChangeError::Store(StoreError::Bug(_))) if index == 7 => {}
+            Err(ChangeError::Store(StoreError::Cluster(ClusterError::Bug(_)))) if index == 7 => {}
             Ok(Changed::New(_)) if index != 7 => {}
             other => panic!("{index}: {other:?}"),
         }
@@ -185,7 +185,7 @@ async fn a_panic_in_a_batch_of_reads_costs_one_request() {
         let reads = reads.into_iter().map(|(t, i)| store.get_invoice(t, i));
         for (index, read) in within(join_all(reads)).await.into_iter().enumerate() {
             match read {
-                Err(StoreError::Bug(_)) if index == 7 => {}
+                Err(StoreError::Cluster(ClusterError::Bug(_))) if index == 7 => {}
                 Ok(Some(_)) if index != 7 => {}
                 other => panic!("{index}: {other:?}"),
             }
@@ -208,7 +208,8 @@ async fn a_panic_in_a_batch_of_creates_costs_one_request() {
         let creates = creates.into_iter().map(|new| store.create_invoice(new));
         for (index, created) in within(join_all(creates)).await.into_iter().enumerate() {
             match created {
-                Err(CreateError::Store(StoreError::Bug(_))) if index == 7 => {}
+                Err(CreateError::Store(StoreError::Cluster(ClusterError::Bug(_))))
+                    if index == 7 => {}
                 Ok(Created::New(_)) if index != 7 => {}
                 other => panic!("{index}: {other:?}"),
             }
@@ -234,10 +235,14 @@ async fn a_change_that_fails_fails_alone() {
     for (index, outcome) in outcomes.iter().enumerate() {
         match outcome {
             // Its own: the error names the invoice.
-            Err(ChangeError::Store(StoreError::Corrupt(text))) if index == 0 => {
+            Err(ChangeError::Store(StoreError::Cluster(ClusterError::Corrupt(text))))
+                if index == 0 =>
+            {
                 assert!(text.contains(&spoilt[0].1.to_string()), "{text}");
             }
-            Err(ChangeError::Store(StoreError::Corrupt(text))) if index == 21 => {
+            Err(ChangeError::Store(StoreError::Cluster(ClusterError::Corrupt(text))))
+                if index == 21 =>
+            {
                 assert!(text.contains(&spoilt[1].1.to_string()), "{text}");
             }
             Ok(Changed::New(_)) if index != 0 && index != 21 => {}
@@ -283,8 +288,12 @@ async fn a_lost_commit_is_not_forgotten_when_its_batch_is_split() {
         for (has_key, created) in within(join_all(creates)).await {
             match created {
                 Ok(Created::New(_)) => {}
-                Err(CreateError::Store(StoreError::OutcomeUnknown { .. })) if !has_key => {}
-                Err(CreateError::Store(StoreError::Unavailable { .. })) => {}
+                Err(CreateError::Store(StoreError::Cluster(ClusterError::OutcomeUnknown {
+                    ..
+                }))) if !has_key => {}
+                Err(CreateError::Store(StoreError::Cluster(ClusterError::Unavailable {
+                    ..
+                }))) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -310,7 +319,9 @@ async fn a_create_that_may_be_stored_is_told_so() {
     assert!(
         matches!(
             unknown,
-            Err(CreateError::Store(StoreError::OutcomeUnknown { .. }))
+            Err(CreateError::Store(StoreError::Cluster(
+                ClusterError::OutcomeUnknown { .. }
+            )))
         ),
         "{unknown:?}"
     );
@@ -329,7 +340,9 @@ async fn a_create_that_may_be_stored_is_told_so() {
     assert!(
         matches!(
             again,
-            Err(CreateError::Store(StoreError::Unavailable { .. }))
+            Err(CreateError::Store(StoreError::Cluster(
+                ClusterError::Unavailable { .. }
+            )))
         ),
         "{again:?}"
     );
@@ -352,7 +365,9 @@ async fn a_change_that_may_be_done_is_told_so_unless_its_key_finds_it() {
         assert!(
             matches!(
                 unknown,
-                Err(ChangeError::Store(StoreError::OutcomeUnknown { .. }))
+                Err(ChangeError::Store(StoreError::Cluster(
+                    ClusterError::OutcomeUnknown { .. }
+                )))
             ),
             "{unknown:?}"
         );
@@ -376,7 +391,9 @@ async fn a_change_that_may_be_done_is_told_so_unless_its_key_finds_it() {
     assert!(
         matches!(
             refused,
-            Err(ChangeError::Store(StoreError::Unavailable { .. }))
+            Err(ChangeError::Store(StoreError::Cluster(
+                ClusterError::Unavailable { .. }
+            )))
         ),
         "{refused:?}"
     );

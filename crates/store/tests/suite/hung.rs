@@ -66,7 +66,7 @@ async fn citus_a_node_that_hangs_is_asked_last_and_readiness_does_not_wait_for_i
         .unwrap();
     sheaf_store::migrate(&url, 8).await.unwrap();
     let mut config = StoreConfig::new(url);
-    config.acquire_timeout = ACQUIRE;
+    config.cluster.acquire_timeout = ACQUIRE;
     let store = Store::connect(config).await.unwrap();
     // All nodes are known, and each has connections.
     for n in 0..16 {
@@ -100,7 +100,7 @@ async fn citus_a_coordinator_that_hangs_holds_up_no_look_up() {
     let through = url.replace(&format!(":{to}/"), &format!(":{port}/"));
     assert_ne!(through, url);
     let mut config = StoreConfig::new(through);
-    config.acquire_timeout = ACQUIRE;
+    config.cluster.acquire_timeout = ACQUIRE;
     let store = Store::connect(config).await.unwrap();
     for n in 0..16 {
         assert!(store.find_api_key(&[n; 32]).await.unwrap().is_none());

@@ -7,8 +7,8 @@ use serde_json::json;
 use sheaf_model::TenantId;
 use sheaf_model::invoice::lifecycle::NewPayment;
 use sheaf_store::{
-    Changed, Command, CreateError, Created, NewChange, NewInvoice, Origin, Store, StoreConfig,
-    StoreError,
+    Changed, ClusterError, Command, CreateError, Created, NewChange, NewInvoice, Origin, Store,
+    StoreConfig, StoreError,
 };
 use uuid::Uuid;
 
@@ -99,7 +99,7 @@ async fn creates_that_wait_for_an_open_upload_stop_no_neighbour() {
         match created.await.unwrap() {
             Err(CreateError::DuplicateExternalId { .. }) => {}
             // It waited for as long as anybody may.
-            Err(CreateError::Store(StoreError::Contended { .. })) => {}
+            Err(CreateError::Store(StoreError::Cluster(ClusterError::Contended { .. }))) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -204,7 +204,7 @@ async fn nobody_in_a_lane_of_its_own_waits_longer_than_one_may() {
     const PATIENCE: Duration = Duration::from_secs(4);
     drop(store().await);
     let mut config = StoreConfig::new(sheaf_local::test_env().database_url);
-    config.lock_patience = PATIENCE;
+    config.cluster.lock_patience = PATIENCE;
     let store = Store::connect(config).await.unwrap();
     let hostile = tenant(&store).await;
     let locked = create(&store, invoice(hostile, None)).await;

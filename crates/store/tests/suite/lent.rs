@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use sheaf_model::invoice::input::{CustomerFields, new_customer};
 use sheaf_store::{
-    Cause, CreateOutcome, Created, CustomerError, CustomerFilter, Full, ListFilter, Origin, Store,
-    StoreConfig, StoreError,
+    Cause, ClusterError, CreateOutcome, Created, CustomerError, CustomerFilter, Full, ListFilter,
+    Origin, Store, StoreConfig, StoreError,
 };
 use tokio::task::JoinSet;
 
@@ -25,8 +25,8 @@ async fn small_store() -> Store {
     // Migrates, should no other test have done so.
     drop(store().await);
     let mut config = StoreConfig::new(sheaf_local::test_env().database_url);
-    config.max_connections_per_node = CONNECTIONS;
-    config.acquire_timeout = Duration::from_secs(20);
+    config.cluster.max_connections_per_node = CONNECTIONS;
+    config.cluster.acquire_timeout = Duration::from_secs(20);
     Store::connect(config).await.unwrap()
 }
 
@@ -103,7 +103,8 @@ async fn requests_of_one_tenant_leave_connections_to_creates_and_to_others() {
         match change.unwrap() {
             Ok(_) => done += 1,
             Err(CustomerError::Store(
-                StoreError::Busy(Full::Tenant) | StoreError::Contended { .. },
+                StoreError::Cluster(ClusterError::Busy(Full::Tenant))
+                | StoreError::Cluster(ClusterError::Contended { .. }),
             )) => {}
             Err(other) => panic!("{other:?}"),
         }
@@ -184,7 +185,11 @@ async fn uploads_of_several_tenants_leave_connections_to_requests() {
         // Whoever has waited for as long as anybody may is told so.
         if let Err(error) = written.unwrap() {
             assert!(
-                matches!(error, StoreError::Contended { .. } | StoreError::Busy(_)),
+                matches!(
+                    error,
+                    StoreError::Cluster(ClusterError::Contended { .. })
+                        | StoreError::Cluster(ClusterError::Busy(_))
+                ),
                 "{error:?}"
             );
         }

@@ -6,8 +6,8 @@ use serde_json::json;
 use sheaf_local::{CitusMode, Throwaway};
 use sheaf_model::{TenantId, id};
 use sheaf_store::{
-    ChangeError, Command, CreateError, Created, LineOutcome, NewChange, NewInvoice, Origin, Store,
-    StoreConfig, StoreError,
+    ChangeError, ClusterError, Command, CreateError, Created, LineOutcome, NewChange, NewInvoice,
+    Origin, Store, StoreConfig, StoreError,
 };
 use uuid::Uuid;
 
@@ -125,7 +125,7 @@ async fn an_upload_does_not_commit_a_claim_in_a_year_whose_archive_has_moved_sin
         // against hot rows.
         archived_year(&store, tenant, month).await;
         match upload.commit(None).await {
-            Err(StoreError::Contended { .. }) => {}
+            Err(StoreError::Cluster(ClusterError::Contended { .. })) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -223,10 +223,7 @@ async fn a_migration_enters_the_numbers_of_stored_documents() {
         refused.await,
         Err(CreateError::DuplicateNumber { .. })
     ));
-    assert_eq!(
-        sheaf_store::migrate(&url, 8).await.unwrap().numbers,
-        None
-    );
+    assert_eq!(sheaf_store::migrate(&url, 8).await.unwrap().numbers, None);
     after.close().await;
     drop(db);
     cluster.stop().await.unwrap();

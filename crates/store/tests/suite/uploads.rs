@@ -8,8 +8,8 @@ use chrono::{TimeDelta, Utc};
 use serde_json::json;
 use sheaf_model::TenantId;
 use sheaf_store::{
-    IdFrom, IdemConflict, IdemKey, LineOutcome, ListFilter, NewInvoice, PLATFORM, Replay, Store,
-    StoreConfig, StoreError, UploadAnswer, UploadKey,
+    ClusterError, IdFrom, IdemConflict, IdemKey, LineOutcome, ListFilter, NewInvoice, PLATFORM,
+    Replay, Store, StoreConfig, StoreError, UploadAnswer, UploadKey,
 };
 use uuid::Uuid;
 
@@ -151,13 +151,19 @@ async fn an_atomic_upload_whose_commit_was_lost_is_found_by_its_key() {
     // Nothing would find it: sent again, it would be there twice.
     let lost = commit(None).await;
     assert!(
-        matches!(lost, Err(StoreError::OutcomeUnknown { .. })),
+        matches!(
+            lost,
+            Err(StoreError::Cluster(ClusterError::OutcomeUnknown { .. }))
+        ),
         "{lost:?}"
     );
     assert!(begin(&store, tenant, key("k", 1)).await.is_ok());
     let lost = commit(Some(answer(tenant, "k"))).await;
     assert!(
-        matches!(lost, Err(StoreError::Unavailable { .. })),
+        matches!(
+            lost,
+            Err(StoreError::Cluster(ClusterError::Unavailable { .. }))
+        ),
         "{lost:?}"
     );
     let begun = begin(&store, tenant, key("k", 1)).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::support::{raw, simple, store, tenant};
 use serde_json::json;
 use sheaf_store::{
-    CreateError, Created, IdemConflict, IdemKey, LineOutcome, ListFilter, StoreError,
+    ClusterError, CreateError, Created, IdemConflict, IdemKey, LineOutcome, ListFilter, StoreError,
 };
 use uuid::Uuid;
 
@@ -331,7 +331,7 @@ async fn closing_drains_what_was_taken() {
     for task in waiting {
         match task.await.unwrap() {
             Ok(_) => answered += 1,
-            Err(CreateError::Store(StoreError::Unavailable { .. })) => {}
+            Err(CreateError::Store(StoreError::Cluster(ClusterError::Unavailable { .. }))) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -355,7 +355,7 @@ async fn a_fresh_connection_is_left_without_a_transaction() {
     drop(store().await);
     for keyed in [false, true] {
         let mut config = sheaf_store::StoreConfig::new(sheaf_local::test_env().database_url);
-        config.max_connections_per_node = 1;
+        config.cluster.max_connections_per_node = 1;
         let store = sheaf_store::Store::connect(config).await.unwrap();
         let tenant = tenant(&store).await;
         let body = if keyed {

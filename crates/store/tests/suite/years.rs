@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::json;
 use sheaf_model::{Period, TenantId};
-use sheaf_store::{CreateError, LineOutcome, NewInvoice, Store, StoreConfig, StoreError};
+use sheaf_store::{
+    ClusterError, CreateError, LineOutcome, NewInvoice, Store, StoreConfig, StoreError,
+};
 use uuid::Uuid;
 
 use crate::support::explain::Home;
@@ -49,7 +51,8 @@ async fn write(store: &Store, way: Way, new: NewInvoice) -> bool {
     let busy = |error: &StoreError| {
         matches!(
             error,
-            StoreError::Unavailable { .. } | StoreError::Contended { .. }
+            StoreError::Cluster(ClusterError::Unavailable { .. })
+                | StoreError::Cluster(ClusterError::Contended { .. })
         )
     };
     match way {

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sheaf_store::{ApiKey, Full, StoreError};
+use sheaf_store::{ApiKey, ClusterError, Full, StoreError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -69,7 +69,7 @@ impl Batches {
             waiting.retain(|(_, asks)| !asks.is_closed());
         }
         if waiting.len() >= WAITING {
-            return Err(StoreError::Busy(Full::All));
+            return Err(StoreError::Cluster(ClusterError::Busy(Full::All)));
         }
         let (asks, answer) = oneshot::channel();
         waiting.push_back((hash, asks));
@@ -166,7 +166,7 @@ mod tests {
                 let _goes = stands.acquire().await;
                 match hashes.contains(&RIGHT) {
                     true => Ok(HashMap::from([(RIGHT, key())])),
-                    false => Err(StoreError::Timeout),
+                    false => Err(StoreError::Cluster(ClusterError::Timeout)),
                 }
             }
         };
@@ -177,14 +177,20 @@ mod tests {
         assert!((&mut first).now_or_never().is_none());
         drop(other);
         stands.add_permits(10);
-        assert!(matches!(first.await, Err(StoreError::Timeout)));
+        assert!(matches!(
+            first.await,
+            Err(StoreError::Cluster(ClusterError::Timeout))
+        ));
         let (one, two) = tokio::join!(
             batches.find(wrong(2), look_up),
             batches.find(wrong(3), look_up)
         );
         assert!(matches!(
             (one, two),
-            (Err(StoreError::Timeout), Err(StoreError::Timeout))
+            (
+                Err(StoreError::Cluster(ClusterError::Timeout)),
+                Err(StoreError::Cluster(ClusterError::Timeout))
+            )
         ));
     }
 
@@ -196,7 +202,10 @@ mod tests {
             .map(|n| batches.ask(wrong(n)).unwrap())
             .collect();
         let full = batches.find(RIGHT, never).await;
-        assert!(matches!(full, Err(StoreError::Busy(Full::All))));
+        assert!(matches!(
+            full,
+            Err(StoreError::Cluster(ClusterError::Busy(Full::All)))
+        ));
         asked.pop();
         assert!(batches.ask(RIGHT).is_ok());
     }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use sheaf_documents::{Corrected, Profile, pdf, ubl};
 use sheaf_model::{Invoice, Status, TenantId};
-use sheaf_store::{StoreError, StoredProfile};
+use sheaf_store::{ClusterError, StoreError, StoredProfile};
 use utoipa::OpenApi;
 
 use crate::error::{ApiError, Noun};
@@ -110,8 +110,9 @@ pub(crate) async fn seller(app: &Shared, invoice: &Invoice) -> Result<(Profile, 
 
 /// The profile that we stored.
 pub(crate) fn read(stored: StoredProfile) -> Result<Profile, ApiError> {
-    serde_json::from_value(stored.profile)
-        .map_err(|error| StoreError::Corrupt(format!("profile: {error}")).into())
+    serde_json::from_value(stored.profile).map_err(|error| {
+        StoreError::from(ClusterError::Corrupt(format!("profile: {error}"))).into()
+    })
 }
 
 /// The invoice that a credit note corrects, if it has a number to be named by.

@@ -9,10 +9,12 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::cluster::fetch::{Fetched, fetch, fetch_of};
+use crate::cold::archive::ArchivedInvoice;
+use crate::event::row::EventRow;
 use crate::invoice::decode;
-use crate::types::{ArchivedInvoice, EventRow};
 use crate::{MAX_PAGE_LINES, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::rows::fetch::{Fetched, fetch, fetch_of};
 
 /// Ids of one tenant's year, both ends excluded.
 pub(crate) struct Span {
@@ -123,7 +125,7 @@ impl Children {
             let id = invoice.id;
             if id::year_of(id) != year {
                 let detail = format!("invoice {id} lies in the partition of {year}");
-                return Err(StoreError::Corrupt(detail));
+                return Err(Error::Corrupt(detail).into());
             }
             let events = by_invoice.remove(&id).unwrap_or_default();
             Ok(ArchivedInvoice { invoice, events })

@@ -14,13 +14,13 @@ use uuid::Uuid;
 use super::super::scrub::{self, ERASED_NAME, scrub_events};
 use super::super::{Cause, CustomerError, Failed};
 use super::Held;
-use crate::cluster::rows::CopyBuffer;
+use crate::event::row::EventRow;
 use crate::invoice::decode;
 use crate::invoice::encode::event_row;
 use crate::setting::retention;
-use crate::tenant::now;
-use crate::types::EventRow;
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::rows::CopyBuffer;
+use sheaf_cluster::rows::now;
 
 /// Invoices of one transaction.
 const CHUNK: i64 = 200;
@@ -69,7 +69,13 @@ impl Store {
         let mut persons = self.merged_customers(tenant, customer).await?;
         persons.push(customer);
         for person in persons {
-            let conn = self.inner.cluster.owner(tenant).get().await?;
+            let conn = self
+                .inner
+                .cluster
+                .owner(tenant)
+                .get()
+                .await
+                .map_err(StoreError::from)?;
             let params: [&(dyn ToSql + Sync); 3] = [&tenant.0, &id::year_of(person), &person];
             conn.execute(sql::CUSTOMER_ERASE_HISTORY, &params)
                 .await
@@ -125,7 +131,13 @@ impl Store {
 
     /// The next invoices that show the customer. Returns how many.
     async fn erase_chunk(&self, search: &Search<'_>) -> Result<Chunk<i64>, Failed> {
-        let mut conn = self.inner.cluster.owner(search.tenant).get().await?;
+        let mut conn = self
+            .inner
+            .cluster
+            .owner(search.tenant)
+            .get()
+            .await
+            .map_err(StoreError::from)?;
         let tx = conn.transaction().await?;
         let params: [&(dyn ToSql + Sync); 5] = [
             &search.tenant.0,
@@ -170,7 +182,13 @@ impl Store {
         search: &Search<'_>,
         after: Uuid,
     ) -> Result<Chunk<Option<Uuid>>, Failed> {
-        let mut conn = self.inner.cluster.owner(search.tenant).get().await?;
+        let mut conn = self
+            .inner
+            .cluster
+            .owner(search.tenant)
+            .get()
+            .await
+            .map_err(StoreError::from)?;
         let tx = conn.transaction().await?;
         let away = serde_json::json!({"changes": {"customer_id": {"old": search.customer}}});
         let params: [&(dyn ToSql + Sync); 5] = [

@@ -14,11 +14,12 @@ use super::command::{Answer, Command, NewChange};
 use super::named::Records;
 use super::{ChangeError, Changed, Outcome, history};
 use crate::StoreError;
-use crate::cluster::shard::Shard;
+use crate::cold::archive::ColdInvoice;
 use crate::idempotency::StoredKey;
+use crate::idempotency::key::Replay;
 use crate::invoice::decode::Key;
 use crate::setting::number_series::{INVOICE, NOTE, Numbers};
-use crate::types::{ColdInvoice, Replay};
+use sheaf_cluster::routing::shard::Shard;
 
 /// An invoice of the batch: as it was read, and as it is after the changes so far.
 pub(super) struct Doc {

@@ -17,10 +17,8 @@ use super::needs::{keyed, needs};
 use super::write::Decided;
 use super::{ChangeError, Known, Outcome, history};
 use crate::Store;
-use crate::cluster::batch::{Abort, Needs};
-use crate::cluster::shard::{Find, Shard, Statement};
-use crate::cluster::transaction::in_order;
-use crate::cold::keys::ColdFiles;
+use crate::batch::{Abort, Needs};
+use crate::cold::file::ColdFiles;
 use crate::idempotency::StoredKey;
 use crate::invoice::create::lookup;
 use crate::invoice::create::lookup::Named;
@@ -29,12 +27,16 @@ use crate::invoice::decode;
 use crate::invoice::ids::Wanted;
 use crate::invoice::number;
 use crate::invoice::number::Locks;
-use crate::invoice::send::{Opening, Place};
+use crate::invoice::send::Opening;
 use crate::setting::number_series::{Archived, Numbers};
+use crate::sql::statements::{Find, OnShard, Statement};
+use sheaf_cluster::batch::Place;
+use sheaf_cluster::routing::shard::Shard;
+use sheaf_cluster::transaction::in_order;
 
 /// Years whose keys must be unique over both tiers, by tenant.
 pub(super) type Keyed = BTreeMap<TenantId, BTreeSet<i16>>;
-type OnShard<'a, T> = (&'a Arc<Shard>, T);
+type OfShard<'a, T> = (&'a Arc<Shard>, T);
 
 impl Store {
     pub(super) async fn changes_in(
@@ -102,8 +104,8 @@ impl Store {
     /// one round trip.
     async fn read(&self, place: &Place<'_>, changes: &[NewChange]) -> Result<Work, Abort> {
         let conn = place.conn;
-        let mut wanted: BTreeMap<(Uuid, i16), OnShard<'_, BTreeSet<Uuid>>> = BTreeMap::new();
-        let mut keys: BTreeMap<Uuid, OnShard<'_, Vec<&str>>> = BTreeMap::new();
+        let mut wanted: BTreeMap<(Uuid, i16), OfShard<'_, BTreeSet<Uuid>>> = BTreeMap::new();
+        let mut keys: BTreeMap<Uuid, OfShard<'_, Vec<&str>>> = BTreeMap::new();
         for (change, shard) in changes.iter().zip(place.shards) {
             let tenant = change.tenant_id.0;
             for target in change.targets() {
@@ -147,7 +149,7 @@ impl Store {
             .map(|(change, shard)| (change.tenant_id.0, shard))
             .collect();
         for (headers, lines, payments) in rows {
-            for invoice in decode::assemble(&headers, &lines, &payments).map_err(Abort::Store)? {
+            for invoice in decode::assemble(&headers, &lines, &payments).map_err(Abort::Failed)? {
                 let Some(shard) = shard_of.get(&invoice.tenant_id.0) else {
                     continue;
                 };
@@ -307,7 +309,7 @@ impl Store {
         };
         let numbered = number::differ(&doc.new, &doc.old);
         if numbered {
-            let locks = self.inner.cluster.number_locks(std::iter::once(&doc.new));
+            let locks = number::locks_of(&self.inner.cluster, std::iter::once(&doc.new));
             locks.take(place.conn).await?;
         }
         let year = id::year_of(doc.new.id);

@@ -7,7 +7,8 @@ use sheaf_model::{Decimal, TenantId};
 use uuid::Uuid;
 
 use crate::Expected;
-use crate::types::{IdemKey, Origin};
+use crate::event::origin::Origin;
+use crate::idempotency::key::IdemKey;
 
 /// One step of an invoice's life.
 #[derive(Clone, Debug)]

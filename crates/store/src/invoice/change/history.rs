@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::ChangeError;
 use super::apply::Work;
 use super::command::{Command, NewChange};
-use crate::cluster::batch::Abort;
-use crate::cluster::transaction::in_order;
-use crate::invoice::send::Place;
+use crate::batch::Abort;
 use crate::sql;
+use sheaf_cluster::batch::Place;
+use sheaf_cluster::transaction::in_order;
 
 /// Bytes of a history at which edits end.
 const MAX_BYTES: usize = 4 << 20;

@@ -20,12 +20,15 @@ use sheaf_model::invoice::lifecycle;
 use sheaf_model::{Invalid, TenantId, id};
 use uuid::Uuid;
 
-use crate::cluster::batch::{Abort, Carried, Needs, Work};
-use crate::cluster::fair_queue::{Job, Queued, Queues, Refused};
-use crate::cold::keys::{ColdFiles, YearKeys};
-use crate::invoice::send::Place;
-use crate::types::{ColdInvoice, Replay};
-use crate::{Inner, Store, StoreError};
+use crate::batch::{Abort, Carried, Needs};
+use crate::cold::archive::ColdInvoice;
+use crate::cold::file::ColdFiles;
+use crate::cold::keys::YearKeys;
+use crate::idempotency::key::Replay;
+use crate::{Store, StoreError};
+use sheaf_cluster::batch::Place;
+use sheaf_cluster::batch::Work;
+use sheaf_cluster::fair_queue::{Job, Queued, Queues, Refused, submit};
 
 pub use command::{Answer, Command, NewChange};
 
@@ -85,8 +88,8 @@ pub enum ChangeError {
 type Outcome = Result<Changed, ChangeError>;
 
 impl Queued for NewChange {
-    fn queues(inner: &Inner) -> &Queues<Job<Self>> {
-        &inner.changes
+    fn queues(store: &Store) -> &Queues<Job<Self>> {
+        &store.inner.changes
     }
 }
 
@@ -107,10 +110,10 @@ impl Store {
             let refund = refund.clone();
             change.command = Command::PayOut { refund, of };
         }
-        match self.submit(change, Carried::default()).await {
+        match submit(self, change, Carried::default()).await {
             Ok((_, outcome)) => outcome,
             Err(Refused::Busy) => Err(ChangeError::Busy),
-            Err(Refused::Store(error)) => Err(error.into()),
+            Err(Refused::Failed(error)) => Err(error.into()),
         }
     }
 
@@ -129,7 +132,7 @@ impl Store {
 }
 
 /// What a batch of changes was given along of the archive.
-pub(crate) struct Known {
+pub struct Known {
     /// Invoices that it may recall: as read, or known to be nowhere.
     invoices: BTreeMap<(TenantId, Uuid), Option<Arc<ColdInvoice>>>,
     keys: Vec<Arc<YearKeys>>,
@@ -138,6 +141,7 @@ pub(crate) struct Known {
 }
 
 impl Work for NewChange {
+    type Context = Store;
     type Outcome = Outcome;
     type Known = Known;
     const KIND: &'static str = "changes";
@@ -164,7 +168,7 @@ impl Work for NewChange {
         self.finds_itself()
     }
 
-    fn share_of(&self, needs: &Needs) -> Needs {
+    fn share_of(&self, needs: &Needs) -> Option<Needs> {
         let targets = self.targets().filter(|id| needs.invoices.contains(id));
         let mut share = Needs {
             invoices: targets.collect(),
@@ -174,17 +178,18 @@ impl Work for NewChange {
             share.years.clone_from(&needs.years);
             share.files.clone_from(&needs.files);
         }
-        share
+        share.any()
     }
 
-    /// Those of recalled invoices: the last invoice of a year may have left, and its partition with
+    /// The years of recalled invoices: the last invoice of a year may have left, and its partition with
     /// it.
-    fn years(_: &[Self], carried: &[Carried]) -> BTreeSet<i16> {
-        let recalled = carried.iter().flat_map(|carried| &carried.invoices);
-        recalled
+    async fn prepare(store: &Store, _: &[Self], carried: &[Carried]) -> Result<(), StoreError> {
+        let recalled = carried.iter().flat_map(|carried| &carried.own.invoices);
+        let years: BTreeSet<i16> = recalled
             .filter(|(_, found)| found.is_some())
             .map(|(invoice, _)| id::year_of(*invoice))
-            .collect()
+            .collect();
+        store.ensure_years(&years).await
     }
 
     fn known(_: &Store, changes: &[Self], carried: &[Carried]) -> Result<Known, Abort> {
@@ -194,9 +199,9 @@ impl Work for NewChange {
             numbers: ColdFiles::new(),
         };
         for (change, carried) in changes.iter().zip(carried) {
-            known.keys.extend(carried.keys.iter().cloned());
-            known.numbers.extend(carried.numbers.iter().cloned());
-            for (invoice, found) in &carried.invoices {
+            known.keys.extend(carried.own.keys.iter().cloned());
+            known.numbers.extend(carried.own.numbers.iter().cloned());
+            for (invoice, found) in &carried.own.invoices {
                 let key = (change.tenant_id, *invoice);
                 known.invoices.insert(key, found.clone());
             }

@@ -15,11 +15,12 @@ use uuid::Uuid;
 use super::ChangeError;
 use super::apply::Work;
 use super::command::{Command, NewChange};
-use crate::cluster::shard::{Shard, Statement};
 use crate::customer::scrub;
 use crate::invoice::create::lookup;
 use crate::invoice::create::lookup::CustomerRow;
-use crate::invoice::send::Place;
+use crate::sql::statements::{OnShard, Statement};
+use sheaf_cluster::batch::Place;
+use sheaf_cluster::routing::shard::Shard;
 
 /// Whether a document comes of it that does not change any more.
 fn ends_a_draft(command: &Command) -> bool {

@@ -8,10 +8,10 @@ use sheaf_model::{Invoice, Kind, TenantId, id};
 use super::apply::Work;
 use super::attempt::Keyed;
 use super::command::{Command, NewChange};
-use crate::cluster::routing::Cluster;
-use crate::cluster::shard::Shard;
-use crate::invoice::number::{Locks, year_of};
+use crate::invoice::number::{Locks, lock_of, year_of};
 use crate::setting::number_series::{INVOICE, NOTE, Needs, TenantNeeds};
+use sheaf_cluster::routing::Cluster;
+use sheaf_cluster::routing::shard::Shard;
 
 /// What one change needs a number for.
 struct Wanted<'a> {
@@ -50,7 +50,7 @@ pub(super) fn needs(cluster: &Cluster, work: &Work, changes: &[NewChange]) -> (N
             }
         }
         // A row that no index knows of may be written.
-        locks.add(cluster.number_lock(change.tenant_id), id_year != year);
+        locks.add(lock_of(cluster, change.tenant_id), id_year != year);
     }
     (needs, locks)
 }

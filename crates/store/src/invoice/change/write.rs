@@ -19,16 +19,18 @@ use super::attempt::Keyed;
 use super::command::{Answer, NewChange};
 use super::{Changed, Outcome};
 use crate::Store;
-use crate::cluster::batch::Abort;
-use crate::cluster::shard::{Shard, Statement};
-use crate::cluster::transaction::in_order;
-use crate::cold::keys::ColdFiles;
+use crate::batch::Abort;
+use crate::cold::file::ColdFiles;
+use crate::idempotency::key::IdemKey;
 use crate::cold::recall;
 use crate::invoice::create::write::same_archive;
 use crate::invoice::encode::Batch;
 use crate::invoice::number::Claim;
-use crate::invoice::send::{Place, write};
-use crate::types::IdemKey;
+use crate::invoice::send::write;
+use crate::sql::statements::{OnShard, Statement};
+use sheaf_cluster::batch::Place;
+use sheaf_cluster::routing::shard::Shard;
+use sheaf_cluster::transaction::in_order;
 
 /// What a batch came to.
 #[derive(Clone, Copy)]

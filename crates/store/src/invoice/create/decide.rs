@@ -6,15 +6,19 @@ use std::sync::Arc;
 use sheaf_model::{Customer, TenantId, id};
 use uuid::Uuid;
 
-use crate::idempotency::{IdemConflict, StoredKey};
+use crate::cold::file::{ArchiveFile, FileKeys};
+use crate::idempotency::StoredKey;
+use crate::idempotency::key::IdemConflict;
+use crate::idempotency::key::Replay;
+use crate::invoice::create::customer_ref::CustomerRef;
 use crate::invoice::create::lookup;
 use crate::invoice::create::lookup::{CustomerRow, Existing};
+use crate::invoice::new::NewInvoice;
 use crate::invoice::number;
-use crate::types::{ArchiveFile, FileKeys, NewInvoice, Replay};
 
 /// The end of one create.
 #[derive(Clone, Debug)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     Created,
     Replay(Replay),
     Idempotency(IdemConflict),
@@ -23,31 +27,6 @@ pub(crate) enum Outcome {
     DuplicateId,
     CustomerNotFound,
     CustomerInactive,
-}
-
-/// How an item names its customer; kept beside the item, because writing fills in what the client
-/// left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum CustomerRef {
-    #[default]
-    None,
-    ById,
-    ByExternalId,
-}
-
-impl CustomerRef {
-    pub(crate) fn of(new: &NewInvoice) -> Self {
-        match (&new.invoice.customer, new.invoice.customer_id) {
-            // A client's customer has an external id. One without has been filled in by an attempt
-            // that failed.
-            (Some(c), Some(_)) if c.external_id.is_none() => Self::ById,
-            // An exported document shows a customer that no record is known of.
-            (Some(c), None) if c.external_id.is_none() => Self::None,
-            (Some(_), _) => Self::ByExternalId,
-            (None, Some(_)) => Self::ById,
-            (None, None) => Self::None,
-        }
-    }
 }
 
 /// The customer that an item gets.

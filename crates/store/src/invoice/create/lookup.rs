@@ -13,14 +13,16 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use crate::cluster::shard::{Find, Shard};
 use crate::idempotency::StoredKey;
-use crate::invoice::create::decide::{CustomerRef, KnownCustomer};
+use crate::invoice::create::customer_ref::CustomerRef;
+use crate::invoice::create::decide::KnownCustomer;
+use crate::invoice::new::NewInvoice;
 use crate::invoice::number;
 use crate::invoice::number::Claim;
-use crate::invoice::send::Place;
 use crate::sql;
-use crate::types::NewInvoice;
+use crate::sql::statements::Find;
+use sheaf_cluster::batch::Place;
+use sheaf_cluster::routing::shard::Shard;
 
 /// A key that is taken, and by which invoice.
 pub(crate) struct Taken {

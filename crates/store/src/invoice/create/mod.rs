@@ -1,20 +1,55 @@
 //! Group commit: single creates wait in their node's queue and are written together.
 
+pub(crate) mod customer_ref;
 pub(crate) mod decide;
 pub(crate) mod lookup;
 pub(crate) mod write;
 
 use sheaf_model::id;
+use uuid::Uuid;
 
-use crate::cluster::batch::Carried;
-use crate::cluster::fair_queue::{Job, Queued, Queues, Refused};
-use crate::invoice::create::decide::{CustomerRef, Outcome};
-use crate::types::{Created, NewInvoice};
-use crate::{CreateError, Inner, Store, StoreError};
+use crate::batch::{Attachment, Carried};
+use crate::invoice::create::customer_ref::CustomerRef;
+use crate::invoice::create::decide::Outcome;
+use crate::invoice::new::{Created, NewInvoice};
+use crate::{Store, StoreError};
+use sheaf_cluster::fair_queue::{Job, Queued, Queues, Refused, submit};
+
+/// Why one create was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The tenant has an invoice with this `external_id` in the same year.
+    #[error("external_id is taken by invoice {existing}")]
+    DuplicateExternalId {
+        /// Its id.
+        existing: Uuid,
+    },
+    /// The tenant has an invoice with this `number` in the same year.
+    #[error("number is taken by invoice {existing}")]
+    DuplicateNumber {
+        /// Its id.
+        existing: Uuid,
+    },
+    /// The client's id exists.
+    #[error("the id exists")]
+    DuplicateId,
+    /// The tenant has no customer with this `customer_id`.
+    #[error("no such customer")]
+    CustomerNotFound,
+    /// The customer is inactive, or was merged into one that is.
+    #[error("the customer is not active")]
+    CustomerInactive,
+    /// The lane's queue is full.
+    #[error("the write queue is full")]
+    Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 impl Queued for NewInvoice {
-    fn queues(inner: &Inner) -> &Queues<Job<Self>> {
-        &inner.writers
+    fn queues(store: &Store) -> &Queues<Job<Self>> {
+        &store.inner.writers
     }
 }
 
@@ -34,20 +69,20 @@ impl Store {
         // Before the queue, where it would keep others waiting.
         self.ensure_year(id::year_of(new.invoice.id)).await?;
         let carried = carried(&new);
-        match self.submit(new, carried).await {
+        match submit(self, new, carried).await {
             Ok((new, outcome)) => answer(new, outcome),
             Err(Refused::Busy) => Err(CreateError::Busy),
-            Err(Refused::Store(error)) => Err(error.into()),
+            Err(Refused::Failed(error)) => Err(error.into()),
         }
     }
 }
 
 /// What a create is given along: its customer as the client named it.
 pub(crate) fn carried(new: &NewInvoice) -> Carried {
-    Carried {
+    Carried::new(Attachment {
         customer: CustomerRef::of(new),
-        ..Carried::default()
-    }
+        ..Attachment::default()
+    })
 }
 
 fn answer(new: NewInvoice, outcome: Outcome) -> Result<Created, CreateError> {

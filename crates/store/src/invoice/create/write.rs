@@ -14,18 +14,24 @@ use std::time::{Duration, Instant};
 
 use sheaf_model::{Period, TenantId, id};
 
-use crate::Store;
-use crate::cluster::batch::{Abort, Carried, Needs, Work};
-use crate::cluster::shard::{Shard, Table};
-use crate::cold::keys::{ColdFiles, are_of};
+use crate::batch::{Abort, Carried, Needs};
+use crate::cold::file::ArchiveFile;
+use crate::cold::file::ColdFiles;
+use crate::cold::keys::are_of;
+use crate::invoice::create::customer_ref::CustomerRef;
 use crate::invoice::create::decide;
-use crate::invoice::create::decide::{CustomerRef, KnownCustomer, Outcome, Plan};
+use crate::invoice::create::decide::{KnownCustomer, Outcome, Plan};
 use crate::invoice::create::lookup;
 use crate::invoice::create::lookup::{CustomerRow, Existing};
 use crate::invoice::encode::{Batch, NewCustomer, PROFILE_OF_NOW};
-use crate::invoice::number::{Claim, Locks};
-use crate::invoice::send::{Frame, Opening, Place, write};
-use crate::types::{ArchiveFile, NewInvoice};
+use crate::invoice::new::NewInvoice;
+use crate::invoice::number::{Claim, Locks, locks_of};
+use crate::invoice::send::{Opening, write};
+use crate::sql::statements::Table;
+use crate::{Store, StoreError};
+use sheaf_cluster::batch::Work;
+use sheaf_cluster::batch::{Frame, Place};
+use sheaf_cluster::routing::shard::Shard;
 
 /// For how long a customer that was seen may still be named after another process has made it
 /// inactive or merged it.
@@ -38,7 +44,7 @@ pub(crate) struct Written {
 }
 
 /// What a batch is checked against.
-pub(crate) struct Known {
+pub struct Known {
     pub(crate) refs: Vec<CustomerRef>,
     /// Keys of the archived files that the batch's keys could meet.
     pub(crate) cold: ColdFiles,
@@ -47,6 +53,7 @@ pub(crate) struct Known {
 }
 
 impl Work for NewInvoice {
+    type Context = Store;
     type Outcome = Outcome;
     type Known = Known;
     const KIND: &'static str = "creates";
@@ -67,21 +74,22 @@ impl Work for NewInvoice {
         self.idem.is_some() || self.id_from.may_exist() || self.invoice.external_id.is_some()
     }
 
-    fn share_of(&self, needs: &Needs) -> Needs {
+    fn share_of(&self, needs: &Needs) -> Option<Needs> {
         let years = keyed_years_of(self).filter(|year| needs.years.contains(year));
-        Needs {
+        let share = Needs {
             years: years.collect(),
             ..Needs::default()
-        }
+        };
+        share.any()
     }
 
-    fn years(items: &[Self], _: &[Carried]) -> BTreeSet<i16> {
-        years_of(items)
+    async fn prepare(store: &Store, items: &[Self], _: &[Carried]) -> Result<(), StoreError> {
+        store.ensure_years(&years_of(items)).await
     }
 
     fn known(store: &Store, items: &[Self], carried: &[Carried]) -> Result<Known, Abort> {
         let mut known = Known {
-            refs: carried.iter().map(|carried| carried.customer).collect(),
+            refs: carried.iter().map(|carried| carried.own.customer).collect(),
             cold: ColdFiles::new(),
             uncertain: carried.iter().map(|carried| carried.uncertain).collect(),
         };
@@ -89,7 +97,7 @@ impl Work for NewInvoice {
         for (new, carried) in items.iter().zip(carried) {
             for year in keyed_years_of(new) {
                 let of_year = keys.entry((new.invoice.tenant_id, year)).or_default();
-                of_year.extend(carried.keys.iter().cloned());
+                of_year.extend(carried.own.keys.iter().cloned());
             }
         }
         let mut needs: BTreeMap<TenantId, Needs> = BTreeMap::new();
@@ -135,7 +143,7 @@ impl Store {
         let numbers = match place.frame {
             Frame::Own => {
                 let invoices = items.iter().map(|new| &new.invoice);
-                self.inner.cluster.number_locks(invoices)
+                locks_of(&self.inner.cluster, invoices)
             }
             Frame::Open => Locks::default(),
         };
@@ -300,7 +308,7 @@ pub(crate) fn same_archive(
         let year = (file.tenant_id, file.period.year);
         of_year.entry(year).or_default().push(file);
     }
-    Err(Abort::ArchiveMoved(of_year.into_iter().collect()))
+    Err(Abort::Stale(of_year.into_iter().collect()))
 }
 
 fn apply_customers(items: &mut [NewInvoice], refs: &[CustomerRef], plan: &Plan) {

@@ -14,15 +14,19 @@ use sheaf_model::{TenantId, id};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Locks, collisions, year_of};
-use crate::cluster::batch::Abort;
-use crate::cluster::shard::{Find, Shard, Statement};
-use crate::cluster::transaction::Session;
-use crate::error::{Failure, classify};
+use super::{Locks, collisions, lock_of, year_of};
+use crate::batch::Abort;
 use crate::invoice::encode::Batch;
 use crate::invoice::ids::Wanted;
-use crate::invoice::send::{Frame, Opening, Place, write};
+use crate::invoice::send::{Opening, write};
+use crate::sql::statements::{Find, OnShard, Statement};
 use crate::{SERIES_YEAR, Store, StoreError, sql};
+use sheaf_cluster::Error;
+use sheaf_cluster::batch::after_failure;
+use sheaf_cluster::batch::{Frame, Place};
+use sheaf_cluster::error::{Failure, classify};
+use sheaf_cluster::routing::shard::Shard;
+use sheaf_cluster::transaction::Session;
 
 /// Documents that are read at once, and of which rows are entered at once.
 const PAGE: i64 = 2_000;
@@ -166,10 +170,10 @@ impl Store {
                     return Ok(());
                 }
                 Err(Abort::Db(error)) => error,
-                Err(Abort::Store(error)) => return Err(error),
-                Err(Abort::Bug(text)) => return Err(StoreError::Bug(text)),
-                Err(Abort::ArchiveMoved(_) | Abort::Needs(_) | Abort::Apart(_)) => {
-                    return Err(StoreError::Corrupt("numbers need no archive".into()));
+                Err(Abort::Failed(error)) => return Err(error),
+                Err(Abort::Bug(text)) => return Err(Error::Bug(text).into()),
+                Err(Abort::Stale(_) | Abort::Needs(_) | Abort::Apart(_)) => {
+                    return Err(Error::Corrupt("numbers need no archive".into()).into());
                 }
             };
             let kind = classify(&error);
@@ -177,8 +181,7 @@ impl Store {
                 return Err(error.into());
             }
             // Entering what is there already does nothing.
-            self.after_failure("numbers", kind, attempt, &error.into())
-                .await;
+            after_failure(self, "numbers", kind, attempt, &error.into()).await;
         }
     }
 
@@ -190,11 +193,9 @@ impl Store {
     ) -> Result<(u64, Vec<DuplicateNumber>), Abort> {
         let cluster = &self.inner.cluster;
         let shards = [cluster.shard_of(tenant)];
-        let session = Session::open(&cluster.node(&shards[0].node))
-            .await
-            .map_err(Abort::Store)?;
+        let session = Session::open(&cluster.node(&shards[0].node)).await?;
         let place = Place {
-            conn: session.conn().map_err(Abort::Store)?,
+            conn: session.conn()?,
             frame: Frame::Own,
             shards: &shards,
             direct: cluster.is_direct(),
@@ -203,7 +204,7 @@ impl Store {
             in_company: false,
         };
         let mut locks = Locks::default();
-        locks.add(cluster.number_lock(tenant), true);
+        locks.add(lock_of(cluster, tenant), true);
         let citus = self.is_citus();
         match enter_in(&place, citus, &locks, (tenant, documents, is_hot)).await {
             Ok(entered) => {

@@ -19,17 +19,16 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 use uuid::Uuid;
 
-pub use enter::{DuplicateNumber, EnteredNumbers, NumberedDocument};
-pub use ranges::{NumberRanges, number_parts};
-
-use crate::cluster::batch::moving;
-use crate::cluster::hash;
-use crate::cluster::routing::Cluster;
-use crate::cluster::shard::{Find, Shard};
+use crate::batch::moving;
 use crate::cold::catalog;
-use crate::cold::keys::ColdFiles;
-use crate::types::{ArchiveFile, NewInvoice};
+use crate::cold::file::ArchiveFile;
+use crate::cold::file::ColdFiles;
+use crate::invoice::new::NewInvoice;
+use crate::sql::statements::{Find, OnShard as _};
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::routing::Cluster;
+use sheaf_cluster::routing::hash;
+use sheaf_cluster::routing::shard::Shard;
 
 /// The locks of shards' numbers are this and the shard's own number.
 const LOCKS: i64 = 0x4e75_6d62 << 32;
@@ -115,29 +114,30 @@ impl LockNumbers {
     }
 }
 
-impl Cluster {
-    /// The lock of the numbers of the tenant's shard. All writers agree on it: each holds the shard
-    /// that it names where it is; without shards, or where all go through the coordinator, it
-    /// follows from the tenant alone.
-    pub(crate) fn number_lock(&self, tenant: TenantId) -> i64 {
-        let own = if self.citus && self.is_direct() {
-            self.shard_of(tenant).id
-        } else {
-            let hash = hash::uuid_hash(tenant.0).cast_unsigned();
-            i64::from(hash >> (u32::BITS - PART_BITS))
-        };
-        LOCKS + (own & i64::from(u32::MAX))
-    }
+/// The lock of the numbers of the tenant's shard. All writers agree on it: each holds the shard
+/// that it names where it is; without shards, or where all go through the coordinator, it follows
+/// from the tenant alone.
+pub(crate) fn lock_of(cluster: &Cluster, tenant: TenantId) -> i64 {
+    let own = if cluster.citus && cluster.is_direct() {
+        cluster.shard_of(tenant).id
+    } else {
+        let hash = hash::uuid_hash(tenant.0).cast_unsigned();
+        i64::from(hash >> (u32::BITS - PART_BITS))
+    };
+    LOCKS + (own & i64::from(u32::MAX))
+}
 
-    /// The locks of what these invoices bring.
-    pub(crate) fn number_locks<'a>(&self, invoices: impl Iterator<Item = &'a Invoice>) -> Locks {
-        let mut locks = Locks::default();
-        for invoice in invoices.filter(|invoice| invoice.number.is_some()) {
-            let key = self.number_lock(invoice.tenant_id);
-            locks.add(key, Claim::of(invoice).is_some());
-        }
-        locks
+/// The locks of what these invoices bring.
+pub(crate) fn locks_of<'a>(
+    cluster: &Cluster,
+    invoices: impl Iterator<Item = &'a Invoice>,
+) -> Locks {
+    let mut locks = Locks::default();
+    for invoice in invoices.filter(|invoice| invoice.number.is_some()) {
+        let key = lock_of(cluster, invoice.tenant_id);
+        locks.add(key, Claim::of(invoice).is_some());
     }
+    locks
 }
 
 /// Looks which of `numbers` are taken in a year, by ids or by claims: rows of tenant, invoice, year
@@ -269,7 +269,7 @@ impl Store {
         if direct || !cluster.is_direct() {
             let mut locks = Locks::default();
             for (tenant, claimed) in &numbered.tenants {
-                locks.add(cluster.number_lock(*tenant), !claimed.is_empty());
+                locks.add(lock_of(cluster, *tenant), !claimed.is_empty());
             }
             locks.take(conn).await?;
         } else {
@@ -280,7 +280,7 @@ impl Store {
         for tenant in numbered.tenants.keys() {
             let shard = cluster.shard_of(*tenant);
             let sql = if direct {
-                &shard.collisions
+                shard.collisions()
             } else {
                 sql::NUMBER_CLAIM_COLLISIONS
             };
@@ -312,7 +312,7 @@ impl Store {
         cluster.refresh_placement().await?;
         let mut locks: BTreeMap<i64, (TenantId, bool)> = BTreeMap::new();
         for (tenant, claimed) in &numbered.tenants {
-            let lock = locks.entry(cluster.number_lock(*tenant));
+            let lock = locks.entry(lock_of(cluster, *tenant));
             lock.or_insert((*tenant, false)).1 |= !claimed.is_empty();
         }
         let statement = conn.prepare_cached(sql::NUMBER_CLAIM_LOCK).await?;

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sheaf_model::{Customer, Invoice, Line, Payment, Status};
 
 use super::owner_of;
-use crate::cluster::batch::{Batch, Carried, End, Lane, Ticket};
-use crate::cluster::lent::Use;
-use crate::invoice::decode::Key;
-use crate::types::{LineOutcome, NewInvoice};
+use crate::batch::{Carried, End};
+use crate::invoice::new::{LineOutcome, NewInvoice};
+use crate::invoice::read::PointRead;
 use crate::{Store, StoreError};
+use sheaf_cluster::Error;
+use sheaf_cluster::batch::{Batch, Lane, Ticket, run};
+use sheaf_cluster::node::lent::Use;
 
 /// Invoices that are read at once: both they and the lines are held meanwhile.
 const AT_ONCE: usize = 64;
@@ -26,13 +28,13 @@ struct Again {
     compared: Arc<Mutex<Compared>>,
 }
 
-impl Ticket<Key> for Again {
-    fn hand(self, _: Key, _: Carried, end: End<Option<Invoice>>) {
+impl Ticket<PointRead> for Again {
+    fn hand(self, _: PointRead, _: Carried, end: End<Option<Invoice>>) {
         let outcome = match end {
             End::Done(read) => read.map(|stored| outcome(&self.sent.invoice, stored.as_ref())),
-            End::Needs(_) | End::Apart => Err(StoreError::Bug(
-                "a read needs nothing of the archive, and no locks".into(),
-            )),
+            End::Needs(_) | End::Apart => {
+                Err(Error::Bug("a read needs nothing of the archive, and no locks".into()).into())
+            }
         };
         let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
         compared.push((self.index, outcome));
@@ -59,7 +61,7 @@ impl Store {
             };
             let node = self.inner.cluster.shard_of(key.0).node.clone();
             let of_node = nodes.entry(node).or_default();
-            of_node.push((key, Carried::default(), again));
+            of_node.push((PointRead(key), Carried::default(), again));
         }
         for (node, members) in nodes {
             let node = self.inner.cluster.node(&node);
@@ -67,8 +69,7 @@ impl Store {
             let mut members = members.into_iter().peekable();
             while members.peek().is_some() {
                 let batch = members.by_ref().take(AT_ONCE).collect();
-                self.run_batch(Batch::sorted(self, batch), Lane::Upload)
-                    .await;
+                run(self, Batch::sorted(self, batch), Lane::Upload).await;
             }
         }
         let compared =

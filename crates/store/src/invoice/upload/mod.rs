@@ -11,19 +11,23 @@ use futures_util::{StreamExt, stream};
 use sheaf_model::{TenantId, id};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cluster::batch::{Abort, Batch, Carried, Doubt, End, Lane, Needs, Ticket, Work, moving};
-use crate::cluster::lent::Use;
-use crate::cluster::transaction::{BEGIN, Session};
-use crate::cold::keys::ColdFiles;
-use crate::error::{Failure, classify, commit_failed, said};
+use crate::batch::{Abort, Attachment, Carried, End, Needs, moving};
+use crate::cold::file::ColdFiles;
 use crate::idempotency::UploadAnswer;
 use crate::invoice::create::carried;
-use crate::invoice::create::decide::{CustomerRef, Outcome};
+use crate::invoice::create::customer_ref::CustomerRef;
+use crate::invoice::create::decide::Outcome;
 use crate::invoice::create::write::{Known, keyed_years, pairs};
+use crate::invoice::new::{IdFrom, LineOutcome, NewInvoice};
 use crate::invoice::number::Numbered;
-use crate::invoice::send::{Frame, Place};
+use sheaf_cluster::Error;
+use sheaf_cluster::batch::{Batch, Context as _, Doubt, Lane, Ticket, Work, run};
+use sheaf_cluster::batch::{Frame, Place};
+use sheaf_cluster::error::{Failure, classify, commit_failed, said};
+use sheaf_cluster::node::lent::Use;
+use sheaf_cluster::transaction::{BEGIN, Session};
+
 use crate::tenant::PLATFORM;
-use crate::types::{IdFrom, LineOutcome, NewInvoice};
 use crate::{Store, StoreError};
 
 /// Transactions of one chunk at the same time, and on one node.
@@ -76,7 +80,7 @@ impl Ticket<NewInvoice> for Line {
             End::Needs(needs) => lines.waiting.push(((new, carried, self), needs)),
             End::Apart => lines
                 .done
-                .push((self.index, Err(StoreError::Bug(NOT_APART.into())))),
+                .push((self.index, Err(Error::Bug(NOT_APART.into()).into()))),
         }
     }
 }
@@ -133,11 +137,8 @@ impl Store {
             .for_each_concurrent(CONCURRENT, |((node, _), part)| async move {
                 let node = self.inner.cluster.node(&node);
                 match node.leave(Use::Upload, owner).await {
-                    Ok(_leave) => {
-                        self.run_batch(Batch::sorted(self, part), Lane::Upload)
-                            .await
-                    }
-                    Err(error) => fail(part, &error),
+                    Ok(_leave) => run(self, Batch::sorted(self, part), Lane::Upload).await,
+                    Err(error) => fail(part, &error.into()),
                 }
             })
             .await;
@@ -153,12 +154,12 @@ impl Store {
         }
         stream::iter(tenants)
             .for_each_concurrent(CONCURRENT, |(tenant, (mut members, needs))| async move {
-                let mut loaded = Carried::default();
-                if let Err(error) = self.load(tenant, needs, &mut loaded).await {
+                let mut loaded = Attachment::default();
+                if let Err(error) = self.load_archived(tenant, needs, &mut loaded).await {
                     return fail(members, &error);
                 }
                 for (_, carried, _) in &mut members {
-                    carried.keys.clone_from(&loaded.keys);
+                    carried.own.keys.clone_from(&loaded.keys);
                 }
                 self.write_members(members).await;
             })
@@ -242,13 +243,14 @@ impl AtomicUpload {
             .await
             .map_err(|_| lost())?;
         let committed = answer.await.unwrap_or_else(|_| {
-            Err(StoreError::OutcomeUnknown {
+            Err(Error::OutcomeUnknown {
                 detail: "the upload's transaction ended without an answer".into(),
-            })
+            }
+            .into())
         });
         committed.map_err(|error| match error {
-            StoreError::OutcomeUnknown { detail } if found_again => {
-                StoreError::Unavailable { detail }
+            StoreError::Cluster(Error::OutcomeUnknown { detail }) if found_again => {
+                Error::Unavailable { detail }.into()
             }
             error => error,
         })
@@ -274,9 +276,10 @@ fn owner_of<'a>(mut items: impl Iterator<Item = &'a NewInvoice>) -> TenantId {
 }
 
 fn lost() -> StoreError {
-    StoreError::Unavailable {
+    Error::Unavailable {
         detail: "the upload's transaction is gone".into(),
     }
+    .into()
 }
 
 /// Runs an upload's transaction until its handle commits it or goes away.
@@ -321,7 +324,8 @@ async fn commit(conn: &Object, kept: Option<UploadAnswer>) -> Result<(), StoreEr
     if let Some(answer) = kept {
         answer.keep_in(conn).await?;
     }
-    conn.batch_execute("commit").await.map_err(commit_failed)
+    conn.batch_execute("commit").await.map_err(commit_failed)?;
+    Ok(())
 }
 
 async fn write_chunk_in(
@@ -336,7 +340,10 @@ async fn write_chunk_in(
         cold: ColdFiles::new(),
         uncertain: vec![false; chunk.len()],
     };
-    let shards = store.inner.cluster.shards_of(&chunk);
+    let tenants = chunk.iter().map(|new| new.invoice.tenant_id);
+    let shards: Vec<_> = tenants
+        .map(|tenant| store.inner.cluster.shard_of(tenant))
+        .collect();
     let place = Place {
         conn,
         frame: Frame::Open,
@@ -365,26 +372,27 @@ async fn write_chunk_in(
                     .map(|(n, o)| line_outcome(n, o))
                     .collect());
             }
-            Err(Abort::ArchiveMoved(files)) => {
+            Err(Abort::Stale(files)) => {
                 conn.batch_execute("rollback to chunk").await?;
-                store.remember_archived(files);
+                store.remember(files);
             }
             // Creates recall nothing, take no number of a series, and their keys are loaded.
             Err(Abort::Needs(_) | Abort::Apart(_)) => {
                 conn.batch_execute("rollback to chunk").await?
             }
-            Err(Abort::Bug(text)) => return Err(StoreError::Bug(text)),
-            Err(Abort::Store(e)) => return Err(e),
+            Err(Abort::Bug(text)) => return Err(Error::Bug(text).into()),
+            Err(Abort::Failed(e)) => return Err(e),
             Err(Abort::Db(e)) => {
                 if classify(&e) == Failure::MissingPartition {
                     // Another process has dropped the year: the next attempt makes it anew.
                     store.forget_years();
                 }
                 return Err(match classify(&e) {
-                    Failure::Unique | Failure::Locked | Failure::Retry => StoreError::Contended {
+                    Failure::Unique | Failure::Locked | Failure::Retry => Error::Contended {
                         what: "documents of the upload",
-                    },
-                    _ => StoreError::Unavailable { detail: said(&e) },
+                    }
+                    .into(),
+                    _ => Error::Unavailable { detail: said(&e) }.into(),
                 });
             }
         }

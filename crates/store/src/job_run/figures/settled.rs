@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{BEGIN, EVERY, MOST, PAGE, ROUND, earliest, in_time, midnight};
-use crate::cluster::transaction::Session;
+use sheaf_cluster::transaction::Session;
 use crate::{Store, StoreError, sql};
 
 /// A walk begins at the latest so long after the one before had ended,

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+use sheaf_cluster::ddl::BOUNDED_WAIT;
+
 use super::{PARTITION_LOCK, TABLES, worth_another};
-use crate::error::said;
 use crate::schema::migrate;
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::error::said;
 
 /// A year that is in use now is left for the next run: each attempt may keep writers waiting.
 const ATTEMPTS: u32 = 5;
@@ -28,7 +30,7 @@ impl Store {
     /// # Errors
     /// When the database fails; a partition that is busy is left for the next run.
     pub async fn drop_empty_years(&self, years: Range<i16>) -> Result<Vec<i16>, StoreError> {
-        let mut client = migrate::connect(&self.inner.config.database_url).await?;
+        let mut client = migrate::connect(&self.inner.config.cluster.database_url).await?;
         let tables = client.query(sql::PARTITION_TABLES, &[]).await?;
         let candidates: BTreeSet<i16> = tables.iter().map(|row| row.get(0)).collect();
         let mut dropped = Vec::new();
@@ -145,7 +147,7 @@ async fn detach(
     year: i16,
 ) -> Result<bool, tokio_postgres::Error> {
     let tx = client.transaction().await?;
-    tx.batch_execute(sql::CLUSTER_PATIENCE).await?;
+    tx.batch_execute(BOUNDED_WAIT).await?;
     tx.batch_execute(&part.fill(sql::PARTITION_DETACH, year))
         .await?;
     let empty = part.fill(sql::PARTITION_EMPTY, year);

@@ -9,14 +9,14 @@ use sheaf_model::TenantId;
 use tokio_postgres::types::ToSql;
 
 use super::reserve::{Counter, RowKey};
-use crate::cluster::batch::{Abort, Needs};
-use crate::cluster::shard::Find;
-use crate::cluster::transaction::in_order;
+use crate::batch::{Abort, Needs};
 use crate::cold::catalog;
+use crate::cold::file::{ArchiveFile, FileKeys};
 use crate::invoice::number;
-use crate::invoice::number::number_parts;
+use crate::invoice::number::ranges::number_parts;
 use crate::sql;
-use crate::types::{ArchiveFile, FileKeys};
+use crate::sql::statements::Find;
+use sheaf_cluster::transaction::in_order;
 
 /// How far beyond the next numbers of a series that runs through the years its files are asked for.
 const FAR: i64 = 1_000_000;
@@ -131,7 +131,7 @@ async fn look_for_files(
             // What has none of the numbers that are wanted now is no reason to wait.
             if rows.first().is_some_and(|row| row.get("due")) {
                 for row in rows {
-                    let file = catalog::from_row(&row).map_err(Abort::Store)?;
+                    let file = catalog::from_row(&row).map_err(Abort::Failed)?;
                     unknown.insert(file.object_key.clone(), file);
                 }
             }

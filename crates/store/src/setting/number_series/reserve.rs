@@ -17,12 +17,14 @@ use uuid::Uuid;
 use super::look::{Archived, look};
 use super::{INVOICE, NOTE, PADDING, YEAR, default_prefix};
 use crate::StoreError;
-use crate::cluster::batch::Abort;
-use crate::cluster::shard::{Shard, Statement};
-use crate::cluster::transaction::in_order;
+use crate::batch::Abort;
 use crate::invoice::number;
 use crate::invoice::number::{Claim, Locks, year_of};
-use crate::invoice::send::Place;
+use crate::sql::statements::{OnShard, Statement};
+use sheaf_cluster::Error;
+use sheaf_cluster::batch::Place;
+use sheaf_cluster::routing::shard::Shard;
+use sheaf_cluster::transaction::in_order;
 
 /// All series, in the order in which their rows are locked.
 const ALL: [&str; 2] = [NOTE, INVOICE];
@@ -142,9 +144,10 @@ impl Numbers {
         };
         let (number, text) = self.candidate(tenant, counter);
         if number > counter.known {
-            return Err(StoreError::Unavailable {
+            return Err(Error::Unavailable {
                 detail: "more numbers are needed than were reserved".into(),
-            });
+            }
+            .into());
         }
         Ok(Some(text))
     }
@@ -255,7 +258,7 @@ impl Numbers {
                     return Err(Abort::Apart(key.0));
                 }
                 if counter.known - counter.first > MAX_SKIPPED {
-                    return Err(Abort::Store(StoreError::Conflict {
+                    return Err(Abort::Failed(StoreError::Conflict {
                         code: "number_series_exhausted",
                         detail: format!(
                             "millions of numbers after {} are taken: set the series' next number",
@@ -389,9 +392,10 @@ impl LockRows {
                 .iter()
                 .find(|row| row.get::<_, &str>(0) == series && row.get::<_, i16>(1) == year);
             found.ok_or_else(|| {
-                Abort::Store(StoreError::Corrupt(format!(
-                    "number series {series} of year {year} has no row"
-                )))
+                Abort::Failed(
+                    Error::Corrupt(format!("number series {series} of year {year} has no row"))
+                        .into(),
+                )
             })
         };
         let form = row(0)?;
