@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use sheaf_model::TenantId;
 use uuid::Uuid;
@@ -57,10 +58,13 @@ async fn new(nodes: &Cluster) -> Result<TenantId, Error> {
 }
 
 async fn has(over: &Client, tenant: TenantId) -> bool {
-    let found = over
-        .query_opt("select from tenants where id = $1", &[&tenant.0])
-        .await;
-    found.unwrap().is_some()
+    let sql = "select from tenants where id = $1";
+    match over.query_opt(sql, &[&tenant.0]).await {
+        Ok(found) => found.is_some(),
+        // A standby gets the table a moment later.
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => false,
+        Err(error) => panic!("{error:?}"),
+    }
 }
 
 /// Makes tenants until one is made: how long that took, and which.

@@ -101,8 +101,8 @@ impl Store {
     /// A change is safe to repeat with its idempotency key, also when no answer came.
     ///
     /// # Errors
-    /// [`ChangeError`]; [`ClusterError::OutcomeUnknown`] where the answer to the commit was lost and
-    /// the change has no key.
+    /// [`ChangeError`]; [`ClusterError::OutcomeUnknown`] where the answer to the commit was lost
+    /// and the change has no key.
     ///
     /// [`ClusterError::OutcomeUnknown`]: crate::ClusterError::OutcomeUnknown
     pub async fn change_invoice(&self, mut change: NewChange) -> Outcome {

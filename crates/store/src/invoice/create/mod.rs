@@ -60,8 +60,8 @@ impl Store {
     /// # Errors
     /// [`CreateError::Busy`] when the node's queue, or the tenant's share of it, is full;
     /// [`ClusterError::Unavailable`] at once while the node is down,
-    /// [`ClusterError::OutcomeUnknown`] where the answer to the commit was lost, and neither key nor
-    /// id would find the invoice again; the conflicts that [`CreateError`] names.
+    /// [`ClusterError::OutcomeUnknown`] where the answer to the commit was lost, and neither key
+    /// nor id would find the invoice again; the conflicts that [`CreateError`] names.
     ///
     /// [`ClusterError::Unavailable`]: crate::ClusterError::Unavailable
     /// [`ClusterError::OutcomeUnknown`]: crate::ClusterError::OutcomeUnknown
