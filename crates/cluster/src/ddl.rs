@@ -152,7 +152,8 @@ mod tests {
         if sheaf_local::test_env().citus {
             // A single shard: whoever waits, waits for this one.
             let distribute = format!(
-                "select create_distributed_table('{table}', 'tenant_id', shard_count => 1, colocate_with => 'none')"
+                "select create_distributed_table('{table}', 'tenant_id', shard_count => 1, \
+                 colocate_with => 'none')"
             );
             writing.batch_execute(&distribute).await.unwrap();
         }

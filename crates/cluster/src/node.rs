@@ -31,8 +31,11 @@ const SLOW_FOR: Duration = Duration::from_secs(10);
 /// Connections of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Connections {
+    /// At most.
     pub most: usize,
+    /// Taken by somebody.
     pub in_use: usize,
+    /// Open, and taken by nobody.
     pub idle: usize,
     /// Who waits for one, or for leave to take one.
     pub waiting: usize,
@@ -52,6 +55,8 @@ pub struct Node {
 }
 
 impl Node {
+    /// A pool without connections yet.
+    #[must_use]
     pub fn new(database: &Database, addr: &NodeAddr, c: &Config) -> Self {
         let way = database.pooled(addr);
         let manager = Manager::from_connect(
@@ -153,6 +158,7 @@ impl Node {
         Ok(Lent::new(self.get().await?, leave))
     }
 
+    /// How its connections stand.
     pub fn connections(&self) -> Connections {
         let pool = self.pool.status();
         Connections {
@@ -196,6 +202,7 @@ impl Node {
             .store(self.later(SLOW_FOR), Ordering::Relaxed);
     }
 
+    /// Whether it is asked after the others.
     pub fn is_slow(&self) -> bool {
         let until = |at: &AtomicU64| at.load(Ordering::Relaxed);
         until(&self.slow_until).max(until(&self.down_until)) > self.now()
@@ -209,6 +216,7 @@ impl Node {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Lets no more connections be taken.
     pub fn close(&self) {
         self.pool.close();
     }
@@ -234,7 +242,8 @@ fn settings(statement_timeout: Duration) -> tokio_postgres::Config {
     // (docs/decisions/0010-index-of-metadata.md).
     let ms = statement_timeout.as_millis();
     config.options(format!(
-        "-c statement_timeout={ms} -c idle_in_transaction_session_timeout=60000 -c lock_timeout={ms} -c jit=off \
+        "-c statement_timeout={ms} -c idle_in_transaction_session_timeout=60000 -c \
+         lock_timeout={ms} -c jit=off \
          -c enable_seqscan=off -c cpu_tuple_cost=100{direct}"
     ));
     config

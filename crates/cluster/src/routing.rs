@@ -33,6 +33,7 @@ pub struct Cluster {
     config: Config,
     statements: StatementSet,
     database: Database,
+    /// Whether the database is a Citus cluster.
     pub citus: bool,
     coordinator: NodeAddr,
     shards: RwLock<Arc<[Arc<Shard>]>>,
@@ -46,6 +47,10 @@ pub struct Cluster {
 const SLOW: Duration = Duration::from_millis(500);
 
 impl Cluster {
+    /// Connects to the coordinator, or to the one plain node, and reads where the shards are.
+    ///
+    /// # Errors
+    /// A URL that cannot be read, an unreachable database, or tables that are not distributed.
     pub async fn connect(config: Config, statements: StatementSet) -> Result<Self, Error> {
         let database = connect::parse_url(&config.database_url)?;
         let coordinator = database.coordinator();
@@ -305,6 +310,7 @@ impl Cluster {
             .collect()
     }
 
+    /// The node of this address.
     pub fn node(&self, addr: &NodeAddr) -> Arc<Node> {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = nodes.get(addr) {
@@ -316,6 +322,7 @@ impl Cluster {
         Arc::clone(nodes.entry(addr.clone()).or_insert_with(made))
     }
 
+    /// Lets no more connections be taken.
     pub fn close(&self) {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
         nodes.values().for_each(|node| node.close());

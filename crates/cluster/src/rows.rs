@@ -74,6 +74,8 @@ impl ToSql for Column {
 }
 
 impl CopyBuffer {
+    /// No rows yet, and room for so many bytes of them.
+    #[must_use]
     #[inline]
     pub fn with_capacity(bytes: usize) -> Self {
         let mut buf = BytesMut::with_capacity(bytes + HEADER.len() + 2);
@@ -81,13 +83,14 @@ impl CopyBuffer {
         Self { buf, rows: 0 }
     }
 
+    /// How many there are.
+    #[must_use]
     #[inline]
     pub fn rows(&self) -> u64 {
         self.rows.into()
     }
 
     /// The rows by column.
-    #[inline]
     pub fn columns(&self) -> Vec<Column> {
         let mut rest = &self.buf[HEADER.len()..];
         let mut columns = Vec::new();
@@ -124,12 +127,14 @@ impl CopyBuffer {
         self
     }
 
+    /// A field without a value.
     #[inline]
     pub fn null(&mut self) -> &mut Self {
         self.buf.put_i32(-1);
         self
     }
 
+    /// A `uuid`.
     #[inline]
     pub fn uuid(&mut self, v: Uuid) -> &mut Self {
         self.buf.put_i32(16);
@@ -137,6 +142,7 @@ impl CopyBuffer {
         self
     }
 
+    /// A `uuid`, or none.
     #[inline]
     pub fn opt_uuid(&mut self, v: Option<Uuid>) -> &mut Self {
         match v {
@@ -145,6 +151,7 @@ impl CopyBuffer {
         }
     }
 
+    /// A `bytea`, or a text as its bytes.
     #[inline]
     pub fn bytes(&mut self, v: &[u8]) -> &mut Self {
         // A field longer than i32::MAX cannot occur: bodies are bounded to a few MiB.
@@ -153,11 +160,13 @@ impl CopyBuffer {
         self
     }
 
+    /// A `text`.
     #[inline]
     pub fn text(&mut self, v: &str) -> &mut Self {
         self.bytes(v.as_bytes())
     }
 
+    /// A `text`, or none.
     #[inline]
     pub fn opt_text(&mut self, v: Option<&str>) -> &mut Self {
         match v {
@@ -166,6 +175,7 @@ impl CopyBuffer {
         }
     }
 
+    /// A `smallint`.
     #[inline]
     pub fn i16(&mut self, v: i16) -> &mut Self {
         self.buf.put_i32(2);
@@ -173,6 +183,7 @@ impl CopyBuffer {
         self
     }
 
+    /// An `integer`.
     #[inline]
     pub fn i32(&mut self, v: i32) -> &mut Self {
         self.buf.put_i32(4);
@@ -180,6 +191,7 @@ impl CopyBuffer {
         self
     }
 
+    /// A `bigint`.
     #[inline]
     pub fn i64(&mut self, v: i64) -> &mut Self {
         self.buf.put_i32(8);
@@ -187,6 +199,7 @@ impl CopyBuffer {
         self
     }
 
+    /// A `bigint`, or none.
     #[inline]
     pub fn opt_i64(&mut self, v: Option<i64>) -> &mut Self {
         match v {
@@ -195,6 +208,7 @@ impl CopyBuffer {
         }
     }
 
+    /// A `date`.
     #[inline]
     pub fn date(&mut self, v: NaiveDate) -> &mut Self {
         let days = v.signed_duration_since(NaiveDate::default()).num_days() - PG_EPOCH_DAYS;
@@ -202,6 +216,7 @@ impl CopyBuffer {
         self.i32(i32::try_from(days).unwrap_or(i32::MAX))
     }
 
+    /// A `date`, or none.
     #[inline]
     pub fn opt_date(&mut self, v: Option<NaiveDate>) -> &mut Self {
         match v {
@@ -210,6 +225,7 @@ impl CopyBuffer {
         }
     }
 
+    /// A `timestamptz`.
     #[inline]
     pub fn timestamp(&mut self, v: DateTime<Utc>) -> &mut Self {
         self.i64(v.timestamp_micros() - PG_EPOCH_MICROS)
@@ -225,6 +241,7 @@ impl CopyBuffer {
         self
     }
 
+    /// A `jsonb`, or none.
     #[inline]
     pub fn opt_jsonb(&mut self, v: Option<&str>) -> &mut Self {
         match v {
@@ -234,7 +251,6 @@ impl CopyBuffer {
     }
 
     /// `numeric`: base-10000 digits around the decimal point, most significant first.
-    #[inline]
     pub fn decimal(&mut self, v: Decimal) -> &mut Self {
         let scale = v.scale();
         // Align the fraction to whole groups of four digits; 28 digits and 3 zeros fit into 128
@@ -279,6 +295,7 @@ impl CopyBuffer {
         self
     }
 
+    /// A `numeric`, or none.
     #[inline]
     pub fn opt_decimal(&mut self, v: Option<Decimal>) -> &mut Self {
         match v {
@@ -288,7 +305,6 @@ impl CopyBuffer {
     }
 
     /// The whole COPY stream: header, rows, trailer.
-    #[inline]
     pub fn stream(&self) -> Bytes {
         let mut stream = self.buf.clone();
         stream.put_i16(-1);

@@ -58,6 +58,10 @@ impl Session {
         })
     }
 
+    /// The connection.
+    ///
+    /// # Errors
+    /// After the end of the transaction.
     pub fn conn(&self) -> Result<&Object, Error> {
         self.conn.as_ref().ok_or_else(|| Error::Unavailable {
             detail: "the transaction has ended".into(),

@@ -13,7 +13,12 @@ use std::path::{Path, PathBuf};
 const CRATES: &[(&str, &str, &[&str])] = &[
     ("sheaf-model", "crates/model", &[]),
     ("sheaf-documents", "crates/documents", &["sheaf-model"]),
-    ("sheaf-store", "crates/store", &["sheaf-model"]),
+    ("sheaf-cluster", "crates/cluster", &["sheaf-model"]),
+    (
+        "sheaf-store",
+        "crates/store",
+        &["sheaf-model", "sheaf-cluster"],
+    ),
     ("sheaf-archive", "archive", &["sheaf-model", "sheaf-store"]),
     (
         "sheaf-api",
@@ -31,8 +36,11 @@ const CRATES: &[(&str, &str, &[&str])] = &[
 
 /// Libraries that only some crates may name: SQL, object storage and Parquet, HTTP servers.
 const HOMES: &[(&str, &[&str])] = &[
-    ("tokio-postgres", &["sheaf-store", "sheaf-local"]),
-    ("deadpool-postgres", &["sheaf-store"]),
+    (
+        "tokio-postgres",
+        &["sheaf-cluster", "sheaf-store", "sheaf-local"],
+    ),
+    ("deadpool-postgres", &["sheaf-cluster", "sheaf-store"]),
     ("aws-sdk-s3", &["sheaf-archive"]),
     ("parquet", &["sheaf-archive"]),
     ("datafusion", &["sheaf-archive"]),

@@ -13,7 +13,8 @@ pub enum StoreError {
     Cluster(#[from] Error),
     /// The database was migrated by a newer binary.
     #[error(
-        "the database has schema version {found}, this binary knows versions up to {known}: use a newer binary"
+        "the database has schema version {found}, this binary knows versions up to {known}: use a \
+         newer binary"
     )]
     SchemaTooNew {
         /// Version in the database.

@@ -147,7 +147,7 @@ impl Store {
     /// Counts and amounts by status and currency, read at most some seconds ago.
     ///
     /// # Errors
-    /// [`StoreError::Timeout`]; [`StoreError::Busy`] while too many reports run.
+    /// [`Error::Timeout`]; [`Error::Busy`] while too many reports run.
     pub async fn summary(
         &self,
         tenant: TenantId,

@@ -1,5 +1,5 @@
 -- report/settings
--- For the transaction of a report. What suits probes by key (crates/store/src/cluster/node.rs) does not suit a report, which reads
+-- For the transaction of a report. What suits probes by key (crates/cluster/src/node.rs) does not suit a report, which reads
 -- many rows and groups them in memory (docs/decisions/0011-reports.md). Planned for its parameters, without which Citus does
 -- not plan a join at all.
 set local statement_timeout = '10s';

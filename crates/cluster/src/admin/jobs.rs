@@ -304,7 +304,8 @@ impl ClusterAdmin {
             }
             if Instant::now() > ends {
                 return Err(AdminError::Refused(format!(
-                    "an earlier move left a copy of shard group {shard_id} behind, which could not be dropped within {} s: \
+                    "an earlier move left a copy of shard group {shard_id} behind, which could \
+                     not be dropped within {} s: \
                      a long transaction may still read it",
                     LEFTOVERS.as_secs()
                 )));

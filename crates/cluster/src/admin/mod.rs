@@ -33,7 +33,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum AdminError {
     /// There is nothing to administer.
     #[error(
-        "this database is one plain PostgreSQL node without Citus: it has no shards to move, and nodes cannot be added"
+        "this database is one plain PostgreSQL node without Citus: it has no shards to move, and \
+         nodes cannot be added"
     )]
     NotCitus,
     /// The tables are not there, or are not distributed.
@@ -63,7 +64,7 @@ pub enum AdminError {
     },
 }
 
-pub type Result<T> = std::result::Result<T, AdminError>;
+type Result<T> = std::result::Result<T, AdminError>;
 
 /// Host and port of a node, as Citus' catalogs have them. Serialized as `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

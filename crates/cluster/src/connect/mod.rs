@@ -173,7 +173,11 @@ impl Database {
                     error: Error::__private_api_timeout(),
                 },
             };
-            tracing::debug!(%place, reason = failed.reason, "a host of the database does not let us in");
+            tracing::debug!(
+                %place,
+                reason = failed.reason,
+                "a host of the database does not let us in"
+            );
             reasons.push(format!("{place}: {}", failed.reason));
             // A host that is there says more than one that is not.
             telling = match telling {

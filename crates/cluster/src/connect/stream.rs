@@ -18,7 +18,7 @@ use super::certificate;
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// A connection within TLS.
-pub struct Encrypted {
+pub(crate) struct Encrypted {
     stream: Inner<Socket>,
     /// Set once our side is closed.
     closing: Option<Pin<Box<Sleep>>>,

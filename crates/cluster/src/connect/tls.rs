@@ -35,7 +35,7 @@ pub(super) enum Mode {
 
 /// Makes connections that are encrypted.
 #[derive(Clone)]
-pub struct Tls {
+pub(crate) struct Tls {
     config: Arc<ClientConfig>,
     mode: Mode,
     has_roots: bool,
@@ -88,7 +88,7 @@ impl Tls {
 
 /// Why a connection could not be encrypted.
 #[derive(Debug, thiserror::Error)]
-pub enum HandshakeFailed {
+pub(crate) enum HandshakeFailed {
     /// A certificate that is not trusted.
     #[error("the certificate of {host} {why}")]
     Certificate {
@@ -142,7 +142,7 @@ fn names(presented: &[String]) -> Vec<&str> {
 }
 
 /// One handshake.
-pub struct Handshake {
+pub(crate) struct Handshake {
     connector: TlsConnector,
     name: ServerName<'static>,
     host: String,

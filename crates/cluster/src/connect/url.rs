@@ -61,7 +61,8 @@ const LIBPQS: [&str; 21] = [
     "sslsni",
 ];
 
-const NEITHER: &str = "it is neither postgres://user:password@host:port/database, in which special characters of the password are \
+const NEITHER: &str = "it is neither postgres://user:password@host:port/database, in which \
+                       special characters of the password are \
                        percent-encoded, nor key=value pairs";
 
 /// Reads a URL, or `key=value` pairs.
@@ -126,7 +127,8 @@ impl Own {
             }
             _ => {
                 return Err(format!(
-                    "it has an unknown parameter; there are sslmode, sslrootcert, target_session_attrs, {}",
+                    "it has an unknown parameter; there are sslmode, sslrootcert, \
+                     target_session_attrs, {}",
                     DRIVERS.join(", ")
                 ));
             }
@@ -203,7 +205,8 @@ impl Own {
         }
         if self.roots.is_some() && matches!(mode, Mode::Disable | Mode::Prefer) {
             return Err(
-                "sslrootcert needs sslmode=require, verify-ca or verify-full: otherwise a connection may be unencrypted, and \
+                "sslrootcert needs sslmode=require, verify-ca or verify-full: otherwise a \
+                 connection may be unencrypted, and \
                  nobody would look at the certificate"
                     .into(),
             );

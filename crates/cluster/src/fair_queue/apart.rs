@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use sheaf_model::TenantId;
 use tokio::sync::Notify;
 
-use super::{Job, Queue, Queued, State, run};
+use super::queue::{Queue, State};
+use super::{Job, Queued, run};
 use crate::batch::{Context, Lane, OwnLane};
 use crate::supervise::supervised;
 
@@ -38,7 +39,11 @@ pub(super) fn open<W: Queued>(
         ready
     };
     metrics::counter!("sheaf_own_lanes_total", "queue" => W::KIND).increment(1);
-    tracing::info!(%tenant, queue = W::KIND, "work waits for locked rows: its tenant has a lane of its own");
+    tracing::info!(
+        %tenant,
+        queue = W::KIND,
+        "work waits for locked rows: its tenant has a lane of its own"
+    );
     let (weak, queue) = (context.downgrade(), Arc::clone(queue));
     W::queues(context).tasks.spawn(supervised(W::KIND, move || {
         serve(weak.clone(), Arc::clone(&queue), tenant, Arc::clone(&ready))

@@ -158,10 +158,14 @@ impl Lending {
 }
 
 impl Lent {
+    /// Lends the connection for as long as the leave holds.
+    #[must_use]
     pub fn new(conn: Object, leave: Leave) -> Self {
         Self { conn, leave }
     }
 
+    /// The connection, and the leave, which is to be dropped after it.
+    #[must_use]
     pub fn into_parts(self) -> (Object, Leave) {
         (self.conn, self.leave)
     }

@@ -29,7 +29,7 @@ const AGE_SPREAD: Duration = Duration::from_hours(1);
 /// was made while a partition was young (docs/decisions/0010-index-of-metadata.md). So the
 /// connections end that were opened before the node had come to four times the rows. Of all its
 /// tables together: table by table there is always one that has grown.
-pub struct KeptPlans {
+pub(crate) struct KeptPlans {
     started: Instant,
     /// Milliseconds after `started` from which on the rows are to be counted.
     next_look: AtomicU64,
@@ -44,7 +44,7 @@ struct Size {
 }
 
 impl KeptPlans {
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             started: now,
             next_look: AtomicU64::new(0),
@@ -57,7 +57,7 @@ impl KeptPlans {
 
     /// Whether a connection has to end that was opened at `created`. Counts the rows over it when
     /// it is time to.
-    pub async fn outlived(
+    pub(crate) async fn outlived(
         &self,
         client: &Client,
         created: Instant,

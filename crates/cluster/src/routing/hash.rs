@@ -9,6 +9,8 @@
 use uuid::Uuid;
 
 /// `uuid_hash(id)`, as the signed integer that `pg_dist_shard` speaks of.
+#[must_use]
+#[inline]
 pub fn uuid_hash(id: Uuid) -> i32 {
     let bytes = id.as_bytes();
     let word = |i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
@@ -42,6 +44,8 @@ pub fn uuid_hash(id: Uuid) -> i32 {
 
 /// The index of the shard that a hash value belongs to, of shards that are sorted by their smallest
 /// value and cover all.
+#[must_use]
+#[inline]
 pub fn shard_index<T>(shards: &[T], hash: i32, min_hash: impl Fn(&T) -> i32) -> usize {
     shards
         .partition_point(|shard| min_hash(shard) <= hash)

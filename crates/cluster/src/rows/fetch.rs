@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 /// What a statement gave.
 pub struct Fetched {
+    /// The first of its rows.
     pub rows: Vec<Row>,
     /// Whether more rows were left: they were not taken from the connection into memory.
     pub cut: bool,

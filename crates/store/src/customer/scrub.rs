@@ -174,7 +174,8 @@ fn erased(json: &str) -> Option<String> {
     }
     let country = serde_json::Value::from(customer.country);
     Some(format!(
-        "{{\"name\": \"{ERASED_NAME}\", \"email\": null, \"tax_id\": null, \"address\": null, \"country\": {country}, \
+        "{{\"name\": \"{ERASED_NAME}\", \"email\": null, \"tax_id\": null, \"address\": null, \
+         \"country\": {country}, \
          \"external_id\": null}}"
     ))
 }
@@ -204,13 +205,16 @@ mod tests {
     /// corrected.
     fn history() -> Vec<EventRow> {
         let switch = format!(
-            "{{\"changes\": {{\"total\": {{\"new\": \"1.10\", \"old\": 1.10}}, \"customer\": {{\"new\": {{\"name\": \"Bea\", \
-             \"country\": \"FR\"}}, \"old\": {{\"name\": \"Ada \\\"A\\\"\", \"tax_id\": \"7\", \"country\": \"DE\"}}}}, \
+            "{{\"changes\": {{\"total\": {{\"new\": \"1.10\", \"old\": 1.10}}, \"customer\": \
+             {{\"new\": {{\"name\": \"Bea\", \
+             \"country\": \"FR\"}}, \"old\": {{\"name\": \"Ada \\\"A\\\"\", \"tax_id\": \"7\", \
+             \"country\": \"DE\"}}}}, \
              \"customer_id\": {{\"new\": \"{OTHER}\", \"old\": \"{OURS}\"}}}}, \"version\": 3}}"
         );
         vec![
             event(
-                "{\"changes\": {\"customer\": {\"new\": {\"name\": \"Ada\", \"address\": \"Weg 2\"}, \
+                "{\"changes\": {\"customer\": {\"new\": {\"name\": \"Ada\", \"address\": \"Weg \
+                 2\"}, \
                  \"old\": {\"name\": \"Ada\", \"address\": \"Weg 1\"}}}}",
             ),
             event(&switch),

@@ -165,7 +165,8 @@ fn conditions(filter: &ListFilter) -> String {
         .collect();
     if filter.overdue_on.is_some() {
         conditions.push_str(&format!(
-            "  and kind = 'invoice' and status in ('issued', 'partially_paid') and due_date < ${}\n",
+            "  and kind = 'invoice' and status in ('issued', 'partially_paid') and due_date < \
+             ${}\n",
             11 + 2 * keys
         ));
     }

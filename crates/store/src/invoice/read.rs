@@ -38,7 +38,7 @@ impl Store {
     /// Reads one invoice from the hot tier. `None`: not there; it may be cold.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the queue is full or the owner is away.
+    /// [`Error::Unavailable`] when the queue is full or the owner is away.
     pub async fn get_invoice(
         &self,
         tenant: TenantId,

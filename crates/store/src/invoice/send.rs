@@ -109,13 +109,15 @@ async fn published<'a>(
     Ok(keyed.iter().map(of_tenant).collect())
 }
 
+/// What a statement gave.
+type Sent<T> = Result<T, tokio_postgres::Error>;
+
 /// The statements of all rows, table by table. Preparing takes a round trip where a connection has
 /// not yet written into a shard.
 async fn inserts<'a>(
     conn: &'a Object,
     batches: &[(Arc<Shard>, Batch)],
-) -> Result<Vec<impl Future<Output = Result<u64, tokio_postgres::Error>> + 'a>, tokio_postgres::Error>
-{
+) -> Sent<Vec<impl Future<Output = Sent<u64>> + 'a>> {
     let mut inserts = Vec::with_capacity(batches.len() * 4);
     for table in Table::ALL {
         for (shard, batch) in batches {

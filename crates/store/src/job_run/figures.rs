@@ -35,7 +35,8 @@ const MOST: usize = 2_000;
 const PAGE: usize = 500;
 /// For one tenant, here and on its node.
 const PATIENCE: Duration = Duration::from_secs(3);
-const BEGIN: &str = "begin read only; set local statement_timeout = '2s'; set local max_parallel_workers_per_gather = 0";
+const BEGIN: &str = "begin read only; set local statement_timeout = '2s'; set local \
+                     max_parallel_workers_per_gather = 0";
 
 /// States of files, as they are counted.
 const STATES: [FileState; 4] = [

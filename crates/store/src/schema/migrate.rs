@@ -167,15 +167,18 @@ async fn enter_numbers(database_url: &str) -> Result<EnteredNumbers, StoreError>
     store.close().await;
     entered.map_err(|error| {
         Error::Config(format!(
-            "the schema is as it should be, but the numbers of stored documents were not all entered; run \
+            "the schema is as it should be, but the numbers of stored documents were not all \
+             entered; run \
              `sheaf numbers`, which goes on with it: {error}"
-        )).into()
+        ))
+        .into()
     })
 }
 
 fn failed(error: &refinery::Error) -> StoreError {
     let advice = if ddl::was_locked_out(error) {
-        ". A transaction holds a lock that the migration needs, and did not end: run it again when that one has ended"
+        ". A transaction holds a lock that the migration needs, and did not end: run it again \
+         when that one has ended"
     } else {
         ""
     };
@@ -219,8 +222,10 @@ pub(crate) async fn check_distributed(client: &Client) -> Result<(), StoreError>
     match row.get::<_, Option<&str>>(0) {
         None => Ok(()),
         Some(tables) => Err(Error::Config(format!(
-            "Citus is installed, but does not know these tables: {tables}; run `sheaf migrate`, which distributes them"
-        )).into()),
+            "Citus is installed, but does not know these tables: {tables}; run `sheaf migrate`, \
+             which distributes them"
+        ))
+        .into()),
     }
 }
 

@@ -61,10 +61,12 @@ pub(crate) async fn check(client: &Client) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(Error::Config(
-        "this database user is neither the tables' owner nor a member of pg_read_all_stats, which `sheaf migrate` \
+        "this database user is neither the tables' owner nor a member of pg_read_all_stats, which \
+         `sheaf migrate` \
          grants to sheaf_api: without it the feed could leave out events"
             .into(),
-    ).into())
+    )
+    .into())
 }
 
 async fn grant(client: &Client, privileges: &str, table: &str) -> Result<(), StoreError> {

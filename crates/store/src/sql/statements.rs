@@ -1,7 +1,7 @@
 //! The statements that name a shard's own tables.
 //!
-//! PostgreSQL plans such a statement alone, as a generic plan, once a connection: that is what makes
-//! a write cheap on Citus (docs/decisions/0009-writes-into-shards.md).
+//! PostgreSQL plans such a statement alone, as a generic plan, once a connection: that is what
+//! makes a write cheap on Citus (docs/decisions/0009-writes-into-shards.md).
 
 use sheaf_cluster::routing::shard::{Naming, Shard, StatementSet};
 
@@ -177,7 +177,8 @@ impl Find {
         // The comments stay in front: the first of them names the statement.
         let (comments, one) = one.split_at(one.find("\nselect ").map_or(0, |end| end + 1));
         format!(
-            "{comments}select found.* from unnest({list}::{keys}) as wanted (key) cross join lateral (\n{one}offset 0\n) as found"
+            "{comments}select found.* from unnest({list}::{keys}) as wanted (key) cross join \
+             lateral (\n{one}offset 0\n) as found"
         )
     }
 }

@@ -373,7 +373,8 @@ async fn insert(
             .await?;
         if count(tx, tenant).await? >= MAX_API_KEYS {
             let detail = format!(
-                "a tenant has at most {MAX_API_KEYS} API keys, those included that ended in the last 30 days"
+                "a tenant has at most {MAX_API_KEYS} API keys, those included that ended in the \
+                 last 30 days"
             );
             return Err(StoreError::Conflict {
                 code: "too_many_api_keys",

@@ -1,18 +1,20 @@
 //! Against nodes of their own: with certificates of a CA of their own, without any, that are down,
 //! that take no writes, and that take another's place.
 
-pub mod node;
-pub mod pki;
-pub mod several;
+mod node;
+mod pki;
+mod several;
 
 use std::time::Duration;
 
 use super::{Database, To};
-use crate::{ClusterAdmin, NewTenant, Store, StoreConfig, StoreError};
+use crate::admin::ClusterAdmin;
+use crate::routing::shard::StatementSet;
+use crate::{Cluster, Config, Error};
 use node::{Server, connect, database, encrypt, is_encrypted, refusal, setting, until};
 use pki::{Authority, Wanted};
 use sheaf_local::{CitusMode, Throwaway};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::Client;
 
 /// For the name, not for the address.
 const NAMED: Wanted<'_> = Wanted {
@@ -134,17 +136,29 @@ async fn a_connection_is_as_its_mode_says() {
     server.home.stop().await.unwrap();
 }
 
-fn new_tenant() -> NewTenant {
-    NewTenant {
-        name: "test".into(),
-        external_id: None,
-    }
+/// One table, without statements of its own.
+const STATEMENTS: StatementSet = StatementSet {
+    tables: &["invoices"],
+    named_by: "invoices",
+    make: |_, _| Vec::new(),
+};
+
+async fn cluster(url: &str) -> Result<Cluster, Error> {
+    Cluster::connect(Config::new(url), STATEMENTS).await
+}
+
+/// What administration counts.
+async fn make_tenants(over: &Client) {
+    let table = "create table tenants (id uuid primary key, name text)";
+    over.batch_execute(table).await.unwrap();
 }
 
 /// Sessions that are encrypted, and sessions that are not, but for those of the node itself.
 async fn sessions(over: &Client) -> (i64, i64) {
-    let sql = "select count(*) filter (where s.ssl), count(*) filter (where not s.ssl) from pg_stat_ssl s \
-               join pg_stat_activity a using (pid) where a.client_port > 0 and a.pid <> pg_backend_pid()";
+    let sql = "select count(*) filter (where s.ssl), count(*) filter (where not s.ssl) from \
+               pg_stat_ssl s \
+               join pg_stat_activity a using (pid) where a.client_port > 0 and a.pid <> \
+               pg_backend_pid()";
     let row = over.query_one(sql, &[]).await.unwrap();
     (row.get(0), row.get(1))
 }
@@ -161,12 +175,9 @@ async fn whatever_connects_is_encrypted_and_a_certificate_that_is_not_trusted_is
         "localhost",
         &format!("sslmode=verify-full&sslrootcert={trusted}"),
     );
-    crate::migrate(&url, 4).await.unwrap();
-    let store = Store::connect(StoreConfig::new(&url)).await.unwrap();
-    store
-        .create_tenant(new_tenant(), None, |_| Vec::new())
-        .await
-        .unwrap();
+    make_tenants(&over).await;
+    let nodes = cluster(&url).await.unwrap();
+    nodes.ready().await.unwrap();
     let admin = ClusterAdmin::connect(&url).await.unwrap();
     let status = admin.status().await.unwrap();
     assert_eq!(status.nodes.len(), 1);
@@ -181,10 +192,7 @@ async fn whatever_connects_is_encrypted_and_a_certificate_that_is_not_trusted_is
         &format!("sslmode=verify-full&sslrootcert={foreign}"),
     );
     let words = "is not signed by a CA of sslrootcert";
-    let told = crate::migrate(&url, 4).await.unwrap_err().to_string();
-    assert!(told.contains(words), "{told}");
-    let refused = Store::connect(StoreConfig::new(&url)).await;
-    let Err(error @ StoreError::Unavailable { .. }) = refused else {
+    let Err(error @ Error::Unavailable { .. }) = cluster(&url).await else {
         panic!("it connects");
     };
     assert!(error.to_string().contains(words), "{error}");
@@ -192,12 +200,11 @@ async fn whatever_connects_is_encrypted_and_a_certificate_that_is_not_trusted_is
     let told = refused.err().expect("it connects").to_string();
     assert!(told.contains(words), "{told}");
     let invalid = server.url("localhost", "sslmode=sometimes");
-    let refused = Store::connect(StoreConfig::new(invalid)).await;
-    let Err(StoreError::Config(told)) = refused else {
+    let Err(Error::Config(told)) = cluster(&invalid).await else {
         panic!("it connects");
     };
     assert!(told.contains("sslmode may be disable"), "{told}");
-    store.close().await;
+    nodes.close();
     server.home.stop().await.unwrap();
 }
 
@@ -214,10 +221,14 @@ async fn a_statement_that_is_cancelled_ends_on_the_server() {
         &format!("sslmode=verify-full&sslrootcert={trusted}"),
     ));
     let running = async || -> i64 {
-        let sql = "select count(*) from pg_stat_activity where state = 'active' and query like 'select pg_sleep%'";
+        let sql = "select count(*) from pg_stat_activity where state = 'active' and query like \
+                   'select pg_sleep%'";
         over.query_one(sql, &[]).await.unwrap().get(0)
     };
-    let (client, _) = database.connect(To::Url, &Config::new()).await.unwrap();
+    let (client, _) = database
+        .connect(To::Url, &tokio_postgres::Config::new())
+        .await
+        .unwrap();
     // A request that is lost at times is lost in some of so many.
     for round in 0..20 {
         let token = client.cancel_token();
@@ -256,10 +267,18 @@ async fn workers_are_trusted_as_the_url_says_by_the_names_that_citus_has_for_the
         "localhost",
         &format!("sslmode=verify-full&sslrootcert={trusted}"),
     );
-    crate::migrate(&url, 4).await.unwrap();
-    let store = Store::connect(StoreConfig::new(&url)).await.unwrap();
+    if server.home.env().is_citus() {
+        let over = node::plain(&urls[0]).await;
+        over.batch_execute(
+            "create table invoices (tenant_id uuid); \
+             select create_distributed_table('invoices', 'tenant_id', shard_count => 4)",
+        )
+        .await
+        .unwrap();
+    }
+    let nodes = cluster(&url).await.unwrap();
     let tenant = sheaf_model::TenantId(uuid::Uuid::now_v7());
-    let owner = store.inner.cluster.owner(tenant);
+    let owner = nodes.owner(tenant);
     let conn = owner.get().await.unwrap();
     let sql = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
     assert!(conn.query_one(sql, &[]).await.unwrap().get::<_, bool>(0));
@@ -270,15 +289,16 @@ async fn workers_are_trusted_as_the_url_says_by_the_names_that_citus_has_for_the
         // A worker that somebody else stands in for.
         let worker = node::plain(&urls[1]).await;
         encrypt(&worker, &others.issue(addressed)).await;
-        let store = Store::connect(StoreConfig::new(&url)).await.unwrap();
-        let refused = store.inner.cluster.owner(tenant).get().await;
+        let nodes = cluster(&url).await.unwrap();
+        let refused = nodes.owner(tenant).get().await;
         let told = refused.expect_err("it is trusted").to_string();
         let words = format!(
-            "127.0.0.1:{port}: error performing TLS handshake: the certificate of 127.0.0.1 is not signed"
+            "127.0.0.1:{port}: error performing TLS handshake: the certificate of 127.0.0.1 is \
+             not signed"
         );
         assert!(told.contains(&words), "{told}");
         // The coordinator is still itself.
-        assert!(store.inner.cluster.coordinator().get().await.is_ok());
+        assert!(nodes.coordinator().get().await.is_ok());
     }
     let _ = connect(&url).await.unwrap();
     server.home.stop().await.unwrap();

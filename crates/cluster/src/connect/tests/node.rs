@@ -170,7 +170,7 @@ pub(super) async fn refusal(url: &str, server: &Server) -> String {
         panic!("it lets in");
     };
     let raw = format!("{failed:?}");
-    let told = format!("{raw} {}", crate::StoreError::from(failed));
+    let told = format!("{raw} {}", crate::Error::from(failed));
     assert!(!told.contains(&server.password), "{told}");
     told
 }

@@ -7,10 +7,15 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
-use super::new_tenant;
+use sheaf_model::TenantId;
+use uuid::Uuid;
+
 use super::node::{Server, connect, own, setting, until};
-use crate::{ClusterAdmin, CreateOutcome, Store, StoreConfig, StoreError, TenantId};
+use super::{cluster, make_tenants};
+use crate::admin::ClusterAdmin;
+use crate::{Cluster, Config, Error};
 
 /// A URL of several ports, in this order.
 fn url(server: &Server, ports: &[u16]) -> String {
@@ -30,33 +35,48 @@ async fn reached(url: &str) -> u16 {
     setting(&client, "port").await.parse().unwrap()
 }
 
-async fn new(store: &Store) -> Result<TenantId, StoreError> {
-    let made = store
-        .create_tenant(new_tenant(), None, |_| Vec::new())
-        .await?;
-    match made {
-        CreateOutcome::Created(tenant) => Ok(tenant.id),
-        other => panic!("{other:?}"),
+/// Makes a tenant, as a request does that may be run again.
+async fn new(nodes: &Cluster) -> Result<TenantId, Error> {
+    let tenant = TenantId(Uuid::now_v7());
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let made = async {
+            let conn = nodes.coordinator().get().await?;
+            let sql = "insert into tenants values ($1, 'test') on conflict do nothing";
+            conn.execute(sql, &[&tenant.0]).await?;
+            Ok(tenant)
+        };
+        match made.await {
+            Err(Error::Unavailable { .. }) if attempt < 4 => {
+                tokio::time::sleep(Duration::from_millis(10 << attempt)).await;
+                nodes.reroute().await;
+            }
+            made => return made,
+        }
     }
 }
 
 async fn has(over: &Client, tenant: TenantId) -> bool {
-    let found = over
-        .query_opt("select from tenants where id = $1", &[&tenant.0])
-        .await;
-    found.unwrap().is_some()
+    let sql = "select from tenants where id = $1";
+    match over.query_opt(sql, &[&tenant.0]).await {
+        Ok(found) => found.is_some(),
+        // A standby gets the table a moment later.
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => false,
+        Err(error) => panic!("{error:?}"),
+    }
 }
 
 /// Makes tenants until one is made: how long that took, and which.
-async fn after_failover(store: &Store) -> (Duration, TenantId) {
+async fn after_failover(nodes: &Cluster) -> (Duration, TenantId) {
     let began = Instant::now();
     loop {
-        let error = match new(store).await {
+        let error = match new(nodes).await {
             Ok(tenant) => return (began.elapsed(), tenant),
             Err(error) => error,
         };
         // A request of that moment may fail, and says so in the way that is tried again.
-        let is_brief = matches!(error, StoreError::Unavailable { .. });
+        let is_brief = matches!(error, Error::Unavailable { .. });
         assert!(
             is_brief && began.elapsed() < Duration::from_secs(30),
             "no host is found: {error}"
@@ -65,14 +85,12 @@ async fn after_failover(store: &Store) -> (Duration, TenantId) {
     }
 }
 
-/// Both nodes with a schema and one password, as if they were one database.
+/// Both nodes with a table and one password, as if they were one database.
 async fn pair() -> (Server, Server) {
     let (mut one, two) = tokio::join!(Server::start(), Server::start());
     one.take_password(&two.password).await;
     for server in [&one, &two] {
-        crate::migrate(&server.url("127.0.0.1", ""), 4)
-            .await
-            .unwrap();
+        make_tenants(&server.plain().await).await;
     }
     (one, two)
 }
@@ -98,7 +116,7 @@ async fn the_host_that_takes_writes_is_found() {
         began.elapsed()
     );
     // Whoever gives up before the silent one is passed over leaves the next one better off.
-    let mut config = StoreConfig::new(url(&two, &[silent, gone_port, two.port]));
+    let mut config = Config::new(url(&two, &[silent, gone_port, two.port]));
     config.acquire_timeout = Duration::from_millis(1_500);
     let database = super::database(&config.database_url);
     let settings = tokio_postgres::Config::new();
@@ -139,27 +157,26 @@ async fn the_host_that_takes_writes_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_follows_the_writes_to_another_host() {
+async fn a_cluster_follows_the_writes_to_another_host() {
     let (one, two) = pair().await;
     two.takes_writes(false).await;
-    let store = Store::connect(StoreConfig::new(url(&two, &[one.port, two.port])));
-    let store = store.await.unwrap();
+    let nodes = cluster(&url(&two, &[one.port, two.port])).await.unwrap();
     // Several connections, all of which have to end.
-    for made in futures_util::future::join_all((0..8).map(|_| new(&store))).await {
+    for made in futures_util::future::join_all((0..8).map(|_| new(&nodes))).await {
         assert!(has(&one.plain().await, made.unwrap()).await);
     }
     one.takes_writes(false).await;
     two.takes_writes(true).await;
-    let (took, tenant) = after_failover(&store).await;
+    let (took, tenant) = after_failover(&nodes).await;
     assert!(has(&two.plain().await, tenant).await);
     eprintln!("the writes were found again after {took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
     // And no connection is left that leads to the other one.
     for _ in 0..20 {
-        let tenant = new(&store).await.unwrap();
+        let tenant = new(&nodes).await.unwrap();
         assert!(has(&two.plain().await, tenant).await);
     }
-    store.close().await;
+    nodes.close();
     one.home.stop().await.unwrap();
     two.home.stop().await.unwrap();
 }
@@ -174,19 +191,19 @@ async fn a_standby_is_passed_over_until_it_is_promoted() {
     assert_eq!(setting(&stands_by, "in_hot_standby").await, "on");
 
     let both = url(&standby, &[standby.port, primary.port]);
-    crate::migrate(&both, 4).await.unwrap();
-    let store = Store::connect(StoreConfig::new(&both)).await.unwrap();
-    let before = new(&store).await.unwrap();
+    make_tenants(&over).await;
+    let nodes = cluster(&both).await.unwrap();
+    let before = new(&nodes).await.unwrap();
     until("it is copied", async || has(&stands_by, before).await).await;
     drop(over);
     primary.home.env().kill_node(0).await.unwrap();
     stands_by.execute("select pg_promote()", &[]).await.unwrap();
-    let (took, after) = after_failover(&store).await;
+    let (took, after) = after_failover(&nodes).await;
     eprintln!("a promoted standby was found after {took:?}");
     assert!(took < Duration::from_secs(15), "{took:?}");
     assert!(has(&stands_by, before).await && has(&stands_by, after).await);
     assert_eq!(reached(&both).await, standby.port);
-    store.close().await;
+    nodes.close();
     standby.home.stop().await.unwrap();
     primary.home.stop().await.unwrap();
 }
@@ -209,7 +226,8 @@ async fn become_standby(standby: &Server, primary: &Server, over: &Client) {
         .await;
     let Server { port, password, .. } = primary;
     let follow = format!(
-        "primary_conninfo = 'host=127.0.0.1 port={port} user=sheaf password={password} sslmode=disable'\n"
+        "primary_conninfo = 'host=127.0.0.1 port={port} user=sheaf password={password} \
+         sslmode=disable'\n"
     );
     own(&to, "backup_label", label.unwrap().get(0));
     own(&to, "standby.signal", "");

@@ -222,7 +222,8 @@ impl Work {
             return self.recorded(index, key, note, event_type, (id, json!({})));
         };
         let id = lifecycle::pay_out(&mut note, &mut invoice, refund.clone(), now)?;
-        let more = json!({"credit_note_id": key.1, "payment_id": id, "amount": show(refund.amount, &note)});
+        let amount = show(refund.amount, &note);
+        let more = json!({"credit_note_id": key.1, "payment_id": id, "amount": amount});
         let answer = self.recorded(index, key, note, event_type, (id, json!({})));
         self.put(index, other, invoice, "invoice.credit_paid_out", more);
         answer

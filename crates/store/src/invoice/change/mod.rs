@@ -101,8 +101,10 @@ impl Store {
     /// A change is safe to repeat with its idempotency key, also when no answer came.
     ///
     /// # Errors
-    /// [`ChangeError`]; [`StoreError::OutcomeUnknown`] where the answer to the commit was lost and
-    /// the change has no key.
+    /// [`ChangeError`]; [`ClusterError::OutcomeUnknown`] where the answer to the commit was lost
+    /// and the change has no key.
+    ///
+    /// [`ClusterError::OutcomeUnknown`]: crate::ClusterError::OutcomeUnknown
     pub async fn change_invoice(&self, mut change: NewChange) -> Outcome {
         if let Command::Refund(refund) = &change.command
             && let Some(of) = self.corrected(change.tenant_id, change.invoice_id).await?
@@ -181,8 +183,8 @@ impl Work for NewChange {
         share.any()
     }
 
-    /// The years of recalled invoices: the last invoice of a year may have left, and its partition with
-    /// it.
+    /// The years of recalled invoices: the last invoice of a year may have left, and its partition
+    /// with it.
     async fn prepare(store: &Store, _: &[Self], carried: &[Carried]) -> Result<(), StoreError> {
         let recalled = carried.iter().flat_map(|carried| &carried.own.invoices);
         let years: BTreeSet<i16> = recalled

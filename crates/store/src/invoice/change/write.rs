@@ -142,7 +142,8 @@ fn told(abort: Abort) -> Abort {
         && error.code() == Some(&SqlState::DIVISION_BY_ZERO)
     {
         tracing::error!(
-            "an invoice was locked, and was not as it was read when it was to be written: nothing of its batch is stored"
+            "an invoice was locked, and was not as it was read when it was to be written: nothing \
+             of its batch is stored"
         );
     }
     abort

@@ -59,12 +59,12 @@ impl Store {
     ///
     /// # Errors
     /// [`CreateError::Busy`] when the node's queue, or the tenant's share of it, is full;
-    /// [`StoreError::Unavailable`] at once while the node is down, [`StoreError::OutcomeUnknown`]
-    /// where the answer to the commit was lost, and neither key nor id would find the invoice
-    /// again; the conflicts that [`CreateError`] names.
+    /// [`ClusterError::Unavailable`] at once while the node is down,
+    /// [`ClusterError::OutcomeUnknown`] where the answer to the commit was lost, and neither key
+    /// nor id would find the invoice again; the conflicts that [`CreateError`] names.
     ///
-    /// [`StoreError::Unavailable`]: crate::StoreError::Unavailable
-    /// [`StoreError::OutcomeUnknown`]: crate::StoreError::OutcomeUnknown
+    /// [`ClusterError::Unavailable`]: crate::ClusterError::Unavailable
+    /// [`ClusterError::OutcomeUnknown`]: crate::ClusterError::OutcomeUnknown
     pub async fn create_invoice(&self, new: NewInvoice) -> Result<Created, CreateError> {
         // Before the queue, where it would keep others waiting.
         self.ensure_year(id::year_of(new.invoice.id)).await?;

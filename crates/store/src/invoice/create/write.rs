@@ -6,7 +6,7 @@
 //! (docs/decisions/0009-writes-into-shards.md).
 //!
 //! The answer of each create is its own: conflicts are found by looking before writing; what slips
-//! in between makes the transaction fail, and the batch looks again (`cluster/batch.rs`).
+//! in between makes the transaction fail, and the batch looks again (`sheaf_cluster::batch`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -139,7 +139,8 @@ impl Store {
         let customers = self.known_customers(items, &known.refs);
         let asked = lookup::questions(items, &known.refs, &customers, &known.uncertain);
         let nothing_to_ask = asked.is_empty();
-        // An upload that is one transaction takes no locks of numbers before its end (invoice/upload/mod.rs).
+        // An upload that is one transaction takes no locks of numbers before its end
+        // (invoice/upload/mod.rs).
         let numbers = match place.frame {
             Frame::Own => {
                 let invoices = items.iter().map(|new| &new.invoice);

@@ -295,7 +295,8 @@ impl Store {
                 return Err(StoreError::Conflict {
                     code: "duplicate_number",
                     detail: format!(
-                        "number {}: taken in {} by another document (one of {} and {}), while the upload was written",
+                        "number {}: taken in {} by another document (one of {} and {}), while the \
+                         upload was written",
                         new.number, new.year, new.claimed_by, new.other
                     ),
                 });

@@ -215,7 +215,7 @@ impl AtomicUpload {
     /// the upload is left.
     ///
     /// # Errors
-    /// [`StoreError::Contended`] where a concurrent write got in between: the upload may be sent
+    /// [`Error::Contended`] where a concurrent write got in between: the upload may be sent
     /// again.
     pub async fn write(&mut self, chunk: Vec<NewInvoice>) -> Result<Vec<LineOutcome>, StoreError> {
         let (reply, answer) = oneshot::channel();
@@ -230,9 +230,9 @@ impl AtomicUpload {
     /// gives.
     ///
     /// # Errors
-    /// When the commit failed. Where its answer was lost, [`StoreError::Unavailable`] if an answer
+    /// When the commit failed. Where its answer was lost, [`Error::Unavailable`] if an answer
     /// was to be kept, since the upload finds it when it is sent again, and
-    /// [`StoreError::OutcomeUnknown`] if not. [`StoreError::Conflict`] with `duplicate_number`
+    /// [`Error::OutcomeUnknown`] if not. [`StoreError::Conflict`] with `duplicate_number`
     /// where a document took a number of the upload while it was written;
     /// [`IdemConflict::Running`](crate::IdemConflict) where another request has run it meanwhile.
     pub async fn commit(self, kept: Option<UploadAnswer>) -> Result<(), StoreError> {
