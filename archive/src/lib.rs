@@ -65,7 +65,7 @@ pub use query::{Answer, Format, QueryError, QueryOptions, QueryRun, QueryStats, 
 use crate::object::storage::ColdStorage;
 use export::Exports;
 #[cfg(feature = "sql")]
-use query::Engine;
+use query::engine::Engine;
 
 /// The cold tier of one store. Cheap to clone.
 #[derive(Clone)]

@@ -20,21 +20,12 @@ use crate::care::rewrite::{Change, Outcome, Rewriter, Transform};
 use crate::care::verify::files_of;
 use crate::file::footer::Footer;
 use crate::file::row_group::GroupData;
+use crate::file::schema::CUSTOMER_COLUMNS;
 use crate::object::cache::Objects;
 use crate::object::purpose::ReadKind;
 use crate::object::storage::{ColdStorage, StorageError};
 use crate::run::progress::{Checkpoint, Progress, Step};
 
-/// The columns of a customer, which lie side by side.
-pub(crate) const CUSTOMER_COLUMNS: [&str; 7] = [
-    "customer_id",
-    "customer_external_id",
-    "customer_name",
-    "customer_email",
-    "customer_tax_id",
-    "customer_address",
-    "customer_country",
-];
 /// Tries of one file that is recalled from while it is written anew.
 const ATTEMPTS: usize = 5;
 

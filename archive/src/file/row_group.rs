@@ -18,9 +18,9 @@ use sheaf_store::{EventRow, ListFilter};
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::care::erase::CUSTOMER_COLUMNS;
 use crate::file::footer::Footer;
 use crate::file::rows::{Customers, Dates, DecodeError, Rows, Text};
+use crate::file::schema::{CUSTOMER_COLUMNS, KEY_COLUMNS, NUMBER_COLUMNS};
 
 /// A part of an object, read as if it were the whole.
 #[derive(Clone)]
@@ -258,7 +258,7 @@ impl GroupData {
         mut each: impl FnMut(Uuid, Option<&str>, Option<NaiveDate>),
     ) -> Result<(), ArchiveError> {
         let all = std::iter::once(0..self.footer.groups[self.group].rows);
-        self.read(&crate::file::schema::NUMBER_COLUMNS, all, |batch| {
+        self.read(&NUMBER_COLUMNS, all, |batch| {
             let id = Text::of_batch(batch, "id")?;
             let number = Text::of_batch(batch, "number")?;
             let issue_date = Dates::of_batch(batch, "issue_date")?;
@@ -275,7 +275,7 @@ impl GroupData {
         mut each: impl FnMut(Uuid, Option<&str>, Option<&str>),
     ) -> Result<(), ArchiveError> {
         let all = std::iter::once(0..self.footer.groups[self.group].rows);
-        self.read(&crate::file::schema::KEY_COLUMNS, all, |batch| {
+        self.read(&KEY_COLUMNS, all, |batch| {
             let id = Text::of_batch(batch, "id")?;
             let external_id = Text::of_batch(batch, "external_id")?;
             let number = Text::of_batch(batch, "number")?;

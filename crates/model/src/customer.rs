@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer};
 
 use crate::invoice::input::check::{At, Mistakes};
+use crate::invoice::input::parse::{ParseError, parse};
 use crate::invoice::input::read::Field;
-use crate::invoice::input::{ParseError, parse};
 use crate::{Customer, Invalid, Metadata, bounds};
 
 /// What a tenant says of a customer.

@@ -19,7 +19,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 use serde_json::json;
 
-use super::Tiers;
+use super::options::Tiers;
 
 use super::error::QueryError;
 use super::run::QueryRun;

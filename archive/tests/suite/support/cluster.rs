@@ -48,9 +48,7 @@ pub async fn world_over(
     storage: impl FnOnce(Arc<dyn ColdStorage>) -> Counting,
 ) -> World {
     let env = test_env();
-    sheaf_store::migrate(&env.database_url, 32)
-        .await
-        .unwrap();
+    sheaf_store::migrate(&env.database_url, 32).await.unwrap();
     let mut config = StoreConfig::new(&env.database_url);
     config.max_connections_per_node = 6;
     let store = Store::connect(config).await.unwrap();

@@ -13,7 +13,7 @@ use serde::de::{
     MapAccess, SeqAccess, Visitor,
 };
 
-use crate::invoice::input::{ParseError, place};
+use crate::invoice::input::parse::{ParseError, place};
 
 /// Reads one JSON object, and nothing behind it.
 ///

@@ -3,7 +3,7 @@
 use crate::support::{now, raw, simple, store, tenant};
 use serde_json::{Value, json};
 use sheaf_model::TenantId;
-use sheaf_model::invoice::input::{CustomerPatch, new_customer};
+use sheaf_model::customer::{CustomerPatch, new_customer};
 use sheaf_store::{Cause, CreateOutcome, CustomerError, CustomerRecord, Origin, Store};
 use uuid::Uuid;
 

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
-use super::PaymentInput;
+use super::bounds::amount;
 use super::check::{At, Mistakes, Rule};
+use super::document::PaymentInput;
 use super::read::{Field, Object};
-use super::validate::amount;
 use crate::money::decimal::{is_amount, render_amount};
 use crate::{Currency, Payment, bounds, id};
 
