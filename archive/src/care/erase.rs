@@ -9,22 +9,20 @@ use chrono::{NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 use sheaf_model::{Customer, TenantId};
 use sheaf_store::{
-    ArchiveFile, Cause, CustomerError, FileState, Held, Pending, Store, is_erased, scrub,
-    scrub_events,
+    ArchiveFile, Cause, CustomerError, FileState, Held, Pending, is_erased, scrub, scrub_events,
 };
 use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::care::months::Files;
-use crate::care::rewrite::{Change, Outcome, Rewriter, Transform};
-use crate::care::verify::files_of;
+use crate::care::rewrite::{Change, Outcome, Transform, rewrite};
 use crate::file::footer::Footer;
 use crate::file::row_group::GroupData;
 use crate::file::schema::CUSTOMER_COLUMNS;
-use crate::object::cache::Objects;
 use crate::object::purpose::ReadKind;
-use crate::object::storage::{ColdStorage, StorageError};
-use crate::run::progress::{Checkpoint, Progress, Step};
+use crate::object::storage::StorageError;
+use crate::run::progress::Step;
+use crate::run::{LockedRun, Run};
 
 /// Tries of one file that is recalled from while it is written anew.
 const ATTEMPTS: usize = 5;
@@ -80,44 +78,32 @@ pub struct ErasureReceipt {
 
 /// One erasure.
 pub(crate) struct Eraser<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) storage: &'a Arc<dyn ColdStorage>,
-    pub(crate) objects: &'a Objects,
-    pub(crate) checkpoint: &'a dyn Checkpoint,
-    pub(crate) progress: &'a dyn Progress,
+    pub(crate) run: Run<'a>,
     pub(crate) erasure: Erasure,
 }
 
 impl Eraser<'_> {
     pub(crate) async fn run(&self) -> Result<ErasureReceipt, ArchiveError> {
-        let lock = self
-            .store
-            .try_lock_tiering(Some(self.erasure.tenant))
-            .await?
-            .ok_or(ArchiveError::AlreadyRunning)?;
-        self.checkpoint.reached(Step::Locked).await;
-        let rewriter = Rewriter {
-            store: self.store,
-            storage: self.storage,
-            lock: &lock,
-            checkpoint: self.checkpoint,
-            progress: self.progress,
-        };
-        let outcome = self.both_tiers(&rewriter).await;
-        lock.release();
+        let locked = self.run.lock(Some(self.erasure.tenant)).await?;
+        self.run.checkpoint.reached(Step::Locked).await;
+        let outcome = self.both_tiers(&locked).await;
+        locked.release();
         outcome
     }
 
-    async fn both_tiers(&self, rewriter: &Rewriter<'_>) -> Result<ErasureReceipt, ArchiveError> {
+    async fn both_tiers(&self, locked: &LockedRun<'_>) -> Result<ErasureReceipt, ArchiveError> {
         let known = self.erasure.held.iter().map(|held| (held.year, *held));
         let mut held: BTreeMap<i16, Held> = known.collect();
         self.erase_hot(&mut held).await?;
-        let (mut receipt, mut found) = self.erase(rewriter, &mut held).await?;
+        let (mut receipt, mut found) = self.erase(locked, &mut held).await?;
         self.erase_hot(&mut held).await?;
         if self.erasure.hot {
             let years: Vec<i16> = held.keys().copied().collect();
             for person in self.persons() {
-                let of_person = self.store.hot_years_of(self.erasure.tenant, person, &years);
+                let of_person = self
+                    .run
+                    .store
+                    .hot_years_of(self.erasure.tenant, person, &years);
                 found.extend(of_person.await?);
             }
         }
@@ -137,6 +123,7 @@ impl Eraser<'_> {
             return Ok(());
         }
         let erased = self
+            .run
             .store
             .erase_hot(tenant, customer_id, held, on, &self.erasure.cause);
         erased.await.map_err(|error| match error {
@@ -153,7 +140,7 @@ impl Eraser<'_> {
     /// Goes through the archive. Also returns the years of `held` that hold the data in it.
     async fn erase(
         &self,
-        rewriter: &Rewriter<'_>,
+        locked: &LockedRun<'_>,
         held: &mut BTreeMap<i16, Held>,
     ) -> Result<(ErasureReceipt, BTreeSet<i16>), ArchiveError> {
         let tenant = self.erasure.tenant;
@@ -168,14 +155,14 @@ impl Eraser<'_> {
         };
         let mut found = BTreeSet::new();
         let change = self.change();
-        let mut files = Files::new(self.store, tenant, &[FileState::Published]);
+        let mut files = Files::new(self.run.store, tenant, &[FileState::Published]);
         loop {
             let month = files.next_month().await?;
             if month.is_empty() {
                 break;
             }
             for file in month {
-                self.progress.begin(&file.object_key);
+                self.run.progress.begin(&file.object_key);
                 receipt.files += 1;
                 let year = file.period.year;
                 let is_held = held.contains_key(&year);
@@ -190,7 +177,7 @@ impl Eraser<'_> {
                     found.insert(year);
                     continue;
                 }
-                match rewrite(rewriter, &file, &change).await? {
+                match rewrite_file(locked, &file, &change).await? {
                     Ok(touched) => {
                         receipt.invoices += touched;
                         receipt.files_rewritten += 1;
@@ -202,8 +189,7 @@ impl Eraser<'_> {
                 }
             }
         }
-        receipt.pending =
-            pending_objects(self.store, &**self.storage, tenant, self.erasure.grace).await?;
+        receipt.pending = pending_objects(self.run, tenant, self.erasure.grace).await?;
         Ok((receipt, found))
     }
 
@@ -223,7 +209,7 @@ impl Eraser<'_> {
 
     /// Whether a file holds personal data of the customer, be it in a copy that is out of date.
     async fn holds(&self, file: &ArchiveFile) -> Result<bool, ArchiveError> {
-        let footer = self.objects.footer(file).await?;
+        let footer = self.run.objects.footer(file).await?;
         for group in 0..footer.groups.len() {
             if self.holds_customer(&footer, group).await? {
                 return Ok(true);
@@ -243,7 +229,7 @@ impl Eraser<'_> {
     ) -> Result<GroupData, ArchiveError> {
         let range = footer.column_range(group, names)?;
         let base = range.start;
-        let bytes = self.objects.chunks(footer, group, range).await?;
+        let bytes = self.run.objects.chunks(footer, group, range).await?;
         Ok(GroupData::new(Arc::clone(footer), group, bytes, base))
     }
 
@@ -255,7 +241,7 @@ impl Eraser<'_> {
         let mut persons = Vec::new();
         for person in self.persons() {
             let id = person.to_string();
-            let asked = self.objects.may_hold(footer, group, "customer_id", &id);
+            let asked = self.run.objects.may_hold(footer, group, "customer_id", &id);
             if asked.await? {
                 persons.push(person);
             }
@@ -298,16 +284,14 @@ impl Eraser<'_> {
 
 /// Writes a file anew, and whatever took its place when it is replaced by somebody else meanwhile
 /// is found by a rerun. Returns the invoices that held the data, or that its year is held now.
-async fn rewrite(
-    rewriter: &Rewriter<'_>,
+async fn rewrite_file(
+    run: &LockedRun<'_>,
     file: &ArchiveFile,
     change: &Change,
 ) -> Result<Result<u64, Held>, ArchiveError> {
     for _ in 0..ATTEMPTS {
-        let outcome = rewriter
-            .rewrite(std::slice::from_ref(file), Some(change.clone()))
-            .await?;
-        match outcome {
+        let files = std::slice::from_ref(file);
+        match rewrite(run, files, Some(change.clone())).await? {
             Outcome::Done(done) => return Ok(Ok(done.touched)),
             Outcome::Held(held) => return Ok(Err(held)),
             Outcome::Changed => {}
@@ -322,8 +306,7 @@ async fn rewrite(
 
 /// The tenant's objects that are there, and nobody's tier.
 pub(crate) async fn pending_objects(
-    store: &Store,
-    storage: &dyn ColdStorage,
+    run: Run<'_>,
     tenant: TenantId,
     grace: Duration,
 ) -> Result<Vec<Pending>, ArchiveError> {
@@ -331,14 +314,14 @@ pub(crate) async fn pending_objects(
         .map_err(|_| ArchiveError::InvalidRun("the grace is out of range".to_owned()))?;
     let unpublished = [FileState::Staged, FileState::Superseded, FileState::Garbage];
     let mut pending = Vec::new();
-    for file in files_of(store, tenant, &unpublished).await? {
+    for file in Files::new(run.store, tenant, &unpublished).all().await? {
         let since = match file.state {
             FileState::Superseded => file.superseded_at,
             FileState::Garbage => None,
             FileState::Staged | FileState::Published => Some(file.staged_at),
         };
         let until = since.and_then(|since| since.checked_add_signed(grace));
-        match storage.head(&file.object_key).await {
+        match run.storage.head(&file.object_key).await {
             Ok(object) => pending.push(Pending {
                 place: object.key,
                 until: until.unwrap_or_else(Utc::now),

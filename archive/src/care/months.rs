@@ -73,6 +73,11 @@ impl<'a> Files<'a> {
         }
     }
 
+    /// All rows that are left.
+    pub(crate) async fn all(&mut self) -> Result<Vec<ArchiveFile>, ArchiveError> {
+        self.while_of(|_| true).await
+    }
+
     async fn while_of(
         &mut self,
         is_wanted: impl Fn(&ArchiveFile) -> bool,

@@ -115,9 +115,9 @@ pub trait Checkpoint: Send + Sync {
 
 /// Lets every step pass.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Pass;
+pub struct NoCheckpoint;
 
-impl Checkpoint for Pass {
+impl Checkpoint for NoCheckpoint {
     fn reached(&self, _: Step) -> BoxFuture<'_, ()> {
         std::future::ready(()).boxed()
     }
