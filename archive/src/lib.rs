@@ -161,7 +161,7 @@ impl Archive {
     /// from what is answered; dropping that ends it.
     ///
     /// # Errors
-    /// There is no place for it.
+    /// Too many run already.
     pub fn export(&self, tenant: TenantId, options: ExportOptions) -> Result<Export, ExportError> {
         let Resources { store, objects, .. } = &self.resources;
         self.exports.begin(store, objects, tenant, options)
@@ -182,7 +182,7 @@ impl Archive {
         export::manifest(store, storage.as_ref(), tenant, years, expires).await
     }
 
-    /// Reads invoices wherever they are.
+    /// Reads of invoices in either tier.
     pub fn reader(&self) -> &InvoiceReader {
         &self.reader
     }
@@ -278,13 +278,13 @@ impl Archive {
     }
 
     /// Takes a customer's personal data (name, email, tax id, address, external id) out of all
-    /// archived invoices and their histories, and writes the files that hold any anew; out of the
+    /// archived invoices and their histories, and rewrites the files that hold any; out of the
     /// hot tier as well where it is asked to. Country, figures and the customer's id stay. Doing it
     /// again changes nothing, and finishes what was broken off.
     ///
     /// # Errors
     /// [`ArchiveError::AlreadyRunning`] while tiering runs, [`ArchiveError::Corrupt`] at the first
-    /// damaged file; else what the store or the storage answers. What was written anew until then
+    /// damaged file; else what the store or the storage answers. What was rewritten until then
     /// stays so.
     pub async fn erase_customer(
         &self,
@@ -313,7 +313,7 @@ impl Archive {
         self.gc_with(tenant, grace, dry_run, &Silent).await
     }
 
-    /// As [`Archive::gc`], telling how it gets on.
+    /// As [`Archive::gc`], reporting its progress.
     ///
     /// # Errors
     /// As [`Archive::gc`].

@@ -21,15 +21,15 @@ use crate::run::{LockedRun, Run, elapsed_ms, record};
 /// A smaller file is put together with those of other months. Some 8 kB of a file are footer,
 /// indexes and filters, whatever it holds: more than a twentieth of it.
 const SMALL_FILE: i64 = 128 * 1024;
-/// A file of more than so many times what the others hold together stays as it is, lest few late
-/// invoices have it written again and again.
+/// A file that outweighs all others of its set by this factor stays as it is, lest few late
+/// invoices have it rewritten again and again.
 const OUTWEIGHS: i64 = 4;
-/// So many files become one whatever they weigh.
+/// Files that become one whatever they weigh, from this number on.
 const MANY: usize = 8;
-/// One file is written anew by itself when the copies that are out of date are one of so many.
+/// One file is rewritten by itself when one in this number of its copies is out of date.
 const MASKED_SHARE: i64 = 20;
 
-/// What a run is asked to do.
+/// The options of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CompactOptions {
     /// Only this tenant.
@@ -38,7 +38,7 @@ pub struct CompactOptions {
     pub dry_run: bool,
 }
 
-/// What a run did, or would do.
+/// The results of a run, or of a dry run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CompactSummary {
     /// Tenants looked at.

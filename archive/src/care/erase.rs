@@ -1,5 +1,5 @@
 //! Erasure: a customer's personal data goes from every archived invoice and its history. Files that
-//! hold any are written anew; the old objects are gc's after its grace.
+//! hold any are rewritten; gc collects the old objects after its grace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use crate::ArchiveError;
 use crate::care::months::Files;
 use crate::care::rewrite::{Change, Outcome, Transform, rewrite};
 use crate::file::footer::Footer;
-use crate::file::row_group::GroupData;
+use crate::file::row_group::RowGroupData;
 use crate::file::schema::CUSTOMER_COLUMNS;
 use crate::object::purpose::ReadKind;
 use crate::object::storage::StorageError;
 use crate::run::progress::Step;
 use crate::run::{LockedRun, Run};
 
-/// Tries of one file that is recalled from while it is written anew.
+/// Attempts of one file that is recalled from while it is rewritten.
 const ATTEMPTS: usize = 5;
 
 /// Objects that a receipt names, at most.
 const MAX_PENDING: usize = 1_000;
 
-/// What is to be erased.
+/// The customer to erase, and how.
 #[derive(Debug, Clone)]
 pub struct Erasure {
     /// Whose customer.
@@ -46,7 +46,7 @@ pub struct Erasure {
     /// The grace that gc is run with, for the receipt.
     pub grace: Duration,
     /// Whether histories of other customers' invoices are searched as well: a draft that was this
-    /// customer's once tells of it there. Reads the `events` column of all files of the tenant.
+    /// customer's once names it there. Reads the `events` column of all files of the tenant.
     pub histories: bool,
     /// Years of documents that are known to be held. Those whose hold is set while this runs are
     /// found where it counts.
@@ -57,7 +57,7 @@ pub struct Erasure {
     pub cause: Cause,
 }
 
-/// What was erased.
+/// The results of an erasure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErasureReceipt {
     /// Whose customer.
@@ -66,7 +66,7 @@ pub struct ErasureReceipt {
     pub customer_id: Uuid,
     /// Files that were searched.
     pub files: u64,
-    /// Files that were written anew.
+    /// Files that were rewritten.
     pub files_rewritten: u64,
     /// Invoices whose document or history held the data.
     pub invoices: u64,
@@ -166,7 +166,7 @@ impl Eraser<'_> {
                 receipt.files += 1;
                 let year = file.period.year;
                 let is_held = held.contains_key(&year);
-                // One file of a held year is enough to tell.
+                // One file of a held year is enough to know.
                 if is_held && found.contains(&year) {
                     continue;
                 }
@@ -210,11 +210,11 @@ impl Eraser<'_> {
     /// Whether a file holds personal data of the customer, be it in a copy that is out of date.
     async fn holds(&self, file: &ArchiveFile) -> Result<bool, ArchiveError> {
         let footer = self.run.objects.footer(file).await?;
-        for group in 0..footer.groups.len() {
-            if self.holds_customer(&footer, group).await? {
+        for row_group in 0..footer.row_groups.len() {
+            if self.holds_customer(&footer, row_group).await? {
                 return Ok(true);
             }
-            if self.erasure.histories && self.holds_history(&footer, group).await? {
+            if self.erasure.histories && self.holds_history(&footer, row_group).await? {
                 return Ok(true);
             }
         }
@@ -224,24 +224,32 @@ impl Eraser<'_> {
     async fn columns(
         &self,
         footer: &Arc<Footer>,
-        group: usize,
+        row_group: usize,
         names: &[&str],
-    ) -> Result<GroupData, ArchiveError> {
-        let range = footer.column_range(group, names)?;
+    ) -> Result<RowGroupData, ArchiveError> {
+        let range = footer.column_range(row_group, names)?;
         let base = range.start;
-        let bytes = self.run.objects.chunks(footer, group, range).await?;
-        Ok(GroupData::new(Arc::clone(footer), group, bytes, base))
+        let bytes = self.run.objects.chunks(footer, row_group, range).await?;
+        Ok(RowGroupData::new(
+            Arc::clone(footer),
+            row_group,
+            bytes,
+            base,
+        ))
     }
 
     async fn holds_customer(
         &self,
         footer: &Arc<Footer>,
-        group: usize,
+        row_group: usize,
     ) -> Result<bool, ArchiveError> {
         let mut persons = Vec::new();
         for person in self.persons() {
             let id = person.to_string();
-            let asked = self.run.objects.may_hold(footer, group, "customer_id", &id);
+            let asked = self
+                .run
+                .objects
+                .may_hold(footer, row_group, "customer_id", &id);
             if asked.await? {
                 persons.push(person);
             }
@@ -249,7 +257,7 @@ impl Eraser<'_> {
         if persons.is_empty() {
             return Ok(false);
         }
-        let data = self.columns(footer, group, &CUSTOMER_COLUMNS).await?;
+        let data = self.columns(footer, row_group, &CUSTOMER_COLUMNS).await?;
         let search = move || {
             let mut found = false;
             data.customers(|of: Option<Uuid>, customer: Option<Customer>| {
@@ -264,9 +272,9 @@ impl Eraser<'_> {
     async fn holds_history(
         &self,
         footer: &Arc<Footer>,
-        group: usize,
+        row_group: usize,
     ) -> Result<bool, ArchiveError> {
-        let data = self.columns(footer, group, &["events"]).await?;
+        let data = self.columns(footer, row_group, &["events"]).await?;
         let persons: Vec<(Uuid, String)> = self.persons().map(|id| (id, id.to_string())).collect();
         let search = move || {
             let mut found = false;
@@ -282,8 +290,7 @@ impl Eraser<'_> {
     }
 }
 
-/// Writes a file anew, and whatever took its place when it is replaced by somebody else meanwhile
-/// is found by a rerun. Returns the invoices that held the data, or that its year is held now.
+/// Rewrites a file. One that took its place meanwhile is found by a rerun. Returns the invoices that held the data, or that its year is held now.
 async fn rewrite_file(
     run: &LockedRun<'_>,
     file: &ArchiveFile,
@@ -330,7 +337,7 @@ pub(crate) async fn pending_objects(
             Err(error) => return Err(error.into()),
         }
     }
-    // Those that stay the longest tell when the others are gone as well.
+    // Those that stay the longest: when they are gone, so are the others.
     pending.sort_by_key(|object| std::cmp::Reverse(object.until));
     pending.truncate(MAX_PENDING);
     Ok(pending)

@@ -22,7 +22,7 @@ const PAGE: i64 = 100;
 /// it has read the record.
 const LATE: TimeDelta = TimeDelta::hours(1);
 
-/// What a run is asked to do.
+/// The options of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct ErasureOptions {
     /// Only this tenant.
@@ -33,7 +33,7 @@ pub struct ErasureOptions {
     pub as_of: DateTime<Utc>,
 }
 
-/// What a run did.
+/// The results of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ErasureSummary {
     /// Tenants looked at.
@@ -46,7 +46,7 @@ pub struct ErasureSummary {
     pub held: u64,
     /// Archived files that were searched.
     pub files: u64,
-    /// Files that were written anew.
+    /// Files that were rewritten.
     pub files_rewritten: u64,
     /// Invoices that were changed in them.
     pub invoices: u64,
@@ -147,7 +147,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// One pass, and what it came to in the receipt.
+    /// One pass, and its result in the receipt.
     async fn run(&self) -> Result<Pass, ArchiveError> {
         let settings = self.run.store.retention(self.tenant).await?;
         let pass = self.pass(&settings).await?;

@@ -10,7 +10,7 @@ use sheaf_model::TenantId;
 use sheaf_store::{ArchiveFile, FileState, Job, Retired};
 
 use crate::ArchiveError;
-use crate::care::months::Walk;
+use crate::care::months::Months;
 use crate::object::storage::ObjectInfo;
 use crate::run::failures::Failures;
 use crate::run::progress::Step;
@@ -19,10 +19,10 @@ use crate::run::{Run, record};
 /// The grace unless asked otherwise: longer than any read that still uses a superseded file.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What `gc` did, or would do.
+/// The results of gc, or of a dry run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct GcReport {
-    /// Attempts that never came to a handover.
+    /// Attempts that never reached a handover.
     pub staged: u64,
     /// Generations that were replaced.
     pub superseded: u64,
@@ -100,12 +100,12 @@ impl Gc<'_> {
         let settings = self.run.store.retention(tenant).await?;
         let held = settings.iter().filter(|setting| setting.legal_hold);
         let held: BTreeSet<i16> = held.map(|setting| setting.year).collect();
-        let mut walk = Walk::new(self.run.store, self.run.storage, tenant);
-        while let Some(month) = walk.next().await? {
+        let mut months = Months::new(self.run.store, self.run.storage, tenant);
+        while let Some(month) = months.next().await? {
             // Objects that are looked at: of most there is nothing to collect.
             self.run.progress.advance(month.objects.len() as u64);
             for object in month.orphans() {
-                if is_old(object, limit) && walk.is_orphan(&object.key).await? {
+                if is_old(object, limit) && months.is_orphan(&object.key).await? {
                     self.collect_orphan(object, report).await?;
                 }
             }
@@ -211,7 +211,7 @@ fn was_published(file: &ArchiveFile) -> bool {
     file.published_at.is_some()
 }
 
-/// An object whose age the storage does not tell is left alone.
+/// An object whose age the storage does not report is left alone.
 fn is_old(object: &ObjectInfo, limit: DateTime<Utc>) -> bool {
     object.last_modified.is_some_and(|written| written <= limit)
 }

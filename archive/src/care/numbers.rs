@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::care::months::Files;
-use crate::file::row_group::GroupData;
+use crate::file::row_group::RowGroupData;
 use crate::file::schema::NUMBER_COLUMNS;
 use crate::object::purpose::ReadKind;
 use crate::read::taken_keys::ArchivedKeys;
@@ -23,7 +23,7 @@ use crate::run::failures::Failures;
 /// Rows of `number_claims` that are read at once.
 const PAGE: i64 = 1_000;
 
-/// What the pass did, and what it found.
+/// The results of the check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NumbersReport {
     /// Tenants read.
@@ -90,15 +90,15 @@ impl Numbers<'_> {
             .await
     }
 
-    /// Enters what a file has that no row tells.
+    /// Enters the numbers of a file that no row has.
     async fn file(&self, file: &ArchiveFile, all: &mut EnteredNumbers) -> Result<(), ArchiveError> {
         let footer = self.run.objects.footer(file).await?;
         let mut ranges = NumberRanges::default();
-        for group in 0..footer.groups.len() {
-            let range = footer.column_range(group, &NUMBER_COLUMNS)?;
+        for row_group in 0..footer.row_groups.len() {
+            let range = footer.column_range(row_group, &NUMBER_COLUMNS)?;
             let base = range.start;
-            let bytes = self.run.objects.chunks(&footer, group, range).await?;
-            let data = GroupData::new(footer.clone(), group, bytes, base);
+            let bytes = self.run.objects.chunks(&footer, row_group, range).await?;
+            let data = RowGroupData::new(footer.clone(), row_group, bytes, base);
             let (documents, with_these) = tokio::task::spawn_blocking(move || {
                 let mut documents: Vec<NumberedDocument> = Vec::new();
                 data.numbers(|id, number, issue_date| {

@@ -72,7 +72,7 @@ struct Merged {
     touched: u64,
 }
 
-/// Writes `files` of one year anew as one file, which must have room for them.
+/// Rewrites `files` of one year as one file, which must have room for them.
 pub(crate) async fn rewrite(
     run: &LockedRun<'_>,
     files: &[ArchiveFile],
@@ -145,7 +145,7 @@ async fn fetch_and_merge(
 }
 
 /// Local copies of the files, each with the size and hash of the catalog: what is damaged is not
-/// written anew.
+/// rewritten.
 async fn fetch_all(run: &Run<'_>, replaced: &[Replaced]) -> Result<Vec<TempPath>, ArchiveError> {
     let mut copies = Vec::with_capacity(replaced.len());
     for Replaced { file, .. } in replaced {

@@ -10,7 +10,7 @@ use sheaf_model::TenantId;
 use sheaf_store::{ArchiveFile, FileState, Job};
 
 use crate::ArchiveError;
-use crate::care::months::Walk;
+use crate::care::months::Months;
 use crate::object::key;
 use crate::object::purpose::ReadKind;
 use crate::object::storage::StorageError;
@@ -32,7 +32,7 @@ pub struct Problem {
     pub detail: String,
 }
 
-/// What `verify` found.
+/// The results of verify.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     /// Published files read.
@@ -86,7 +86,7 @@ impl VerifyReport {
     }
 }
 
-/// What `verify` is asked to do.
+/// The options of verify.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VerifyOptions {
     /// Only this tenant.
@@ -143,10 +143,10 @@ impl Verification<'_> {
     }
 
     async fn tenant(&mut self, tenant: TenantId) -> Result<(), ArchiveError> {
-        let mut walk = Walk::new(self.run.store, self.run.storage, tenant);
-        while let Some(month) = walk.next().await? {
+        let mut months = Months::new(self.run.store, self.run.storage, tenant);
+        while let Some(month) = months.next().await? {
             for object in month.orphans() {
-                if walk.is_orphan(&object.key).await? {
+                if months.is_orphan(&object.key).await? {
                     let detail = "no catalog row names it".to_owned();
                     self.report.note("orphan", &object.key, detail);
                 }

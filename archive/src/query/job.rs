@@ -49,7 +49,7 @@ pub(super) struct Planned {
 /// The plan of a query, or why it has none.
 pub(super) type PlanResult = Result<Planned, QueryError>;
 
-/// The one who waits for a plan. It is answered once, be it by the query itself or by what watches
+/// The channel of a query's plan. One result is sent, be it by the query itself or by what watches
 /// over it.
 #[derive(Clone)]
 pub(super) struct PlanSender(Arc<Mutex<Option<oneshot::Sender<PlanResult>>>>);
@@ -98,8 +98,8 @@ impl Job {
         self.send_all(&query, stream, &send).await
     }
 
-    /// Plans, and again where the hot rows could not be read beside whoever makes or drops a
-    /// partition.
+    /// Plans, and again where the hot rows could not be read while a partition was made or
+    /// dropped.
     async fn plan_or_retry(
         self: &Arc<Self>,
         query: &Query,
@@ -145,7 +145,7 @@ impl Job {
         let plan = if query.explain {
             plan
         } else {
-            // One more than may be: it tells that there are more.
+            // One more than is allowed: it shows that there are more.
             LogicalPlanBuilder::from(plan)
                 .limit(0, Some(self.max_rows.saturating_add(1)))?
                 .build()?
@@ -223,7 +223,7 @@ impl Job {
             ];
             let batch = RecordBatch::try_new(stream.schema(), columns)
                 .map_err(|e| QueryError::Internal(e.to_string()))?;
-            // Whoever has gone does not need it.
+            // A reader that has gone does not need it.
             let _ = send.send(batch).await;
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! One query from outside: a handle on what computes while its answer is read, and that ends when
-//! nobody reads it any more.
+//! A running query as its reader sees it: a handle on what computes while the answer is read, and
+//! ends when nobody reads it any more.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub struct QueryRun {
     as_of: DateTime<Utc>,
     counters: Arc<Counters>,
     batches: mpsc::Receiver<RecordBatch>,
-    /// Told once, after the last batch.
+    /// Sent once, after the last batch.
     end: Option<oneshot::Receiver<Result<(), QueryError>>>,
     _reading: Reading,
 }
@@ -88,7 +88,7 @@ impl QueryRun {
                         return Some(Ok(batch));
                     }
                 }
-                // A query that is late is told of while its threads are still at something.
+                // A query that is late is reported while its threads still run.
                 ended = end => {
                     self.end = None;
                     match ended {
@@ -115,7 +115,7 @@ fn lost() -> QueryError {
     QueryError::Internal("the query's task was lost".to_owned())
 }
 
-/// What a computation that did not come to its end died of.
+/// The error of a computation that did not finish.
 fn died(error: JoinError) -> QueryError {
     let Ok(panic) = error.try_into_panic() else {
         return lost();
@@ -209,7 +209,8 @@ async fn supervise(
     };
     let outcome = tokio::select! {
         done = &mut work => done.map_err(died).flatten(),
-        () = sleep_until(Instant::from_std(watch.deadline())) => Err(QueryError::from(watch.late())),
+        () = sleep_until(Instant::from_std(watch.deadline())) =>
+            Err(QueryError::from(watch.late())),
         () = watch.gone() => Err(lost()),
     };
     work.abort();

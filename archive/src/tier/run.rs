@@ -1,5 +1,5 @@
-//! A tiering run: which units (months of a tenant) move, under one lock. Some units go side by side,
-//! be they of one tenant or of several.
+//! A tiering run: which units (months of a tenant) move, under one lock. Some units go side by
+//! side, be they of one tenant or of several.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,7 +115,7 @@ impl Tiering {
                 };
                 let Ok(outcome) = outcome else { continue };
                 match outcome {
-                    // What failed was told when it did.
+                    // Each failure was logged when it happened.
                     Ok(summary) => tracing::info!(
                         failed = summary.failures.failed,
                         units = summary.units,

@@ -174,7 +174,8 @@ mod tests {
     use super::*;
 
     fn acme() -> CustomerFields {
-        let document = br#"{"external_id": "c-1", "name": "Acme", "email": "a@b.c", "metadata": {"a": 1, "b": 2}}"#;
+        let document = br#"{"external_id": "c-1", "name": "Acme", "email": "a@b.c",
+                "metadata": {"a": 1, "b": 2}}"#;
         new_customer(document).unwrap()
     }
 

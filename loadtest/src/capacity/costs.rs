@@ -67,8 +67,10 @@ macro_rules! names {
     )*};
 }
 names! {
-    Work { Create "create", Bulk "bulk", Pay "pay", GetHot "get_hot", GetCold "get_cold", List "list", Tier "tier", Keep "keep" }
-    Resource { CpuS "cpu_s", WalBytes "wal_bytes", HotBytes "hot_bytes", ColdBytes "cold_bytes", ObjectGets "object_gets", ObjectBytes "object_bytes" }
+    Work { Create "create", Bulk "bulk", Pay "pay", GetHot "get_hot", GetCold "get_cold",
+        List "list", Tier "tier", Keep "keep" }
+    Resource { CpuS "cpu_s", WalBytes "wal_bytes", HotBytes "hot_bytes", ColdBytes "cold_bytes",
+        ObjectGets "object_gets", ObjectBytes "object_bytes" }
 }
 
 /// One cost.
@@ -132,7 +134,8 @@ pub enum CostsError {
     Format(String, u32),
     /// A number that cannot be.
     #[error(
-        "{0}: {1} is not possible: values and units are above 0, n is at least 1, a residual is from 0 to 10"
+        "{0}: {1} is not possible: values and units are above 0, n is at least 1, a residual is \
+        from 0 to 10"
     )]
     Value(String, String),
     /// Too much of it.

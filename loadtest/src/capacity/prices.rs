@@ -96,7 +96,8 @@ pub enum PricesError {
     Value,
     /// Classes that do not follow one another.
     #[error(
-        "there are from 1 to {MAX_CLASSES} classes of objects; the first is from month 0, each next one from a later month"
+        "there are from 1 to {MAX_CLASSES} classes of objects; the first is from month 0, each \
+        next one from a later month"
     )]
     Classes,
 }
@@ -169,7 +170,8 @@ mod tests {
 
     use super::*;
 
-    const FILE: &str = "currency = 'USD'\nnode = { hour = 0.4, vcpu = 8, disk_gb = 2000 }\ndisk = { gb_month = 0.08 }\n\
+    const FILE: &str = "currency = 'USD'\nnode = { hour = 0.4, vcpu = 8, disk_gb = 2000 }\ndisk = \
+        { gb_month = 0.08 }\n\
         [[objects]]\nname = 'standard'\ngb_month = 0.023\nput_1000 = 0.005\nget_1000 = 0.0004\n";
 
     #[test]

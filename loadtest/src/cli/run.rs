@@ -373,8 +373,12 @@ fn show(progress: &Progress, rate: f64, warmup: Duration, whole: Duration) {
         };
         bar.set_position(millis(started.elapsed()).min(millis(whole)));
         bar.set_message(format!(
-            "{phase}: {:.0} of {rate:.0} due/s, {:.0} right/s, mean {mean:.1} ms, {} pending, {} errors",
-            (now_due - due) as f64 / gap, answers / gap, read(&progress.pending), read(&progress.failed)
+            "{phase}: {:.0} of {rate:.0} due/s, {:.0} right/s, mean {mean:.1} ms, {} pending, {} \
+            errors",
+            (now_due - due) as f64 / gap,
+            answers / gap,
+            read(&progress.pending),
+            read(&progress.failed)
         ));
         (at, ok, due, micros) = (now, now_ok, now_due, now_micros);
     }

@@ -129,7 +129,8 @@ impl Default for Mix {
 pub enum MixError {
     /// An entry that is not `operation=weight`.
     #[error(
-        "`{0}` is not operation=weight; operations are create, retry, duplicate, bulk, pay, get_hot, get_cold, list, ping"
+        "`{0}` is not operation=weight; operations are create, retry, duplicate, bulk, pay, \
+        get_hot, get_cold, list, ping"
     )]
     Entry(String),
     /// No weight above 0, or one that is no number from 0.

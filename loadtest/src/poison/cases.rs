@@ -263,7 +263,8 @@ mod tests {
         let document = json!({
             "paths": {"/v1/invoices": {"post": {"operationId": "createInvoice",
                 "parameters": [{"name": "limit", "in": "query", "schema": {"type": "integer"}}],
-                "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/In"}}}}}}},
+                "requestBody": {"content": {"application/json": {"schema": {"$ref":
+                    "#/components/schemas/In"}}}}}}},
             "components": {"schemas": {"In": {"type": "object", "properties": {
                 "issue_date": {"type": ["string", "null"], "format": "date"},
                 "lines": {"type": "array", "items": {"$ref": "#/components/schemas/Line"}}}},

@@ -96,7 +96,8 @@ impl Run {
             .step_by(1)
             .take(usize::try_from(YEARS).unwrap_or(0))
         {
-            let line = json!({"currency": "EUR", "issue_date": format!("{year}-05-05"), "status": "issued",
+            let line = json!({"currency": "EUR", "issue_date": format!("{year}-05-05"),
+                "status": "issued",
                 "lines": [{"description": "x", "quantity": "1", "unit_price": "1"}]});
             body += &format!("{line}\n");
         }

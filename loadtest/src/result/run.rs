@@ -148,14 +148,18 @@ impl Run {
         if lag > self.bounds.lag_p99_ms {
             let bound = self.bounds.lag_p99_ms;
             invalid.push(format!(
-                "the generator was late: lag p99 {lag:.1} ms, bound {bound} ms; it needs a faster machine, more threads, or a lower rate"
+                "the generator was late: lag p99 {lag:.1} ms, bound {bound} ms; it needs a faster \
+                machine, more threads, or a lower rate"
             ));
         }
         let dropped = own.dropped as f64 / self.recording.all.all().max(1) as f64;
         if dropped > self.bounds.dropped {
             invalid.push(format!(
-                "{} requests ({:.2}%) were never sent, bound {}%: the server fell so far behind that they waited longer than the timeout",
-                own.dropped, dropped * 100.0, self.bounds.dropped * 100.0
+                "{} requests ({:.2}%) were never sent, bound {}%: the server fell so far behind \
+                that they waited longer than the timeout",
+                own.dropped,
+                dropped * 100.0,
+                self.bounds.dropped * 100.0
             ));
         }
         if self.recording.all.all() == 0 {

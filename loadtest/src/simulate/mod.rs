@@ -1,13 +1,6 @@
 //! Years of invoices in an hour: whether a server is as fast, and its hot tier as small, after
 //! years as in the first.
 //!
-//! | module | job |
-//! |---|---|
-//! | [`timeline`] | the simulated clock, and which invoice is sent, paid and archived when |
-//! | [`month`] | what was found in each simulated month |
-//! | [`verdict`] | the last year compared with the first in which invoices were archived all along |
-//! | [`report`] | Markdown and HTML |
-//!
 //! Each simulated month: uploads of the month's invoices, payments of earlier ones, reads in an
 //! open loop, a run of tiering as of the day after, a probe. Nothing of one overlaps with another,
 //! so that figures of months compare. At the end everything hot is walked through, the archive's

@@ -111,7 +111,9 @@ impl Verdict {
     #[must_use]
     pub fn text(&self) -> String {
         let Some((before, now)) = self.years else {
-            return "Not judged: there are no two years in which invoices were archived every month".to_owned();
+            let text =
+                "Not judged: there are no two years in which invoices were archived every month";
+            return text.to_owned();
         };
         let Some(bound) = self.bound else {
             return format!("{now} compared with {before}; no bound to hold (--flat)");

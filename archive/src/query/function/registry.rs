@@ -217,7 +217,7 @@ const SCALAR: &[(&str, Class)] = &[
     ("translate", grows(translated)),
     ("upper", grows(recased)),
     ("uuid", Out),
-    // Regular expressions, which are compiled anew for each batch or row. Some builds of the engine
+    // Regular expressions, which are compiled again for each batch or row. Some builds of the engine
     // have them.
     ("regexp_count", Out),
     ("regexp_instr", Out),

@@ -133,7 +133,8 @@ async fn a_merge_tells_both_and_each_invoice() {
         assert_eq!(told[1].0, "invoice.updated");
         assert_eq!(
             told[1].1,
-            json!({"old": {"customer_id": duplicate.id}, "new": {"customer_id": survivor.id}, "version": 2})
+            json!({"old": {"customer_id": duplicate.id}, "new": {"customer_id": survivor.id},
+                "version": 2})
         );
     }
     assert_eq!(

@@ -185,7 +185,8 @@ pub(super) fn check_paid(
             let mut detail = format!("{} paid of {}", told.0, told.1);
             if by_line() == Some(paid) {
                 detail.push_str(
-                    "; it is what the lines come to with the tax of each rounded by itself: send \"tax_rounding\": \"line\" for \
+                    "; it is what the lines come to with the tax of each rounded by itself: send \
+                    \"tax_rounding\": \"line\" for \
                      that",
                 );
             }

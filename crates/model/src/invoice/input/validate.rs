@@ -324,7 +324,8 @@ fn check_totals(
             true => (
                 "total_fits_line_rounding",
                 format!(
-                    "the lines come to {total}; what was sent is what they come to with the tax of each line rounded \
+                    "the lines come to {total}; what was sent is what they come to with the tax of \
+                    each line rounded \
                      by itself: send \"tax_rounding\": \"line\" for that"
                 ),
             ),

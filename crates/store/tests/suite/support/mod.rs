@@ -11,9 +11,7 @@ use sheaf_store::{CreateOutcome, IdFrom, NewInvoice, NewTenant, Origin, Store, S
 /// Migrates (idempotent, serialised by the store's own lock) and connects.
 pub(crate) async fn store() -> Store {
     let url = sheaf_local::test_env().database_url;
-    sheaf_store::migrate(&url, 8)
-        .await
-        .expect("migrations");
+    sheaf_store::migrate(&url, 8).await.expect("migrations");
     Store::connect(StoreConfig::new(url))
         .await
         .expect("a store")

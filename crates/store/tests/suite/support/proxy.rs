@@ -46,9 +46,7 @@ impl Proxy {
         let database_url = format!("{server}/{name}?sslmode=disable");
         let faults = Arc::new(Mutex::new(VecDeque::new()));
         tokio::spawn(accept(listener, target, Arc::clone(&faults)));
-        sheaf_store::migrate(&database_url, 8)
-            .await
-            .unwrap();
+        sheaf_store::migrate(&database_url, 8).await.unwrap();
         Self {
             database_url,
             faults,
