@@ -9,6 +9,7 @@ pub mod result;
 
 pub mod capacity;
 pub mod check;
+pub mod file;
 pub mod poison;
 pub mod simulate;
 pub mod sweep;

@@ -290,7 +290,8 @@ impl Eraser<'_> {
     }
 }
 
-/// Rewrites a file. One that took its place meanwhile is found by a rerun. Returns the invoices that held the data, or that its year is held now.
+/// Rewrites a file. One that took its place meanwhile is found by a rerun. Returns the invoices
+/// that held the data, or that its year is held now.
 async fn rewrite_file(
     run: &LockedRun<'_>,
     file: &ArchiveFile,

@@ -1,10 +1,10 @@
 //! The merge of both tiers: ascending by id, each invoice once.
 //!
 //! An id never changes, and the merge goes up by id: an invoice that was returned is never returned
-//! again, and one that is still to come is in exactly one tier of any later snapshot. So no snapshot
-//! needs to last. One is taken for a range of ids (a page of hot rows, or the rest of a month that
-//! has none), read in a moment, and ended before the first row is sent: a client may take hours, and
-//! PostgreSQL's vacuum never waits for it.
+//! again, and one that is still to come is in exactly one tier of any later snapshot. So no
+//! snapshot needs to last. One is taken for a range of ids (a page of hot rows, or the rest of a
+//! month that has none), read in a moment, and ended before the first row is sent: a client may
+//! take hours, and PostgreSQL's vacuum never waits for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -77,7 +77,7 @@ pub enum MeasureError {
 
 type Readings = BTreeMap<Resource, f64>;
 
-/// Measures. `tell` is told of each round.
+/// Measures. `tell` is called for each round.
 ///
 /// # Errors
 /// [`MeasureError`].

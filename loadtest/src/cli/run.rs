@@ -218,12 +218,7 @@ fn read_keys(path: &Path) -> Result<Vec<Tenant>, Failure> {
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     // What is wrong with the baseline should be known before, not after.
-    let baseline = arguments
-        .output
-        .baseline
-        .as_deref()
-        .map(Run::load)
-        .transpose()?;
+    let baseline = arguments.output.baseline()?;
     let (server, mix, material) = arguments.target.prepare()?;
     let from = arguments.from.unwrap_or_else(|| tenth(arguments.rate));
     let arrivals = match arguments.arrivals {
@@ -254,12 +249,7 @@ fn tenth(rate: f64) -> f64 {
 }
 
 pub(crate) fn merge(arguments: &MergeArguments) -> Result<Exit, Failure> {
-    let baseline = arguments
-        .output
-        .baseline
-        .as_deref()
-        .map(Run::load)
-        .transpose()?;
+    let baseline = arguments.output.baseline()?;
     let mut runs = arguments.runs.iter().map(|path| Run::load(path));
     let mut merged = runs.next().ok_or("there is no run to merge")??;
     for run in runs {
@@ -269,6 +259,11 @@ pub(crate) fn merge(arguments: &MergeArguments) -> Result<Exit, Failure> {
 }
 
 impl Output {
+    /// The run to compare with, if there is one.
+    fn baseline(&self) -> Result<Option<Run>, Failure> {
+        Ok(self.baseline.as_deref().map(Run::load).transpose()?)
+    }
+
     fn finish(&self, run: &Run, baseline: Option<&Run>) -> Result<Exit, Failure> {
         let comparisons = baseline.map_or_else(Vec::new, |before| {
             baseline::compare(before, run, share(self.floor))

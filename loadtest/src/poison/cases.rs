@@ -44,7 +44,7 @@ pub(super) struct Field {
 /// The operations of a document.
 ///
 /// # Errors
-/// An operation without a good request here: whoever adds a route adds one.
+/// An operation without a good request here: a new route needs one.
 pub(super) fn operations(document: &Value) -> Result<Vec<Operation>, String> {
     let mut found = Vec::new();
     let paths = document["paths"]

@@ -33,7 +33,7 @@ const EDITS: usize = 16;
 const EDIT: usize = 3 << 19;
 /// Bytes of a line's description, which may have 2,000.
 const LINE: usize = 1_900;
-/// Bytes of a page at most: whoever reads pages must be able to hold one.
+/// Bytes of a page at most: a client must be able to hold one in memory.
 const PAGE: usize = 16 << 20;
 /// The first year that a document may have.
 const FIRST_YEAR: i32 = 1970;

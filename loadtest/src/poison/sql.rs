@@ -20,7 +20,7 @@ const CLOCKS: [&str; 4] = [
     "select current_timestamp",
     "select today()",
 ];
-/// What is computed, and what is right. A refusal is right as well: what is wrong must not be told.
+/// What is computed, and what is right. A refusal is right as well: a wrong answer is not.
 const SUMS: [(&str, &str); 4] = [
     ("select 9223372036854775807 + 1", "9223372036854775808"),
     ("select -9223372036854775807 - 2", "-9223372036854775809"),

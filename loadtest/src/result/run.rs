@@ -7,6 +7,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::file::{self, FileError};
 use crate::load::arrivals::Arrivals;
 use crate::load::mix::Mix;
 use crate::load::open::Plan;
@@ -79,30 +80,6 @@ pub struct Run {
     pub invalid: Vec<String>,
     /// What was counted.
     pub recording: Recording,
-}
-
-/// Why a file is no run.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// It cannot be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// Its name.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is no JSON of this form.
-    #[error("{path}: {source}")]
-    Json {
-        /// Its name.
-        path: String,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// It was written by a later version.
-    #[error("{0} has format {1}; this tool reads up to {FORMAT}")]
-    Format(String, u32),
 }
 
 impl Run {
@@ -230,27 +207,22 @@ impl Run {
     /// # Errors
     /// [`FileError`].
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        let name = || path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| FileError::Io {
-            path: name(),
-            source,
-        })?;
-        let json = |source| FileError::Json {
-            path: name(),
-            source,
-        };
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
+        let value: serde_json::Value = file::read_json(path)?;
         let format = value
             .get("format")
             .and_then(serde_json::Value::as_u64)
             .unwrap_or_default();
         if format > u64::from(FORMAT) {
-            return Err(FileError::Format(
-                name(),
-                u32::try_from(format).unwrap_or(u32::MAX),
-            ));
+            return Err(FileError::Format {
+                path: path.display().to_string(),
+                format: u32::try_from(format).unwrap_or(u32::MAX),
+                newest: FORMAT,
+            });
         }
-        serde_json::from_value(value).map_err(json)
+        serde_json::from_value(value).map_err(|source| FileError::Json {
+            path: path.display().to_string(),
+            source,
+        })
     }
 
     /// Writes it as JSON.
@@ -258,14 +230,6 @@ impl Run {
     /// # Errors
     /// [`FileError`].
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        let name = || path.display().to_string();
-        let json = serde_json::to_vec(self).map_err(|source| FileError::Json {
-            path: name(),
-            source,
-        })?;
-        std::fs::write(path, json).map_err(|source| FileError::Io {
-            path: name(),
-            source,
-        })
+        file::write_json(path, self)
     }
 }

@@ -129,7 +129,8 @@ impl Scope {
         selection: &mut Selection,
         file: &Arc<ArchiveFile>,
     ) -> Result<(), QueryError> {
-        // The catalog was asked for this tenant's files alone; this is the last chance to make sure.
+        // The catalog was asked for this tenant's files alone; this is the last chance to make
+        // sure.
         if file.tenant_id != self.tenant {
             let detail = "belongs to another tenant";
             return Err(ArchiveError::corrupt(&file.object_key, detail).into());

@@ -14,7 +14,7 @@ pub struct Dated {
     pub number: u64,
     /// Index of the tenant, which decides the currency.
     pub tenant: u32,
-    /// Whose it is, for a platform upload.
+    /// Its tenant, for a platform upload.
     pub tenant_id: Uuid,
     /// A UUIDv7.
     pub id: Uuid,
