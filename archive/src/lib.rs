@@ -1,18 +1,5 @@
 //! The cold tier: Parquet objects on S3, the tiering protocol, cold reads.
 //!
-//! | module | job |
-//! |---|---|
-//! | [`schema`], [`encode`], [`decode`] | invoices to Parquet and back |
-//! | [`layout`] | keys of objects |
-//! | [`storage`], [`s3`] | object storage behind a trait |
-//! | [`tiering`] | runs of the tiering protocol |
-//! | [`read`], [`list`], [`merge`] | reads from the cold tier, and from both tiers as one |
-//! | [`keys`], [`numbers`] | uniqueness of keys across the tiers |
-//! | `query` | SQL over the archive; needs the feature `sql` |
-//! | [`export`] | years of a tenant as NDJSON, CSV, or a manifest of the objects |
-//! | [`verify`], [`gc`], [`compact`], [`erase`] | the archive by hand |
-//! | [`resilient`] | retries, hedged reads and deadlines |
-//!
 //! The one crate that knows Parquet and S3. Catalog and hot rows are the store's: there is no SQL
 //! here.
 
@@ -29,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sheaf_model::TenantId;
-use sheaf_store::{ArchiveFile, FileState, Pending, Store};
+use sheaf_store::{ArchiveFile, FileState, Store};
 
 mod error;
 pub mod export;
@@ -52,7 +39,7 @@ pub use crate::read::both_tiers::{InvoiceReader, MergedPage, Tier};
 pub use crate::read::list::ColdPage;
 pub use crate::read::point::ColdReader;
 pub use crate::run::failures::{Failure, Failures};
-pub use crate::run::progress::{Checkpoint, Pass, Progress, Silent, Step};
+pub use crate::run::progress::{Checkpoint, NoCheckpoint, Progress, Silent, Step};
 pub use crate::tier::{RunOptions, RunSummary, Tiering};
 pub use error::ArchiveError;
 pub use export::{
@@ -62,20 +49,27 @@ pub use export::{
 #[cfg(feature = "sql")]
 pub use query::{Answer, Format, QueryError, QueryOptions, QueryRun, QueryStats, Tiers};
 
+use crate::care::erase::Eraser;
+use crate::care::gc::Gc;
+use crate::care::months::Files;
+use crate::care::numbers::Numbers;
+use crate::care::{compact, erasures, verify};
+use crate::object::cache::{FOOTER_CACHE_BYTES, Objects};
+use crate::object::purpose;
+use crate::object::s3::S3Storage;
 use crate::object::storage::ColdStorage;
+use crate::read::taken_keys::ArchivedKeys;
+use crate::run::Resources;
 use export::Exports;
 #[cfg(feature = "sql")]
-use query::Engine;
+use query::engine::Engine;
 
 /// The cold tier of one store. Cheap to clone.
 #[derive(Clone)]
 pub struct Archive {
-    store: Store,
-    storage: Arc<dyn ColdStorage>,
-    objects: Arc<crate::object::cache::Objects>,
-    keys: Arc<crate::read::taken_keys::ArchivedKeys>,
+    resources: Resources,
+    keys: Arc<ArchivedKeys>,
     reader: InvoiceReader,
-    checkpoint: Arc<dyn Checkpoint>,
     #[cfg(feature = "sql")]
     queries: Arc<Engine>,
     exports: Arc<Exports>,
@@ -87,7 +81,7 @@ impl Archive {
     /// # Errors
     /// The bucket does not exist or may not be used.
     pub async fn connect(store: Store, config: S3Config) -> Result<Self, ArchiveError> {
-        let storage = crate::object::s3::S3Storage::connect(&config).await;
+        let storage = S3Storage::connect(&config).await;
         storage.check_bucket().await?;
         let storage = Resilient::new(Arc::new(storage), Policy::default());
         Ok(Self::with_storage(store, Arc::new(storage)))
@@ -95,16 +89,10 @@ impl Archive {
 
     /// The archive over any storage, which is taken as it is: see [`Resilient`].
     pub fn with_storage(store: Store, storage: Arc<dyn ColdStorage>) -> Self {
-        let objects = Arc::new(crate::object::cache::Objects::new(
-            storage.clone(),
-            crate::object::cache::FOOTER_CACHE_BYTES,
-        ));
-        let keys = Arc::new(crate::read::taken_keys::ArchivedKeys::new(
-            &store,
-            objects.clone(),
-        ));
+        let objects = Arc::new(Objects::new(storage.clone(), FOOTER_CACHE_BYTES));
+        let keys = Arc::new(ArchivedKeys::new(&store, objects.clone()));
         store.set_cold_keys(keys.clone());
-        crate::object::purpose::count_from_zero();
+        purpose::count_from_zero();
         let reader = InvoiceReader::new(
             store.clone(),
             ColdReader::new(store.clone(), objects.clone()),
@@ -116,20 +104,22 @@ impl Archive {
                 objects.clone(),
                 QueryLimits::default(),
             )),
-            store,
-            storage,
-            objects,
+            resources: Resources {
+                store,
+                storage,
+                objects,
+                checkpoint: Arc::new(NoCheckpoint),
+            },
             keys,
             reader,
-            checkpoint: Arc::new(Pass),
             exports: Arc::new(Exports::new(ExportLimits::default())),
         }
     }
 
-    /// Tells `checkpoint` of each step of [`Archive::tiering`] and [`Archive::gc`].
+    /// Reports each step of [`Archive::tiering`] and [`Archive::gc`] to `checkpoint`.
     #[must_use]
     pub fn with_checkpoint(mut self, checkpoint: Arc<dyn Checkpoint>) -> Self {
-        self.checkpoint = checkpoint;
+        self.resources.checkpoint = checkpoint;
         self
     }
 
@@ -139,7 +129,7 @@ impl Archive {
     pub fn with_query_limits(mut self, limits: QueryLimits) -> Self {
         #[cfg(feature = "sql")]
         {
-            let (store, objects) = (self.store.clone(), self.objects.clone());
+            let Resources { store, objects, .. } = self.resources.clone();
             self.queries = Arc::new(Engine::new(store, objects, limits));
         }
         self
@@ -171,10 +161,10 @@ impl Archive {
     /// from what is answered; dropping that ends it.
     ///
     /// # Errors
-    /// There is no place for it.
+    /// Too many run already.
     pub fn export(&self, tenant: TenantId, options: ExportOptions) -> Result<Export, ExportError> {
-        self.exports
-            .begin(&self.store, &self.objects, tenant, options)
+        let Resources { store, objects, .. } = &self.resources;
+        self.exports.begin(store, objects, tenant, options)
     }
 
     /// The archived files of some years of a tenant as one snapshot has them, each with a URL that
@@ -188,18 +178,18 @@ impl Archive {
         years: std::ops::RangeInclusive<i16>,
         expires: Duration,
     ) -> Result<Manifest, ExportError> {
-        export::manifest(&self.store, &*self.storage, tenant, years, expires).await
+        let Resources { store, storage, .. } = &self.resources;
+        export::manifest(store, storage.as_ref(), tenant, years, expires).await
     }
 
-    /// Reads invoices wherever they are.
+    /// Reads of invoices in either tier.
     pub fn reader(&self) -> &InvoiceReader {
         &self.reader
     }
 
     /// Runs tiering.
     pub fn tiering(&self) -> Tiering {
-        Tiering::new(self.store.clone(), self.storage.clone())
-            .with_checkpoint(self.checkpoint.clone())
+        Tiering::new(self.resources.clone())
     }
 
     /// Published files of a tenant, by period and part.
@@ -207,7 +197,10 @@ impl Archive {
     /// # Errors
     /// The store fails.
     pub async fn ls(&self, tenant: TenantId) -> Result<Vec<ArchiveFile>, ArchiveError> {
-        crate::care::verify::files_of(&self.store, tenant, &[FileState::Published]).await
+        let states = [FileState::Published];
+        Files::new(&self.resources.store, tenant, &states)
+            .all()
+            .await
     }
 
     /// Reads every published object of a tenant (or of all) whole, and compares catalog and
@@ -236,7 +229,7 @@ impl Archive {
         options: ErasureOptions,
         progress: &dyn Progress,
     ) -> Result<ErasureSummary, ArchiveError> {
-        crate::care::erasures::run(self, &self.store, options, progress).await
+        erasures::run_erasures(self.resources.run(progress), options).await
     }
 
     /// As [`Archive::verify`], held down to a rate, or from a tenant on.
@@ -248,7 +241,7 @@ impl Archive {
         options: VerifyOptions,
         progress: &dyn Progress,
     ) -> Result<VerifyReport, ArchiveError> {
-        crate::care::verify::verify(&self.store, &self.storage, options, progress).await
+        verify::verify(self.resources.run(progress), options).await
     }
 
     /// Reads the numbers of a tenant (or of all) in both tiers: enters those of documents that an
@@ -263,11 +256,9 @@ impl Archive {
         tenant: Option<TenantId>,
         progress: &dyn Progress,
     ) -> Result<NumbersReport, ArchiveError> {
-        let numbers = crate::care::numbers::Numbers {
-            store: &self.store,
-            objects: &self.objects,
+        let numbers = Numbers {
+            run: self.resources.run(progress),
             keys: &self.keys,
-            progress,
         };
         numbers.run(tenant).await
     }
@@ -283,48 +274,28 @@ impl Archive {
         options: CompactOptions,
         progress: &dyn Progress,
     ) -> Result<CompactSummary, ArchiveError> {
-        let compaction = crate::care::compact::Compaction {
-            store: &self.store,
-            storage: &self.storage,
-            checkpoint: self.checkpoint.as_ref(),
-            progress,
-            options,
-        };
-        compaction.run().await
+        compact::compact(self.resources.run(progress), options).await
     }
 
     /// Takes a customer's personal data (name, email, tax id, address, external id) out of all
-    /// archived invoices and their histories, and writes the files that hold any anew; out of the
+    /// archived invoices and their histories, and rewrites the files that hold any; out of the
     /// hot tier as well where it is asked to. Country, figures and the customer's id stay. Doing it
     /// again changes nothing, and finishes what was broken off.
     ///
     /// # Errors
     /// [`ArchiveError::AlreadyRunning`] while tiering runs, [`ArchiveError::Corrupt`] at the first
-    /// damaged file; else what the store or the storage answers. What was written anew until then
+    /// damaged file; else what the store or the storage answers. What was rewritten until then
     /// stays so.
     pub async fn erase_customer(
         &self,
         erasure: Erasure,
         progress: &dyn Progress,
     ) -> Result<ErasureReceipt, ArchiveError> {
-        let eraser = crate::care::erase::Eraser {
-            store: &self.store,
-            storage: &self.storage,
-            objects: &self.objects,
-            checkpoint: self.checkpoint.as_ref(),
-            progress,
+        let eraser = Eraser {
+            run: self.resources.run(progress),
             erasure,
         };
         eraser.run().await
-    }
-
-    /// The tenant's objects that are nobody's tier any more, and when gc may delete each.
-    pub(crate) async fn pending_objects(
-        &self,
-        tenant: TenantId,
-        grace: Duration,
-    ) -> Result<Vec<Pending>, ArchiveError> {
-        crate::care::erase::pending_objects(&self.store, &*self.storage, tenant, grace).await
     }
 
     /// Deletes what is older than `grace` and nobody's: stale attempts, replaced generations,
@@ -342,7 +313,7 @@ impl Archive {
         self.gc_with(tenant, grace, dry_run, &Silent).await
     }
 
-    /// As [`Archive::gc`], telling how it gets on.
+    /// As [`Archive::gc`], reporting its progress.
     ///
     /// # Errors
     /// As [`Archive::gc`].
@@ -353,11 +324,8 @@ impl Archive {
         dry_run: bool,
         progress: &dyn Progress,
     ) -> Result<GcReport, ArchiveError> {
-        let gc = crate::care::gc::Gc {
-            store: &self.store,
-            storage: &self.storage,
-            checkpoint: self.checkpoint.as_ref(),
-            progress,
+        let gc = Gc {
+            run: self.resources.run(progress),
             grace,
             dry_run,
         };

@@ -323,7 +323,8 @@ impl Sweep {
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut out = format!(
-            "# Sweep\n\n**{}**\n\n| step | rate/s | accepted/s | drained/s | drain s | p50 ms | p99 ms | p99.9 ms | errors | |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---|\n",
+            "# Sweep\n\n**{}**\n\n| step | rate/s | accepted/s | drained/s | drain s | p50 ms | \
+            p99 ms | p99.9 ms | errors | |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---|\n",
             self.sentence()
         );
         for step in &self.steps {
@@ -391,10 +392,16 @@ impl Sweep {
             .collect();
         let class = if self.knee.confirmed { "good" } else { "bad" };
         let body = format!(
-            "<h1>How much the server takes</h1><p class=\"soft\">Steps of {} s at rising rates, {} connections, {} tenants; mix: {}. {}{}.</p><div class=\"verdict {class}\">{}</div>\
-             <h2>Latency</h2><p class=\"soft\">Counted from when a request was due. A dot is a step, the lines go through their medians. To the right of the knee a queue grows and waits explode.</p>{}\
-             <h2>Answers</h2><p class=\"soft\">Where the lines leave the grey one, the server does not keep up.</p>{}\
-             <h2>Steps</h2><table><tr><th>step</th><th>rate/s</th><th>accepted/s</th><th>drained/s</th><th>drain s</th><th>p50, ms</th><th>p99, ms</th><th>p99.9, ms</th><th>errors</th><th></th></tr>{rows}</table>",
+            "<h1>How much the server takes</h1><p class=\"soft\">Steps of {} s at rising rates, {} \
+            connections, {} tenants; mix: {}. {}{}.</p><div class=\"verdict {class}\">{}</div>\
+             <h2>Latency</h2><p class=\"soft\">Counted from when a request was due. A dot is a \
+             step, the lines go through their medians. To the right of the knee a queue grows and \
+             waits explode.</p>{}\
+             <h2>Answers</h2><p class=\"soft\">Where the lines leave the grey one, the server does \
+             not keep up.</p>{}\
+             <h2>Steps</h2><table><tr><th>step</th><th>rate/s</th><th>accepted/s</th>\
+             <th>drained/s</th><th>drain s</th><th>p50, ms</th><th>p99, ms</th><th>p99.9, ms</th>\
+             <th>errors</th><th></th></tr>{rows}</table>",
             number(self.settings.duration_s),
             self.settings.connections,
             self.settings.tenants,

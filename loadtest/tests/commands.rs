@@ -174,7 +174,8 @@ fn a_measurement_becomes_a_plan() {
     assert!(cost("get_hot", "wal_bytes").is_none() && cost("pay", "wal_bytes").is_some());
     std::fs::write(
         &prices,
-        "currency = 'EUR'\nnode = { hour = 0.5, vcpu = 8, disk_gb = 4000 }\ndisk = { gb_month = 0.1 }\n\
+        "currency = 'EUR'\nnode = { hour = 0.5, vcpu = 8, disk_gb = 4000 }\ndisk = { gb_month = \
+        0.1 }\n\
          [[objects]]\nname = 'standard'\ngb_month = 0.02\nput_1000 = 0.005\nget_1000 = 0.0004\n",
     )
     .unwrap();

@@ -3,36 +3,33 @@
 //! run that finds nothing reads no object.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use metrics::counter;
 use serde::Serialize;
 use sheaf_model::{Period, TenantId};
-use sheaf_store::{ArchiveFile, FileState, Job, Store};
+use sheaf_store::{ArchiveFile, FileState, Job};
 
 use crate::ArchiveError;
 use crate::care::months::Files;
-use crate::care::rewrite::{MAX_SOURCES, Outcome, Rewriter};
-use crate::care::verify::tenants;
+use crate::care::rewrite::{MAX_SOURCES, Outcome, rewrite};
 use crate::file::writer::bounds;
-use crate::object::storage::ColdStorage;
 use crate::run::failures::Failures;
-use crate::run::progress::{Checkpoint, Progress, Step};
-use crate::run::record;
+use crate::run::progress::Step;
+use crate::run::{LockedRun, Run, elapsed_ms, record};
 
 /// A smaller file is put together with those of other months. Some 8 kB of a file are footer,
 /// indexes and filters, whatever it holds: more than a twentieth of it.
 const SMALL_FILE: i64 = 128 * 1024;
-/// A file of more than so many times what the others hold together stays as it is, lest few late
-/// invoices have it written again and again.
+/// A file that outweighs all others of its set by this factor stays as it is, lest few late
+/// invoices have it rewritten again and again.
 const OUTWEIGHS: i64 = 4;
-/// So many files become one whatever they weigh.
+/// Files that become one whatever they weigh, from this number on.
 const MANY: usize = 8;
-/// One file is written anew by itself when the copies that are out of date are one of so many.
+/// One file is rewritten by itself when one in this number of its copies is out of date.
 const MASKED_SHARE: i64 = 20;
 
-/// What a run is asked to do.
+/// The options of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CompactOptions {
     /// Only this tenant.
@@ -41,7 +38,7 @@ pub struct CompactOptions {
     pub dry_run: bool,
 }
 
-/// What a run did, or would do.
+/// The results of a run, or of a dry run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CompactSummary {
     /// Tenants looked at.
@@ -143,82 +140,66 @@ fn close(mut set: Vec<Candidate>, chosen: &mut Vec<Vec<ArchiveFile>>) {
     }
 }
 
+pub(crate) async fn compact(
+    run: Run<'_>,
+    options: CompactOptions,
+) -> Result<CompactSummary, ArchiveError> {
+    let started = Instant::now();
+    let locked = run.lock(options.tenant).await?;
+    run.checkpoint.reached(Step::Locked).await;
+    let mut compaction = Compaction {
+        run: &locked,
+        summary: CompactSummary {
+            dry_run: options.dry_run,
+            ..CompactSummary::default()
+        },
+    };
+    let outcome = compaction.tenants(options.tenant).await;
+    let mut summary = compaction.summary;
+    locked.release();
+    summary.elapsed_ms = elapsed_ms(started);
+    let all_done = outcome.is_ok() && summary.failures.is_empty();
+    let label = if all_done { "done" } else { "failed" };
+    counter!("sheaf_compaction_runs_total", "outcome" => label).increment(1);
+    if options.tenant.is_none() && !options.dry_run {
+        let failed = |(): &()| summary.failures.failed;
+        record::record(run.store, Job::Compact, started, &outcome, failed).await;
+    }
+    outcome.map(|()| summary)
+}
+
 /// One run, under the tiering lock.
-pub(crate) struct Compaction<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) storage: &'a Arc<dyn ColdStorage>,
-    pub(crate) checkpoint: &'a dyn Checkpoint,
-    pub(crate) progress: &'a dyn Progress,
-    pub(crate) options: CompactOptions,
+struct Compaction<'a> {
+    run: &'a LockedRun<'a>,
+    summary: CompactSummary,
 }
 
 impl Compaction<'_> {
-    pub(crate) async fn run(&self) -> Result<CompactSummary, ArchiveError> {
-        let started = Instant::now();
-        let lock = self
-            .store
-            .try_lock_tiering(self.options.tenant)
-            .await?
-            .ok_or(ArchiveError::AlreadyRunning)?;
-        self.checkpoint.reached(Step::Locked).await;
-        let rewriter = Rewriter {
-            store: self.store,
-            storage: self.storage,
-            lock: &lock,
-            checkpoint: self.checkpoint,
-            progress: self.progress,
-        };
-        let mut summary = CompactSummary {
-            dry_run: self.options.dry_run,
-            ..CompactSummary::default()
-        };
-        let outcome = self.tenants(&rewriter, &mut summary).await;
-        lock.release();
-        summary.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let all_done = outcome.is_ok() && summary.failures.is_empty();
-        let label = if all_done { "done" } else { "failed" };
-        counter!("sheaf_compaction_runs_total", "outcome" => label).increment(1);
-        if self.options.tenant.is_none() && !self.options.dry_run {
-            let failed = |(): &()| summary.failures.failed;
-            record::record(self.store, Job::Compact, started, &outcome, failed).await;
-        }
-        outcome.map(|()| summary)
-    }
-
-    async fn tenants(
-        &self,
-        rewriter: &Rewriter<'_>,
-        summary: &mut CompactSummary,
-    ) -> Result<(), ArchiveError> {
-        for tenant in tenants(self.store, self.options.tenant).await? {
-            summary.tenants += 1;
-            self.progress.begin(&format!("tenant {tenant}"));
-            if let Err(error) = self.tenant(rewriter, tenant, summary).await {
-                summary.failures.note(tenant, None, error)?;
+    async fn tenants(&mut self, only: Option<TenantId>) -> Result<(), ArchiveError> {
+        for tenant in self.run.tenants(only).await? {
+            self.summary.tenants += 1;
+            self.run.progress.begin(&format!("tenant {tenant}"));
+            if let Err(error) = self.tenant(tenant).await {
+                self.summary.failures.note(tenant, None, error)?;
             }
         }
         Ok(())
     }
 
-    async fn tenant(
-        &self,
-        rewriter: &Rewriter<'_>,
-        tenant: TenantId,
-        summary: &mut CompactSummary,
-    ) -> Result<(), ArchiveError> {
-        let recalls = self.store.has_recalls(tenant).await?;
-        let mut files = Files::new(self.store, tenant, &[FileState::Published]);
+    async fn tenant(&mut self, tenant: TenantId) -> Result<(), ArchiveError> {
+        let recalls = self.run.store.has_recalls(tenant).await?;
+        let mut files = Files::new(self.run.store, tenant, &[FileState::Published]);
         loop {
             let year = files.next_year().await?;
             if year.is_empty() {
                 return Ok(());
             }
-            summary.files += year.len() as u64;
+            self.summary.files += year.len() as u64;
             for set in choose(self.candidates(year, recalls).await?) {
                 let period = set[0].period.to_string();
-                self.progress.begin(&format!("{tenant} {period}"));
-                if let Err(error) = self.compact(rewriter, set, summary).await {
-                    summary.failures.note(tenant, Some(period), error)?;
+                self.run.progress.begin(&format!("{tenant} {period}"));
+                if let Err(error) = self.compact(set).await {
+                    self.summary.failures.note(tenant, Some(period), error)?;
                 }
             }
         }
@@ -232,7 +213,7 @@ impl Compaction<'_> {
         let mut candidates = Vec::with_capacity(year.len());
         for file in year {
             let masked = if recalls {
-                self.store.recalled_from(&file).await?.len()
+                self.run.store.recalled_from(&file).await?.len()
             } else {
                 0
             };
@@ -242,15 +223,11 @@ impl Compaction<'_> {
         Ok(candidates)
     }
 
-    async fn compact(
-        &self,
-        rewriter: &Rewriter<'_>,
-        set: Vec<ArchiveFile>,
-        summary: &mut CompactSummary,
-    ) -> Result<(), ArchiveError> {
+    async fn compact(&mut self, set: Vec<ArchiveFile>) -> Result<(), ArchiveError> {
         let size = |file: &ArchiveFile| u64::try_from(file.bytes).unwrap_or(0);
         let (count, bytes) = (set.len() as u64, set.iter().map(size).sum::<u64>());
-        if self.options.dry_run {
+        let summary = &mut self.summary;
+        if summary.dry_run {
             summary.replaced += count;
             summary.written += 1;
             summary.bytes_before += bytes;
@@ -259,7 +236,7 @@ impl Compaction<'_> {
             return Ok(());
         }
         for _ in 0..2 {
-            if let Outcome::Done(done) = rewriter.rewrite(&set, None).await? {
+            if let Outcome::Done(done) = rewrite(self.run, &set, None).await? {
                 summary.replaced += count;
                 summary.written += u64::from(done.bytes > 0);
                 summary.invoices += done.invoices;

@@ -1,5 +1,5 @@
 //! Erasure: a customer's personal data goes from every archived invoice and its history. Files that
-//! hold any are written anew; the old objects are gc's after its grace.
+//! hold any are rewritten; gc collects the old objects after its grace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,39 +9,28 @@ use chrono::{NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 use sheaf_model::{Customer, TenantId};
 use sheaf_store::{
-    ArchiveFile, Cause, CustomerError, FileState, Held, Pending, Store, is_erased, scrub,
-    scrub_events,
+    ArchiveFile, Cause, CustomerError, FileState, Held, Pending, is_erased, scrub, scrub_events,
 };
 use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::care::months::Files;
-use crate::care::rewrite::{Change, Outcome, Rewriter, Transform};
-use crate::care::verify::files_of;
+use crate::care::rewrite::{Change, Outcome, Transform, rewrite};
 use crate::file::footer::Footer;
-use crate::file::row_group::GroupData;
-use crate::object::cache::Objects;
+use crate::file::row_group::RowGroupData;
+use crate::file::schema::CUSTOMER_COLUMNS;
 use crate::object::purpose::ReadKind;
-use crate::object::storage::{ColdStorage, StorageError};
-use crate::run::progress::{Checkpoint, Progress, Step};
+use crate::object::storage::StorageError;
+use crate::run::progress::Step;
+use crate::run::{LockedRun, Run};
 
-/// The columns of a customer, which lie side by side.
-pub(crate) const CUSTOMER_COLUMNS: [&str; 7] = [
-    "customer_id",
-    "customer_external_id",
-    "customer_name",
-    "customer_email",
-    "customer_tax_id",
-    "customer_address",
-    "customer_country",
-];
-/// Tries of one file that is recalled from while it is written anew.
+/// Attempts of one file that is recalled from while it is rewritten.
 const ATTEMPTS: usize = 5;
 
 /// Objects that a receipt names, at most.
 const MAX_PENDING: usize = 1_000;
 
-/// What is to be erased.
+/// The customer to erase, and how.
 #[derive(Debug, Clone)]
 pub struct Erasure {
     /// Whose customer.
@@ -57,7 +46,7 @@ pub struct Erasure {
     /// The grace that gc is run with, for the receipt.
     pub grace: Duration,
     /// Whether histories of other customers' invoices are searched as well: a draft that was this
-    /// customer's once tells of it there. Reads the `events` column of all files of the tenant.
+    /// customer's once names it there. Reads the `events` column of all files of the tenant.
     pub histories: bool,
     /// Years of documents that are known to be held. Those whose hold is set while this runs are
     /// found where it counts.
@@ -68,7 +57,7 @@ pub struct Erasure {
     pub cause: Cause,
 }
 
-/// What was erased.
+/// The results of an erasure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErasureReceipt {
     /// Whose customer.
@@ -77,7 +66,7 @@ pub struct ErasureReceipt {
     pub customer_id: Uuid,
     /// Files that were searched.
     pub files: u64,
-    /// Files that were written anew.
+    /// Files that were rewritten.
     pub files_rewritten: u64,
     /// Invoices whose document or history held the data.
     pub invoices: u64,
@@ -89,44 +78,32 @@ pub struct ErasureReceipt {
 
 /// One erasure.
 pub(crate) struct Eraser<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) storage: &'a Arc<dyn ColdStorage>,
-    pub(crate) objects: &'a Objects,
-    pub(crate) checkpoint: &'a dyn Checkpoint,
-    pub(crate) progress: &'a dyn Progress,
+    pub(crate) run: Run<'a>,
     pub(crate) erasure: Erasure,
 }
 
 impl Eraser<'_> {
     pub(crate) async fn run(&self) -> Result<ErasureReceipt, ArchiveError> {
-        let lock = self
-            .store
-            .try_lock_tiering(Some(self.erasure.tenant))
-            .await?
-            .ok_or(ArchiveError::AlreadyRunning)?;
-        self.checkpoint.reached(Step::Locked).await;
-        let rewriter = Rewriter {
-            store: self.store,
-            storage: self.storage,
-            lock: &lock,
-            checkpoint: self.checkpoint,
-            progress: self.progress,
-        };
-        let outcome = self.both_tiers(&rewriter).await;
-        lock.release();
+        let locked = self.run.lock(Some(self.erasure.tenant)).await?;
+        self.run.checkpoint.reached(Step::Locked).await;
+        let outcome = self.both_tiers(&locked).await;
+        locked.release();
         outcome
     }
 
-    async fn both_tiers(&self, rewriter: &Rewriter<'_>) -> Result<ErasureReceipt, ArchiveError> {
+    async fn both_tiers(&self, locked: &LockedRun<'_>) -> Result<ErasureReceipt, ArchiveError> {
         let known = self.erasure.held.iter().map(|held| (held.year, *held));
         let mut held: BTreeMap<i16, Held> = known.collect();
         self.erase_hot(&mut held).await?;
-        let (mut receipt, mut found) = self.erase(rewriter, &mut held).await?;
+        let (mut receipt, mut found) = self.erase(locked, &mut held).await?;
         self.erase_hot(&mut held).await?;
         if self.erasure.hot {
             let years: Vec<i16> = held.keys().copied().collect();
             for person in self.persons() {
-                let of_person = self.store.hot_years_of(self.erasure.tenant, person, &years);
+                let of_person = self
+                    .run
+                    .store
+                    .hot_years_of(self.erasure.tenant, person, &years);
                 found.extend(of_person.await?);
             }
         }
@@ -146,6 +123,7 @@ impl Eraser<'_> {
             return Ok(());
         }
         let erased = self
+            .run
             .store
             .erase_hot(tenant, customer_id, held, on, &self.erasure.cause);
         erased.await.map_err(|error| match error {
@@ -162,7 +140,7 @@ impl Eraser<'_> {
     /// Goes through the archive. Also returns the years of `held` that hold the data in it.
     async fn erase(
         &self,
-        rewriter: &Rewriter<'_>,
+        locked: &LockedRun<'_>,
         held: &mut BTreeMap<i16, Held>,
     ) -> Result<(ErasureReceipt, BTreeSet<i16>), ArchiveError> {
         let tenant = self.erasure.tenant;
@@ -177,18 +155,18 @@ impl Eraser<'_> {
         };
         let mut found = BTreeSet::new();
         let change = self.change();
-        let mut files = Files::new(self.store, tenant, &[FileState::Published]);
+        let mut files = Files::new(self.run.store, tenant, &[FileState::Published]);
         loop {
             let month = files.next_month().await?;
             if month.is_empty() {
                 break;
             }
             for file in month {
-                self.progress.begin(&file.object_key);
+                self.run.progress.begin(&file.object_key);
                 receipt.files += 1;
                 let year = file.period.year;
                 let is_held = held.contains_key(&year);
-                // One file of a held year is enough to tell.
+                // One file of a held year is enough to know.
                 if is_held && found.contains(&year) {
                     continue;
                 }
@@ -199,7 +177,7 @@ impl Eraser<'_> {
                     found.insert(year);
                     continue;
                 }
-                match rewrite(rewriter, &file, &change).await? {
+                match rewrite_file(locked, &file, &change).await? {
                     Ok(touched) => {
                         receipt.invoices += touched;
                         receipt.files_rewritten += 1;
@@ -211,8 +189,7 @@ impl Eraser<'_> {
                 }
             }
         }
-        receipt.pending =
-            pending_objects(self.store, &**self.storage, tenant, self.erasure.grace).await?;
+        receipt.pending = pending_objects(self.run, tenant, self.erasure.grace).await?;
         Ok((receipt, found))
     }
 
@@ -232,12 +209,12 @@ impl Eraser<'_> {
 
     /// Whether a file holds personal data of the customer, be it in a copy that is out of date.
     async fn holds(&self, file: &ArchiveFile) -> Result<bool, ArchiveError> {
-        let footer = self.objects.footer(file).await?;
-        for group in 0..footer.groups.len() {
-            if self.holds_customer(&footer, group).await? {
+        let footer = self.run.objects.footer(file).await?;
+        for row_group in 0..footer.row_groups.len() {
+            if self.holds_customer(&footer, row_group).await? {
                 return Ok(true);
             }
-            if self.erasure.histories && self.holds_history(&footer, group).await? {
+            if self.erasure.histories && self.holds_history(&footer, row_group).await? {
                 return Ok(true);
             }
         }
@@ -247,24 +224,32 @@ impl Eraser<'_> {
     async fn columns(
         &self,
         footer: &Arc<Footer>,
-        group: usize,
+        row_group: usize,
         names: &[&str],
-    ) -> Result<GroupData, ArchiveError> {
-        let range = footer.column_range(group, names)?;
+    ) -> Result<RowGroupData, ArchiveError> {
+        let range = footer.column_range(row_group, names)?;
         let base = range.start;
-        let bytes = self.objects.chunks(footer, group, range).await?;
-        Ok(GroupData::new(Arc::clone(footer), group, bytes, base))
+        let bytes = self.run.objects.chunks(footer, row_group, range).await?;
+        Ok(RowGroupData::new(
+            Arc::clone(footer),
+            row_group,
+            bytes,
+            base,
+        ))
     }
 
     async fn holds_customer(
         &self,
         footer: &Arc<Footer>,
-        group: usize,
+        row_group: usize,
     ) -> Result<bool, ArchiveError> {
         let mut persons = Vec::new();
         for person in self.persons() {
             let id = person.to_string();
-            let asked = self.objects.may_hold(footer, group, "customer_id", &id);
+            let asked = self
+                .run
+                .objects
+                .may_hold(footer, row_group, "customer_id", &id);
             if asked.await? {
                 persons.push(person);
             }
@@ -272,7 +257,7 @@ impl Eraser<'_> {
         if persons.is_empty() {
             return Ok(false);
         }
-        let data = self.columns(footer, group, &CUSTOMER_COLUMNS).await?;
+        let data = self.columns(footer, row_group, &CUSTOMER_COLUMNS).await?;
         let search = move || {
             let mut found = false;
             data.customers(|of: Option<Uuid>, customer: Option<Customer>| {
@@ -287,9 +272,9 @@ impl Eraser<'_> {
     async fn holds_history(
         &self,
         footer: &Arc<Footer>,
-        group: usize,
+        row_group: usize,
     ) -> Result<bool, ArchiveError> {
-        let data = self.columns(footer, group, &["events"]).await?;
+        let data = self.columns(footer, row_group, &["events"]).await?;
         let persons: Vec<(Uuid, String)> = self.persons().map(|id| (id, id.to_string())).collect();
         let search = move || {
             let mut found = false;
@@ -305,18 +290,16 @@ impl Eraser<'_> {
     }
 }
 
-/// Writes a file anew, and whatever took its place when it is replaced by somebody else meanwhile
-/// is found by a rerun. Returns the invoices that held the data, or that its year is held now.
-async fn rewrite(
-    rewriter: &Rewriter<'_>,
+/// Rewrites a file. One that took its place meanwhile is found by a rerun. Returns the invoices
+/// that held the data, or that its year is held now.
+async fn rewrite_file(
+    run: &LockedRun<'_>,
     file: &ArchiveFile,
     change: &Change,
 ) -> Result<Result<u64, Held>, ArchiveError> {
     for _ in 0..ATTEMPTS {
-        let outcome = rewriter
-            .rewrite(std::slice::from_ref(file), Some(change.clone()))
-            .await?;
-        match outcome {
+        let files = std::slice::from_ref(file);
+        match rewrite(run, files, Some(change.clone())).await? {
             Outcome::Done(done) => return Ok(Ok(done.touched)),
             Outcome::Held(held) => return Ok(Err(held)),
             Outcome::Changed => {}
@@ -331,8 +314,7 @@ async fn rewrite(
 
 /// The tenant's objects that are there, and nobody's tier.
 pub(crate) async fn pending_objects(
-    store: &Store,
-    storage: &dyn ColdStorage,
+    run: Run<'_>,
     tenant: TenantId,
     grace: Duration,
 ) -> Result<Vec<Pending>, ArchiveError> {
@@ -340,14 +322,14 @@ pub(crate) async fn pending_objects(
         .map_err(|_| ArchiveError::InvalidRun("the grace is out of range".to_owned()))?;
     let unpublished = [FileState::Staged, FileState::Superseded, FileState::Garbage];
     let mut pending = Vec::new();
-    for file in files_of(store, tenant, &unpublished).await? {
+    for file in Files::new(run.store, tenant, &unpublished).all().await? {
         let since = match file.state {
             FileState::Superseded => file.superseded_at,
             FileState::Garbage => None,
             FileState::Staged | FileState::Published => Some(file.staged_at),
         };
         let until = since.and_then(|since| since.checked_add_signed(grace));
-        match storage.head(&file.object_key).await {
+        match run.storage.head(&file.object_key).await {
             Ok(object) => pending.push(Pending {
                 place: object.key,
                 until: until.unwrap_or_else(Utc::now),
@@ -356,7 +338,7 @@ pub(crate) async fn pending_objects(
             Err(error) => return Err(error.into()),
         }
     }
-    // Those that stay the longest tell when the others are gone as well.
+    // Those that stay the longest: when they are gone, so are the others.
     pending.sort_by_key(|object| std::cmp::Reverse(object.until));
     pending.truncate(MAX_PENDING);
     Ok(pending)

@@ -6,15 +6,13 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sheaf_model::TenantId;
-use sheaf_store::{Cause, ErasureRecord, Held, Origin, Pass, Pending, Retention, Store};
+use sheaf_store::{Cause, ErasureRecord, Held, Origin, Pass, Pending, Retention};
 use uuid::Uuid;
 
-use crate::care::verify::tenants;
+use crate::ArchiveError;
+use crate::care::erase::{Eraser, Erasure, pending_objects};
 use crate::run::failures::Failures;
-use crate::run::progress::Progress;
-use crate::run::record;
-use crate::tier::IDEMPOTENCY_DAYS;
-use crate::{Archive, ArchiveError, Erasure};
+use crate::run::{IDEMPOTENCY_DAYS, Run, record};
 
 /// Receipts that are read at once.
 const PAGE: i64 = 100;
@@ -24,7 +22,7 @@ const PAGE: i64 = 100;
 /// it has read the record.
 const LATE: TimeDelta = TimeDelta::hours(1);
 
-/// What a run is asked to do.
+/// The options of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct ErasureOptions {
     /// Only this tenant.
@@ -38,7 +36,7 @@ pub struct ErasureOptions {
     pub as_of: DateTime<Utc>,
 }
 
-/// What a run did.
+/// The results of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ErasureSummary {
     /// Tenants looked at.
@@ -51,7 +49,7 @@ pub struct ErasureSummary {
     pub held: u64,
     /// Archived files that were searched.
     pub files: u64,
-    /// Files that were written anew.
+    /// Files that were rewritten.
     pub files_rewritten: u64,
     /// Invoices that were changed in them.
     pub invoices: u64,
@@ -61,32 +59,32 @@ pub struct ErasureSummary {
     pub failures: Failures,
 }
 
-pub(crate) async fn run(
-    archive: &Archive,
-    store: &Store,
+pub(crate) async fn run_erasures(
+    run: Run<'_>,
     options: ErasureOptions,
-    progress: &dyn Progress,
 ) -> Result<ErasureSummary, ArchiveError> {
     let started = Instant::now();
-    let outcome = Box::pin(run_all(archive, store, options, progress)).await;
+    let outcome = Box::pin(all(run, options)).await;
     if options.tenant.is_none() {
         let failed = |summary: &ErasureSummary| summary.failures.failed;
-        record::record(store, sheaf_store::Job::Erase, started, &outcome, failed).await;
+        record::record(
+            run.store,
+            sheaf_store::Job::Erase,
+            started,
+            &outcome,
+            failed,
+        )
+        .await;
     }
     outcome
 }
 
-async fn run_all(
-    archive: &Archive,
-    store: &Store,
-    options: ErasureOptions,
-    progress: &dyn Progress,
-) -> Result<ErasureSummary, ArchiveError> {
+async fn all(run: Run<'_>, options: ErasureOptions) -> Result<ErasureSummary, ArchiveError> {
     let mut summary = ErasureSummary::default();
-    for tenant in tenants(store, options.tenant).await? {
+    for tenant in run.tenants(options.tenant).await? {
         summary.tenants += 1;
-        progress.begin(&format!("tenant {tenant}"));
-        let of_tenant = tenant_erasures(archive, store, &options, tenant, progress, &mut summary);
+        run.progress.begin(&format!("tenant {tenant}"));
+        let of_tenant = tenant_erasures(run, &options, tenant, &mut summary);
         match of_tenant.await {
             // Nothing else was asked for.
             Err(error @ ArchiveError::AlreadyRunning) if options.tenant.is_some() => {
@@ -100,16 +98,14 @@ async fn run_all(
 }
 
 async fn tenant_erasures(
-    archive: &Archive,
-    store: &Store,
+    run: Run<'_>,
     options: &ErasureOptions,
     tenant: TenantId,
-    progress: &dyn Progress,
     summary: &mut ErasureSummary,
 ) -> Result<(), ArchiveError> {
     let mut after = Uuid::nil();
     loop {
-        let open = store.open_erasures(tenant, after, PAGE).await?;
+        let open = run.store.open_erasures(tenant, after, PAGE).await?;
         let Some(last) = open.last() else {
             return Ok(());
         };
@@ -117,13 +113,12 @@ async fn tenant_erasures(
         for erasure in open {
             summary.erasures += 1;
             let job = Job {
-                archive,
-                store,
+                run,
                 options,
                 tenant,
                 erasure: &erasure,
             };
-            match job.run(progress).await {
+            match job.run().await {
                 Ok(pass) => summary.count(&pass),
                 Err(error @ ArchiveError::AlreadyRunning) if options.tenant.is_some() => {
                     return Err(error);
@@ -148,29 +143,25 @@ impl ErasureSummary {
 }
 
 struct Job<'a> {
-    archive: &'a Archive,
-    store: &'a Store,
+    run: Run<'a>,
     options: &'a ErasureOptions,
     tenant: TenantId,
     erasure: &'a ErasureRecord,
 }
 
 impl Job<'_> {
-    /// One pass, and what it came to in the receipt.
-    async fn run(&self, progress: &dyn Progress) -> Result<Pass, ArchiveError> {
-        let settings = self.store.retention(self.tenant).await?;
-        let pass = self.pass(&settings, progress).await?;
-        self.store
+    /// One pass, and its result in the receipt.
+    async fn run(&self) -> Result<Pass, ArchiveError> {
+        let settings = self.run.store.retention(self.tenant).await?;
+        let pass = self.pass(&settings).await?;
+        self.run
+            .store
             .record_erasure(self.tenant, self.erasure, &pass, self.options.as_of)
             .await?;
         Ok(pass)
     }
 
-    async fn pass(
-        &self,
-        settings: &[Retention],
-        progress: &dyn Progress,
-    ) -> Result<Pass, ArchiveError> {
+    async fn pass(&self, settings: &[Retention]) -> Result<Pass, ArchiveError> {
         let today = self.options.as_of.date_naive();
         let held = settings.iter().filter(|setting| setting.holds(today));
         let held: Vec<Held> = held.map(Retention::held).collect();
@@ -182,20 +173,21 @@ impl Job<'_> {
         let mut pass = if is_searched && self.erasure.held.iter().all(is_still_held) {
             self.look(&held).await?
         } else {
-            self.search(held, progress).await?
+            self.search(held).await?
         };
         pass.pending.extend(self.kept_answers(&pass).await?);
         Ok(pass)
     }
 
     /// Goes through both tiers.
-    async fn search(&self, held: Vec<Held>, progress: &dyn Progress) -> Result<Pass, ArchiveError> {
+    async fn search(&self, held: Vec<Held>) -> Result<Pass, ArchiveError> {
         let customer_id = self.erasure.customer_id;
         let origin = Origin::new(self.erasure.requested_by.as_str(), "erasure");
         let erasure = Erasure {
             tenant: self.tenant,
             customer_id,
             merged: self
+                .run
                 .store
                 .merged_customers(self.tenant, customer_id)
                 .await?,
@@ -206,7 +198,8 @@ impl Job<'_> {
             on: self.options.as_of.date_naive(),
             cause: Cause::new(origin, Utc::now()),
         };
-        let receipt = self.archive.erase_customer(erasure, progress).await?;
+        let run = self.run;
+        let receipt = Eraser { run, erasure }.run().await?;
         Ok(Pass {
             files: receipt.files,
             files_rewritten: receipt.files_rewritten,
@@ -222,10 +215,7 @@ impl Job<'_> {
         Ok(Pass {
             files: self.erasure.cold_files,
             held: held.iter().filter(found).copied().collect(),
-            pending: self
-                .archive
-                .pending_objects(self.tenant, self.options.grace)
-                .await?,
+            pending: pending_objects(self.run, self.tenant, self.options.grace).await?,
             ..Pass::default()
         })
     }
@@ -235,11 +225,12 @@ impl Job<'_> {
     /// there could be new ones.
     async fn kept_answers(&self, pass: &Pass) -> Result<Option<Pending>, ArchiveError> {
         let age = TimeDelta::days(IDEMPOTENCY_DAYS);
-        self.store
+        self.run
+            .store
             .sweep_idempotency(self.tenant, self.options.as_of - age)
             .await?;
         let customer = self.erasure.customer_id;
-        let now = self.store.erasure(self.tenant, customer).await?;
+        let now = self.run.store.erasure(self.tenant, customer).await?;
         let changed_hot = now.and_then(|erasure| erasure.changed_at);
         let changed_cold = (pass.files_rewritten > 0).then(Utc::now);
         let last = changed_hot.max(changed_cold);

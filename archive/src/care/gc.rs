@@ -2,29 +2,27 @@
 //! more.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sheaf_model::TenantId;
-use sheaf_store::{ArchiveFile, FileState, Job, Retired, Store};
+use sheaf_store::{ArchiveFile, FileState, Job, Retired};
 
 use crate::ArchiveError;
-use crate::care::months::Walk;
-use crate::care::verify::tenants;
-use crate::object::storage::{ColdStorage, ObjectInfo};
+use crate::care::months::Months;
+use crate::object::storage::ObjectInfo;
 use crate::run::failures::Failures;
-use crate::run::progress::{Checkpoint, Progress, Step};
-use crate::run::record;
+use crate::run::progress::Step;
+use crate::run::{Run, record};
 
 /// The grace unless asked otherwise: longer than any read that still uses a superseded file.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What `gc` did, or would do.
+/// The results of gc, or of a dry run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct GcReport {
-    /// Attempts that never came to a handover.
+    /// Attempts that never reached a handover.
     pub staged: u64,
     /// Generations that were replaced.
     pub superseded: u64,
@@ -56,10 +54,7 @@ impl GcReport {
 
 /// One collection, under the tiering lock: whatever is staged is then no living run's.
 pub(crate) struct Gc<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) storage: &'a Arc<dyn ColdStorage>,
-    pub(crate) checkpoint: &'a dyn Checkpoint,
-    pub(crate) progress: &'a dyn Progress,
+    pub(crate) run: Run<'a>,
     pub(crate) grace: Duration,
     pub(crate) dry_run: bool,
 }
@@ -67,21 +62,17 @@ pub(crate) struct Gc<'a> {
 impl Gc<'_> {
     pub(crate) async fn run(&self, only: Option<TenantId>) -> Result<GcReport, ArchiveError> {
         let started = Instant::now();
-        let lock = self
-            .store
-            .try_lock_tiering(only)
-            .await?
-            .ok_or(ArchiveError::AlreadyRunning)?;
-        let outcome = self.run_locked(only).await;
-        lock.release();
+        let locked = self.run.lock(only).await?;
+        let outcome = self.tenants(only).await;
+        locked.release();
         if only.is_none() && !self.dry_run {
             let failed = |report: &GcReport| report.failures.failed;
-            record::record(self.store, Job::Gc, started, &outcome, failed).await;
+            record::record(self.run.store, Job::Gc, started, &outcome, failed).await;
         }
         outcome
     }
 
-    async fn run_locked(&self, only: Option<TenantId>) -> Result<GcReport, ArchiveError> {
+    async fn tenants(&self, only: Option<TenantId>) -> Result<GcReport, ArchiveError> {
         let grace = TimeDelta::from_std(self.grace)
             .map_err(|_| ArchiveError::InvalidRun("the grace is out of range".to_owned()))?;
         let limit = Utc::now()
@@ -91,8 +82,8 @@ impl Gc<'_> {
             dry_run: self.dry_run,
             ..GcReport::default()
         };
-        for tenant in tenants(self.store, only).await? {
-            self.progress.begin(&format!("tenant {tenant}"));
+        for tenant in self.run.tenants(only).await? {
+            self.run.progress.begin(&format!("tenant {tenant}"));
             if let Err(error) = self.tenant(tenant, limit, &mut report).await {
                 report.failures.note(tenant, None, error)?;
             }
@@ -106,15 +97,15 @@ impl Gc<'_> {
         limit: DateTime<Utc>,
         report: &mut GcReport,
     ) -> Result<(), ArchiveError> {
-        let settings = self.store.retention(tenant).await?;
+        let settings = self.run.store.retention(tenant).await?;
         let held = settings.iter().filter(|setting| setting.legal_hold);
         let held: BTreeSet<i16> = held.map(|setting| setting.year).collect();
-        let mut walk = Walk::new(self.store, self.storage.as_ref(), tenant);
-        while let Some(month) = walk.next().await? {
+        let mut months = Months::new(self.run.store, self.run.storage, tenant);
+        while let Some(month) = months.next().await? {
             // Objects that are looked at: of most there is nothing to collect.
-            self.progress.advance(month.objects.len() as u64);
+            self.run.progress.advance(month.objects.len() as u64);
             for object in month.orphans() {
-                if is_old(object, limit) && walk.is_orphan(&object.key).await? {
+                if is_old(object, limit) && months.is_orphan(&object.key).await? {
                     self.collect_orphan(object, report).await?;
                 }
             }
@@ -138,8 +129,8 @@ impl Gc<'_> {
             }
         }
         // What no file is left to mask, now that its superseded files are gone.
-        if !self.dry_run && self.store.has_recalls(tenant).await? {
-            report.recalls += self.store.forget_recalls(tenant).await?;
+        if !self.dry_run && self.run.store.has_recalls(tenant).await? {
+            report.recalls += self.run.store.forget_recalls(tenant).await?;
         }
         Ok(())
     }
@@ -151,8 +142,8 @@ impl Gc<'_> {
     ) -> Result<(), ArchiveError> {
         report.orphans += 1;
         if !self.dry_run {
-            self.storage.delete(&object.key).await?;
-            self.checkpoint.reached(Step::GcObjectDeleted).await;
+            self.run.storage.delete(&object.key).await?;
+            self.run.checkpoint.reached(Step::GcObjectDeleted).await;
         }
         Ok(())
     }
@@ -181,7 +172,7 @@ impl Gc<'_> {
         // never touched. What was published once is noted again before each attempt: it may take
         // effect long after it was given up.
         match file.state {
-            _ if was_published(file) => match self.store.retire_file(file).await? {
+            _ if was_published(file) => match self.run.store.retire_file(file).await? {
                 Retired::Done => {}
                 Retired::Changed => return Ok(()),
                 Retired::Held => {
@@ -191,19 +182,19 @@ impl Gc<'_> {
             },
             FileState::Garbage => {}
             _ => {
-                if !self.store.mark_garbage(file).await? {
+                if !self.run.store.mark_garbage(file).await? {
                     return Ok(());
                 }
             }
         }
-        self.checkpoint.reached(Step::GcMarked).await;
-        let delete = self.storage.delete(&file.object_key);
+        self.run.checkpoint.reached(Step::GcMarked).await;
+        let delete = self.run.storage.delete(&file.object_key);
         if was_published(file) {
             // Its year may have been put on hold since the run began, also since the row was
             // marked.
             let (tenant, year) = (file.tenant_id, file.period.year);
-            let Some(deleted) = self.store.unless_on_hold(tenant, year, delete).await? else {
-                self.store.withdraw_deletion(file).await?;
+            let Some(deleted) = self.run.store.unless_on_hold(tenant, year, delete).await? else {
+                self.run.store.withdraw_deletion(file).await?;
                 report.held += 1;
                 return Ok(());
             };
@@ -211,7 +202,7 @@ impl Gc<'_> {
         } else {
             delete.await?;
         }
-        self.checkpoint.reached(Step::GcObjectDeleted).await;
+        self.run.checkpoint.reached(Step::GcObjectDeleted).await;
         self.forget(file, true, report).await
     }
 
@@ -226,7 +217,7 @@ impl Gc<'_> {
             report.count(file.state);
             return Ok(());
         }
-        let is_gone = self.store.forget_file(file).await?;
+        let is_gone = self.run.store.forget_file(file).await?;
         // A row that stays was counted when its object was deleted.
         if is_gone || now {
             report.count(file.state);
@@ -240,7 +231,7 @@ fn was_published(file: &ArchiveFile) -> bool {
     file.published_at.is_some()
 }
 
-/// An object whose age the storage does not tell is left alone.
+/// An object whose age the storage does not report is left alone.
 fn is_old(object: &ObjectInfo, limit: DateTime<Utc>) -> bool {
     object.last_modified.is_some_and(|written| written <= limit)
 }

@@ -73,6 +73,11 @@ impl<'a> Files<'a> {
         }
     }
 
+    /// All rows that are left.
+    pub(crate) async fn all(&mut self) -> Result<Vec<ArchiveFile>, ArchiveError> {
+        self.while_of(|_| true).await
+    }
+
     async fn while_of(
         &mut self,
         is_wanted: impl Fn(&ArchiveFile) -> bool,
@@ -104,8 +109,8 @@ impl Month {
     }
 }
 
-/// Walks over the months of a tenant.
-pub(crate) struct Walk<'a> {
+/// The months of a tenant, in order, each with its catalog rows and objects.
+pub(crate) struct Months<'a> {
     store: &'a Store,
     storage: &'a dyn ColdStorage,
     tenant: TenantId,
@@ -116,7 +121,7 @@ pub(crate) struct Walk<'a> {
     listed: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Months<'a> {
     pub(crate) fn new(store: &'a Store, storage: &'a dyn ColdStorage, tenant: TenantId) -> Self {
         Self {
             store,
@@ -174,8 +179,8 @@ impl<'a> Walk<'a> {
         Ok(Some(Month { files, objects }))
     }
 
-    /// Whether the catalog, asked now, names no row for the key: what has come in since the walk
-    /// read it is no orphan.
+    /// Whether the catalog, read again, names no row for the key: what was added since the month
+    /// was read is no orphan.
     pub(crate) async fn is_orphan(&self, key: &str) -> Result<bool, ArchiveError> {
         let Some((tenant, period, part, generation)) = key::place_of_key(key) else {
             return Ok(true);

@@ -7,24 +7,23 @@ use serde::Serialize;
 use sheaf_model::TenantId;
 use sheaf_store::{
     ArchiveFile, ColdKeys, DuplicateNumber, EnteredNumbers, FileState, NumberRanges,
-    NumberedDocument, Store,
+    NumberedDocument,
 };
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::care::verify::{files_of, tenants};
-use crate::file::row_group::GroupData;
+use crate::care::months::Files;
+use crate::file::row_group::RowGroupData;
 use crate::file::schema::NUMBER_COLUMNS;
-use crate::object::cache::Objects;
 use crate::object::purpose::ReadKind;
 use crate::read::taken_keys::ArchivedKeys;
+use crate::run::Run;
 use crate::run::failures::Failures;
-use crate::run::progress::Progress;
 
 /// Rows of `number_claims` that are read at once.
 const PAGE: i64 = 1_000;
 
-/// What the pass did, and what it found.
+/// The results of the check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NumbersReport {
     /// Tenants read.
@@ -46,19 +45,17 @@ pub struct NumbersReport {
 
 /// What a pass needs.
 pub(crate) struct Numbers<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) objects: &'a Objects,
+    pub(crate) run: Run<'a>,
     pub(crate) keys: &'a ArchivedKeys,
-    pub(crate) progress: &'a dyn Progress,
 }
 
 impl Numbers<'_> {
     /// Reads the numbers of a tenant, or of all.
     pub(crate) async fn run(&self, only: Option<TenantId>) -> Result<NumbersReport, ArchiveError> {
         let (mut report, mut all) = (NumbersReport::default(), EnteredNumbers::default());
-        for tenant in tenants(self.store, only).await? {
+        for tenant in self.run.tenants(only).await? {
             report.tenants += 1;
-            self.progress.begin(&format!("tenant {tenant}"));
+            self.run.progress.begin(&format!("tenant {tenant}"));
             if let Err(error) = self.tenant(tenant, &mut report, &mut all).await {
                 report.failures.note(tenant, None, error)?;
             }
@@ -76,31 +73,32 @@ impl Numbers<'_> {
         report: &mut NumbersReport,
         all: &mut EnteredNumbers,
     ) -> Result<(), ArchiveError> {
-        all.add(self.store.enter_numbers(tenant).await?);
-        for file in files_of(self.store, tenant, &[FileState::Published]).await? {
+        all.add(self.run.store.enter_numbers(tenant).await?);
+        let mut files = Files::new(self.run.store, tenant, &[FileState::Published]);
+        for file in files.all().await? {
             report.files += 1;
             let read = ReadKind::Keys.scope(self.file(&file, all)).await;
             if let Err(error) = read {
                 let what = Some(file.object_key.clone());
                 report.failures.note(tenant, what, error)?;
             }
-            self.progress.advance(1);
+            self.run.progress.advance(1);
         }
-        all.note(self.store.duplicate_numbers(tenant).await?);
+        all.note(self.run.store.duplicate_numbers(tenant).await?);
         ReadKind::Keys
             .scope(self.archived_duplicates(tenant, all))
             .await
     }
 
-    /// Enters what a file has that no row tells.
+    /// Enters the numbers of a file that no row has.
     async fn file(&self, file: &ArchiveFile, all: &mut EnteredNumbers) -> Result<(), ArchiveError> {
-        let footer = self.objects.footer(file).await?;
+        let footer = self.run.objects.footer(file).await?;
         let mut ranges = NumberRanges::default();
-        for group in 0..footer.groups.len() {
-            let range = footer.column_range(group, &NUMBER_COLUMNS)?;
+        for row_group in 0..footer.row_groups.len() {
+            let range = footer.column_range(row_group, &NUMBER_COLUMNS)?;
             let base = range.start;
-            let bytes = self.objects.chunks(&footer, group, range).await?;
-            let data = GroupData::new(footer.clone(), group, bytes, base);
+            let bytes = self.run.objects.chunks(&footer, row_group, range).await?;
+            let data = RowGroupData::new(footer.clone(), row_group, bytes, base);
             let (documents, with_these) = tokio::task::spawn_blocking(move || {
                 let mut documents: Vec<NumberedDocument> = Vec::new();
                 data.numbers(|id, number, issue_date| {
@@ -121,12 +119,13 @@ impl Numbers<'_> {
             .await??;
             ranges = with_these;
             let entered = self
+                .run
                 .store
                 .enter_archived_numbers(file.tenant_id, &documents)
                 .await?;
             all.add(entered);
         }
-        Ok(self.store.describe_numbers(file, &ranges).await?)
+        Ok(self.run.store.describe_numbers(file, &ranges).await?)
     }
 
     /// Documents that were issued into a year in which an archived one has their number by its id.
@@ -138,6 +137,7 @@ impl Numbers<'_> {
         let mut after = (String::new(), i16::MIN);
         loop {
             let page = self
+                .run
                 .store
                 .claimed_numbers(tenant_id, (&after.0, after.1), PAGE)
                 .await?;
@@ -150,7 +150,12 @@ impl Numbers<'_> {
                 by_year.entry(year).or_default().push((number, by));
             }
             for (year, claims) in by_year {
-                for file in self.store.archive_files_of_year(tenant_id, year).await? {
+                for file in self
+                    .run
+                    .store
+                    .archive_files_of_year(tenant_id, year)
+                    .await?
+                {
                     let keys = self.keys.load(&file).await?;
                     all.note(claims.iter().filter_map(|(number, by)| {
                         let other = keys.numbers.get(number.as_str())?;

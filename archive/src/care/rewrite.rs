@@ -1,27 +1,27 @@
-//! Writing published files anew: some files of one year become one: of their month, the next
-//! generation of the first, or else one of the whole year. Copies that a recall has put out of date
-//! stay behind, and each row may be changed on the way. The protocol is tiering's: stage, write,
-//! verify, hand over in one transaction; the files that were replaced are superseded, and collected
-//! by gc after its grace.
+//! Rewriting of published files: some files of one year become one, either the next generation of
+//! the first file of their month, or a file of the whole year. Copies that a recall has put out of
+//! date are left out, and each row may be changed on the way. The new file is published as those of
+//! tiering are (`tier/publish.rs`); the files that it replaces are superseded, and collected by gc
+//! after its grace.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use sheaf_store::{ArchiveFile, ArchivedInvoice, Held, Publish, Replaced, Store, TieringLock};
+use sheaf_model::{Period, TenantId};
+use sheaf_store::{ArchiveFile, ArchivedInvoice, Held, Publish, Replaced};
 use tempfile::TempPath;
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::file::schema::SCHEMA_VERSION;
 use crate::file::totals::Totals;
 use crate::file::writer::{EncodedPart, PartWriter};
-use crate::object::key;
 use crate::object::purpose::ReadKind;
-use crate::object::storage::{ColdStorage, StorageError};
-use crate::run::progress::{Checkpoint, Progress, Step};
-use crate::tier::read_back::{Expected, RowReader, fetch, verify_written};
+use crate::run::progress::Step;
+use crate::run::{LockedRun, Run};
+use crate::tier::publish::{Handover, Staged};
+use crate::tier::read_back::{Expected, RowReader, fetch};
 
 /// Files that one rewrite reads, at most: each is open while it runs.
 pub(crate) const MAX_SOURCES: usize = 64;
@@ -41,16 +41,7 @@ pub(crate) struct Change {
     pub(crate) on: NaiveDate,
 }
 
-/// What a rewrite needs.
-pub(crate) struct Rewriter<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) storage: &'a Arc<dyn ColdStorage>,
-    pub(crate) lock: &'a TieringLock,
-    pub(crate) checkpoint: &'a dyn Checkpoint,
-    pub(crate) progress: &'a dyn Progress,
-}
-
-/// What became of a rewrite.
+/// The outcome of a rewrite.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// The files are superseded.
@@ -61,146 +52,106 @@ pub(crate) enum Outcome {
     Held(Held),
 }
 
-/// What a rewrite did.
+/// The results of a rewrite.
 #[derive(Debug, Default)]
 pub(crate) struct Rewritten {
     /// Rows of the new file.
     pub(crate) invoices: u64,
     /// Rows that the transform changed.
     pub(crate) touched: u64,
-    /// Copies that were out of date and stayed behind.
+    /// Copies that were out of date and left out.
     pub(crate) dropped: u64,
     /// Size of the new file; 0 when nothing was left to write.
     pub(crate) bytes: u64,
 }
 
-/// What the merge of the sources came to.
+/// The rows of all sources in one part.
 struct Merged {
     part: Option<EncodedPart>,
     dropped: u64,
     touched: u64,
 }
 
-impl Rewriter<'_> {
-    /// Writes `files` of one year anew as one file, which must have room for them.
-    pub(crate) async fn rewrite(
-        &self,
-        files: &[ArchiveFile],
-        change: Option<Change>,
-    ) -> Result<Outcome, ArchiveError> {
-        let Some(first) = files.first() else {
-            return Ok(Outcome::Done(Rewritten::default()));
-        };
-        if files.len() > MAX_SOURCES {
-            return Err(ArchiveError::TooManyFiles { limit: MAX_SOURCES });
-        }
-        let tenant = first.tenant_id;
-        let is_month = files.iter().all(|file| file.period == first.period);
-        let period = if is_month {
-            first.period
-        } else {
-            first.period.year()
-        };
-        let of_period = files.iter().filter(|file| file.period == period);
-        let part = of_period.map(|file| file.part).min();
-        let mut replaced = Vec::with_capacity(files.len());
-        for file in files {
-            let masked = self.store.recalled_from(file).await?;
-            let file = file.clone();
-            replaced.push(Replaced { file, masked });
-        }
-        let key = |part, generation| key::object_key(tenant, period, part, generation);
-        let mut target = self
-            .store
-            .stage_file(tenant, period, SCHEMA_VERSION, part, key)
-            .await?;
-        self.checkpoint.reached(Step::Staged).await;
-        let work = self.fill_and_hand_over(&replaced, &mut target, change);
-        let (outcome, is_used) = ReadKind::Rewrite.scope(work).await?;
-        if !is_used {
-            self.store.mark_garbage(&target).await?;
-        }
-        Ok(outcome)
+/// Rewrites `files` of one year as one file, which must have room for them.
+pub(crate) async fn rewrite(
+    run: &LockedRun<'_>,
+    files: &[ArchiveFile],
+    change: Option<Change>,
+) -> Result<Outcome, ArchiveError> {
+    let Some(first) = files.first() else {
+        return Ok(Outcome::Done(Rewritten::default()));
+    };
+    if files.len() > MAX_SOURCES {
+        return Err(ArchiveError::TooManyFiles { limit: MAX_SOURCES });
     }
+    let is_month = files.iter().all(|file| file.period == first.period);
+    let period = if is_month {
+        first.period
+    } else {
+        first.period.year()
+    };
+    let of_period = files.iter().filter(|file| file.period == period);
+    let part = of_period.map(|file| file.part).min();
+    let mut replaced = Vec::with_capacity(files.len());
+    for file in files {
+        let masked = run.store.recalled_from(file).await?;
+        let file = file.clone();
+        replaced.push(Replaced { file, masked });
+    }
+    let unit = (first.tenant_id, period);
+    let staged = Staged::begin(run, unit, part, ReadKind::Rewrite).await?;
+    let unless_held = change.as_ref().map(|change| change.on);
+    let merged = fetch_and_merge(run, &replaced, unit, change).await?;
+    let part = merged.part.as_ref();
+    let handover = Handover::Files {
+        part,
+        replaced: &replaced,
+        unless_held,
+    };
+    match staged.publish(handover).await? {
+        Publish::Done => {
+            let done = Rewritten {
+                invoices: part.map_or(0, |part| part.totals.invoices),
+                touched: merged.touched,
+                dropped: merged.dropped,
+                bytes: part.map_or(0, |part| part.bytes),
+            };
+            run.progress.advance(done.invoices);
+            Ok(Outcome::Done(done))
+        }
+        Publish::Changed => Ok(Outcome::Changed),
+        Publish::Held(held) => Ok(Outcome::Held(held)),
+    }
+}
 
-    /// The outcome, and whether the target is published.
-    async fn fill_and_hand_over(
-        &self,
-        replaced: &[Replaced],
-        target: &mut ArchiveFile,
-        change: Option<Change>,
-    ) -> Result<(Outcome, bool), ArchiveError> {
-        let unless_held = change.as_ref().map(|change| change.on);
-        let copies = self.fetch(replaced).await?;
-        self.checkpoint.reached(Step::Read).await;
-        let (sources, (tenant, period)) = (replaced.to_vec(), (target.tenant_id, target.period));
-        let keys = self.store.metadata_columns(tenant).await?.keys;
-        let rows: i64 = sources.iter().map(|source| source.file.invoices).sum();
-        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
-        let merged = tokio::task::spawn_blocking(move || {
-            let writer = PartWriter::kept(tenant, period, keys, rows)?;
-            merge(
-                &sources,
-                &copies,
-                writer,
-                change.map(|c| c.transform).as_ref(),
-            )
-        })
-        .await??;
-        self.checkpoint.reached(Step::Encoded).await;
-        let Merged {
-            part,
-            dropped,
-            touched,
-        } = merged;
-        let mut done = Rewritten {
-            dropped,
-            touched,
-            ..Rewritten::default()
-        };
-        if let Some(part) = &part {
-            match self
-                .storage
-                .put_if_absent(&target.object_key, &part.path, part.sha256)
-                .await
-            {
-                // As in tiering: what lies there is read back in any case.
-                Ok(()) | Err(StorageError::AlreadyExists { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            self.checkpoint.reached(Step::Uploaded).await;
-            verify_written(self.storage.as_ref(), target, part).await?;
-            self.checkpoint.reached(Step::Verified).await;
-            part.describe(target);
-            (done.invoices, done.bytes) = (part.totals.invoices, part.bytes);
-        }
-        self.checkpoint.reached(Step::BeforeHandover).await;
-        if !self.lock.still_held().await {
-            return Err(ArchiveError::LockLost);
-        }
-        let target = part.is_some().then_some(&*target);
-        let handover = self.store.replace_files(replaced, target, unless_held);
-        match handover.await? {
-            Publish::Done => {
-                self.checkpoint.reached(Step::AfterHandover).await;
-                self.progress.advance(done.invoices);
-                Ok((Outcome::Done(done), target.is_some()))
-            }
-            Publish::Changed => Ok((Outcome::Changed, false)),
-            Publish::Held(held) => Ok((Outcome::Held(held), false)),
-        }
-    }
+/// The rows of all files as one part, on the local disk.
+async fn fetch_and_merge(
+    run: &Run<'_>,
+    replaced: &[Replaced],
+    (tenant, period): (TenantId, Period),
+    change: Option<Change>,
+) -> Result<Merged, ArchiveError> {
+    let copies = ReadKind::Rewrite.scope(fetch_all(run, replaced)).await?;
+    run.checkpoint.reached(Step::Read).await;
+    let keys = run.store.metadata_columns(tenant).await?.keys;
+    let rows: i64 = replaced.iter().map(|source| source.file.invoices).sum();
+    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    let (sources, transform) = (replaced.to_vec(), change.map(|change| change.transform));
+    tokio::task::spawn_blocking(move || {
+        let writer = PartWriter::kept(tenant, period, keys, rows)?;
+        merge(&sources, &copies, writer, transform.as_ref())
+    })
+    .await?
+}
 
-    /// Local copies of the files, each with the size and hash of the catalog: what is damaged is
-    /// not written anew.
-    async fn fetch(&self, replaced: &[Replaced]) -> Result<Vec<TempPath>, ArchiveError> {
-        let mut copies = Vec::with_capacity(replaced.len());
-        for Replaced { file, .. } in replaced {
-            let expected = expected(file)?;
-            copies.push(fetch(self.storage.as_ref(), &expected, None).await?);
-        }
-        Ok(copies)
+/// Local copies of the files, each with the size and hash of the catalog: what is damaged is not
+/// rewritten.
+async fn fetch_all(run: &Run<'_>, replaced: &[Replaced]) -> Result<Vec<TempPath>, ArchiveError> {
+    let mut copies = Vec::with_capacity(replaced.len());
+    for Replaced { file, .. } in replaced {
+        copies.push(fetch(run.storage, &expected(file)?, None).await?);
     }
+    Ok(copies)
 }
 
 fn expected(file: &ArchiveFile) -> Result<Expected, ArchiveError> {
@@ -278,11 +229,11 @@ fn merge(
                 "the sum of totals is out of range".to_owned(),
             ));
         }
-        let told = row.events.len();
+        let before = row.events.len();
         if transform.is_some_and(|change| change(&mut row)) {
             touched += 1;
-            // What was changed may have an event that tells of it.
-            kept.events += row.events.len().saturating_sub(told) as u64;
+            // A change may add an event of its own.
+            kept.events += row.events.len().saturating_sub(before) as u64;
         }
         chunk.push(row);
         if chunk.len() >= CHUNK {

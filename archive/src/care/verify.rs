@@ -3,22 +3,19 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 use sheaf_model::TenantId;
-use sheaf_store::{ArchiveFile, FileState, Job, Store};
+use sheaf_store::{ArchiveFile, FileState, Job};
 
 use crate::ArchiveError;
-use crate::care::months::{Files, Walk};
+use crate::care::months::Months;
 use crate::object::key;
 use crate::object::purpose::ReadKind;
-use crate::object::storage::{ColdStorage, StorageError};
+use crate::object::storage::StorageError;
 use crate::run::failures::Failures;
-use crate::run::progress::Progress;
-use crate::run::record;
-use crate::tier::TENANT_PAGE;
+use crate::run::{Run, record};
 use crate::tier::read_back::{Contents, Expected, Pace, read_back};
 
 /// Problems that a report lists; further ones are counted.
@@ -35,7 +32,7 @@ pub struct Problem {
     pub detail: String,
 }
 
-/// What `verify` found.
+/// The results of verify.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     /// Published files read.
@@ -89,43 +86,7 @@ impl VerifyReport {
     }
 }
 
-/// All catalog rows of a tenant in `states`.
-pub(crate) async fn files_of(
-    store: &Store,
-    tenant: TenantId,
-    states: &[FileState],
-) -> Result<Vec<ArchiveFile>, ArchiveError> {
-    let (mut files, mut all) = (Files::new(store, tenant, states), Vec::new());
-    loop {
-        let month = files.next_month().await?;
-        if month.is_empty() {
-            return Ok(all);
-        }
-        all.extend(month);
-    }
-}
-
-/// The given tenant, or all of them.
-pub(crate) async fn tenants(
-    store: &Store,
-    only: Option<TenantId>,
-) -> Result<Vec<TenantId>, ArchiveError> {
-    if let Some(tenant) = only {
-        return Ok(vec![tenant]);
-    }
-    let mut tenants: Vec<TenantId> = Vec::new();
-    loop {
-        let page = store
-            .all_tenants_page(tenants.last().map(|last| last.0), TENANT_PAGE)
-            .await?;
-        if page.is_empty() {
-            return Ok(tenants);
-        }
-        tenants.extend(page.into_iter().map(|tenant| tenant.id));
-    }
-}
-
-/// What `verify` is asked to do.
+/// The options of verify.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VerifyOptions {
     /// Only this tenant.
@@ -139,65 +100,53 @@ pub struct VerifyOptions {
 
 /// Runs `verify`.
 pub(crate) async fn verify(
-    store: &Store,
-    storage: &Arc<dyn ColdStorage>,
+    run: Run<'_>,
     options: VerifyOptions,
-    progress: &dyn Progress,
 ) -> Result<VerifyReport, ArchiveError> {
     let started = Instant::now();
-    let outcome = Box::pin(run(store, storage, options, progress)).await;
+    let verification = Verification {
+        run,
+        pace: options.rate.map(Pace::new),
+        report: VerifyReport::default(),
+    };
+    let outcome = Box::pin(verification.tenants(options)).await;
     if options.tenant.is_none() && options.after.is_none() {
         let failed = |report: &VerifyReport| report.failures.failed + report.wrong();
-        record::record(store, Job::Verify, started, &outcome, failed).await;
+        record::record(run.store, Job::Verify, started, &outcome, failed).await;
     }
     outcome
 }
 
-async fn run(
-    store: &Store,
-    storage: &Arc<dyn ColdStorage>,
-    options: VerifyOptions,
-    progress: &dyn Progress,
-) -> Result<VerifyReport, ArchiveError> {
-    let mut run = Run {
-        store,
-        storage: storage.as_ref(),
-        progress,
-        pace: options.rate.map(Pace::new),
-        report: VerifyReport::default(),
-    };
-    let tenants = tenants(store, options.tenant).await?;
-    for tenant in &tenants {
-        if options.after.is_none_or(|after| tenant.0 > after.0)
-            && let Err(error) = run.tenant(*tenant).await
-        {
-            run.report.failures.note(*tenant, None, error)?;
-        }
-    }
-    if options.tenant.is_none() {
-        let foreign = foreign_objects(storage, &tenants, &mut run.report).await;
-        if let Err(error) = foreign {
-            let what = "objects of no tenant".to_owned();
-            run.report.failures.note(None, Some(what), error)?;
-        }
-    }
-    Ok(run.report)
-}
-
-struct Run<'a> {
-    store: &'a Store,
-    storage: &'a dyn ColdStorage,
-    progress: &'a dyn Progress,
+struct Verification<'a> {
+    run: Run<'a>,
     pace: Option<Pace>,
     report: VerifyReport,
 }
 
-impl Run<'_> {
+impl Verification<'_> {
+    async fn tenants(mut self, options: VerifyOptions) -> Result<VerifyReport, ArchiveError> {
+        let tenants = self.run.tenants(options.tenant).await?;
+        for tenant in &tenants {
+            if options.after.is_none_or(|after| tenant.0 > after.0)
+                && let Err(error) = self.tenant(*tenant).await
+            {
+                self.report.failures.note(*tenant, None, error)?;
+            }
+        }
+        if options.tenant.is_none()
+            && let Err(error) = self.foreign_objects(&tenants).await
+        {
+            let what = "objects of no tenant".to_owned();
+            self.report.failures.note(None, Some(what), error)?;
+        }
+        Ok(self.report)
+    }
+
     async fn tenant(&mut self, tenant: TenantId) -> Result<(), ArchiveError> {
-        let mut walk = Walk::new(self.store, self.storage, tenant);
-        while let Some(month) = walk.next().await? {
+        let mut months = Months::new(self.run.store, self.run.storage, tenant);
+        while let Some(month) = months.next().await? {
             for object in month.orphans() {
-                if walk.is_orphan(&object.key).await? {
+                if months.is_orphan(&object.key).await? {
                     let detail = "no catalog row names it".to_owned();
                     self.report.note("orphan", &object.key, detail);
                 }
@@ -207,13 +156,13 @@ impl Run<'_> {
                     self.report.unpublished += 1;
                     continue;
                 }
-                self.progress.begin(&file.object_key);
+                self.run.progress.begin(&file.object_key);
                 let object = month.objects.iter().find(|o| o.key == file.object_key);
                 if let Err(error) = self.file(file, object.map(|object| object.bytes)).await {
                     let what = Some(file.object_key.clone());
                     self.report.failures.note(tenant, what, error)?;
                 }
-                self.progress.advance(1);
+                self.run.progress.advance(1);
             }
         }
         Ok(())
@@ -227,6 +176,7 @@ impl Run<'_> {
         };
         // A file that was replaced while it was read may be gone already, and is nobody's tier.
         let now = self
+            .run
             .store
             .archive_files(
                 file.tenant_id,
@@ -258,7 +208,12 @@ impl Run<'_> {
         // The listing may be older than the file.
         let size = match listed {
             Some(size) => Ok(size),
-            None => self.storage.head(&file.object_key).await.map(|o| o.bytes),
+            None => self
+                .run
+                .storage
+                .head(&file.object_key)
+                .await
+                .map(|o| o.bytes),
         };
         match size {
             Ok(size) if size != bytes => {
@@ -271,7 +226,7 @@ impl Run<'_> {
             Err(error) => return Err(error.into()),
             Ok(_) => {}
         }
-        let read = read_back(self.storage, expected, self.pace.as_mut());
+        let read = read_back(self.run.storage, expected, self.pace.as_mut());
         match ReadKind::Verify.scope(read).await {
             Ok(contents) => {
                 self.report.invoices += contents.totals.invoices;
@@ -287,26 +242,24 @@ impl Run<'_> {
             Err(error) => Err(error),
         }
     }
-}
 
-/// Objects under the layout's root that belong to no tenant at all.
-async fn foreign_objects(
-    storage: &Arc<dyn ColdStorage>,
-    tenants: &[TenantId],
-    report: &mut VerifyReport,
-) -> Result<(), ArchiveError> {
-    let tenants: HashSet<TenantId> = tenants.iter().copied().collect();
-    let mut from = None;
-    loop {
-        let page = storage.list(key::ROOT, from.as_deref()).await?;
-        for object in page.objects {
-            if key::tenant_of_key(&object.key).is_none_or(|tenant| !tenants.contains(&tenant)) {
-                report.note("orphan", &object.key, "its tenant is unknown".to_owned());
+    /// Objects under the layout's root that belong to no tenant at all.
+    async fn foreign_objects(&mut self, tenants: &[TenantId]) -> Result<(), ArchiveError> {
+        let tenants: HashSet<TenantId> = tenants.iter().copied().collect();
+        let mut from = None;
+        loop {
+            let page = self.run.storage.list(key::ROOT, from.as_deref()).await?;
+            for object in page.objects {
+                let tenant = key::tenant_of_key(&object.key);
+                if tenant.is_none_or(|tenant| !tenants.contains(&tenant)) {
+                    let detail = "its tenant is unknown".to_owned();
+                    self.report.note("orphan", &object.key, detail);
+                }
             }
-        }
-        from = page.next;
-        if from.is_none() {
-            return Ok(());
+            from = page.next;
+            if from.is_none() {
+                return Ok(());
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::file::footer::Footer;
-use crate::file::row_group::{Batches, GroupData};
+use crate::file::row_group::{Batches, RowGroupData};
 use crate::object::cache::Objects;
 
 /// Rows that are decoded at once.
@@ -24,7 +24,7 @@ pub(super) struct Cursor {
     pub(super) file: ArchiveFile,
     footer: Arc<Footer>,
     /// The row group after the one that is being read.
-    group: usize,
+    row_group: usize,
     batches: Option<Batches>,
     ready: VecDeque<Invoice>,
     /// The last row that was decoded.
@@ -37,7 +37,7 @@ impl Cursor {
         Ok(Self {
             file,
             footer,
-            group: 0,
+            row_group: 0,
             batches: None,
             ready: VecDeque::new(),
             last: None,
@@ -99,16 +99,16 @@ impl Cursor {
     /// Reads the next row group that may hold rows after `after`: one GET; false when there is
     /// none.
     async fn fetch(&mut self, objects: &Objects, after: Uuid) -> Result<bool, ArchiveError> {
-        let mut left = (self.group..).zip(&self.footer.groups[self.group..]);
-        let next = left.find(|(_, group)| group.max_id > after);
-        let Some((at, group)) = next else {
-            self.group = self.footer.groups.len();
+        let mut left = (self.row_group..).zip(&self.footer.row_groups[self.row_group..]);
+        let next = left.find(|(_, row_group)| row_group.max_id > after);
+        let Some((at, row_group)) = next else {
+            self.row_group = self.footer.row_groups.len();
             return Ok(false);
         };
-        let bytes = objects.group(&self.footer, at).await?;
-        let data = GroupData::new(Arc::clone(&self.footer), at, bytes, group.bytes.start);
+        let bytes = objects.row_group(&self.footer, at).await?;
+        let data = RowGroupData::new(Arc::clone(&self.footer), at, bytes, row_group.bytes.start);
         self.batches = Some(data.batches(ROWS)?);
-        self.group = at + 1;
+        self.row_group = at + 1;
         Ok(true)
     }
 }

@@ -1,13 +1,6 @@
 //! Exports: the invoices of some years of a tenant, in the order of their ids, each once, from both
 //! tiers.
 //!
-//! | module | job |
-//! |---|---|
-//! | `walk` | the order over both tiers, in snapshots that end at once |
-//! | `cold` | one archived file, row by row |
-//! | `table` | CSV |
-//! | `manifest` | the objects themselves, for whoever reads Parquet |
-//!
 //! An export runs in a task that writes ahead of its reader by a few chunks. Each chunk is whole
 //! lines. An export that fails ends with the error, and one whose reader is gone or asleep ends by
 //! itself; the next one goes on after the last id.
@@ -30,14 +23,14 @@ use crate::object::purpose::ReadKind;
 
 mod cold;
 mod manifest;
+mod merge;
 mod table;
-mod walk;
 
 pub(crate) use manifest::manifest;
 pub use manifest::{DEFAULT_URL_AGE, Manifest, ManifestFile, Masked};
+use merge::Merge;
 pub use table::COLUMNS;
 use table::Table;
-use walk::Walk;
 
 /// Bytes at which a chunk is sent.
 const CHUNK: usize = 256 * 1024;
@@ -51,7 +44,7 @@ pub struct ExportLimits {
     pub per_tenant: usize,
     /// Exports at a time.
     pub total: usize,
-    /// A reader that takes nothing for so long has gone.
+    /// Time after which a reader that takes nothing has gone.
     pub idle: Duration,
 }
 
@@ -80,7 +73,7 @@ pub enum ExportTiers {
 /// How an export is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// One invoice a line, as the API tells it, which is what bulk ingestion takes back.
+    /// One invoice a line, as the API renders it, which is what bulk ingestion takes back.
     #[default]
     Ndjson,
     /// RFC 4180: a line of [`COLUMNS`] (but not behind [`ExportOptions::after`]), then a record an
@@ -121,7 +114,7 @@ pub struct ExportOptions {
     pub format: ExportFormat,
     /// Only what comes behind this id, which need not exist.
     pub after: Option<Uuid>,
-    /// Only so many invoices.
+    /// Invoices at most.
     pub limit: Option<u64>,
 }
 
@@ -139,7 +132,8 @@ pub enum ExportError {
     Busy,
     /// There are more files, or more copies out of date, than one manifest may have.
     #[error(
-        "the years have more than {limit} {what}: ask for fewer years, or have the archive compacted"
+        "the years have more than {limit} {what}: ask for fewer years, or have the archive \
+        compacted"
     )]
     TooLarge {
         /// Of what there are too many.
@@ -164,14 +158,14 @@ pub enum ExportError {
 /// The exports that run.
 pub(crate) struct Exports {
     limits: ExportLimits,
-    places: Arc<Shares>,
+    shares: Arc<Shares>,
 }
 
 impl Exports {
     pub(crate) fn new(limits: ExportLimits) -> Self {
         Self {
             limits,
-            places: Shares::new("exports", limits.per_tenant as u64, limits.total as u64),
+            shares: Shares::new("exports", limits.per_tenant as u64, limits.total as u64),
         }
     }
 
@@ -182,7 +176,7 @@ impl Exports {
         tenant: TenantId,
         options: ExportOptions,
     ) -> Result<Export, ExportError> {
-        let place = self.places.take(tenant).map_err(|full| match full {
+        let share = self.shares.take(tenant).map_err(|full| match full {
             Full::Tenant => ExportError::TooMany {
                 limit: self.limits.per_tenant,
             },
@@ -190,12 +184,12 @@ impl Exports {
         })?;
         let (send, chunks) = mpsc::channel(AHEAD);
         let job = Job {
-            walk: Walk::new(store.clone(), Arc::clone(objects), tenant, &options),
+            merge: Merge::new(store.clone(), Arc::clone(objects), tenant, &options),
             lines: Lines::new(&options),
             left: options.limit,
             send,
             idle: self.limits.idle,
-            place,
+            share,
         };
         let task = tokio::spawn(ReadKind::Export.scope(job.run()));
         Ok(Export {
@@ -255,12 +249,12 @@ enum Message {
 
 /// All that the task owns.
 struct Job {
-    walk: Walk,
+    merge: Merge,
     lines: Lines,
     left: Option<u64>,
     send: mpsc::Sender<Message>,
     idle: Duration,
-    place: Share,
+    share: Share,
 }
 
 impl Job {
@@ -273,15 +267,15 @@ impl Job {
                 Message::Failed(error)
             }
         };
-        // Given back before the end is told: a reader that asks again at once must find it free.
-        drop(self.place);
+        // Given back before the end is sent: a reader that asks again at once must find it free.
+        drop(self.share);
         // A reader that is gone needs no end. One that sleeps sees the channel close.
         let _ = timeout(self.idle, self.send.send(end)).await;
     }
 
     async fn write(&mut self) -> Result<(), ExportError> {
         while self.left != Some(0) {
-            let Some(invoice) = self.walk.next().await? else {
+            let Some(invoice) = self.merge.next().await? else {
                 break;
             };
             self.left = self.left.map(|left| left - 1);

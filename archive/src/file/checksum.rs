@@ -11,7 +11,7 @@ use crate::file::schema::BLOOM_COLUMNS;
 
 /// Checksums of one row group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GroupChecks {
+pub(crate) struct RowGroupChecks {
     /// Of each column chunk, in the order of the columns.
     chunks: Vec<u32>,
     /// Of the Bloom filters of [`BLOOM_COLUMNS`]; 0 where there is none.
@@ -32,7 +32,7 @@ pub(crate) fn bloom_range(chunk: &ColumnChunkMetaData) -> Option<(u64, u64)> {
     u64::try_from(start).ok().zip(u64::try_from(length).ok())
 }
 
-impl GroupChecks {
+impl RowGroupChecks {
     /// Takes the checksums of a row group from the bytes that were written, which begin at offset
     /// `base`.
     pub(crate) fn take(meta: &RowGroupMetaData, bytes: &[u8], base: u64) -> Option<Self> {
@@ -40,7 +40,10 @@ impl GroupChecks {
         let chunks = meta.columns().iter().map(|chunk| crc(chunk.byte_range()));
         let mut blooms = [0; BLOOM_COLUMNS.len()];
         for (check, name) in blooms.iter_mut().zip(BLOOM_COLUMNS) {
-            let named = |chunk: &&ColumnChunkMetaData| matches!(chunk.column_path().parts(), [only] if only == name);
+            let named = |chunk: &&ColumnChunkMetaData| {
+                matches!(chunk.column_path().parts(),
+                [only] if only == name)
+            };
             if let Some(range) = meta.columns().iter().find(named).and_then(bloom_range) {
                 *check = crc(range)?;
             }
@@ -77,7 +80,10 @@ impl GroupChecks {
     /// Whether every column chunk and Bloom filter that lies wholly in `bytes` is what was written.
     pub(crate) fn intact(&self, meta: &RowGroupMetaData, bytes: &[u8], base: u64) -> bool {
         let blooms = BLOOM_COLUMNS.iter().all(|name| {
-            let named = |chunk: &&ColumnChunkMetaData| matches!(chunk.column_path().parts(), [only] if only == name);
+            let named = |chunk: &&ColumnChunkMetaData| {
+                matches!(chunk.column_path().parts(),
+                [only] if only == name)
+            };
             let range = meta.columns().iter().find(named).and_then(bloom_range);
             range
                 .and_then(|(start, length)| slice(bytes, base, start, length))
@@ -96,26 +102,26 @@ impl GroupChecks {
 }
 
 /// The entry of the key-value metadata: little-endian CRCs, group after group, in base64.
-pub(crate) fn render(groups: &[GroupChecks]) -> String {
-    let crcs = groups
+pub(crate) fn render(row_groups: &[RowGroupChecks]) -> String {
+    let crcs = row_groups
         .iter()
-        .flat_map(|group| group.chunks.iter().chain(&group.blooms));
+        .flat_map(|row_group| row_group.chunks.iter().chain(&row_group.blooms));
     STANDARD.encode(crcs.flat_map(|crc| crc.to_le_bytes()).collect::<Vec<u8>>())
 }
 
 /// Reads [`render`]'s text by the row groups of the same file; `None` when it does not fit them.
-pub(crate) fn parse(text: &str, metadata: &ParquetMetaData) -> Option<Vec<GroupChecks>> {
+pub(crate) fn parse(text: &str, metadata: &ParquetMetaData) -> Option<Vec<RowGroupChecks>> {
     let bytes = STANDARD.decode(text).ok()?;
     let (words, rest) = bytes.as_chunks::<4>();
     let mut words = words.iter().map(|word| u32::from_le_bytes(*word));
-    let mut groups = Vec::with_capacity(metadata.num_row_groups());
-    for group in metadata.row_groups() {
-        let chunks: Vec<u32> = words.by_ref().take(group.num_columns()).collect();
+    let mut row_groups = Vec::with_capacity(metadata.num_row_groups());
+    for row_group in metadata.row_groups() {
+        let chunks: Vec<u32> = words.by_ref().take(row_group.num_columns()).collect();
         let mut blooms = [0; BLOOM_COLUMNS.len()];
         for bloom in &mut blooms {
             *bloom = words.next()?;
         }
-        groups.push(GroupChecks { chunks, blooms });
+        row_groups.push(RowGroupChecks { chunks, blooms });
     }
-    (rest.is_empty() && words.next().is_none()).then_some(groups)
+    (rest.is_empty() && words.next().is_none()).then_some(row_groups)
 }

@@ -16,13 +16,13 @@ use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::file::checksum;
-use crate::file::checksum::GroupChecks;
+use crate::file::checksum::RowGroupChecks;
 use crate::file::schema;
 use crate::file::schema::meta;
 
 /// One row group, as far as looking for it goes.
 #[derive(Debug, Clone)]
-pub(crate) struct Group {
+pub(crate) struct RowGroup {
     /// Smallest id.
     pub(crate) min_id: Uuid,
     /// Largest id.
@@ -41,9 +41,9 @@ pub(crate) struct Footer {
     pub(crate) object_key: String,
     pub(crate) tenant: TenantId,
     pub(crate) arrow: ArrowReaderMetadata,
-    pub(crate) groups: Vec<Group>,
+    pub(crate) row_groups: Vec<RowGroup>,
     /// Checksums of the row groups; none in files of older binaries.
-    checks: Option<Vec<GroupChecks>>,
+    checks: Option<Vec<RowGroupChecks>>,
     weight: u64,
 }
 
@@ -91,8 +91,9 @@ impl Footer {
                 "written for another tenant",
             ));
         }
-        let groups: Option<Vec<Group>> = metadata.row_groups().iter().map(group).collect();
-        let groups = groups.ok_or_else(|| {
+        let row_groups: Option<Vec<RowGroup>> =
+            metadata.row_groups().iter().map(row_group).collect();
+        let row_groups = row_groups.ok_or_else(|| {
             ArchiveError::corrupt(object_key, "a row group without statistics of ids")
         })?;
         let checks = entry(&metadata, meta::CHECKS).map(|text| checksum::parse(text, &metadata));
@@ -108,7 +109,7 @@ impl Footer {
             object_key: object_key.to_owned(),
             tenant,
             arrow,
-            groups,
+            row_groups,
             checks: checks.flatten(),
             weight,
         })
@@ -116,30 +117,32 @@ impl Footer {
 
     /// Whether `bytes`, which begin at offset `base`, are column chunks of a row group as they were
     /// written. True where the file has no checksums.
-    pub(crate) fn holds(&self, group: usize, bytes: &Bytes, base: u64) -> bool {
-        let meta = self.arrow.metadata().row_group(group);
+    pub(crate) fn holds(&self, row_group: usize, bytes: &Bytes, base: u64) -> bool {
+        let meta = self.arrow.metadata().row_group(row_group);
         self.checks
             .as_ref()
-            .is_none_or(|checks| checks[group].holds(meta, bytes, base))
+            .is_none_or(|checks| checks[row_group].holds(meta, bytes, base))
     }
 
     /// Whether every column chunk and Bloom filter that lies wholly in `bytes`, which begin at
     /// offset `base`, is what was written. True where the file has no checksums.
     pub(crate) fn intact(&self, bytes: &Bytes, base: u64) -> bool {
-        let groups = self.arrow.metadata().row_groups();
+        let row_groups = self.arrow.metadata().row_groups();
         self.checks.as_ref().is_none_or(|checks| {
-            let mut each = groups.iter().zip(checks);
+            let mut each = row_groups.iter().zip(checks);
             each.all(|(meta, checks)| checks.intact(meta, bytes, base))
         })
     }
 
     /// `range`, widened to whole column chunks: what has a checksum.
     pub(crate) fn whole_chunks(&self, range: &Range<u64>) -> Range<u64> {
-        let groups = self.arrow.metadata().row_groups().iter();
-        let chunks = groups.flat_map(|group| group.columns()).map(|chunk| {
-            let (start, length) = chunk.byte_range();
-            start..start.saturating_add(length)
-        });
+        let row_groups = self.arrow.metadata().row_groups().iter();
+        let chunks = row_groups
+            .flat_map(|row_group| row_group.columns())
+            .map(|chunk| {
+                let (start, length) = chunk.byte_range();
+                start..start.saturating_add(length)
+            });
         chunks
             .filter(|chunk| chunk.start < range.end && range.start < chunk.end)
             .fold(range.clone(), |all, chunk| {
@@ -149,32 +152,38 @@ impl Footer {
 
     /// Whether these are the bytes of the Bloom filter of a column. True where the file has no
     /// checksums.
-    pub(crate) fn bloom_holds(&self, group: usize, column: &str, bytes: &Bytes) -> bool {
+    pub(crate) fn bloom_holds(&self, row_group: usize, column: &str, bytes: &Bytes) -> bool {
         self.checks
             .as_ref()
-            .is_none_or(|checks| checks[group].bloom_holds(column, bytes))
+            .is_none_or(|checks| checks[row_group].bloom_holds(column, bytes))
     }
 
     /// Bytes of memory, roughly.
     pub(crate) fn weight(&self) -> u64 {
-        self.weight + self.object_key.len() as u64 + (self.groups.len() * size_of::<Group>()) as u64
+        self.weight
+            + self.object_key.len() as u64
+            + (self.row_groups.len() * size_of::<RowGroup>()) as u64
     }
 
     /// The row group in which `id` would be. Ids ascend through the file, so there is at most one.
     pub(crate) fn group_of(&self, id: Uuid) -> Option<usize> {
-        self.groups
+        self.row_groups
             .iter()
-            .position(|group| group.min_id <= id && id <= group.max_id)
+            .position(|row_group| row_group.min_id <= id && id <= row_group.max_id)
     }
 
     /// The rows among which `id` would be in `group`, from the page index, or all without one; none
     /// when no page covers it.
-    pub(crate) fn page_of(&self, group: usize, id: Uuid) -> Option<Range<usize>> {
+    pub(crate) fn page_of(&self, row_group: usize, id: Uuid) -> Option<Range<usize>> {
         let metadata = self.arrow.metadata();
-        let column = self.column(group, "id")?;
-        let rows = self.groups[group].rows;
-        let columns = metadata.column_index().and_then(|index| index.get(group));
-        let offsets = metadata.offset_index().and_then(|index| index.get(group));
+        let column = self.column(row_group, "id")?;
+        let rows = self.row_groups[row_group].rows;
+        let columns = metadata
+            .column_index()
+            .and_then(|index| index.get(row_group));
+        let offsets = metadata
+            .offset_index()
+            .and_then(|index| index.get(row_group));
         let (Some(ColumnIndexMetaData::BYTE_ARRAY(pages)), Some(offsets)) = (
             columns.and_then(|columns| columns.get(column)),
             offsets.and_then(|offsets| offsets.get(column)),
@@ -200,13 +209,13 @@ impl Footer {
     /// Where the named columns of a row group lie, which are side by side.
     pub(crate) fn column_range(
         &self,
-        group: usize,
+        row_group: usize,
         names: &[&str],
     ) -> Result<Range<u64>, ArchiveError> {
-        let meta = self.arrow.metadata().row_group(group);
+        let meta = self.arrow.metadata().row_group(row_group);
         let chunks = names
             .iter()
-            .filter_map(|name| self.column(group, name))
+            .filter_map(|name| self.column(row_group, name))
             .map(|at| meta.column(at).byte_range());
         let range = chunks.fold(None, |range: Option<(u64, u64)>, (start, length)| {
             let (from, to) = range.unwrap_or((start, start));
@@ -218,13 +227,13 @@ impl Footer {
     }
 
     /// Position of a top-level column among the column chunks of a row group.
-    pub(crate) fn column(&self, group: usize, name: &str) -> Option<usize> {
-        column_of(self.arrow.metadata().row_group(group), name)
+    pub(crate) fn column(&self, row_group: usize, name: &str) -> Option<usize> {
+        column_of(self.arrow.metadata().row_group(row_group), name)
     }
 }
 
-fn column_of(group: &RowGroupMetaData, name: &str) -> Option<usize> {
-    group
+fn column_of(row_group: &RowGroupMetaData, name: &str) -> Option<usize> {
+    row_group
         .columns()
         .iter()
         .position(|column| matches!(column.column_path().parts(), [only] if only == name))
@@ -240,7 +249,7 @@ pub(crate) fn entry<'a>(metadata: &'a ParquetMetaData, key: &str) -> Option<&'a 
         .as_deref()
 }
 
-fn group(meta: &RowGroupMetaData) -> Option<Group> {
+fn row_group(meta: &RowGroupMetaData) -> Option<RowGroup> {
     let statistics = meta.column(column_of(meta, "id")?).statistics()?;
     let id = |bytes: Option<&[u8]>| Uuid::try_parse_ascii(bytes?).ok();
     let ranges = || meta.columns().iter().map(|column| column.byte_range());
@@ -254,7 +263,7 @@ fn group(meta: &RowGroupMetaData) -> Option<Group> {
             .first()
             .is_some_and(|p| p == "lines")
     })?;
-    Some(Group {
+    Some(RowGroup {
         min_id: id(statistics.min_bytes_opt())?,
         max_id: id(statistics.max_bytes_opt())?,
         rows: usize::try_from(meta.num_rows()).ok()?,

@@ -1,5 +1,5 @@
-//! Rows out of the bytes of a row group. Everything here computes; callers run it off the runtime's
-//! threads.
+//! The rows of a row group, decoded from its bytes. Everything here computes; callers run it off
+//! the runtime's threads.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use sheaf_store::{EventRow, ListFilter};
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::care::erase::CUSTOMER_COLUMNS;
 use crate::file::footer::Footer;
 use crate::file::rows::{Customers, Dates, DecodeError, Rows, Text};
+use crate::file::schema::{CUSTOMER_COLUMNS, KEY_COLUMNS, NUMBER_COLUMNS};
 
 /// A part of an object, read as if it were the whole.
 #[derive(Clone)]
@@ -69,18 +69,18 @@ impl ChunkReader for Slice {
 
 /// The bytes of one row group, or of some of its columns, with the footer to read them by.
 #[derive(Clone)]
-pub(crate) struct GroupData {
+pub(crate) struct RowGroupData {
     pub(crate) footer: Arc<Footer>,
-    pub(crate) group: usize,
+    pub(crate) row_group: usize,
     slice: Slice,
 }
 
-impl GroupData {
+impl RowGroupData {
     /// `bytes` begin at offset `base` of the object.
-    pub(crate) fn new(footer: Arc<Footer>, group: usize, bytes: Bytes, base: u64) -> Self {
+    pub(crate) fn new(footer: Arc<Footer>, row_group: usize, bytes: Bytes, base: u64) -> Self {
         Self {
             footer,
-            group,
+            row_group,
             slice: Slice { bytes, base },
         }
     }
@@ -96,7 +96,7 @@ impl GroupData {
         rows: impl Iterator<Item = Range<usize>>,
         mut each: impl FnMut(&RecordBatch) -> Result<(), DecodeError>,
     ) -> Result<(), ArchiveError> {
-        let total = self.footer.groups[self.group].rows;
+        let total = self.footer.row_groups[self.row_group].rows;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
             self.slice.clone(),
             self.footer.arrow.clone(),
@@ -107,7 +107,7 @@ impl GroupData {
         };
         let reader = builder
             .with_projection(mask)
-            .with_row_groups(vec![self.group])
+            .with_row_groups(vec![self.row_group])
             .with_row_selection(RowSelection::from_consecutive_ranges(rows, total))
             .build()
             .map_err(|e| self.corrupt(e))?;
@@ -123,7 +123,7 @@ impl GroupData {
         id: Uuid,
         take: fn(&Rows<'_>, usize) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, ArchiveError> {
-        let Some(page) = self.footer.page_of(self.group, id) else {
+        let Some(page) = self.footer.page_of(self.row_group, id) else {
             return Ok(None);
         };
         let mut ids = Vec::with_capacity(page.len());
@@ -141,7 +141,7 @@ impl GroupData {
     /// at.
     pub(crate) fn positions(&self, ids: &[Uuid]) -> Result<Vec<usize>, ArchiveError> {
         let (mut found, mut row) = (Vec::new(), 0);
-        let all = std::iter::once(0..self.footer.groups[self.group].rows);
+        let all = std::iter::once(0..self.footer.row_groups[self.row_group].rows);
         self.read(&["id"], all, |batch| {
             let text = Text::of_batch(batch, "id")?;
             for at in 0..batch.num_rows() {
@@ -186,7 +186,7 @@ impl GroupData {
         let mut out = Vec::new();
         let mut first = 0;
         let columns = header_columns(filter);
-        let all = std::iter::once(0..self.footer.groups[self.group].rows);
+        let all = std::iter::once(0..self.footer.row_groups[self.row_group].rows);
         self.read(&columns, all, |batch| {
             let test = HeaderTest::new(batch, before, filter)?;
             for row in 0..batch.num_rows() {
@@ -200,7 +200,7 @@ impl GroupData {
         Ok(out)
     }
 
-    /// The invoices of all rows, so many at a time, without their histories.
+    /// The invoices of all rows, `rows` at a time, without their histories.
     pub(crate) fn batches(&self, rows: usize) -> Result<Batches, ArchiveError> {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
             self.slice.clone(),
@@ -212,7 +212,7 @@ impl GroupData {
         let mask = ProjectionMask::roots(schema, wanted.map(|(at, _)| at));
         let reader = builder
             .with_projection(mask)
-            .with_row_groups(vec![self.group])
+            .with_row_groups(vec![self.row_group])
             .with_batch_size(rows)
             .build()
             .map_err(|e| self.corrupt(e))?;
@@ -225,7 +225,7 @@ impl GroupData {
         &self,
         mut each: impl FnMut(Option<Uuid>, Option<Customer>),
     ) -> Result<(), ArchiveError> {
-        let all = std::iter::once(0..self.footer.groups[self.group].rows);
+        let all = std::iter::once(0..self.footer.row_groups[self.row_group].rows);
         self.read(&CUSTOMER_COLUMNS, all, |batch| {
             let customers = Customers::of_batch(batch)?;
             for row in 0..batch.num_rows() {
@@ -241,7 +241,7 @@ impl GroupData {
         is_wanted: impl Fn(&str) -> bool,
         mut each: impl FnMut(Vec<EventRow>),
     ) -> Result<(), ArchiveError> {
-        let all = std::iter::once(0..self.footer.groups[self.group].rows);
+        let all = std::iter::once(0..self.footer.row_groups[self.row_group].rows);
         self.read(&["events"], all, |batch| {
             let texts = Text::of_batch(batch, "events")?;
             let found = (0..batch.num_rows()).filter_map(|row| texts.get(row));
@@ -257,8 +257,8 @@ impl GroupData {
         &self,
         mut each: impl FnMut(Uuid, Option<&str>, Option<NaiveDate>),
     ) -> Result<(), ArchiveError> {
-        let all = std::iter::once(0..self.footer.groups[self.group].rows);
-        self.read(&crate::file::schema::NUMBER_COLUMNS, all, |batch| {
+        let all = std::iter::once(0..self.footer.row_groups[self.row_group].rows);
+        self.read(&NUMBER_COLUMNS, all, |batch| {
             let id = Text::of_batch(batch, "id")?;
             let number = Text::of_batch(batch, "number")?;
             let issue_date = Dates::of_batch(batch, "issue_date")?;
@@ -274,8 +274,8 @@ impl GroupData {
         &self,
         mut each: impl FnMut(Uuid, Option<&str>, Option<&str>),
     ) -> Result<(), ArchiveError> {
-        let all = std::iter::once(0..self.footer.groups[self.group].rows);
-        self.read(&crate::file::schema::KEY_COLUMNS, all, |batch| {
+        let all = std::iter::once(0..self.footer.row_groups[self.row_group].rows);
+        self.read(&KEY_COLUMNS, all, |batch| {
             let id = Text::of_batch(batch, "id")?;
             let external_id = Text::of_batch(batch, "external_id")?;
             let number = Text::of_batch(batch, "number")?;
@@ -287,7 +287,7 @@ impl GroupData {
     }
 }
 
-/// Rows of one row group on their way.
+/// The rows of one row group, in batches.
 pub(crate) struct Batches {
     footer: Arc<Footer>,
     reader: ParquetRecordBatchReader,

@@ -51,8 +51,18 @@ pub mod meta {
 /// The columns that the uniqueness of keys needs. They come first, so that one ranged read takes
 /// all three.
 pub(crate) const KEY_COLUMNS: [&str; 3] = ["id", "external_id", "number"];
-/// The columns that tell in which years a number is taken.
+/// The columns that say in which years a number is taken.
 pub(crate) const NUMBER_COLUMNS: [&str; 3] = ["id", "number", "issue_date"];
+/// The columns of a customer, which lie side by side.
+pub(crate) const CUSTOMER_COLUMNS: [&str; 7] = [
+    "customer_id",
+    "customer_external_id",
+    "customer_name",
+    "customer_email",
+    "customer_tax_id",
+    "customer_address",
+    "customer_country",
+];
 /// The columns with a Bloom filter.
 pub(crate) const BLOOM_COLUMNS: [&str; 4] = ["id", "external_id", "number", "customer_id"];
 

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::file::checksum;
-use crate::file::checksum::GroupChecks;
+use crate::file::checksum::RowGroupChecks;
 use crate::file::columns::{Columns, encode};
 use crate::file::metadata_columns;
 use crate::file::metadata_columns::MetadataKeys;
@@ -45,7 +45,7 @@ const GROUP_TEXT_BYTES: usize = 32 * 1024 * 1024;
 const BLOOM_FPP: f64 = 0.01;
 /// zstd's own default, for what tiering writes.
 const ZSTD_LEVEL: i32 = 3;
-/// For what is written anew, once, and then kept: 7% smaller than at the default on the real
+/// For what is rewritten once, and then kept: 7% smaller than at the default on the real
 /// invoices; above it nothing is gained.
 const ZSTD_LEVEL_KEPT: i32 = 15;
 
@@ -140,7 +140,7 @@ pub struct PartWriter {
     totals: Totals,
     ids: Vec<(Uuid, i64)>,
     numbers: NumberRanges,
-    checks: Vec<GroupChecks>,
+    checks: Vec<RowGroupChecks>,
     /// Bytes of long texts in the row group that is under way.
     group_text: usize,
 }
@@ -264,9 +264,9 @@ impl PartWriter {
         self.writer.flush().map_err(encode)?;
         // Out of the writer's own buffer.
         self.writer.sync()?;
-        if let Some(group) = self.writer.flushed_row_groups().get(self.checks.len()) {
+        if let Some(row_group) = self.writer.flushed_row_groups().get(self.checks.len()) {
             let sink = self.writer.inner();
-            let checks = GroupChecks::take(group, &sink.recent, sink.recent_at());
+            let checks = RowGroupChecks::take(row_group, &sink.recent, sink.recent_at());
             self.checks
                 .push(checks.ok_or_else(|| encode("a row group lies elsewhere than it says"))?);
             self.writer.inner_mut().recent.clear();
@@ -354,7 +354,7 @@ fn page_index_offset(metadata: &ParquetMetaData) -> Option<u64> {
     let columns = metadata
         .row_groups()
         .iter()
-        .flat_map(|group| group.columns());
+        .flat_map(|row_group| row_group.columns());
     let starts = columns.flat_map(|c| [c.column_index_offset(), c.offset_index_offset()]);
     let starts = starts.flatten().map(|start| u64::try_from(start).ok());
     starts.min().flatten()

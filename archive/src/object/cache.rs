@@ -17,7 +17,7 @@ use crate::file::footer::Footer;
 use crate::object::purpose::{count, count_read};
 use crate::object::storage::ColdStorage;
 
-/// Memory for footers unless the archive is told otherwise, in bytes.
+/// Memory for footers by default, in bytes.
 pub const FOOTER_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Memory for Bloom filters, in bytes.
 const BLOOM_CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -141,12 +141,12 @@ impl Objects {
     pub(crate) async fn chunks(
         &self,
         footer: &Footer,
-        group: usize,
+        row_group: usize,
         range: Range<u64>,
     ) -> Result<Bytes, ArchiveError> {
         let base = range.start;
         self.checked(&footer.object_key, range, |bytes| {
-            footer.holds(group, bytes, base)
+            footer.holds(row_group, bytes, base)
         })
         .await
     }
@@ -179,7 +179,7 @@ impl Objects {
         let key: Arc<str> = Arc::from(file.object_key.as_str());
         if let Some(footer) = self.footers.get(&key) {
             count("sheaf_cold_footer_hits_total");
-            // A key names its tenant, but a cache is no place to rely on that.
+            // A key names its tenant, but a cache must not rely on that.
             if footer.tenant != file.tenant_id {
                 return Err(ArchiveError::corrupt(
                     &file.object_key,
@@ -209,9 +209,13 @@ impl Objects {
     }
 
     /// All column chunks of a row group: one ranged GET.
-    pub(crate) async fn group(&self, footer: &Footer, group: usize) -> Result<Bytes, ArchiveError> {
-        let range = footer.groups[group].bytes.clone();
-        self.chunks(footer, group, range).await
+    pub(crate) async fn row_group(
+        &self,
+        footer: &Footer,
+        row_group: usize,
+    ) -> Result<Bytes, ArchiveError> {
+        let range = footer.row_groups[row_group].bytes.clone();
+        self.chunks(footer, row_group, range).await
     }
 
     /// Whether the column chunk may hold `value`, by its Bloom filter (cached, else one small GET).
@@ -219,18 +223,18 @@ impl Objects {
     pub(crate) async fn may_hold(
         &self,
         footer: &Footer,
-        group: usize,
+        row_group: usize,
         column: &'static str,
         value: &str,
     ) -> Result<bool, ArchiveError> {
         let chunk = footer
-            .column(group, column)
-            .map(|at| footer.arrow.metadata().row_group(group).column(at));
+            .column(row_group, column)
+            .map(|at| footer.arrow.metadata().row_group(row_group).column(at));
         let Some((start, length)) = chunk.and_then(bloom_range) else {
             return Ok(true);
         };
         let load = async {
-            let is_right = |bytes: &Bytes| footer.bloom_holds(group, column, bytes);
+            let is_right = |bytes: &Bytes| footer.bloom_holds(row_group, column, bytes);
             let range = start..start.saturating_add(length);
             let bytes = self.checked(&footer.object_key, range, is_right).await?;
             let filter = Sbbf::from_bytes(&bytes)
@@ -240,7 +244,7 @@ impl Objects {
                 bytes: length,
             }))
         };
-        let key = (Arc::from(footer.object_key.as_str()), group, column);
+        let key = (Arc::from(footer.object_key.as_str()), row_group, column);
         let bloom = self
             .blooms
             .get_or_insert_async(&key, Box::pin(load))

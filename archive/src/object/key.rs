@@ -60,7 +60,8 @@ mod tests {
         );
         assert_eq!(
             key,
-            "v1/invoices/tenant_id=0190163d-8694-739b-aea5-966c26f8ad90/year=2024/month=03/p2-g7.parquet"
+            "v1/invoices/tenant_id=0190163d-8694-739b-aea5-966c26f8ad90/year=2024/month=\
+            03/p2-g7.parquet"
         );
         assert_eq!(tenant_of_key(&key), Some(tenant));
         assert_eq!(tenant_of_key("v1/invoices/tenant_id=nobody/x"), None);

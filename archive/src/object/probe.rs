@@ -225,7 +225,9 @@ impl Probe {
         };
         match self.within(self.storage.head(&key)).await {
             Err(StorageError::NotFound { .. }) if is_kept => Verdict::Good(
-                "the probe's objects are deleted; their versions, which these credentials may not delete, stay".to_owned(),
+                "the probe's objects are deleted; their versions, which these credentials may not \
+                delete, stay"
+                    .to_owned(),
             ),
             Err(StorageError::NotFound { .. }) => {
                 Verdict::Good("the probe's objects are gone again".to_owned())
@@ -288,7 +290,8 @@ fn clock(skew: TimeDelta) -> Verdict {
         0..5 => Verdict::Good("its clock and this machine's agree".to_owned()),
         5..600 => Verdict::Weak(format!("its clock is {seconds:+} s from this machine's")),
         _ => Verdict::Broken(format!(
-            "its clock is {seconds:+} s from this machine's: signatures are refused from 15 minutes on"
+            "its clock is {seconds:+} s from this machine's: signatures are refused from 15 \
+            minutes on"
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! What a read of the storage is for: the label of the archive's metrics.
+//! The purpose of a read of the storage: the label of the archive's metrics.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -12,7 +12,7 @@ tokio::task_local! {
     static READ: Read;
 }
 
-/// A read at work: what it is for, and what it came to so far, for its span.
+/// A read in progress: its purpose, and its GETs and bytes so far, for its span.
 struct Read {
     kind: ReadKind,
     gets: Cell<u64>,
@@ -42,7 +42,7 @@ pub enum ReadKind {
     Export,
     /// What tiering wrote, read back.
     Tiering,
-    /// Files that are written anew: compaction and erasure.
+    /// Files that are rewritten: compaction and erasure.
     Rewrite,
     /// `sheaf archive verify`.
     Verify,
@@ -104,7 +104,7 @@ pub(crate) fn count(name: &'static str) {
     counter!(name, "kind" => ReadKind::current().as_str()).increment(1);
 }
 
-/// Counts one read of the current kind that brought so many bytes.
+/// Counts one read of the current kind, and its bytes.
 pub(crate) fn count_read(bytes: u64) {
     count("sheaf_cold_gets_total");
     counter!("sheaf_cold_bytes_total", "kind" => ReadKind::current().as_str()).increment(bytes);

@@ -58,7 +58,7 @@ pub struct Keeping {
     pub restore_days: Option<i32>,
 }
 
-/// S3 Object Lock: until then nobody deletes or replaces the object, whoever asks.
+/// S3 Object Lock: until then nobody can delete or replace the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectLock {
     /// Whether even the account's root is bound; else those with a special permission are not.

@@ -1,4 +1,4 @@
-//! What can go wrong with a query, and how DataFusion's errors are told apart.
+//! The errors of queries, and how DataFusion's are told apart.
 
 use datafusion::error::DataFusionError;
 
@@ -36,7 +36,8 @@ pub enum QueryError {
     },
     /// The query reads more hot invoices than one query may.
     #[error(
-        "the query reads more than {limit} hot invoices; name a year or month, or ask for the cold tier alone"
+        "the query reads more than {limit} hot invoices; name a year or month, or ask for the cold \
+        tier alone"
     )]
     TooManyHotRows {
         /// The bound.
@@ -95,7 +96,7 @@ impl QueryError {
                 "the archive is unavailable".to_owned()
             }
             Self::Archive(_) | Self::Internal(_) => "something went wrong on our side".to_owned(),
-            told => told.to_string(),
+            other => other.to_string(),
         }
     }
 
@@ -172,7 +173,7 @@ impl From<Stop> for QueryError {
         match stop {
             Stop::Late { seconds } => Self::Timeout { seconds },
             Stop::Complex(what) => Self::Complex(what.to_owned()),
-            // Whoever left is not told.
+            // The client has gone.
             Stop::Left => Self::Internal(stop.to_string()),
         }
     }

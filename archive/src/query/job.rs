@@ -1,7 +1,7 @@
 //! One query from inside: its snapshot, its plan, and the rows that it answers.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -14,12 +14,11 @@ use datafusion::physical_plan::execute_stream;
 use futures_util::StreamExt;
 use sheaf_model::TenantId;
 use sheaf_store::{ClusterError, Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::error::QueryError;
-use super::run::{TellPlan, tell};
+use super::options::Tiers;
 use super::session::session;
-use super::{QueryLimits, Tiers};
 use crate::ArchiveError;
 use crate::query::bound::room;
 use crate::query::bound::watch::Watch;
@@ -30,6 +29,7 @@ use crate::query::table::carried;
 use crate::query::table::files::Scope;
 use crate::query::table::hot::HotTier;
 use crate::query::table::reader::Readers;
+use crate::quota::QueryLimits;
 
 /// Attempts to plan a query.
 const PLAN_ATTEMPTS: u32 = 4;
@@ -44,6 +44,29 @@ const MAX_RECALLS: usize = 1_000_000;
 pub(super) struct Planned {
     pub(super) schema: SchemaRef,
     pub(super) as_of: DateTime<Utc>,
+}
+
+/// The plan of a query, or why it has none.
+pub(super) type PlanResult = Result<Planned, QueryError>;
+
+/// The channel of a query's plan. One result is sent, be it by the query itself or by what watches
+/// over it.
+#[derive(Clone)]
+pub(super) struct PlanSender(Arc<Mutex<Option<oneshot::Sender<PlanResult>>>>);
+
+impl PlanSender {
+    pub(super) fn new(sender: oneshot::Sender<PlanResult>) -> Self {
+        Self(Arc::new(Mutex::new(Some(sender))))
+    }
+
+    /// Whether the plan was received; gives it back where one was sent already.
+    pub(super) fn send(&self, plan: PlanResult) -> Result<bool, PlanResult> {
+        let mut sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match sender.take() {
+            Some(sender) => Ok(sender.send(plan).is_ok()),
+            None => Err(plan),
+        }
+    }
 }
 
 /// All that a query owns.
@@ -63,20 +86,20 @@ pub(super) struct Job {
 impl Job {
     pub(super) async fn run(
         self: Arc<Self>,
-        told: TellPlan,
+        plan: PlanSender,
         send: mpsc::Sender<RecordBatch>,
     ) -> Result<(), QueryError> {
         let query = guard::parse(&self.sql)?;
         let (planned, stream) = Box::pin(self.plan_or_retry(&query)).await?;
-        // Whom nobody listens to needs no answer.
-        if !tell(&told, Ok(planned)) {
+        // Where nobody waits any more, there is nothing to compute.
+        if !plan.send(Ok(planned)).is_ok_and(|is_heard| is_heard) {
             return Ok(());
         }
         self.send_all(&query, stream, &send).await
     }
 
-    /// Plans, and again where the hot rows could not be read beside whoever makes or drops a
-    /// partition.
+    /// Plans, and again where the hot rows could not be read while a partition was made or
+    /// dropped.
     async fn plan_or_retry(
         self: &Arc<Self>,
         query: &Query,
@@ -122,7 +145,7 @@ impl Job {
         let plan = if query.explain {
             plan
         } else {
-            // One more than may be: it tells that there are more.
+            // One more than is allowed: it shows that there are more.
             LogicalPlanBuilder::from(plan)
                 .limit(0, Some(self.max_rows.saturating_add(1)))?
                 .build()?
@@ -200,7 +223,7 @@ impl Job {
             ];
             let batch = RecordBatch::try_new(stream.schema(), columns)
                 .map_err(|e| QueryError::Internal(e.to_string()))?;
-            // Whoever has gone does not need it.
+            // A reader that has gone does not need it.
             let _ = send.send(batch).await;
         }
         Ok(())

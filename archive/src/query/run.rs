@@ -1,7 +1,7 @@
-//! One query from outside: a handle on what computes while its answer is read, and that ends when
-//! nobody reads it any more.
+//! A running query as its reader sees it: a handle on what computes while the answer is read, and
+//! ends when nobody reads it any more.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::engine::Engine;
 use super::error::QueryError;
-use super::job::{Job, Planned};
-use super::{Engine, QueryOptions, Tiers};
+use super::job::{Job, PlanResult, PlanSender};
+use super::options::{QueryOptions, Tiers};
 use crate::query::answer::stats::{Counters, QueryStats};
 use crate::query::bound::lane::Lane;
 use crate::query::bound::watch::Watch;
@@ -23,7 +24,7 @@ use crate::query::table::reader::Readers;
 
 /// Batches that are computed ahead of the reader.
 const AHEAD: usize = 2;
-/// How long the end of a query is not told while its threads are at something, so that its place is
+/// How long the end of a query is held back while its threads still run, so that its share is
 /// free again by then.
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -34,7 +35,7 @@ pub struct QueryRun {
     as_of: DateTime<Utc>,
     counters: Arc<Counters>,
     batches: mpsc::Receiver<RecordBatch>,
-    /// Told once, after the last batch.
+    /// Sent once, after the last batch.
     end: Option<oneshot::Receiver<Result<(), QueryError>>>,
     _reading: Reading,
 }
@@ -87,7 +88,7 @@ impl QueryRun {
                         return Some(Ok(batch));
                     }
                 }
-                // A query that is late is told of while its threads are still at something.
+                // A query that is late is reported while its threads still run.
                 ended = end => {
                     self.end = None;
                     match ended {
@@ -114,7 +115,7 @@ fn lost() -> QueryError {
     QueryError::Internal("the query's task was lost".to_owned())
 }
 
-/// What a computation that did not come to its end died of.
+/// The error of a computation that did not finish.
 fn died(error: JoinError) -> QueryError {
     let Ok(panic) = error.try_into_panic() else {
         return lost();
@@ -127,15 +128,6 @@ fn died(error: JoinError) -> QueryError {
     QueryError::of_panic(text)
 }
 
-/// Where a plan is told.
-pub(super) type TellPlan = Arc<Mutex<Option<oneshot::Sender<Result<Planned, QueryError>>>>>;
-
-/// Tells what is asked for first: what is answered.
-pub(super) fn tell(plan: &TellPlan, told: Result<Planned, QueryError>) -> bool {
-    let mut plan = plan.lock().unwrap_or_else(PoisonError::into_inner);
-    plan.take().is_some_and(|plan| plan.send(told).is_ok())
-}
-
 impl Engine {
     /// Plans a query and begins to run it.
     pub(crate) async fn run(
@@ -145,7 +137,7 @@ impl Engine {
         options: QueryOptions,
     ) -> Result<QueryRun, QueryError> {
         let runtime = self.runtime()?;
-        let place = self.place(tenant)?;
+        let share = self.share(tenant)?;
         let watch = Watch::new(self.limits.time);
         let reading = Reading(Arc::clone(&watch));
         let counters = Arc::new(Counters::new());
@@ -168,7 +160,7 @@ impl Engine {
             }),
             watch,
         };
-        runtime.spawn(supervise(Arc::new(job), place, send_plan, send, send_end));
+        runtime.spawn(supervise(Arc::new(job), share, send_plan, send, send_end));
         let planned = plan.await.map_err(|_| lost())??;
         Ok(QueryRun {
             schema: planned.schema,
@@ -183,24 +175,23 @@ impl Engine {
 }
 
 /// Lets a query compute on threads of its own until it is done, late, or nobody waits for it. Its
-/// place is given back when those threads have really ended, and before the end is told wherever
-/// that does not take long: whoever asks next must find it free.
+/// share is given back when those threads have really ended, and before the end is reported where
+/// that does not take long: the next query must find it free.
 async fn supervise(
     job: Arc<Job>,
-    place: Share,
-    plan: oneshot::Sender<Result<Planned, QueryError>>,
+    share: Share,
+    plan: oneshot::Sender<PlanResult>,
     send: mpsc::Sender<RecordBatch>,
     end: oneshot::Sender<Result<(), QueryError>>,
 ) {
     let watch = Arc::clone(&job.watch);
-    let plan: TellPlan = Arc::new(Mutex::new(Some(plan)));
+    let plan = PlanSender::new(plan);
     let tell_end = |outcome: Result<(), QueryError>| match outcome {
         Err(error) => {
-            let mut waiting = plan.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = match waiting.take() {
-                Some(plan) => plan.send(Err(error)).is_ok(),
-                None => end.send(Err(error)).is_ok(),
-            };
+            // Before there is a plan, the caller waits for that.
+            if let Err(error) = plan.send(Err(error)) {
+                let _ = end.send(error.map(drop));
+            }
         }
         Ok(()) => {
             let _ = end.send(Ok(()));
@@ -208,30 +199,31 @@ async fn supervise(
     };
     let (lane, mut work) = match Lane::start(&job.limits) {
         Ok(lane) => {
-            let work = lane.spawn(Box::pin(job.run(Arc::clone(&plan), send)));
+            let work = lane.spawn(Box::pin(job.run(plan.clone(), send)));
             (lane, work)
         }
         Err(error) => {
-            drop(place);
+            drop(share);
             return tell_end(Err(error));
         }
     };
     let outcome = tokio::select! {
         done = &mut work => done.map_err(died).flatten(),
-        () = sleep_until(Instant::from_std(watch.deadline())) => Err(QueryError::from(watch.late())),
+        () = sleep_until(Instant::from_std(watch.deadline())) =>
+            Err(QueryError::from(watch.late())),
         () = watch.gone() => Err(lost()),
     };
     work.abort();
     if lane.is_quiet() {
-        drop((lane, place));
+        drop((lane, share));
         return tell_end(outcome);
     }
     let mut finished = std::pin::pin!(lane.finish());
     if timeout(GRACE, &mut finished).await.is_ok() {
-        drop(place);
+        drop(share);
         return tell_end(outcome);
     }
     tell_end(outcome);
     finished.await;
-    drop(place);
+    drop(share);
 }

@@ -18,7 +18,6 @@ use datafusion::optimizer::Optimizer;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
-use super::QueryLimits;
 use crate::query::bound::order::KeepOrder;
 use crate::query::bound::watch::{Watch, Watched};
 use crate::query::function::arithmetic::Exact;
@@ -27,6 +26,7 @@ use crate::query::statement::complexity;
 use crate::query::table;
 use crate::query::table::NOWHERE;
 use crate::query::table::files::Scope;
+use crate::quota::QueryLimits;
 
 /// Names that a query may put before a table's.
 const CATALOG: &str = "sheaf";

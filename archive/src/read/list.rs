@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::ArchiveError;
 use crate::file::footer::Footer;
-use crate::file::row_group::{GroupData, customers};
+use crate::file::row_group::{RowGroupData, customers};
 use crate::object::purpose::ReadKind;
 use crate::read::point::ColdReader;
 
@@ -59,7 +59,7 @@ struct Entry {
 
 enum What {
     File(Box<ArchiveFile>),
-    Group(Arc<Footer>, usize, Arc<HashSet<Uuid>>),
+    RowGroup(Arc<Footer>, usize, Arc<HashSet<Uuid>>),
     Rows(Box<Cursor>),
     /// The catalog has more files from here on.
     Catalog,
@@ -70,7 +70,7 @@ impl Entry {
     fn rank(&self) -> (Uuid, u8) {
         let order = match self.what {
             What::Rows(_) => 3,
-            What::Group(..) => 2,
+            What::RowGroup(..) => 2,
             What::File(_) => 1,
             What::Catalog => 0,
         };
@@ -97,20 +97,20 @@ impl Ord for Entry {
 
 /// A fetched row group, read from its end.
 struct Cursor {
-    data: GroupData,
+    data: RowGroupData,
     /// Invoices whose copy here is out of date.
     recalled: Arc<HashSet<Uuid>>,
     /// Rows that were not decoded yet, ascending.
     candidates: Vec<usize>,
     /// Decoded invoices, ascending.
     ready: Vec<Invoice>,
-    /// Recalled ones that satisfy the filter, until they are told.
+    /// Recalled ones that satisfy the filter, until they are reported.
     left_out: Vec<Uuid>,
 }
 
 impl Cursor {
     fn open(
-        data: GroupData,
+        data: RowGroupData,
         recalled: Arc<HashSet<Uuid>>,
         before: Option<Uuid>,
         filter: &ListFilter,
@@ -129,8 +129,8 @@ impl Cursor {
 
     /// Decodes until something is ready or nothing is left.
     fn fill(&mut self, filter: &ListFilter) -> Result<(), ArchiveError> {
-        let group = &self.data.footer.groups[self.data.group];
-        let lines_per_row = group.lines / (group.rows as u64).max(1) + 1;
+        let row_group = &self.data.footer.row_groups[self.data.row_group];
+        let lines_per_row = row_group.lines / (row_group.rows as u64).max(1) + 1;
         let chunk = usize::try_from(CHUNK.1 / lines_per_row)
             .unwrap_or(CHUNK.0)
             .clamp(1, CHUNK.0);
@@ -168,7 +168,7 @@ struct Listing<'a> {
     heap: BinaryHeap<Entry>,
     known: HashSet<String>,
     catalog_limit: usize,
-    groups: usize,
+    row_groups: usize,
     bytes: u64,
     recalled: Vec<Uuid>,
 }
@@ -203,7 +203,7 @@ impl ColdReader {
             heap: BinaryHeap::new(),
             known: HashSet::new(),
             catalog_limit: CATALOG_PAGE.0,
-            groups: 0,
+            row_groups: 0,
             bytes: 0,
             recalled: Vec::new(),
         };
@@ -217,7 +217,7 @@ impl ColdReader {
     }
 }
 
-/// A page that ends where it was told to go on, or where nothing is left.
+/// A page that ends at its bound, or where nothing is left.
 fn ended(items: Vec<Invoice>, resume_before: Option<Uuid>) -> ColdPage {
     ColdPage {
         items,
@@ -242,8 +242,8 @@ impl Listing<'_> {
             }
             match entry.what {
                 What::File(file) => self.open_file(&file).await?,
-                What::Group(footer, group, recalled) => {
-                    self.open_group(footer, group, recalled).await?;
+                What::RowGroup(footer, row_group, recalled) => {
+                    self.open_group(footer, row_group, recalled).await?;
                 }
                 What::Catalog => {
                     // A file that took the place of others meanwhile has their ids as well, down
@@ -279,10 +279,10 @@ impl Listing<'_> {
     /// Not before it got ahead: where very many row groups overlap at `before`, all of them must be
     /// opened for the first step.
     fn is_exhausted(&self, bound: Uuid) -> Result<bool, ArchiveError> {
-        if self.groups >= MAX_OVERLAP {
+        if self.row_groups >= MAX_OVERLAP {
             return Err(ArchiveError::TooManyFiles { limit: MAX_OVERLAP });
         }
-        let spent = self.groups >= MAX_PAGE_GROUPS || self.bytes >= MAX_PAGE_BYTES;
+        let spent = self.row_groups >= MAX_PAGE_GROUPS || self.bytes >= MAX_PAGE_BYTES;
         Ok(spent && self.before.is_none_or(|before| successor(bound) < before))
     }
 
@@ -359,10 +359,13 @@ impl Listing<'_> {
         let footer = self.reader.objects.footer(file).await?;
         let recalled = self.reader.store.recalled_from(file).await?;
         let recalled = Arc::new(HashSet::from_iter(recalled));
-        for (at, group) in footer.groups.iter().enumerate() {
-            if self.ceiling.is_none_or(|ceiling| group.min_id < ceiling) {
-                let what = What::Group(footer.clone(), at, Arc::clone(&recalled));
-                self.push(group.max_id, what);
+        for (at, row_group) in footer.row_groups.iter().enumerate() {
+            if self
+                .ceiling
+                .is_none_or(|ceiling| row_group.min_id < ceiling)
+            {
+                let what = What::RowGroup(footer.clone(), at, Arc::clone(&recalled));
+                self.push(row_group.max_id, what);
             }
         }
         Ok(())
@@ -371,17 +374,17 @@ impl Listing<'_> {
     async fn open_group(
         &mut self,
         footer: Arc<Footer>,
-        group: usize,
+        row_group: usize,
         recalled: Arc<HashSet<Uuid>>,
     ) -> Result<(), ArchiveError> {
-        if !self.may_match(&footer, group).await? {
+        if !self.may_match(&footer, row_group).await? {
             return Ok(());
         }
-        let range = footer.groups[group].bytes.clone();
-        self.groups += 1;
+        let range = footer.row_groups[row_group].bytes.clone();
+        self.row_groups += 1;
         self.bytes += range.end - range.start;
-        let bytes = self.reader.objects.group(&footer, group).await?;
-        let data = GroupData::new(footer, group, bytes, range.start);
+        let bytes = self.reader.objects.row_group(&footer, row_group).await?;
+        let data = RowGroupData::new(footer, row_group, bytes, range.start);
         let (before, filter) = (self.ceiling, self.filter.clone());
         let mut cursor =
             tokio::task::spawn_blocking(move || Cursor::open(data, recalled, before, &filter))
@@ -397,7 +400,7 @@ impl Listing<'_> {
     }
 
     /// What Bloom filters say to the filter's equalities.
-    async fn may_match(&mut self, footer: &Footer, group: usize) -> Result<bool, ArchiveError> {
+    async fn may_match(&mut self, footer: &Footer, row_group: usize) -> Result<bool, ArchiveError> {
         let one = |value: &Option<String>| value.clone().into_iter().collect::<Vec<_>>();
         let wanted = [
             ("external_id", one(&self.filter.external_id)),
@@ -410,7 +413,7 @@ impl Listing<'_> {
                 // A look at a filter is work as well, though far less than the row group.
                 self.bytes += BLOOM_COST;
                 let objects = &self.reader.objects;
-                may_match = objects.may_hold(footer, group, column, &value).await?;
+                may_match = objects.may_hold(footer, row_group, column, &value).await?;
                 if may_match {
                     break;
                 }

@@ -7,7 +7,7 @@ use sheaf_store::{ArchiveFile, ArchivedInvoice, ColdInvoice, EventRow, Store};
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::file::row_group::GroupData;
+use crate::file::row_group::RowGroupData;
 use crate::file::rows::{DecodeError, Rows};
 use crate::object::cache::Objects;
 use crate::object::purpose::ReadKind;
@@ -126,23 +126,23 @@ impl ColdReader {
         take: Take<T>,
     ) -> Result<Option<T>, ArchiveError> {
         let footer = self.objects.footer(file).await?;
-        let Some(group) = footer.group_of(id) else {
+        let Some(row_group) = footer.group_of(id) else {
             return Ok(None);
         };
-        if footer.page_of(group, id).is_none() {
+        if footer.page_of(row_group, id).is_none() {
             return Ok(None);
         }
         if ambiguous
             && !self
                 .objects
-                .may_hold(&footer, group, "id", &id.to_string())
+                .may_hold(&footer, row_group, "id", &id.to_string())
                 .await?
         {
             return Ok(None);
         }
-        let base = footer.groups[group].bytes.start;
-        let bytes = self.objects.group(&footer, group).await?;
-        let data = GroupData::new(footer, group, bytes, base);
+        let base = footer.row_groups[row_group].bytes.start;
+        let bytes = self.objects.row_group(&footer, row_group).await?;
+        let data = RowGroupData::new(footer, row_group, bytes, base);
         tokio::task::spawn_blocking(move || data.find(id, take)).await?
     }
 }

@@ -12,7 +12,7 @@ use sheaf_store::{
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::file::row_group::GroupData;
+use crate::file::row_group::RowGroupData;
 use crate::file::schema::KEY_COLUMNS;
 use crate::object::cache::{ByteCache, Objects, Sized64, byte_cache};
 use crate::object::purpose::ReadKind;
@@ -51,19 +51,23 @@ impl ArchivedKeys {
 
     async fn read(&self, file: &ArchiveFile) -> Result<Arc<Entry>, ArchiveError> {
         let footer = self.objects.footer(file).await?;
-        let rows = footer.groups.iter().map(|group| group.rows).sum();
+        let rows = footer
+            .row_groups
+            .iter()
+            .map(|row_group| row_group.rows)
+            .sum();
         let mut keys = FileKeys {
             ids: HashSet::with_capacity(rows),
             external_ids: HashMap::new(),
             numbers: HashMap::new(),
         };
         let mut text = 0;
-        for group in 0..footer.groups.len() {
+        for row_group in 0..footer.row_groups.len() {
             // They come first, and nothing is between them.
-            let range = footer.column_range(group, &KEY_COLUMNS)?;
+            let range = footer.column_range(row_group, &KEY_COLUMNS)?;
             let base = range.start;
-            let bytes = self.objects.chunks(&footer, group, range).await?;
-            let data = GroupData::new(footer.clone(), group, bytes, base);
+            let bytes = self.objects.chunks(&footer, row_group, range).await?;
+            let data = RowGroupData::new(footer.clone(), row_group, bytes, base);
             (keys, text) = tokio::task::spawn_blocking(move || {
                 data.keys(|id, external_id, number| {
                     keys.ids.insert(id);

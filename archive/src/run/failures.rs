@@ -1,5 +1,5 @@
-//! What a run over many tenants could not do. It goes on with the others: one that is broken must
-//! not keep all of them waiting.
+//! The failures of a run over many tenants. It goes on with the others: one that is broken must not
+//! keep all of them waiting.
 
 use std::fmt::Display;
 
@@ -14,7 +14,7 @@ const MAX_LISTED: usize = 100;
 /// One piece of work that failed. What was done before stays done, and the next run tries again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// Whose; none where it is all tenants'.
+    /// The tenant; none where it is all tenants'.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<TenantId>,
     /// A month, an object, a customer; none where the tenant as a whole failed.

@@ -1,28 +1,28 @@
-//! What a run tells while it works, and the steps at which tests stop it.
+//! The progress of a run, and the steps at which tests stop it.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-/// Hears how a run gets on; the commands draw a bar of it.
+/// The receiver of a run's progress; the commands draw a bar of it.
 pub trait Progress: Send + Sync {
     /// Another piece of work begins: a tenant and period, or an object.
     fn begin(&self, what: &str) {
         let _ = what;
     }
 
-    /// So many more invoices (tiering) or objects (verify, gc) are done.
+    /// `by` more invoices (tiering) or objects (verify, gc) are done.
     fn advance(&self, by: u64) {
         let _ = by;
     }
 }
 
-/// Hears nothing.
+/// Progress that nobody follows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
 impl Progress for Silent {}
 
-/// The points of the protocols at which a process may die. The invariants hold at each.
+/// The steps of the protocols at which a process may die. The invariants hold at each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The lock is taken.
@@ -107,17 +107,17 @@ impl std::str::FromStr for Step {
     }
 }
 
-/// Is told of each step before the run goes on. Tests park or change things here.
+/// The receiver of each step, before the run goes on. Tests park or change things here.
 pub trait Checkpoint: Send + Sync {
     /// The run goes on when the future is done.
     fn reached(&self, step: Step) -> BoxFuture<'_, ()>;
 }
 
-/// Lets every step pass.
+/// A checkpoint that lets every step pass.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Pass;
+pub struct NoCheckpoint;
 
-impl Checkpoint for Pass {
+impl Checkpoint for NoCheckpoint {
     fn reached(&self, _: Step) -> BoxFuture<'_, ()> {
         std::future::ready(()).boxed()
     }

@@ -1,5 +1,5 @@
-//! Runs over all tenants leave word of how they ended, for the metrics of processes that live
-//! longer than a command.
+//! The record of how runs over all tenants ended, for the metrics of processes that live longer
+//! than a command.
 
 use std::time::Instant;
 
@@ -7,9 +7,9 @@ use sheaf_store::{Job, Store};
 
 use crate::ArchiveError;
 
-/// Keeps how a run over all tenants ended; `failed` is what failed in one that came to its end. A
-/// run that did not begin, since another one was at work, says nothing. What cannot be kept fails
-/// no run.
+/// Records how a run over all tenants ended; `failed` counts what failed in one that finished. A
+/// run that did not begin, since another one was at work, leaves no record. A record that cannot be
+/// written fails no run.
 pub(crate) async fn record<T>(
     store: &Store,
     job: Job,

@@ -1,22 +1,19 @@
-//! One part of one unit: the protocol itself, steps 1 to 5 of "Tiering" in `docs/ARCHITECTURE.md`.
-
-use std::sync::Arc;
+//! One part of a unit: settled invoices of one snapshot into one file. Its publication is
+//! `publish.rs`.
 
 use sheaf_model::{Period, TenantId};
-use sheaf_store::{ArchiveFile, ArchivedInvoice, Publish, SPANS, Store, TieringLock};
+use sheaf_store::{ArchivedInvoice, Publish, SPANS};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 use uuid::Uuid;
 
 use crate::ArchiveError;
-use crate::file::schema::SCHEMA_VERSION;
 use crate::file::totals::Totals;
 use crate::file::writer::{EncodedPart, PartWriter, bounds};
-use crate::object::key;
 use crate::object::purpose::ReadKind;
-use crate::object::storage::{ColdStorage, StorageError};
-use crate::run::progress::{Checkpoint, Progress, Step};
-use crate::tier::read_back::verify_written;
+use crate::run::progress::Step;
+use crate::run::{LockedRun, Run};
+use crate::tier::publish::{Handover, Staged};
 
 /// Invoices of a page of the snapshot: at first, and at most.
 const PAGE: (usize, usize) = (64, 1_000);
@@ -32,21 +29,21 @@ fn next_page_size(page: &[ArchivedInvoice]) -> usize {
 
 /// The ids of one period of one tenant, from one on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stretch {
+pub(crate) struct IdRange {
     pub(crate) tenant: TenantId,
     pub(crate) period: Period,
     /// First id, inclusive.
     pub(crate) from: Uuid,
 }
 
-impl Stretch {
+impl IdRange {
     /// The id before the first.
     fn after(self) -> Option<Uuid> {
         self.from.as_u128().checked_sub(1).map(Uuid::from_u128)
     }
 }
 
-/// What became of a part.
+/// The outcome of moving a part.
 #[derive(Debug)]
 pub(crate) enum PartOutcome {
     /// Its invoices are cold now.
@@ -57,178 +54,124 @@ pub(crate) enum PartOutcome {
     },
     /// Something changed while it was written; its invoices are hot, the object is garbage.
     Changed { last: Uuid, invoices: u64 },
-    /// Nothing in the stretch is settled (any more).
+    /// Nothing in the range is settled (any more).
     Nothing,
 }
 
-/// What the protocol needs.
-pub(crate) struct Protocol<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) storage: &'a Arc<dyn ColdStorage>,
-    pub(crate) lock: &'a TieringLock,
-    pub(crate) checkpoint: &'a dyn Checkpoint,
-    pub(crate) progress: &'a dyn Progress,
+/// Moves the first part of a range.
+pub(crate) async fn move_part(
+    run: &LockedRun<'_>,
+    range: IdRange,
+) -> Result<PartOutcome, ArchiveError> {
+    let IdRange { tenant, period, .. } = range;
+    let span = tracing::info_span!(
+        target: SPANS, "tiering part", sheaf.tenant_id = %tenant, %period, outcome = Empty,
+        invoices = Empty, bytes = Empty, otel.status_code = Empty
+    );
+    let moved = Box::pin(write_and_publish(run, range))
+        .instrument(span.clone())
+        .await;
+    match &moved {
+        Ok(PartOutcome::Moved { totals, bytes, .. }) => {
+            span.record("outcome", "moved");
+            span.record("invoices", totals.invoices);
+            span.record("bytes", bytes);
+        }
+        Ok(PartOutcome::Changed { invoices, .. }) => {
+            span.record("outcome", "changed");
+            span.record("invoices", invoices);
+        }
+        Ok(PartOutcome::Nothing) => {
+            span.record("outcome", "nothing");
+        }
+        Err(_) => {
+            span.record("otel.status_code", "error");
+        }
+    }
+    moved
 }
 
-impl Protocol<'_> {
-    /// Moves the first part of a stretch.
-    pub(crate) async fn move_part(&self, stretch: Stretch) -> Result<PartOutcome, ArchiveError> {
-        let Stretch { tenant, period, .. } = stretch;
-        let span = tracing::info_span!(
-            target: SPANS, "tiering part", sheaf.tenant_id = %tenant, %period, outcome = Empty, invoices = Empty,
-            bytes = Empty, otel.status_code = Empty
-        );
-        let moved = Box::pin(self.begin_part(stretch))
-            .instrument(span.clone())
-            .await;
-        match &moved {
-            Ok(PartOutcome::Moved { totals, bytes, .. }) => {
-                span.record("outcome", "moved");
-                span.record("invoices", totals.invoices);
-                span.record("bytes", bytes);
-            }
-            Ok(PartOutcome::Changed { invoices, .. }) => {
-                span.record("outcome", "changed");
-                span.record("invoices", invoices);
-            }
-            Ok(PartOutcome::Nothing) => {
-                span.record("outcome", "nothing");
-            }
-            Err(_) => {
-                span.record("otel.status_code", "error");
-            }
-        }
-        moved
+async fn write_and_publish(
+    run: &LockedRun<'_>,
+    range: IdRange,
+) -> Result<PartOutcome, ArchiveError> {
+    let unit = (range.tenant, range.period);
+    let staged = Staged::begin(run, unit, None, ReadKind::Tiering).await?;
+    // Step 2: one snapshot, ordered by id, into Parquet.
+    let part = encode(run, range).await?;
+    let last = part.as_ref().and_then(|part| part.ids.last());
+    let (Some(part), Some((last, _))) = (&part, last.copied()) else {
+        staged.discard().await?;
+        return Ok(PartOutcome::Nothing);
+    };
+    match staged.publish(Handover::Hot(part)).await? {
+        Publish::Done => Ok(PartOutcome::Moved {
+            totals: part.totals.clone(),
+            bytes: part.bytes,
+            last,
+        }),
+        // A move changes no document: nothing holds it.
+        Publish::Changed | Publish::Held(_) => Ok(PartOutcome::Changed {
+            last,
+            invoices: part.totals.invoices,
+        }),
     }
+}
 
-    async fn begin_part(&self, stretch: Stretch) -> Result<PartOutcome, ArchiveError> {
-        let Stretch { tenant, period, .. } = stretch;
-        // 1. Intent first: whatever is left behind from here on, the catalog knows of it.
-        let key = |part, generation| key::object_key(tenant, period, part, generation);
-        let mut file = self
-            .store
-            .stage_file(tenant, period, SCHEMA_VERSION, None, key)
-            .await?;
-        self.checkpoint.reached(Step::Staged).await;
-        let outcome = self.fill_and_hand_over(stretch, &mut file).await;
-        // A failure before the handover leaves nothing that could be read. What cannot be cleaned
-        // up now, gc will.
-        if matches!(
-            outcome,
-            Ok(PartOutcome::Changed { .. } | PartOutcome::Nothing)
-        ) {
-            self.store.mark_garbage(&file).await?;
+async fn encode(run: &Run<'_>, range: IdRange) -> Result<Option<EncodedPart>, ArchiveError> {
+    let IdRange { tenant, period, .. } = range;
+    let keys = run.store.metadata_columns(tenant).await?.keys;
+    let begin = move || PartWriter::new(tenant, period, keys);
+    let mut writer = tokio::task::spawn_blocking(begin).await??;
+    let progress = run.progress;
+    let mut snapshot = run
+        .store
+        .snapshot_reader(tenant, period, range.after())
+        .await?;
+    let mut size = PAGE.0;
+    while !writer.is_full() {
+        let room = bounds::INVOICES.saturating_sub(writer.rows()).min(size);
+        let page = snapshot.next_page(room).await?;
+        if page.is_empty() {
+            break;
         }
-        outcome
+        progress.advance(page.len() as u64);
+        size = next_page_size(&page);
+        writer = tokio::task::spawn_blocking(move || push(writer, &page)).await??;
     }
+    snapshot.finish().await?;
+    run.checkpoint.reached(Step::Read).await;
+    if writer.rows() == 0 {
+        return Ok(None);
+    }
+    tokio::task::spawn_blocking(move || writer.finish())
+        .await?
+        .map(Some)
+}
 
-    async fn fill_and_hand_over(
-        &self,
-        stretch: Stretch,
-        file: &mut ArchiveFile,
-    ) -> Result<PartOutcome, ArchiveError> {
-        // 2. One snapshot, ordered by id, into Parquet.
-        let Some(part) = self.encode(stretch).await? else {
-            return Ok(PartOutcome::Nothing);
-        };
-        self.checkpoint.reached(Step::Encoded).await;
-        let Some((max_id, _)) = part.ids.last().copied() else {
-            return Ok(PartOutcome::Nothing);
-        };
-        // 3. Under a key that was never used.
-        match self
-            .storage
-            .put_if_absent(&file.object_key, &part.path, part.sha256)
-            .await
-        {
-            // A retry of our own upload whose first answer was lost looks the same. The next step
-            // tells them apart.
-            Ok(()) | Err(StorageError::AlreadyExists { .. }) => {}
-            Err(error) => return Err(error.into()),
+/// The totals of what a run would move of a range, in one part or several.
+pub(crate) async fn count(run: &Run<'_>, range: IdRange) -> Result<Totals, ArchiveError> {
+    let mut totals = Totals::default();
+    let mut snapshot = run
+        .store
+        .snapshot_reader(range.tenant, range.period, range.after())
+        .await?;
+    let mut size = PAGE.0;
+    loop {
+        let page = snapshot.next_page(size).await?;
+        if page.is_empty() {
+            break;
         }
-        self.checkpoint.reached(Step::Uploaded).await;
-        // 4. Verified before deleted.
-        let check = verify_written(self.storage.as_ref(), file, &part);
-        ReadKind::Tiering.scope(check).await?;
-        self.checkpoint.reached(Step::Verified).await;
-        // 5. The handover.
-        part.describe(file);
-        self.checkpoint.reached(Step::BeforeHandover).await;
-        if !self.lock.still_held().await {
-            return Err(ArchiveError::LockLost);
-        }
-        match self.store.publish_file(file, &part.ids).await? {
-            Publish::Done => {
-                self.checkpoint.reached(Step::AfterHandover).await;
-                Ok(PartOutcome::Moved {
-                    totals: part.totals,
-                    bytes: part.bytes,
-                    last: max_id,
-                })
-            }
-            // A move changes no document: nothing holds it.
-            Publish::Changed | Publish::Held(_) => Ok(PartOutcome::Changed {
-                last: max_id,
-                invoices: part.totals.invoices,
-            }),
+        size = next_page_size(&page);
+        run.progress.advance(page.len() as u64);
+        if !page.iter().all(|row| totals.add(row)) {
+            return Err(ArchiveError::Encode(
+                "the sum of totals is out of range".to_owned(),
+            ));
         }
     }
-
-    async fn encode(&self, stretch: Stretch) -> Result<Option<EncodedPart>, ArchiveError> {
-        let Stretch { tenant, period, .. } = stretch;
-        let keys = self.store.metadata_columns(tenant).await?.keys;
-        let begin = move || PartWriter::new(tenant, period, keys);
-        let mut writer = tokio::task::spawn_blocking(begin).await??;
-        let progress = self.progress;
-        let mut snapshot = self
-            .store
-            .snapshot_reader(tenant, period, stretch.after())
-            .await?;
-        let mut size = PAGE.0;
-        while !writer.is_full() {
-            let room = bounds::INVOICES.saturating_sub(writer.rows()).min(size);
-            let page = snapshot.next_page(room).await?;
-            if page.is_empty() {
-                break;
-            }
-            progress.advance(page.len() as u64);
-            size = next_page_size(&page);
-            writer = tokio::task::spawn_blocking(move || push(writer, &page)).await??;
-        }
-        snapshot.finish().await?;
-        self.checkpoint.reached(Step::Read).await;
-        if writer.rows() == 0 {
-            return Ok(None);
-        }
-        tokio::task::spawn_blocking(move || writer.finish())
-            .await?
-            .map(Some)
-    }
-
-    /// What a run would move of a stretch, in one part or several.
-    pub(crate) async fn count(&self, stretch: Stretch) -> Result<Totals, ArchiveError> {
-        let mut totals = Totals::default();
-        let mut snapshot = self
-            .store
-            .snapshot_reader(stretch.tenant, stretch.period, stretch.after())
-            .await?;
-        let mut size = PAGE.0;
-        loop {
-            let page = snapshot.next_page(size).await?;
-            if page.is_empty() {
-                break;
-            }
-            size = next_page_size(&page);
-            self.progress.advance(page.len() as u64);
-            if !page.iter().all(|row| totals.add(row)) {
-                return Err(ArchiveError::Encode(
-                    "the sum of totals is out of range".to_owned(),
-                ));
-            }
-        }
-        snapshot.finish().await?;
-        Ok(totals)
-    }
+    snapshot.finish().await?;
+    Ok(totals)
 }
 
 fn push(mut writer: PartWriter, page: &[ArchivedInvoice]) -> Result<PartWriter, ArchiveError> {

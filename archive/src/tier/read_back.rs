@@ -49,7 +49,7 @@ pub(crate) struct Contents {
 /// Bytes that a paced fetch takes at once.
 const PACED: u64 = 4 * 1024 * 1024;
 
-/// Holds work down to so many bytes a second, over all that it is asked for.
+/// A bound on the bytes that are read in a second.
 #[derive(Debug)]
 pub(crate) struct Pace {
     bytes_per_second: u64,
@@ -64,7 +64,7 @@ impl Pace {
         }
     }
 
-    /// Waits until so many bytes may be read.
+    /// Waits until this number of bytes may be read.
     async fn take(&mut self, bytes: u64) {
         sleep_until(self.free).await;
         let micros = bytes.saturating_mul(1_000_000) / self.bytes_per_second;

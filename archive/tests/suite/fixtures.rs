@@ -31,7 +31,8 @@ fn path(name: &str) -> PathBuf {
 async fn world_of(tenant: u128) -> World {
     let mut world = world("fixture").await;
     world.tenant = TenantId(Uuid::from_u128(tenant));
-    let new = "insert into tenants (id, name, created_at) values ($1, 'fixture', now()) on conflict do nothing";
+    let new = "insert into tenants (id, name, created_at) values ($1, 'fixture', now()) on \
+        conflict do nothing";
     sql().await.execute(new, &[&world.tenant.0]).await.unwrap();
     world
 }
@@ -41,7 +42,8 @@ async fn objects_of_every_older_version_are_read_as_they_were_written() {
     for (version, tenant) in VERSIONS {
         let world = world_of(tenant).await;
         let row = std::fs::read_to_string(path(&format!("{version}.catalog.json"))).unwrap();
-        let enter = "insert into archive_files select * from jsonb_populate_record(null::archive_files, $1::text::jsonb)";
+        let enter = "insert into archive_files select * from \
+            jsonb_populate_record(null::archive_files, $1::text::jsonb)";
         sql().await.execute(enter, &[&row]).await.unwrap();
         let file = world.archive.ls(world.tenant).await.unwrap().remove(0);
         let object = path(&format!("{version}.parquet"));
@@ -66,7 +68,8 @@ async fn objects_of_every_older_version_are_read_as_they_were_written() {
             .map(|invoice| decimal(&invoice["total"]))
             .sum();
         let sums = "select count(*), sum(total), (select count(*) from lines) as lines,
-                    (select count(*) from payments) as payments, (select count(*) from events) as events from invoices";
+                    (select count(*) from payments) as payments, (select count(*) from events) as \
+                    events from invoices";
         let sums = ask(&world.archive, world.tenant, sums, QueryOptions::default())
             .await
             .unwrap();
@@ -127,7 +130,8 @@ async fn write() {
             .get_to_file(&file.object_key, &object)
             .await
             .unwrap();
-        let row = "select row_to_json(f)::text from archive_files f where tenant_id = $1 and object_key = $2";
+        let row = "select row_to_json(f)::text from archive_files f where tenant_id = $1 and \
+            object_key = $2";
         let row = sql()
             .await
             .query_one(row, &[&world.tenant.0, &file.object_key])

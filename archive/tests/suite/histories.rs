@@ -54,7 +54,8 @@ enum Act {
 const MONTHS: [&str; 4] = ["2023-12-31", "2024-01-01", "2024-02-15", "2026-11-01"];
 
 fn act() -> impl Strategy<Value = Act> {
-    let status = prop_oneof![4 => Just(Status::Paid), 1 => Just(Status::Cancelled), 2 => Just(Status::Issued)];
+    let status = prop_oneof![4 => Just(Status::Paid), 1 => Just(Status::Cancelled),
+        2 => Just(Status::Issued)];
     let import = vec((0..MONTHS.len(), status), 1..8).prop_map(Act::Import);
     let kill = (proptest::sample::select(Step::ALL.to_vec()), 0_usize..3)
         .prop_map(|(step, skip)| Act::Kill(step, skip));
@@ -101,7 +102,8 @@ impl History {
             Act::Kill(step, skip) => drop(kill_at(world, Park::at(step, skip)).await),
             Act::Pay(nth) => self.pay(nth).await?,
             Act::Settle => {
-                let statement = "update invoices set status = 'cancelled', amount_due = 0, version = version + 1 \
+                let statement = "update invoices set status = 'cancelled', amount_due = 0, version \
+                    = version + 1 \
                                  where tenant_id = $1 and status in ('issued', 'partially_paid')";
                 let sql = cluster::sql().await;
                 sql.execute(statement, &[&world.tenant.0]).await.unwrap();

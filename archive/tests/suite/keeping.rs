@@ -13,8 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 /// Heads of requests, in lower case.
 type Seen = Arc<Mutex<Vec<String>>>;
 
-const SLOW_CLASS: &str = "HTTP/1.1 403 Forbidden\r\ncontent-type: application/xml\r\ncontent-length: 129\r\n\r\n\
-    <Error><Code>InvalidObjectState</Code><Message>in GLACIER</Message><StorageClass>GLACIER</StorageClass>                  </Error>";
+const SLOW_CLASS: &str = "HTTP/1.1 403 Forbidden\r\ncontent-type: \
+    application/xml\r\ncontent-length: 129\r\n\r\n\
+    <Error><Code>InvalidObjectState</Code><Message>in \
+    GLACIER</Message><StorageClass>GLACIER</StorageClass>                  </Error>";
 
 const MISSING: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
 

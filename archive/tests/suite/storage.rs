@@ -93,7 +93,8 @@ async fn a_probe_finds_everything_good_and_leaves_nothing_behind() {
     let tried = probe::probe(&nowhere, Duration::from_secs(30)).await;
     let broken = matches!(
         tried.as_slice(),
-        [probe::Tried { ability: Ability::Bucket, verdict: Verdict::Broken(seen) }] if seen == "bucket nowhere: it does not exist"
+        [probe::Tried { ability: Ability::Bucket,
+            verdict: Verdict::Broken(seen) }] if seen == "bucket nowhere: it does not exist"
     );
     assert!(broken, "{tried:?}");
 }

@@ -288,10 +288,23 @@ impl Checkpoint for Meddle {
     fn reached(&self, step: Step) -> BoxFuture<'_, ()> {
         async move {
             use std::sync::atomic::Ordering::SeqCst;
-            if step == Step::BeforeHandover && self.times.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok() {
-                let statement = "update invoices set version = version + 1, metadata = '{\"changed\": true}' \
+            if step == Step::BeforeHandover
+                && self
+                    .times
+                    .fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1))
+                    .is_ok()
+            {
+                let statement = "update invoices set version = version + 1, metadata = \
+                    '{\"changed\": true}' \
                                  where tenant_id = $1 and external_id = 'ext-3'";
-                assert_eq!(cluster::sql().await.execute(statement, &[&self.tenant]).await.unwrap(), 1);
+                assert_eq!(
+                    cluster::sql()
+                        .await
+                        .execute(statement, &[&self.tenant])
+                        .await
+                        .unwrap(),
+                    1
+                );
             }
         }
         .boxed()

@@ -74,7 +74,8 @@ async fn assert_months(world: &World) {
             [year.to_string(), month.to_string(), count.to_string()]
         });
         assert_eq!(asked(sql).await, invoices.collect::<Vec<_>>());
-        let sql = "select month, count(*) from lines where year = 2023 and month > 2 group by 1 order by 1";
+        let sql = "select month, count(*) from lines where year = 2023 and month > 2 group by 1 \
+            order by 1";
         let lines = expected
             .iter()
             .filter(|((year, month), _)| *year == 2023 && *month > 2)

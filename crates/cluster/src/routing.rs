@@ -376,14 +376,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_says_nothing_is_not_waited_for() {
-        let config = StoreConfig::new("postgres://nobody@127.0.0.1:1/none");
-        let database = parse_url(&config.database_url).unwrap();
+        let config = Config::new("postgres://nobody@127.0.0.1:1/none");
+        let database = crate::connect::parse_url(&config.database_url).unwrap();
         let node = Node::new(&database, &database.coordinator(), &config);
         let bound = Duration::from_millis(20);
-        let known = within(bound, &node, async { Ok(7) }).await;
+        let known: Result<_, Error> = within(bound, &node, async { Ok(7) }).await;
         assert!(matches!(known, Ok(7)) && !node.is_slow());
         let silent = within(bound, &node, std::future::pending::<Result<(), _>>()).await;
-        assert!(matches!(silent, Err(StoreError::Unavailable { .. })));
+        assert!(matches!(silent, Err(Error::Unavailable { .. })));
         assert!(node.is_slow());
     }
 }

@@ -48,7 +48,8 @@ struct Format {
 }
 
 #[rustfmt::skip]
-const fn format(group: &'static str, decimal: &'static str, min_grouping: usize, percent: &'static str,
+const fn format(group: &'static str, decimal: &'static str, min_grouping: usize,
+    percent: &'static str,
     date: &'static str) -> Format {
     Format { group, decimal, min_grouping, minus: "-", percent, date }
 }

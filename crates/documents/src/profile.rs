@@ -301,7 +301,8 @@ impl Mistakes {
         self.must(
             "vat_id",
             "invalid_vat_id",
-            "must start with the code of its country, such as DE (EL for Greece); other numbers are a tax_id",
+            "must start with the code of its country, such as DE (EL for Greece); other numbers \
+            are a tax_id",
             is_vat_id(&id).then_some(id),
         )
     }

@@ -220,7 +220,8 @@ fn rounded_taxes_stay_near_their_rate() {
     let lines = |count: usize| {
         let line =
             json!({"description": "x", "quantity": 1, "unit_price": "0.03", "tax_rate": "0.2"});
-        let mut input = json!({"number": "1", "currency": "EUR", "issue_date": "2026-10-01", "due_date": "2026-10-02",
+        let mut input = json!({"number": "1", "currency": "EUR", "issue_date": "2026-10-01",
+            "due_date": "2026-10-02",
             "customer": {"external_id": "k", "name": "n", "country": "FR"}});
         input["tax_rounding"] = json!("line");
         input["lines"] = vec![line; count].into();

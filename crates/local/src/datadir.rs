@@ -168,7 +168,8 @@ fn close(path: &Path) -> Result<()> {
     match fs::set_permissions(path, Permissions::from_mode(through)) {
         // Somebody else's directory, in which we may write: what is below is ours and closed.
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            tracing::warn!(dir = %path.display(), "the data directory is another user's and stays open");
+            tracing::warn!(dir = %path.display(),
+                "the data directory is another user's and stays open");
         }
         other => other.at("set the mode of", path)?,
     }

@@ -469,7 +469,8 @@ fn describe(state: &State, install: &Install) -> String {
         ),
         (false, false) => {
             format!(
-                "PostgreSQL {}, one plain node: the Citus extension is not installed; {CITUS_INSTALLATION} says how to",
+                "PostgreSQL {}, one plain node: the Citus extension is not installed; \
+                {CITUS_INSTALLATION} says how to",
                 state.postgres
             )
         }

@@ -10,12 +10,14 @@ use crate::install::CITUS_INSTALLATION;
 pub enum LocalError {
     /// No usable PostgreSQL binaries.
     #[error(
-        "no PostgreSQL 15 or newer was found in PATH, by `pg_config --bindir`, or in /usr/lib/postgresql/*: \
+        "no PostgreSQL 15 or newer was found in PATH, by `pg_config --bindir`, or in \
+        /usr/lib/postgresql/*: \
          install the server package (deploy/install-postgres.sh does)"
     )]
     PostgresMissing,
     /// The data directory was made by another major version than those installed.
-    #[error("{} was made by PostgreSQL {made_by}, which is not installed any more: install it, or use another --data-dir", dir.display())]
+    #[error("{} was made by PostgreSQL {made_by}, which is not installed any more: install it, or \
+        use another --data-dir", dir.display())]
     PostgresVersion {
         /// The data directory.
         dir: PathBuf,
@@ -23,19 +25,22 @@ pub enum LocalError {
         made_by: u32,
     },
     /// Citus is required, but not installed.
-    #[error("the Citus extension is not installed in the PostgreSQL of {}: {} says how to", bindir.display(), CITUS_INSTALLATION)]
+    #[error("the Citus extension is not installed in the PostgreSQL of {}: {} says how to",
+        bindir.display(), CITUS_INSTALLATION)]
     CitusMissing {
         /// Where the binaries are.
         bindir: PathBuf,
     },
     /// The directory holds something else.
-    #[error("{} is not empty and was not made by sheaf; nothing was touched: choose another --data-dir", dir.display())]
+    #[error("{} is not empty and was not made by sheaf; nothing was touched: choose another \
+        --data-dir", dir.display())]
     ForeignDataDir {
         /// The directory.
         dir: PathBuf,
     },
     /// Another process runs in the directory.
-    #[error("{} is in use by another running sheaf: stop that one first, or choose another --data-dir", dir.display())]
+    #[error("{} is in use by another running sheaf: stop that one first, or choose another \
+        --data-dir", dir.display())]
     Locked {
         /// The directory.
         dir: PathBuf,
@@ -56,7 +61,8 @@ pub enum LocalError {
     },
     /// A second start asked for another number of workers.
     #[error(
-        "{} has {have}, not {wanted}: leave out --workers, or start over with --reset", dir.display()
+        "{} has {have}, not {wanted}: leave out --workers, or start over with --reset",
+            dir.display()
     )]
     Topology {
         /// The data directory.
@@ -75,7 +81,8 @@ pub enum LocalError {
         most: usize,
     },
     /// A worker for what is no cluster.
-    #[error("{} is one plain node: workers need a Citus cluster, decided at its first start", dir.display())]
+    #[error("{} is one plain node: workers need a Citus cluster, decided at its first start",
+        dir.display())]
     PlainNode {
         /// The data directory.
         dir: PathBuf,
@@ -90,7 +97,8 @@ pub enum LocalError {
     },
     /// A port is in use by somebody else.
     #[error(
-        "port {port} on 127.0.0.1, which {user} needs, is taken by another program: stop that program first"
+        "port {port} on 127.0.0.1, which {user} needs, is taken by another program: stop that \
+        program first"
     )]
     PortTaken {
         /// The port.
@@ -103,12 +111,14 @@ pub enum LocalError {
     NoFreePort,
     /// Running as root without an account for the server.
     #[error(
-        "PostgreSQL refuses to run as root, and neither `postgres` nor `nobody` is in /etc/passwd: run as another user"
+        "PostgreSQL refuses to run as root, and neither `postgres` nor `nobody` is in /etc/passwd: \
+        run as another user"
     )]
     NoAccount,
     /// The unprivileged account cannot get at the data directory.
     #[error(
-        "user {account}, whom PostgreSQL runs as, cannot reach {}, and setpriv cannot grant it access: \
+        "user {account}, whom PostgreSQL runs as, cannot reach {}, and setpriv cannot grant it \
+        access: \
          choose a --data-dir that all users can reach, such as /var/tmp/sheaf", dir.display()
     )]
     Unreachable {

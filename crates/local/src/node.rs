@@ -170,7 +170,8 @@ impl Spec {
             Occupant::Nobody => Ok(()),
             Occupant::Stranger => fs::remove_file(&pid_file).at("remove", &pid_file),
             Occupant::Ours => {
-                tracing::info!(node = %self.name, pid = pid.as_raw_nonzero(), "stopping the server of an earlier run");
+                tracing::info!(node = %self.name, pid = pid.as_raw_nonzero(),
+                    "stopping the server of an earlier run");
                 for (signal, patience) in [
                     (Signal::INT, FAST_SHUTDOWN),
                     (Signal::QUIT, IMMEDIATE_SHUTDOWN),

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer};
 
 use crate::invoice::input::check::{At, Mistakes};
+use crate::invoice::input::parse::{ParseError, parse};
 use crate::invoice::input::read::Field;
-use crate::invoice::input::{ParseError, parse};
 use crate::{Customer, Invalid, Metadata, bounds};
 
 /// What a tenant says of a customer.
@@ -174,7 +174,8 @@ mod tests {
     use super::*;
 
     fn acme() -> CustomerFields {
-        let document = br#"{"external_id": "c-1", "name": "Acme", "email": "a@b.c", "metadata": {"a": 1, "b": 2}}"#;
+        let document = br#"{"external_id": "c-1", "name": "Acme", "email": "a@b.c",
+                "metadata": {"a": 1, "b": 2}}"#;
         new_customer(document).unwrap()
     }
 

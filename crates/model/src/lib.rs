@@ -16,7 +16,7 @@
 //! | [`strict`] | JSON objects into structs, arrays refused |
 //! | [`error`] | field errors with stable codes |
 
-mod customer;
+pub mod customer;
 pub mod money;
 
 pub mod bounds;

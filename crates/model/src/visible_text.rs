@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn what_shows_nothing_is_blank() {
-        let invisible = "\u{1}\u{9f}\u{ad}\u{34f}\u{61c}\u{200b}\u{200e}\u{202e}\u{2028}\u{2060}\u{2066}\u{2069}\u{2800}\u{3000}\
+        let invisible = "\u{1}\u{9f}\u{ad}\u{34f}\u{61c}\u{200b}\u{200e}\u{202e}\u{2028}\u{2060}\
+            \u{2066}\u{2069}\u{2800}\u{3000}\
             \u{3164}\u{fe0f}\u{feff}\u{fff9}\u{fffe}\u{e0041}\u{1fffe}";
         for c in invisible.chars() {
             assert!(is_blank(&c.to_string()), "{c:?}");

@@ -358,7 +358,8 @@ fn circles_of_files_are_small_and_within_one_folder() {
 fn circles_are_found() {
     let modules = |text: &str| text.split("::").map(str::to_owned).collect::<Vec<_>>();
     let code = code(
-        "//! crate::no\nuse crate::{a::b as c, d::{E, f::G}};\nuse super::x;\nlet s = \"crate::no\";\n\
+        "//! crate::no\nuse crate::{a::b as c, d::{E, f::G}};\nuse super::x;\nlet s = \
+        \"crate::no\";\n\
          fn f() { crate::y::z(); }",
     );
     let found: BTreeSet<Module> = paths(&code, &modules("m::n"))

@@ -34,10 +34,12 @@ prop_compose! {
     /// Quantity, unit price and tax rate, all with up to 6 decimals, and the share of the line that
     /// is taken off.
     fn any_line()(
-        quantity in 1_i64..1_000_000, price in 0_i64..1_000_000, rate in 0_i64..=1_000_000, off in 0_i64..=100,
+        quantity in 1_i64..1_000_000, price in 0_i64..1_000_000, rate in 0_i64..=1_000_000,
+            off in 0_i64..=100,
         scales in (0_u32..=6, 0_u32..=6),
     ) -> (Decimal, Decimal, Decimal, i64) {
-        (Decimal::new(quantity, scales.0), Decimal::new(price, scales.1), Decimal::new(rate, 6), off)
+        (Decimal::new(quantity, scales.0), Decimal::new(price, scales.1), Decimal::new(rate, 6),
+            off)
     }
 }
 
@@ -49,22 +51,28 @@ fn any_document() -> impl Strategy<Value = Value> {
             text.replace('\0', "").chars().take(40).collect::<String>()
         )
     });
-    (currency, prop::collection::vec((any_line(), text.clone()), 1..20), text, any::<bool>()).prop_map(
-        |(currency, lines, text, credit)| {
+    (
+        currency,
+        prop::collection::vec((any_line(), text.clone()), 1..20),
+        text,
+        any::<bool>(),
+    )
+        .prop_map(|(currency, lines, text, credit)| {
             let exponent = Currency::parse(currency).unwrap().exponent();
             let lines: Vec<Value> = lines
                 .into_iter()
                 .map(|((quantity, price, rate, off), description)| {
-                    let discount = (quantity * price * Decimal::new(off, 2)).trunc_with_scale(exponent);
-                    json!({"description": description, "quantity": quantity.to_string(), "tax_rate": rate.to_string(),
+                    let discount =
+                        (quantity * price * Decimal::new(off, 2)).trunc_with_scale(exponent);
+                    json!({"description": description, "quantity": quantity.to_string(),
+                        "tax_rate": rate.to_string(),
                         "unit_price": price.to_string(), "discount": discount.to_string()})
                 })
                 .collect();
             json!({"currency": currency, "lines": lines, "number": text, "metadata": {"k": text},
                 "kind": if credit { "credit_note" } else { "invoice" }, "issue_date": "2025-01-31",
                 "customer": {"external_id": text, "name": text}})
-        },
-    )
+        })
 }
 
 /// What a client may send, of what we answered.
@@ -118,8 +126,10 @@ proptest! {
     #[test]
     fn sums_hold(document in any_document()) {
         let invoice = read(&document);
-        prop_assert_eq!(invoice.subtotal, invoice.lines.iter().map(|line| line.net).sum::<Decimal>());
-        prop_assert_eq!(invoice.tax_total, invoice.lines.iter().map(|line| line.tax).sum::<Decimal>());
+        prop_assert_eq!(invoice.subtotal,
+            invoice.lines.iter().map(|line| line.net).sum::<Decimal>());
+        prop_assert_eq!(invoice.tax_total,
+            invoice.lines.iter().map(|line| line.tax).sum::<Decimal>());
         let off = |line: &sheaf_model::Line| line.discount + line.document_discount;
         prop_assert_eq!(invoice.discount_total, invoice.lines.iter().map(off).sum::<Decimal>());
         let by_rate = totals::taxes(&invoice.lines);
@@ -132,10 +142,12 @@ proptest! {
     /// 6 decimals of each factor make 12 of the product; all in integers.
     #[test]
     fn a_line_is_rounded_as_integers_are(
-        quantity in 1_i64..10_000_000_000, price in 0_i64..10_000_000_000, rate in 0_i64..=1_000_000, exponent in 0_u32..=4,
+        quantity in 1_i64..10_000_000_000, price in 0_i64..10_000_000_000,
+            rate in 0_i64..=1_000_000, exponent in 0_u32..=4,
     ) {
         let amounts = earlier::line_amounts(
-            Decimal::new(quantity, 6), Decimal::new(price, 6), Decimal::ZERO, Decimal::new(rate, 6), exponent,
+            Decimal::new(quantity, 6), Decimal::new(price, 6), Decimal::ZERO, Decimal::new(rate, 6),
+                exponent,
         ).unwrap();
         let net = half_up(i128::from(quantity) * i128::from(price), 12, exponent);
         prop_assert_eq!(amounts.net, Decimal::from_i128_with_scale(net, exponent));
@@ -147,7 +159,8 @@ proptest! {
     /// that give back take none.
     #[test]
     fn a_discount_is_spread_without_a_rest(
-        nets in prop::collection::vec(-500_i64..100_000, 1..60), part in 0_i64..=10_000, exponent in 0_u32..=4,
+        nets in prop::collection::vec(-500_i64..100_000, 1..60), part in 0_i64..=10_000,
+            exponent in 0_u32..=4,
     ) {
         let nets: Vec<Decimal> = nets.into_iter().map(|net| Decimal::new(net, exponent)).collect();
         let sum: Decimal = nets.iter().sum();
@@ -161,19 +174,24 @@ proptest! {
         let shares = shares.unwrap();
         prop_assert_eq!(shares.iter().sum::<Decimal>(), discount);
         for (share, net) in shares.iter().zip(&nets) {
-            prop_assert!(*share >= Decimal::ZERO && *share <= (*net).max(Decimal::ZERO), "{share} of {net}");
+            prop_assert!(*share >= Decimal::ZERO && *share <= (*net).max(Decimal::ZERO),
+                "{share} of {net}");
             prop_assert!(share.scale() <= exponent);
         }
         prop_assert_eq!(earlier::spread(sum + Decimal::new(1, exponent), &nets, exponent), None);
     }
 
     #[test]
-    fn no_amounts_panic(quantity in any::<i64>(), price in any::<i64>(), discount in any::<i64>(), rate in any::<i64>(), scale in 0_u32..20) {
-        let line = json!({"description": "d", "quantity": decimal(quantity, scale), "unit_price": decimal(price, scale / 2),
+    fn no_amounts_panic(quantity in any::<i64>(), price in any::<i64>(), discount in any::<i64>(),
+        rate in any::<i64>(), scale in 0_u32..20) {
+        let line = json!({"description": "d", "quantity": decimal(quantity, scale),
+            "unit_price": decimal(price, scale / 2),
             "discount": decimal(discount, scale / 3), "tax_rate": decimal(rate, scale)});
         let document = json!({"currency": "EUR", "lines": [line], "payments": [
-            {"reference": "r", "amount": decimal(price, scale / 3), "paid_on": "2026-01-01", "method": "m"}]});
-        let _ = InvoiceInput::parse(document.to_string().as_bytes()).unwrap().into_invoice(&context());
+            {"reference": "r", "amount": decimal(price, scale / 3), "paid_on": "2026-01-01",
+                "method": "m"}]});
+        let input = InvoiceInput::parse(document.to_string().as_bytes());
+            let _ = input.unwrap().into_invoice(&context());
     }
 
     #[test]
@@ -183,7 +201,8 @@ proptest! {
 
     /// A valid document with some bytes changed gets further into the parser than noise does.
     #[test]
-    fn no_damage_panics(document in any_document(), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+    fn no_damage_panics(document in any_document(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
         let mut bytes = document.to_string().into_bytes();
         for (index, byte) in damage {
             let at = index.index(bytes.len());

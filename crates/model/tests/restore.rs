@@ -69,9 +69,11 @@ fn money(amount: Decimal, reference: usize) -> NewPayment {
 fn document(currency: &str) -> Value {
     json!({
         "currency": currency, "issue_date": "2026-03-01", "due_date": "2026-04-01", "number": "R-1",
-        "external_id": "e \"1\"\n", "customer": {"external_id": "c", "name": "C", "address": "a\nb"},
+        "external_id": "e \"1\"\n", "customer": {"external_id": "c", "name": "C",
+            "address": "a\nb"},
         "metadata": {"n": 1.50, "deep": {"list": [1, null, "\u{1F4E6}"]}},
-        "lines": [{"sku": "s", "description": "d", "quantity": "3", "unit_price": "33", "tax_rate": "0.075"},
+        "lines": [{"sku": "s", "description": "d", "quantity": "3", "unit_price": "33",
+            "tax_rate": "0.075"},
             {"description": "off", "quantity": "-1", "unit_price": "7"}],
     })
 }
@@ -241,7 +243,8 @@ fn a_new_document_has_nothing_that_is_kept_of_an_exported_one() {
     line["lines"][1]["net"] = json!("1");
     assert_eq!(refused(&line), "lines[1].net unknown_field");
     let mut payment = document("EUR");
-    payment["payments"] = json!([{"reference": "r", "amount": "1", "paid_on": "2026-03-02", "method": "m",
+    payment["payments"] = json!([{"reference": "r", "amount": "1", "paid_on": "2026-03-02",
+        "method": "m",
         "kind": "refund"}]);
     assert_eq!(refused(&payment), "payments[0].kind unknown_field");
     let note = br#"{"lines": [{"description": "d", "quantity": 1, "unit_price": 1, "net": "1"}]}"#;
@@ -266,7 +269,8 @@ proptest! {
         sent["lines"] = lines.iter().map(|(quantity, price, rate, off)| json!({
             "description": "d", "quantity": Decimal::new(i64::from(*quantity), 1).to_string(),
             "unit_price": Decimal::new(i64::from(*price), 3).to_string(),
-            "tax_rate": Decimal::new(i64::from(*rate), 2).to_string(), "discount_percent": off.to_string(),
+            "tax_rate": Decimal::new(i64::from(*rate), 2).to_string(),
+                "discount_percent": off.to_string(),
         })).collect();
         let plain = make(&sent);
         let exponent = plain.currency.exponent();
@@ -287,12 +291,14 @@ proptest! {
                 }
                 2 => {
                     let amount = cents(invoice.paid_in_money(), percent, exponent);
-                    let _ = (amount > Decimal::ZERO).then(|| invoice.refund(money(amount, at), now));
+                    let _ = (amount > Decimal::ZERO).then(|| invoice.refund(money(amount, at),
+                        now));
                 }
                 3 => {
                     let paid = invoice.payments.iter().find(|p| p.kind == PaymentKind::Payment);
                     if let Some(payment_id) = paid.map(|p| p.id) {
-                        let _ = invoice.reverse(Reversal { payment_id, reference: None, paid_on: None }, now);
+                        let _ = invoice.reverse(Reversal { payment_id, reference: None,
+                            paid_on: None }, now);
                     }
                 }
                 _ => {

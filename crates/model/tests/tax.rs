@@ -84,7 +84,10 @@ fn rates_are_grouped_by_their_value() {
 #[test]
 fn a_payment_of_a_total_that_only_lines_give_says_so() {
     let mut document = lines(3, "33.35", "0.19");
-    let paid = |amount: &str| json!([{"reference": "r", "amount": amount, "paid_on": "2026-11-01", "method": "card"}]);
+    let paid = |amount: &str| {
+        json!([{"reference": "r", "amount": amount, "paid_on": "2026-11-01",
+        "method": "card"}])
+    };
     document["payments"] = paid("119.07");
     let refused = parse(&document).unwrap_err();
     assert!(refused.starts_with("payments overpaid: "), "{refused}");
@@ -284,7 +287,8 @@ fn any_lines() -> impl Strategy<Value = Vec<Sent>> {
 
 fn document(currency: &str, sent: &[Sent], percent: i64, rounding: Option<&str>) -> Value {
     let line = |(quantity, price, rate, off): &Sent| {
-        let mut line = json!({"description": "d", "quantity": Decimal::new(*quantity, 3).to_string(),
+        let mut line = json!({"description": "d", "quantity": Decimal::new(*quantity,
+            3).to_string(),
             "unit_price": Decimal::new(*price, 3).to_string(), "tax_rate": RATES[*rate].0});
         if *off > 0 {
             line["discount_percent"] = json!(off.to_string());

@@ -34,12 +34,14 @@ Exit codes:
 const EXIT_TIER: &str = "\
 Exit codes:
   0  done
-  1  failed, as a whole or in part: stderr and `failed` of the summary say what; the next run tries again
+  1  failed, as a whole or in part: stderr and `failed` of the summary say what; the next run \
+  tries again
   2  arguments or settings that make no sense";
 const EXIT_ARCHIVE: &str = "\
 Exit codes:
   0  done
-  1  failed, as a whole or in part: stderr and `failed` of the summary say what; of `verify` also: something is wrong; of
+  1  failed, as a whole or in part: stderr and `failed` of the summary say what; of `verify` also: \
+  something is wrong; of
      `query` and `export` also: the answer is not whole
   2  arguments or settings that make no sense";
 const EXIT_NUMBERS: &str = "\
@@ -50,7 +52,8 @@ Exit codes:
 const EXIT_CLUSTER: &str = "\
 Exit codes:
   0  done
-  1  failed; stderr says why. Of `add-node` also: the node is in, but nodes cannot log in to one another; of `rebalance` and
+  1  failed; stderr says why. Of `add-node` also: the node is in, but nodes cannot log in to one \
+  another; of `rebalance` and
      `drain-node` also: Ctrl-C, and the moves go on in the background
   2  arguments or settings that make no sense";
 const EXIT_DOCTOR: &str = "\
@@ -159,7 +162,8 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) output: Option<Output>,
     /// How long one question may take: 5s, 1m
-    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = crate::terminal::units::interval)]
+    #[arg(long, default_value = "5s", value_name = "TIME",
+        value_parser = crate::terminal::units::interval)]
     pub(crate) timeout: std::time::Duration,
     #[command(flatten)]
     pub(crate) settings: DoctorSettings,
@@ -208,7 +212,8 @@ pub(crate) struct MigrateArgs {
         value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) shards: u32,
     /// Documents of earlier years share one partition; decided at the first migration
-    #[arg(long, env = "SHEAF_FIRST_OWN_YEAR", default_value_t = sheaf_store::FIRST_OWN_YEAR, value_name = "YEAR",
+    #[arg(long, env = "SHEAF_FIRST_OWN_YEAR", default_value_t = sheaf_store::FIRST_OWN_YEAR,
+        value_name = "YEAR",
         value_parser = clap::value_parser!(i16).range(1970..=2199))]
     pub(crate) first_own_year: i16,
     #[command(flatten)]

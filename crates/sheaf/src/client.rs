@@ -260,7 +260,8 @@ mod tests {
         );
         assert_eq!(
             said("2 fields are not valid.", json!([name, id])),
-            "2 fields are not valid; name: must not be empty; external_id: is too long (c, request r)"
+            "2 fields are not valid; name: must not be empty; external_id: is too long (c, request \
+            r)"
         );
     }
 }

@@ -67,7 +67,8 @@ pub(crate) struct S3Settings {
     pub(crate) s3_storage_class: Option<String>,
     /// S3 Object Lock of archived objects from their upload on: governance:90d, compliance:3650d
     /// [default: the bucket's]
-    #[arg(long, env = "SHEAF_S3_OBJECT_LOCK", value_name = "MODE:AGE", value_parser = units::object_lock)]
+    #[arg(long, env = "SHEAF_S3_OBJECT_LOCK", value_name = "MODE:AGE",
+        value_parser = units::object_lock)]
     pub(crate) s3_object_lock: Option<ObjectLock>,
     /// Days for which an object that is restored from a slow storage class can be read
     #[arg(long, env = "SHEAF_S3_RESTORE_DAYS", value_name = "DAYS", default_value_t = 7,
@@ -161,7 +162,8 @@ impl ApiSettings {
 fn required<'a>(value: Option<&'a str>, name: &str) -> Result<&'a str> {
     value.filter(|value| !value.is_empty()).ok_or_else(|| {
         Error::new(format!(
-            "{name} is not set: source the env file in the data directory of `sheaf up`, or export it"
+            "{name} is not set: source the env file in the data directory of `sheaf up`, or export \
+            it"
         ))
     })
 }
@@ -224,10 +226,12 @@ pub(crate) struct ServeSettings {
     )]
     pub(crate) admin_key: String,
     /// Run tiering so often inside this process: 1h, 1d [default: never]
-    #[arg(long, env = "SHEAF_TIER_INTERVAL", value_name = "INTERVAL", value_parser = units::interval)]
+    #[arg(long, env = "SHEAF_TIER_INTERVAL", value_name = "INTERVAL",
+        value_parser = units::interval)]
     pub(crate) tier_interval: Option<Duration>,
     /// Whole months before this horizon move: 12m, 1y
-    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = defaults::OLDER_THAN, value_name = "AGE", value_parser = units::months)]
+    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = defaults::OLDER_THAN, value_name = "AGE",
+        value_parser = units::months)]
     pub(crate) tier_older_than: u32,
     /// Connections to one database node, at most; over all processes fewer than the node's
     /// max_connections

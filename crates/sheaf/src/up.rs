@@ -153,7 +153,8 @@ async fn grow(local: &LocalEnv) -> Result<Infallible> {
         }
         match local.add_worker().await {
             Ok(worker) => output::note(&format!(
-                "a worker is up; `sheaf cluster add-node {} {}` lets it in, then `sheaf cluster rebalance` gives it shards",
+                "a worker is up; `sheaf cluster add-node {} {}` lets it in, then `sheaf cluster \
+                rebalance` gives it shards",
                 worker.host, worker.port
             )),
             Err(error) => output::note(&format!("no worker was added: {error}")),

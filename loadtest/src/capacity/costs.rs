@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::linear::t95;
 use super::scaling::Point;
 use super::{Basis, Estimate};
+use crate::file::{self, FileError};
 
 /// Version of the file's form. A reader refuses a higher one.
 pub const FORMAT: u32 = 1;
@@ -67,8 +68,10 @@ macro_rules! names {
     )*};
 }
 names! {
-    Work { Create "create", Bulk "bulk", Pay "pay", GetHot "get_hot", GetCold "get_cold", List "list", Tier "tier", Keep "keep" }
-    Resource { CpuS "cpu_s", WalBytes "wal_bytes", HotBytes "hot_bytes", ColdBytes "cold_bytes", ObjectGets "object_gets", ObjectBytes "object_bytes" }
+    Work { Create "create", Bulk "bulk", Pay "pay", GetHot "get_hot", GetCold "get_cold",
+        List "list", Tier "tier", Keep "keep" }
+    Resource { CpuS "cpu_s", WalBytes "wal_bytes", HotBytes "hot_bytes", ColdBytes "cold_bytes",
+        ObjectGets "object_gets", ObjectBytes "object_bytes" }
 }
 
 /// One cost.
@@ -111,28 +114,13 @@ pub struct Measurement {
 /// Why there is no measurement.
 #[derive(Debug, thiserror::Error)]
 pub enum CostsError {
-    /// It cannot be read.
-    #[error("{path}: {source}")]
-    Read {
-        /// Its name.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is no JSON of this form.
-    #[error("{path}: {source}")]
-    Json {
-        /// Its name.
-        path: String,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// A later version.
-    #[error("{0} has format {1}; this tool reads up to {FORMAT}")]
-    Format(String, u32),
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A number that cannot be.
     #[error(
-        "{0}: {1} is not possible: values and units are above 0, n is at least 1, a residual is from 0 to 10"
+        "{0}: {1} is not possible: values and units are above 0, n is at least 1, a residual is \
+        from 0 to 10"
     )]
     Value(String, String),
     /// Too much of it.
@@ -150,14 +138,7 @@ impl Measurement {
     /// [`CostsError`], all but [`CostsError::Missing`].
     pub fn load(path: &Path) -> Result<Self, CostsError> {
         let name = path.display().to_string();
-        let text = std::fs::read(path).map_err(|source| CostsError::Read {
-            path: name.clone(),
-            source,
-        })?;
-        let read: Self = serde_json::from_slice(&text).map_err(|source| CostsError::Json {
-            path: name.clone(),
-            source,
-        })?;
+        let read: Self = file::read_json(path)?;
         read.check(&name)?;
         Ok(read)
     }
@@ -165,10 +146,14 @@ impl Measurement {
     /// Every member is possible.
     ///
     /// # Errors
-    /// [`CostsError::Format`], [`CostsError::Value`] or [`CostsError::Bounds`].
+    /// [`FileError::Format`], [`CostsError::Value`] or [`CostsError::Bounds`].
     pub fn check(&self, name: &str) -> Result<(), CostsError> {
         if self.format > FORMAT {
-            return Err(CostsError::Format(name.to_owned(), self.format));
+            return Err(CostsError::File(FileError::Format {
+                path: name.to_owned(),
+                format: self.format,
+                newest: FORMAT,
+            }));
         }
         if self.workers == 0 || self.costs.len() > MAX_COSTS {
             return Err(CostsError::Bounds(name.to_owned()));

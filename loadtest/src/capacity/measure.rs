@@ -77,7 +77,7 @@ pub enum MeasureError {
 
 type Readings = BTreeMap<Resource, f64>;
 
-/// Measures. `tell` is told of each round.
+/// Measures. `tell` is called for each round.
 ///
 /// # Errors
 /// [`MeasureError`].
@@ -360,7 +360,8 @@ mod tests {
 
     #[test]
     fn counters_are_summed_over_labels_and_not_mistaken() {
-        let text = "# TYPE cpu_s counter\ncpu_s{node=\"a b\"} 1.5\ncpu_s{node=\"}\"} 2\ncpu_s_more 7\nwal_bytes 12\n";
+        let text = "# TYPE cpu_s counter\ncpu_s{node=\"a b\"} 1.5\ncpu_s{node=\"}\"} 2\ncpu_s_more \
+            7\nwal_bytes 12\n";
         assert_eq!(sum(text, "cpu_s"), Some(3.5));
         assert_eq!(sum(text, "wal_bytes"), Some(12.0));
         assert_eq!(sum(text, "hot_bytes"), None);

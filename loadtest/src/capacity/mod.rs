@@ -1,15 +1,6 @@
 //! Capacity planning: from what operations were measured to cost, and from prices, to machines and
 //! money over the years.
 //!
-//! | module | job |
-//! |---|---|
-//! | [`costs`] | what one operation costs: the measurement file |
-//! | [`regress`] | those costs from rounds of load and readings of counters |
-//! | [`scaling`] | what more nodes bring |
-//! | [`prices`], [`target`] | what the user gives |
-//! | [`plan`] | the arithmetic, pure |
-//! | [`text`] | for people |
-//!
 //! Every figure carries its bounds, the formula it comes from, and whether it was measured. Amounts
 //! are estimates of a bill, with bounds; nobody is charged by them.
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss)]

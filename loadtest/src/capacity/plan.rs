@@ -276,7 +276,8 @@ impl Planner<'_> {
         figure(
             "disk",
             "GB",
-            "(hot x bytes of one + invoices of the hours of log x log of one) x copies / share filled",
+            "(hot x bytes of one + invoices of the hours of log x log of one) x copies / share \
+            filled",
             format!(
                 "({} x {:.0} B + {} x {:.0} B) x {} / {}",
                 large(volume.hot),
@@ -312,7 +313,8 @@ impl Planner<'_> {
         figure(
             "nodes",
             "nodes",
-            "the larger of CPUs / (CPUs of a node x efficiency at that number) and disk / disk of a node, rounded up, x copies",
+            "the larger of CPUs / (CPUs of a node x efficiency at that number) and disk / disk of \
+            a node, rounded up, x copies",
             format!(
                 "max({:.1} / ({each} x {:.2}), {:.0} GB / copies / {:.0} GB) x {copies}",
                 cores.value,
@@ -388,7 +390,8 @@ impl Planner<'_> {
         figure(
             "GETs",
             "requests",
-            "cold reads x GETs of one (up to 2: footers not cached) + one for each new object, to verify it",
+            "cold reads x GETs of one (up to 2: footers not cached) + one for each new object, to \
+            verify it",
             format!(
                 "{} x {:.2} + {}",
                 large(volume.cold_reads),

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::file::{self, FileError};
+
 /// Classes of objects at most.
 pub const MAX_CLASSES: usize = 20;
 
@@ -75,28 +77,16 @@ fn one() -> f64 {
 /// Why there are no prices.
 #[derive(Debug, thiserror::Error)]
 pub enum PricesError {
-    /// It cannot be read.
-    #[error("{path}: {source}")]
-    Read {
-        /// Its name.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is no TOML of this form.
-    #[error("{path}: {source}")]
-    Toml {
-        /// Its name.
-        path: String,
-        /// Why.
-        source: Box<toml::de::Error>,
-    },
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A number that cannot be.
     #[error("prices are numbers from 0; vcpu, vcpu_speed and disk_gb are above 0")]
     Value,
     /// Classes that do not follow one another.
     #[error(
-        "there are from 1 to {MAX_CLASSES} classes of objects; the first is from month 0, each next one from a later month"
+        "there are from 1 to {MAX_CLASSES} classes of objects; the first is from month 0, each \
+        next one from a later month"
     )]
     Classes,
 }
@@ -107,15 +97,7 @@ impl Prices {
     /// # Errors
     /// [`PricesError`].
     pub fn load(path: &Path) -> Result<Self, PricesError> {
-        let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| PricesError::Read {
-            path: name(),
-            source,
-        })?;
-        let prices: Self = toml::from_str(&text).map_err(|source| PricesError::Toml {
-            path: name(),
-            source: Box::new(source),
-        })?;
+        let prices: Self = file::read_toml(path)?;
         prices.check()?;
         Ok(prices)
     }
@@ -169,7 +151,8 @@ mod tests {
 
     use super::*;
 
-    const FILE: &str = "currency = 'USD'\nnode = { hour = 0.4, vcpu = 8, disk_gb = 2000 }\ndisk = { gb_month = 0.08 }\n\
+    const FILE: &str = "currency = 'USD'\nnode = { hour = 0.4, vcpu = 8, disk_gb = 2000 }\ndisk = \
+        { gb_month = 0.08 }\n\
         [[objects]]\nname = 'standard'\ngb_month = 0.023\nput_1000 = 0.005\nget_1000 = 0.0004\n";
 
     #[test]

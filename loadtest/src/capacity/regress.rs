@@ -34,7 +34,8 @@ pub struct Round {
 pub enum RegressError {
     /// Rounds that leave open what costs what.
     #[error(
-        "the rounds do not tell the operations apart: there must be more rounds than operations, an idle one among them"
+        "the rounds do not tell the operations apart: there must be more rounds than operations, \
+        an idle one among them"
     )]
     Undetermined,
 }
@@ -159,8 +160,10 @@ mod tests {
         fn known_costs_are_found_again(
             create in 1e-6..1e-2_f64, pay in 1e-6..1e-2_f64, idle in 0.0..0.5_f64
         ) {
-            let used = |seconds, creates, pays| round(seconds, creates, pays, seconds * idle + creates * create + pays * pay);
-            let rounds = [used(10.0, 0.0, 0.0), used(11.0, 9_000.0, 0.0), used(10.0, 4_000.0, 3_900.0), used(10.0, 8_500.0, 0.0)];
+            let used = |seconds, creates, pays| round(seconds, creates, pays,
+                seconds * idle + creates * create + pays * pay);
+            let rounds = [used(10.0, 0.0, 0.0), used(11.0, 9_000.0, 0.0), used(10.0, 4_000.0,
+                3_900.0), used(10.0, 8_500.0, 0.0)];
             let found = costs(&rounds).unwrap();
             prop_assert!((value(&found, Work::Create) / create - 1.0).abs() < 1e-6);
             prop_assert!((value(&found, Work::Pay) / pay - 1.0).abs() < 1e-6);

@@ -85,7 +85,8 @@ pub struct Prediction {
 pub enum ScalingError {
     /// Three coefficients need three places, and their bounds one point more.
     #[error(
-        "the law has three coefficients: runs on at least three different numbers of workers, and at least four runs, are needed"
+        "the law has three coefficients: runs on at least three different numbers of workers, and \
+        at least four runs, are needed"
     )]
     Few,
     /// A point that cannot be.
@@ -93,7 +94,8 @@ pub enum ScalingError {
     Point,
     /// Too far from what was measured.
     #[error(
-        "{0} nodes are more than {REACH} times the {1} that were measured: nothing is predicted so far beyond; measure a larger cluster"
+        "{0} nodes are more than {REACH} times the {1} that were measured: nothing is predicted so \
+        far beyond; measure a larger cluster"
     )]
     TooFar(u32, u32),
 }

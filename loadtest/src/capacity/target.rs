@@ -149,7 +149,11 @@ impl Target {
         }
         let share = |value: f64| value > 0.0 && value <= 1.0;
         if !share(self.utilisation) || !share(self.disk_fill) || !(0.0..=1.0).contains(&self.bulk) {
-            return Err("the shares of CPU and disk in use are above 0 and at most 1, that of bulk from 0 to 1".to_owned());
+            return Err(
+                "the shares of CPU and disk in use are above 0 and at most 1, that of bulk \
+                from 0 to 1"
+                    .to_owned(),
+            );
         }
         if !(1..=MAX_YEARS).contains(&self.years) || !(-0.5..=2.0).contains(&self.growth) {
             return Err(format!(
@@ -229,31 +233,43 @@ impl Target {
             found.push(Finding::new(
                 Weight::Contradiction,
                 format!(
-                    "{sum} invoices in {} years are {} a minute on average, above the peak of {peak} a minute, which makes {big} at \
+                    "{sum} invoices in {} years are {} a minute on average, above the peak of \
+                    {peak} a minute, which makes {big} at \
                      most. One of the three numbers is wrong.",
-                    self.years, thousands(mean)
+                    self.years,
+                    thousands(mean)
                 ),
             ));
         } else if always > self.invoices * 1.5 {
             found.push(Finding::new(
                 Weight::Note,
                 format!(
-                    "{peak} a minute all the time would be {big} invoices in {} years, not {sum}: it is a peak. {sum} are {} a minute \
-                     on average; the peak is {:.1} times that. CPUs are sized for the peak, bytes for the sum.",
-                    self.years, thousands(mean), self.peak_per_minute / mean
+                    "{peak} a minute all the time would be {big} invoices in {} years, not {sum}: \
+                    it is a peak. {sum} are {} a minute \
+                     on average; the peak is {:.1} times that. CPUs are sized for the peak, bytes \
+                     for the sum.",
+                    self.years,
+                    thousands(mean),
+                    self.peak_per_minute / mean
                 ),
             ));
         }
         if self.hot_months > years * 12.0 {
             found.push(Finding::new(
                 Weight::Contradiction,
-                format!("Invoices stay hot for {} months, longer than the {} years planned: nothing is ever archived.", self.hot_months, self.years),
+                format!(
+                    "Invoices stay hot for {} months, longer than the {} years planned: \
+                    nothing is ever archived.",
+                    self.hot_months, self.years
+                ),
             ));
         }
         if self.copies < 2.0 {
             found.push(Finding::new(
                 Weight::Warning,
-                "Fewer than two copies: a node that fails takes its tenants with it until it is restored.".to_owned(),
+                "Fewer than two copies: a node that fails takes its tenants with it until it is \
+                restored."
+                    .to_owned(),
             ));
         }
         found

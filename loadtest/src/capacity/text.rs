@@ -65,7 +65,8 @@ pub fn write(plan: &Plan, form: Form) -> String {
             &format!("How: year {}, figure by figure", last.year),
         );
         out.push_str(
-            "Bounds are 95% as far as they come from measurements; a computed figure rests on the weakest of its inputs.\n\n",
+            "Bounds are 95% as far as they come from measurements; a computed figure rests on the \
+            weakest of its inputs.\n\n",
         );
         out.push_str(&table(&formulas(&last.figures), form));
     }
@@ -83,8 +84,10 @@ fn heading(out: &mut String, text: &str) {
 fn asked(plan: &Plan) -> String {
     let target = &plan.target;
     format!(
-        "{} invoices in {} years (growth {}% a year), {} a minute at the peak, hot for {} months, {} tenants, {} copies. For one invoice: \
-         {} payments, {} reads, {} lists; each archived one is read {} times a year; {}% come by bulk upload. CPUs are used up to {}%, \
+        "{} invoices in {} years (growth {}% a year), {} a minute at the peak, hot for {} months, \
+        {} tenants, {} copies. For one invoice: \
+         {} payments, {} reads, {} lists; each archived one is read {} times a year; {}% come by \
+         bulk upload. CPUs are used up to {}%, \
          disks up to {}%; {} hours of log are kept.",
         large(target.invoices),
         target.years,
@@ -226,7 +229,9 @@ fn costs(plan: &Plan) -> Vec<Vec<String>> {
 
 fn scaling(scaling: Option<&Scaling>) -> String {
     let Some(scaling) = scaling else {
-        return "Not measured: at least four runs on three different numbers of workers are needed.\n".to_owned();
+        return "Not measured: at least four runs on three different numbers of workers are \
+            needed.\n"
+            .to_owned();
     };
     let show = |name: &str, estimate: &Estimate, digits: usize| {
         format!(
@@ -239,8 +244,10 @@ fn scaling(scaling: Option<&Scaling>) -> String {
         |most| format!("more than {most:.0} nodes do less"),
     );
     format!(
-        "Universal scalability law X(N) = lambda N / (1 + sigma (N-1) + kappa N (N-1)), 95% bounds by resampling of residuals: {}, {}, {}; \
-         residual {:.1}% over {} runs on up to {} workers; {most}. Beyond {} workers every statement is EXTRAPOLATED, beyond {} there is none.\n",
+        "Universal scalability law X(N) = lambda N / (1 + sigma (N-1) + kappa N (N-1)), 95% bounds \
+        by resampling of residuals: {}, {}, {}; \
+         residual {:.1}% over {} runs on up to {} workers; {most}. Beyond {} workers every \
+         statement is EXTRAPOLATED, beyond {} there is none.\n",
         show("lambda", &scaling.lambda, 1),
         show("sigma", &scaling.sigma, 4),
         show("kappa", &scaling.kappa, 5),

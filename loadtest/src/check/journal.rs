@@ -1,4 +1,4 @@
-//! Where calls are written down: in memory for the judge, and in a file for whoever looks for the
+//! The journal of calls: in memory for the judge, and in a file for a person who looks for the
 //! cause.
 
 use std::fs::File;

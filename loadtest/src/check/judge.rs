@@ -248,7 +248,7 @@ fn erasures(calls: &[&Call], stored: &Stored, notes: &mut Notes) {
         let name = documents::person(customer);
         let holds = |value: &Value| value.to_string().contains(&format!("\"{name}\""));
         for document in stored.documents.values() {
-            // Whoever names the customer later makes it anew.
+            // A later call that names the customer makes it again.
             let of_it = document.body["customer_id"] == id.to_string();
             if of_it && (holds(&document.body) || document.events.iter().any(holds)) {
                 let text = format!(

@@ -9,12 +9,12 @@ use hyper::Method;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::account::Account;
 use super::client::{Ask, Client};
 use super::documents;
 use super::history::Call;
 use super::judge::Violation;
 use super::stored::Stored;
-use super::work::Account;
 
 /// Calls that are sent again in the end, the last ones.
 const MOST: usize = 2_000;

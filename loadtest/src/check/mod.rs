@@ -9,6 +9,7 @@
 //!
 //! [`history`] is what clients write down, [`faults`] what breaks, [`judge`](judge()) what follows.
 
+mod account;
 pub(crate) mod client;
 mod documents;
 pub mod faults;
@@ -40,12 +41,13 @@ pub use money::faults as arithmetic;
 
 use crate::load::http::{AnyBody, Connection, HttpError, Server, whole};
 use crate::load::setup::Tenant;
+use account::Account;
 use client::Client;
 use history::{Call, Conclusion, What};
 use journal::Journal;
 use kept::KeptAnswers;
 use stored::{Reader, Stored};
-use work::{Account, Shared, Worker};
+use work::{Shared, Worker};
 
 /// How long servers may take to be ready again when nothing breaks them any more.
 const RECOVERY: Duration = Duration::from_secs(180);

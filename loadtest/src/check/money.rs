@@ -144,7 +144,8 @@ mod tests {
         let mut third = line.clone();
         third["tax"] = json!("6.33");
         json!({"currency": "EUR", "status": "partially_paid", "lines": [line, line, third],
-            "payments": [{"amount": "19.06"}], "taxes": [{"rate": "0.19", "net": "100.05", "tax": "19.01"}],
+            "payments": [{"amount": "19.06"}], "taxes": [{"rate": "0.19", "net": "100.05",
+                "tax": "19.01"}],
             "subtotal": "100.05", "discount_total": "0.00", "tax_total": "19.01", "total": "119.06",
             "amount_paid": "19.06", "amount_due": "100.00"})
     }

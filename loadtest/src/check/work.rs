@@ -1,8 +1,7 @@
 //! The clients: each does one thing after another for a tenant, and writes down what it asked and
 //! was answered.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,155 +13,18 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Settings;
+use super::account::Account;
 use super::client::{Ask, Client, Told};
 use super::documents::{ISSUED, document};
 use super::history::{Call, Conclusion, SECRET, What, key_answer};
 use super::journal::Journal;
 use super::kept::{Again, KeptAnswers};
-use super::{Settings, money};
 use crate::load::http::Server;
-use crate::load::setup::Tenant;
 
-/// Invoices of a tenant that clients go on working on.
-const POOL: usize = 2_000;
 /// Attempts of one call, and the pause between two.
 const ATTEMPTS: usize = 60;
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// What clients know of an invoice.
-#[derive(Clone, Debug)]
-struct Known {
-    id: Uuid,
-    draft: bool,
-    due: Decimal,
-    payments: Vec<Uuid>,
-    /// Whose personal data it has.
-    customer: Option<Uuid>,
-}
-
-#[derive(Default)]
-struct Pool {
-    invoices: VecDeque<Known>,
-    /// Customers by external id, once they are known.
-    customers: BTreeMap<String, Option<Uuid>>,
-    /// Those that were erased.
-    erased: Vec<Uuid>,
-    made: usize,
-}
-
-/// A tenant and what its clients share.
-pub(super) struct Account {
-    pub(super) tenant: Tenant,
-    /// It has no old documents, and so no archive.
-    pub(super) bystander: bool,
-    pool: Mutex<Pool>,
-}
-
-impl Account {
-    pub(super) fn new(tenant: Tenant, bystander: bool) -> Self {
-        Self {
-            tenant,
-            bystander,
-            pool: Mutex::default(),
-        }
-    }
-
-    fn pool<T>(&self, work: impl FnOnce(&mut Pool) -> T) -> T {
-        work(&mut self.pool.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Takes in an invoice as an answer showed it.
-    fn learn(&self, invoice: &Value) {
-        let text = |value: &Value| value.as_str().and_then(|text| Uuid::parse_str(text).ok());
-        let Some(id) = text(&invoice["id"]) else {
-            return;
-        };
-        let payments = invoice["payments"]
-            .as_array()
-            .map_or(&[][..], Vec::as_slice);
-        let payments = payments
-            .iter()
-            .filter(|payment| payment["kind"] == "payment");
-        let known = Known {
-            id,
-            draft: invoice["status"] == "draft",
-            due: money::amount(invoice, "amount_due").unwrap_or_default(),
-            payments: payments
-                .filter_map(|payment| text(&payment["id"]))
-                .collect(),
-            customer: text(&invoice["customer_id"]),
-        };
-        self.pool(|pool| {
-            if let Some(external) = invoice["customer"]["external_id"].as_str()
-                && let Some(customer) = pool.customers.get_mut(external)
-            {
-                *customer = text(&invoice["customer_id"]);
-            }
-            match pool.invoices.iter_mut().find(|one| one.id == id) {
-                Some(one) => *one = known,
-                None => {
-                    pool.invoices.push_back(known);
-                    if pool.invoices.len() > POOL {
-                        pool.invoices.pop_front();
-                    }
-                }
-            }
-        });
-    }
-
-    /// Any invoice, rather a young one.
-    fn some(&self, chance: &mut ChaCha8Rng, wanted: impl Fn(&Known) -> bool) -> Option<Known> {
-        self.pool(|pool| {
-            let fits: Vec<&Known> = pool
-                .invoices
-                .iter()
-                .rev()
-                .filter(|one| wanted(one))
-                .collect();
-            let young = if chance.random_bool(0.7) {
-                fits.len().min(30)
-            } else {
-                fits.len()
-            };
-            fits[..young].choose(chance).map(|one| (*one).clone())
-        })
-    }
-
-    /// An invoice that has, or had, a person's name which is to be erased.
-    fn of_erased(&self, chance: &mut ChaCha8Rng) -> Option<Known> {
-        let erased = self.pool(|pool| pool.erased.clone());
-        self.some(chance, |one| {
-            one.customer.is_some_and(|id| erased.contains(&id))
-        })
-    }
-
-    /// A customer with an id: external id and id. Nobody names it any more.
-    pub(super) fn to_erase(&self) -> Option<(String, Uuid)> {
-        self.pool(|pool| {
-            let mut known = pool.customers.iter();
-            let (name, id) = known.find_map(|(name, id)| Some((name.clone(), (*id)?)))?;
-            pool.customers.remove(&name);
-            pool.erased.push(id);
-            Some((name, id))
-        })
-    }
-
-    /// A customer's external id; a new one now and then.
-    fn customer(&self, chance: &mut ChaCha8Rng) -> String {
-        self.pool(|pool| {
-            let names: Vec<&String> = pool.customers.keys().collect();
-            match names.choose(chance).filter(|_| names.len() >= 10) {
-                Some(name) => (*name).clone(),
-                None => {
-                    pool.made += 1;
-                    let name = format!("customer {}", pool.made);
-                    pool.customers.insert(name.clone(), None);
-                    name
-                }
-            }
-        })
-    }
-}
 
 /// What all clients share.
 pub(super) struct Shared {

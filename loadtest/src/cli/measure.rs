@@ -20,7 +20,8 @@ pub(crate) struct MeasureArguments {
     target: Target,
     /// Operations to measure, of create, bulk, pay, get_hot, get_cold, list; create is always among
     /// them.
-    #[arg(long, default_value = "create,pay,get_hot,list", value_delimiter = ',', value_parser = operation)]
+    #[arg(long, default_value = "create,pay,get_hot,list", value_delimiter = ',',
+        value_parser = operation)]
     operations: Vec<Operation>,
     /// Requests per second, well below the knee; lists and cold reads a tenth of it, uploads a
     /// hundredth.

@@ -16,7 +16,7 @@ pub(crate) mod sweep;
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
-/// How a command ended, for whoever scripts it. 1 is left to what could not be done at all.
+/// The exit codes of commands, for scripts. 1 is left to what could not be done at all.
 pub(crate) enum Exit {
     Good,
     /// A condition was missed.

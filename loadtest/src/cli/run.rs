@@ -218,12 +218,7 @@ fn read_keys(path: &Path) -> Result<Vec<Tenant>, Failure> {
 
 pub(crate) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     // What is wrong with the baseline should be known before, not after.
-    let baseline = arguments
-        .output
-        .baseline
-        .as_deref()
-        .map(Run::load)
-        .transpose()?;
+    let baseline = arguments.output.baseline()?;
     let (server, mix, material) = arguments.target.prepare()?;
     let from = arguments.from.unwrap_or_else(|| tenth(arguments.rate));
     let arrivals = match arguments.arrivals {
@@ -254,12 +249,7 @@ fn tenth(rate: f64) -> f64 {
 }
 
 pub(crate) fn merge(arguments: &MergeArguments) -> Result<Exit, Failure> {
-    let baseline = arguments
-        .output
-        .baseline
-        .as_deref()
-        .map(Run::load)
-        .transpose()?;
+    let baseline = arguments.output.baseline()?;
     let mut runs = arguments.runs.iter().map(|path| Run::load(path));
     let mut merged = runs.next().ok_or("there is no run to merge")??;
     for run in runs {
@@ -269,6 +259,11 @@ pub(crate) fn merge(arguments: &MergeArguments) -> Result<Exit, Failure> {
 }
 
 impl Output {
+    /// The run to compare with, if there is one.
+    fn baseline(&self) -> Result<Option<Run>, Failure> {
+        Ok(self.baseline.as_deref().map(Run::load).transpose()?)
+    }
+
     fn finish(&self, run: &Run, baseline: Option<&Run>) -> Result<Exit, Failure> {
         let comparisons = baseline.map_or_else(Vec::new, |before| {
             baseline::compare(before, run, share(self.floor))
@@ -373,8 +368,12 @@ fn show(progress: &Progress, rate: f64, warmup: Duration, whole: Duration) {
         };
         bar.set_position(millis(started.elapsed()).min(millis(whole)));
         bar.set_message(format!(
-            "{phase}: {:.0} of {rate:.0} due/s, {:.0} right/s, mean {mean:.1} ms, {} pending, {} errors",
-            (now_due - due) as f64 / gap, answers / gap, read(&progress.pending), read(&progress.failed)
+            "{phase}: {:.0} of {rate:.0} due/s, {:.0} right/s, mean {mean:.1} ms, {} pending, {} \
+            errors",
+            (now_due - due) as f64 / gap,
+            answers / gap,
+            read(&progress.pending),
+            read(&progress.failed)
         ));
         (at, ok, due, micros) = (now, now_ok, now_due, now_micros);
     }

@@ -197,7 +197,8 @@ fn line(month: &Month) -> String {
         ["get_hot", "get_cold", "list"].map(|name| show(month.latency(name, 0.5)));
     let tier = month.tier.clone().unwrap_or_default();
     format!(
-        "{}  {} sent, {} hot; upload {:.0}/s; p50 hot {hot}, cold {cold}, list {list} ms; tiering {} in {:.1} s",
+        "{}  {} sent, {} hot; upload {:.0}/s; p50 hot {hot}, cold {cold}, list {list} ms; tiering \
+        {} in {:.1} s",
         month.month,
         month.sent,
         month.hot(),

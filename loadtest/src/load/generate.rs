@@ -238,7 +238,8 @@ impl Generator {
             put(
                 out,
                 format_args!(
-                    ",\"customer\":{{\"external_id\":\"C{customer:06}\",\"name\":\"Customer {customer}\","
+                    ",\"customer\":{{\"external_id\":\"C{customer:06}\",\"name\":\"Customer \
+                    {customer}\","
                 ),
             );
             put(
@@ -283,7 +284,8 @@ impl Generator {
             put(
                 out,
                 format_args!(
-                    "\"quantity\":\"{quantity}\",\"unit_price\":\"{}\",\"tax_rate\":\"{rate_text}\"}}",
+                    "\"quantity\":\"{quantity}\",\"unit_price\":\"{}\",\"tax_rate\":\"{rate_text}\
+                    \"}}",
                     amount(price)
                 ),
             );

@@ -166,7 +166,8 @@ impl Material {
             }
         }
         if self.cold.is_empty() {
-            let none = "the mix reads archived invoices, but these tenants have none: upload old, paid invoices, then \
+            let none = "the mix reads archived invoices, but these tenants have none: upload old, \
+                paid invoices, then \
                         `sheaf tier run`, and name the tenants with --keys";
             return Err(HttpError::Answer(none.to_owned()));
         }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use sheaf_model::bounds;
 
+use crate::file::{self, FileError};
+
 /// One kind of request. Its name is that of the enum in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -129,7 +131,8 @@ impl Default for Mix {
 pub enum MixError {
     /// An entry that is not `operation=weight`.
     #[error(
-        "`{0}` is not operation=weight; operations are create, retry, duplicate, bulk, pay, get_hot, get_cold, list, ping"
+        "`{0}` is not operation=weight; operations are create, retry, duplicate, bulk, pay, \
+        get_hot, get_cold, list, ping"
     )]
     Entry(String),
     /// No weight above 0, or one that is no number from 0.
@@ -138,22 +141,9 @@ pub enum MixError {
     /// A member out of its range.
     #[error("`{0}` is from {1} to {2}")]
     Range(&'static str, f64, f64),
-    /// No such file.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// Its name.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// No TOML of a mix.
-    #[error("{path}: {source}")]
-    Toml {
-        /// Its name.
-        path: String,
-        /// Why.
-        source: Box<toml::de::Error>,
-    },
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl Mix {
@@ -168,22 +158,10 @@ impl Mix {
                 ..Self::default()
             }
         } else {
-            Self::load(Path::new(text))?
+            file::read_toml::<Self>(Path::new(text))?
         };
         mix.check()?;
         Ok(mix)
-    }
-
-    fn load(path: &Path) -> Result<Self, MixError> {
-        let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| MixError::Read {
-            path: name(),
-            source,
-        })?;
-        toml::from_str(&text).map_err(|source| MixError::Toml {
-            path: name(),
-            source: Box::new(source),
-        })
     }
 
     /// Every member is in its range.

@@ -36,7 +36,7 @@ const MAX_WAITING: usize = 1_000_000;
 /// together.
 const QUANTUM: Duration = Duration::from_micros(50);
 /// Requests per second of one thread from which the scheduler looks at the clock instead of
-/// sleeping between requests: it would sleep hardly at all, and whoever else wants the CPU keeps it
+/// sleeping between requests: it would sleep hardly at all, and another process that wants the CPU keeps it
 /// for milliseconds once it is given away.
 const AWAKE_FROM: f64 = 20_000.0;
 /// It sleeps when there is nothing to do for longer than this.
@@ -250,7 +250,7 @@ struct Share {
 #[derive(Clone, Copy)]
 struct Ticket {
     due: Instant,
-    /// When the scheduler came to it.
+    /// When the scheduler reached it.
     handed: Instant,
     /// A connection was free then.
     free: bool,

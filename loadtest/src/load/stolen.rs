@@ -17,7 +17,7 @@ impl CpuTime {
     }
 
     /// The first line of Linux' `/proc/stat`
-    /// (<https://docs.kernel.org/filesystems/proc.html#miscellaneous-kernel-statistics-in-proc-stat>):
+    /// ([proc(5)](https://docs.kernel.org/filesystems/proc.html)):
     /// `cpu`, then user, nice, system, idle, iowait, irq, softirq and steal. What follows is part
     /// of user and nice.
     fn parse(text: &str) -> Option<Self> {

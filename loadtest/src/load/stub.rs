@@ -203,7 +203,8 @@ impl Answer {
             }
             Self::Bulk { lines } => {
                 let body = format!(
-                    "{{\"received\":{lines},\"created\":{lines},\"duplicates\":0,\"rejected\":0,\"errors\":[]}}"
+                    "{{\"received\":{lines},\"created\":{lines},\"duplicates\":0,\"rejected\":0,\
+                    \"errors\":[]}}"
                 );
                 ("200 OK", String::new(), body)
             }
@@ -225,7 +226,8 @@ impl Answer {
             }
         };
         let head = format!(
-            "HTTP/1.1 {status}\r\n{location}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {status}\r\n{location}content-type: application/json\r\ncontent-length: \
+            {}\r\n\r\n{body}",
             body.len()
         );
         out.extend_from_slice(head.as_bytes());

@@ -244,8 +244,11 @@ mod tests {
     #[tokio::test]
     async fn answers_in_pieces_are_put_together() {
         let mut wire = answers(
-            b"HTTP/1.1 201 Created\r\nLocation: /v1/invoices/0197a9a8-0000-7000-8000-000000000001\r\nContent-Length: 3\r\nIdempotency-Replayed: true\r\n\r\nabc\
-              HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n\
+            b"HTTP/1.1 201 Created\r\nLocation: \
+            /v1/invoices/0197a9a8-0000-7000-8000-000000000001\r\nContent-Length: \
+            3\r\nIdempotency-Replayed: true\r\n\r\nabc\
+              HTTP/1.1 200 OK\r\nTransfer-Encoding: \
+              chunked\r\n\r\n3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n\
               HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
         )
         .await;

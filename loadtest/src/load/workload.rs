@@ -239,7 +239,8 @@ impl Workload {
                 let today = Utc::now().date_naive();
                 let amount = &known.amount_due;
                 let body = format!(
-                    "{{\"reference\":\"{reference}\",\"amount\":\"{amount}\",\"paid_on\":\"{today}\",\"method\":\"bank_transfer\"}}"
+                    "{{\"reference\":\"{reference}\",\"amount\":\"{amount}\",\"paid_on\":\"{today}\
+                    \",\"method\":\"bank_transfer\"}}"
                 );
                 let path = format!("/v1/invoices/{}/payments", known.id);
                 self.post(&sent, &path, JSON, body.as_bytes(), out);
@@ -307,7 +308,8 @@ impl Workload {
         let credential = self.credential(sent.tenant);
         let _ = write!(
             out,
-            "POST {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {credential}\r\nidempotency-key: {key}\r\n\
+            "POST {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer \
+            {credential}\r\nidempotency-key: {key}\r\n\
              content-type: {media}\r\ncontent-length: {}\r\n\r\n",
             self.host,
             body.len()

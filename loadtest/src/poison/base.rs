@@ -32,7 +32,8 @@ fn of(subject: Subject, body: Option<Value>) -> Base {
 }
 
 fn line() -> Value {
-    json!({"sku": "s", "description": "Work", "quantity": "2", "unit_price": "10.00", "discount": "1.00",
+    json!({"sku": "s", "description": "Work", "quantity": "2", "unit_price": "10.00",
+        "discount": "1.00",
         "tax_rate": "0.19"})
 }
 
@@ -44,7 +45,8 @@ fn customer() -> Value {
 fn invoice() -> Value {
     json!({"currency": "EUR", "kind": "invoice", "customer": customer(), "issue_date": "2026-01-05",
         "due_date": "2026-02-05", "discount": "1.00", "lines": [line()], "status": "issued",
-        "payments": [{"reference": "p", "amount": "1.00", "paid_on": "2026-01-06", "method": "card"}],
+        "payments": [{"reference": "p", "amount": "1.00", "paid_on": "2026-01-06",
+            "method": "card"}],
         "metadata": {"plan": "pro"}})
 }
 
@@ -70,7 +72,8 @@ pub(super) fn base(operation: &str) -> Option<Base> {
             S::Draft,
             Some(
                 json!({"currency": "EUR", "kind": "invoice", "customer": customer(),
-            "issue_date": "2026-01-05", "due_date": "2026-02-05", "discount": "1.00", "lines": [line()],
+            "issue_date": "2026-01-05", "due_date": "2026-02-05", "discount": "1.00",
+                "lines": [line()],
             "metadata": {"plan": "pro"}}),
             ),
         ),

@@ -44,7 +44,7 @@ pub(super) struct Field {
 /// The operations of a document.
 ///
 /// # Errors
-/// An operation without a good request here: whoever adds a route adds one.
+/// An operation without a good request here: a new route needs one.
 pub(super) fn operations(document: &Value) -> Result<Vec<Operation>, String> {
     let mut found = Vec::new();
     let paths = document["paths"]
@@ -263,7 +263,8 @@ mod tests {
         let document = json!({
             "paths": {"/v1/invoices": {"post": {"operationId": "createInvoice",
                 "parameters": [{"name": "limit", "in": "query", "schema": {"type": "integer"}}],
-                "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/In"}}}}}}},
+                "requestBody": {"content": {"application/json": {"schema": {"$ref":
+                    "#/components/schemas/In"}}}}}}},
             "components": {"schemas": {"In": {"type": "object", "properties": {
                 "issue_date": {"type": ["string", "null"], "format": "date"},
                 "lines": {"type": "array", "items": {"$ref": "#/components/schemas/Line"}}}},

@@ -115,13 +115,17 @@ mod tests {
     use super::*;
 
     fn document() -> Value {
-        json!({"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "servers": [{"url": "/"}],
+        json!({"openapi": "3.1.0", "info": {"title": "t", "version": "1"},
+            "servers": [{"url": "/"}],
             "security": [{"key": []}],
             "paths": {"/a/{id}": {"get": {"operationId": "a",
-                "parameters": [{"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}],
-                "responses": {"200": {"description": "A.", "content": {"application/json": {"schema":
+                "parameters": [{"name": "id", "in": "path", "required": true,
+                    "schema": {"type": "string"}}],
+                "responses": {"200": {"description": "A.",
+                    "content": {"application/json": {"schema":
                     {"$ref": "#/components/schemas/A"}}}}}}}},
-            "components": {"schemas": {"A": {"type": "object"}}, "securitySchemes": {"key": {"type": "http"}}}})
+            "components": {"schemas": {"A": {"type": "object"}},
+                "securitySchemes": {"key": {"type": "http"}}}})
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Run {
         Ok(())
     }
 
-    /// Somebody tries keys. They are stopped, and whoever has one is not.
+    /// A guesser of keys is stopped, and a client that has one is not.
     async fn guesses(&mut self) {
         let guess = |number: usize| {
             let server = self.server.clone();
@@ -100,7 +100,7 @@ impl Run {
             answers.push(client.send(&Ask::new(Method::GET, "/metrics", "")).await);
         }
         let Some(told) = answers.into_iter().find(|told| told.status() == 200) else {
-            // They have a listener that nobody told of.
+            // They have a listener of their own, which was not named.
             return Ok(());
         };
         let text = String::from_utf8_lossy(&told.body).into_owned();

@@ -33,7 +33,7 @@ const EDITS: usize = 16;
 const EDIT: usize = 3 << 19;
 /// Bytes of a line's description, which may have 2,000.
 const LINE: usize = 1_900;
-/// Bytes of a page at most: whoever reads pages must be able to hold one.
+/// Bytes of a page at most: a client must be able to hold one in memory.
 const PAGE: usize = 16 << 20;
 /// The first year that a document may have.
 const FIRST_YEAR: i32 = 1970;
@@ -96,7 +96,8 @@ impl Run {
             .step_by(1)
             .take(usize::try_from(YEARS).unwrap_or(0))
         {
-            let line = json!({"currency": "EUR", "issue_date": format!("{year}-05-05"), "status": "issued",
+            let line = json!({"currency": "EUR", "issue_date": format!("{year}-05-05"),
+                "status": "issued",
                 "lines": [{"description": "x", "quantity": "1", "unit_price": "1"}]});
             body += &format!("{line}\n");
         }

@@ -259,14 +259,17 @@ impl Run {
     /// A fresh document for one case.
     async fn invoice(&mut self, subject: Subject) -> Result<Value, PoisonError> {
         let key = self.key.clone();
-        let line = json!({"description": "Work", "quantity": "1", "unit_price": "100.00", "tax_rate": "0.19"});
-        let mut body = json!({"currency": "EUR", "lines": [line], "status": "draft", "metadata": {"plan": "pro"}});
+        let line = json!({"description": "Work", "quantity": "1", "unit_price": "100.00",
+            "tax_rate": "0.19"});
+        let mut body = json!({"currency": "EUR", "lines": [line], "status": "draft",
+            "metadata": {"plan": "pro"}});
         if subject != Subject::Draft {
             body["status"] = json!("issued");
             body["issue_date"] = json!("2026-01-05");
         }
         if subject == Subject::Paid {
-            body["payments"] = json!([{"reference": "first", "amount": "119.00", "paid_on": "2026-01-06", "method": "card"}]);
+            body["payments"] = json!([{"reference": "first", "amount": "119.00",
+                "paid_on": "2026-01-06", "method": "card"}]);
         }
         if subject == Subject::CreditNote {
             body["kind"] = json!("credit_note");
@@ -388,7 +391,8 @@ impl Run {
 
     /// A file that begins with a byte order mark, as editors and spreadsheets write it.
     async fn marked(&mut self) {
-        let line = json!({"currency": "EUR", "lines": [{"description": "x", "quantity": "1", "unit_price": "1"}]});
+        let line = json!({"currency": "EUR", "lines": [{"description": "x", "quantity": "1",
+            "unit_price": "1"}]});
         let key = self.key.clone();
         let ask = Ask {
             body: format!("\u{feff}{line}\n").into(),

@@ -211,7 +211,8 @@ async fn attack(
     let wide: Vec<Value> = (0..2_000).map(|_| invoice()["lines"][0].clone()).collect();
     let mut large = invoice();
     large["lines"] = json!(wide);
-    let sql = "with a as (select 1 as x), b as (select * from a, a a2), c as (select * from b, b b2 limit 1000000) \
+    let sql = "with a as (select 1 as x), b as (select * from a, a a2), c as (select * from b, b \
+        b2 limit 1000000) \
         select count(*), sum(total), count(distinct id) from invoices, (select 1 from c)";
     let post = |path: &str, body: String| Ask {
         body: body.into(),

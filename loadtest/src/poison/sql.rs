@@ -20,7 +20,7 @@ const CLOCKS: [&str; 4] = [
     "select current_timestamp",
     "select today()",
 ];
-/// What is computed, and what is right. A refusal is right as well: what is wrong must not be told.
+/// What is computed, and what is right. A refusal is right as well: a wrong answer is not.
 const SUMS: [(&str, &str); 4] = [
     ("select 9223372036854775807 + 1", "9223372036854775808"),
     ("select -9223372036854775807 - 2", "-9223372036854775809"),
@@ -34,12 +34,16 @@ const SUMS: [(&str, &str); 4] = [
 const TABLE: &str = "select '' as a, cast(null as varchar) as b, 'x' as c";
 const AS_CSV: &str = "a,b,c\r\n\"\",,x\r\n";
 /// A text of 512 MiB, where a query has 256 MiB.
-const LARGE: &str = "with a as (select 'xxxxxxxxxxxxxxxx' as t), b as (select replace(t, 'x', t) as t from a), \
-    c as (select replace(t, 'x', t) as t from b), d as (select replace(t, 'x', 'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy') as u, t from b) \
+const LARGE: &str = "with a as (select 'xxxxxxxxxxxxxxxx' as t), b as (select replace(t, 'x', t) \
+    as t from a), \
+    c as (select replace(t, 'x', t) as t from b), d as (select replace(t, 'x', \
+    'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy') as u, t from b) \
     select length(replace(c.t, 'x', d.u)) from c, d";
 /// Two texts of 64 KiB, compared letter by letter.
-const COMPARED: &str = "with a as (select 'xxxxxxxxxxxxxxxx' as t), b as (select replace(t, 'x', t) as t from a), \
-    c as (select replace(t, 'x', t) as t from b) select levenshtein(t, replace(t, 'x', 'y')) from c";
+const COMPARED: &str = "with a as (select 'xxxxxxxxxxxxxxxx' as t), b as (select replace(t, 'x', \
+    t) as t from a), \
+    c as (select replace(t, 'x', t) as t from b) \
+           select levenshtein(t, replace(t, 'x', 'y')) from c";
 
 /// Common table expressions that each name the one before twice: 2^n tables in some hundred bytes.
 fn doubling(levels: usize) -> String {
@@ -123,7 +127,8 @@ impl Run {
         let told = client.send(&query(&small, &quiet)).await;
         if told.status() != 200 {
             let text = format!(
-                "behind {READERS} abandoned questions another tenant's `select 1` was answered {} {} after {:.1} s",
+                "behind {READERS} abandoned questions another tenant's `select 1` was answered {} \
+                {} after {:.1} s",
                 told.status(),
                 cut(&told),
                 (told.attempt.ended - told.attempt.sent).as_secs_f64()

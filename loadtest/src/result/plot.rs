@@ -236,7 +236,8 @@ impl Plot {
         let centre = TOP + (HEIGHT - TOP - BOTTOM) / 2.0;
         let _ = write!(
             out,
-            "<text class=\"axis\" transform=\"translate(14 {centre}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            "<text class=\"axis\" transform=\"translate(14 {centre}) rotate(-90)\" \
+            text-anchor=\"middle\">{}</text>",
             escape(&self.y)
         );
         if let Some((value, name)) = &self.limit {

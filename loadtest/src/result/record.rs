@@ -222,12 +222,12 @@ pub struct Own {
     /// CPU time of the generator, in cores.
     pub cpu_cores: f64,
     /// Share of this machine's CPU time that its host gave to others, 0 to 1; `None` where that is
-    /// not told. It makes latencies longer, never shorter.
+    /// not known. It makes latencies longer, never shorter.
     #[serde(default)]
     pub stolen: Option<f64>,
 }
 
-/// What one request came to.
+/// The result of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Fate {
     pub(crate) latency: Duration,

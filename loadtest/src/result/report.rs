@@ -25,18 +25,31 @@ pub struct Extras {
 
 /// The look of every report.
 pub(crate) const STYLE: &str = "
-:root{--ink:#1b2430;--soft:#5b6775;--rule:#dde3ea;--good:#157347;--bad:#b42318;--paper:#fff;--tint:#f5f7fa}
-*{box-sizing:border-box}body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:980px;margin:32px auto;padding:0 24px}
-h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:36px 0 6px}p{margin:6px 0}.soft{color:var(--soft)}
-.verdict{padding:12px 16px;border-radius:8px;color:#fff;font-weight:600;margin:16px 0}.good{background:var(--good)}.bad{background:var(--bad)}
-.tiles{display:grid;grid-template-columns:repeat(4,1fr);gap:12px;margin:16px 0}.tile{background:var(--tint);border-radius:8px;padding:12px 14px}
+:root{--ink:#1b2430;--soft:#5b6775;--rule:#dde3ea;--good:#157347;\
+--bad:#b42318;--paper:#fff;--tint:#f5f7fa}
+*{box-sizing:border-box}body{font:15px/1.5 \
+system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:980px;margin:32px \
+auto;padding:0 24px}
+h1{font-size:24px;margin:0 0 4px}h2{font-size:18px;margin:36px 0 6px}p{margin:6px \
+0}.soft{color:var(--soft)}
+.verdict{padding:12px 16px;border-radius:8px;color:#fff;font-weight:600;margin:16px \
+0}.good{background:var(--good)}.bad{background:var(--bad)}
+.tiles{display:grid;grid-template-columns:repeat(4,1fr);gap:12px;margin:16px \
+0}.tile{background:var(--tint);border-radius:8px;padding:12px 14px}
 .tile b{display:block;font-size:24px;line-height:1.2}.tile span{color:var(--soft);font-size:13px}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;margin:8px 0}th,td{padding:5px 8px;border-bottom:1px solid var(--rule);text-align:right}
-th{font-size:13px;color:var(--soft);font-weight:600}th:first-child,td:first-child{text-align:left}.group th{text-align:center;border-bottom:0}td.left{text-align:left}
-svg{width:100%;height:auto;margin-top:6px}svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg text.axis{fill:var(--ink)}
-svg .grid{stroke:var(--rule)}svg line.limit{stroke:var(--bad);stroke-dasharray:6 4}svg text.limit{fill:var(--bad)}
-.legend{font-size:13px;color:var(--soft)}.legend span{margin-right:18px}.legend i{display:inline-block;width:14px;height:4px;border-radius:2px;margin-right:6px;vertical-align:middle}
-.met{color:var(--good);font-weight:600}.missed{color:var(--bad);font-weight:600}@media print{body{margin:0}}";
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;margin:8px \
+0}th,td{padding:5px 8px;border-bottom:1px solid var(--rule);text-align:right}
+th{font-size:13px;color:var(--soft);font-weight:600}th:first-child,td:first-child{text-align:left}\
+.group th{text-align:center;border-bottom:0}td.left{text-align:left}
+svg{width:100%;height:auto;margin-top:6px}svg text{font:12px \
+system-ui,sans-serif;fill:var(--soft)}svg text.axis{fill:var(--ink)}
+svg .grid{stroke:var(--rule)}svg line.limit{stroke:var(--bad);stroke-dasharray:6 4}svg \
+text.limit{fill:var(--bad)}
+.legend{font-size:13px;color:var(--soft)}.legend span{margin-right:18px}.legend \
+i{display:inline-block;width:14px;height:4px;border-radius:2px;margin-right:6px;\
+vertical-align:middle}
+.met{color:var(--good);font-weight:600}.missed{color:var(--bad);font-weight:600}@media \
+print{body{margin:0}}";
 
 pub(crate) const BLUE: &str = "#2563a8";
 pub(crate) const ORANGE: &str = "#d9730d";
@@ -51,7 +64,8 @@ const COLOURS: [&str; 9] = [
 /// One page of HTML.
 pub(crate) fn page(title: &str, body: &str) -> String {
     format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+        content=\"width=device-width\">\
          <title>{}</title><style>{STYLE}</style></head><body>{body}</body></html>\n",
         escape(title)
     )
@@ -102,7 +116,8 @@ pub fn markdown(run: &Run, extras: &Extras) -> String {
     let all = &run.recording.all;
     let _ = writeln!(
         out,
-        "| due/s | answered/s | invoices/s | errors | p50 | p99 | p99.9 | longest |\n|---:|---:|---:|---:|---:|---:|---:|---:|\n\
+        "| due/s | answered/s | invoices/s | errors | p50 | p99 | p99.9 | longest \
+        |\n|---:|---:|---:|---:|---:|---:|---:|---:|\n\
          | {} | {} | {} | {} | {} ms | {} ms | {} ms | {} ms |\n",
         number(run.due_rate()),
         number(run.accepted_rate()),
@@ -113,12 +128,21 @@ pub fn markdown(run: &Run, extras: &Extras) -> String {
         ms(all.latency.ms(0.999)),
         ms(all.latency.max_ms())
     );
-    out.push_str("Latency counts from the time at which a request was due (what a user waits); service time from when it was sent. A dash: too few requests to tell.\n\n");
-    out.push_str("| operation | requests | errors | latency p50 | p99 | p99.9 | max | service p50 | p99 | max |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+    out.push_str(
+        "Latency counts from the time at which a request was due (what a user waits); \
+        service time from when it was sent. A dash: too few requests to tell.\n\n",
+    );
+    out.push_str(
+        "| operation | requests | errors | latency p50 | p99 | p99.9 | max | service p50 \
+        | p99 | max |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
     for (name, series) in rows(run) {
         let _ = writeln!(out, "| {name} | {} |", cells(series).join(" | "));
     }
-    out.push_str("\n| tenants | requests | errors | latency p50 | p99 | p99.9 | max | service p50 | p99 | max |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+    out.push_str(
+        "\n| tenants | requests | errors | latency p50 | p99 | p99.9 | max | service p50 \
+        | p99 | max |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
     for (name, series) in &run.recording.classes {
         let _ = writeln!(out, "| {name} | {} |", cells(series).join(" | "));
     }
@@ -136,7 +160,10 @@ pub fn markdown(run: &Run, extras: &Extras) -> String {
         }
     }
     if !extras.comparisons.is_empty() {
-        out.push_str("\n| against the baseline | before | now | change, 99% bounds | |\n|---|---:|---:|---:|---|\n");
+        out.push_str(
+            "\n| against the baseline | before | now | change, 99% bounds | \
+            |\n|---|---:|---:|---:|---|\n",
+        );
         for comparison in &extras.comparisons {
             let _ = writeln!(out, "| {} |", compared(comparison).join(" | "));
         }
@@ -236,7 +263,8 @@ fn summary(run: &Run) -> String {
         Arrivals::Step { from, steps } => format!("in {steps} steps from {}", number(from)),
     };
     format!(
-        "{} requests/s ({shape}) for {} s after {} s of warm-up, {} connections, {} tenants, {} worker(s); mix: {}. {} at {}.",
+        "{} requests/s ({shape}) for {} s after {} s of warm-up, {} connections, {} tenants, {} \
+        worker(s); mix: {}. {} at {}.",
         number(settings.rate),
         number(settings.duration_s),
         number(settings.warmup_s),
@@ -252,8 +280,10 @@ fn summary(run: &Run) -> String {
 fn own(run: &Run) -> String {
     let own = &run.recording.own;
     format!(
-        "its own lag p50 {} ms, p99 {} ms, longest {} ms (valid up to p99 {} ms); {} requests never sent; {} waited for a free connection (p99 {} ms); \
-         {} replaced by creates because there was nothing to act on yet; {} sent again on a new connection; {:.2} cores of CPU{}.",
+        "its own lag p50 {} ms, p99 {} ms, longest {} ms (valid up to p99 {} ms); {} requests \
+        never sent; {} waited for a free connection (p99 {} ms); \
+         {} replaced by creates because there was nothing to act on yet; {} sent again on a new \
+         connection; {:.2} cores of CPU{}.",
         ms(own.lag.ms(0.5)),
         ms(own.lag.ms(0.99)),
         ms(own.lag.max_ms()),
@@ -338,7 +368,12 @@ pub fn html(run: &Run, extras: &Extras) -> String {
         out.push_str("</table>");
     }
     if !extras.comparisons.is_empty() {
-        out.push_str("<h2>Against the baseline</h2><p class=\"soft\">A change counts when it is beyond the noise between ten blocks of each run (99%) and beyond the floor.</p><table><tr><th>figure</th><th>before</th><th>now</th><th>change, 99% bounds</th><th></th></tr>");
+        out.push_str(
+            "<h2>Against the baseline</h2><p class=\"soft\">A change counts when it is \
+            beyond the noise between ten blocks of each run (99%) and beyond the \
+            floor.</p><table><tr><th>figure</th><th>before</th><th>now</th><th>change, 99% \
+            bounds</th><th></th></tr>",
+        );
         for comparison in &extras.comparisons {
             let cells: String = compared(comparison)
                 .iter()
@@ -360,8 +395,11 @@ pub fn html(run: &Run, extras: &Extras) -> String {
 }
 
 fn tables(run: &Run, out: &mut String) {
-    let above = "<tr class=\"group\"><th></th><th colspan=\"2\"></th><th colspan=\"4\">what a user waits, ms</th><th colspan=\"3\">what the server takes, ms</th></tr>";
-    let head = "<th>requests</th><th>errors</th><th>p50</th><th>p99</th><th>p99.9</th><th>longest</th><th>p50</th><th>p99</th><th>longest</th></tr>";
+    let above = "<tr class=\"group\"><th></th><th colspan=\"2\"></th><th colspan=\"4\">what a user \
+        waits, ms</th><th colspan=\"3\">what the server takes, ms</th></tr>";
+    let head = "<th>requests</th><th>errors</th><th>p50</th><th>p99</th><th>p99.9</th>\
+        <th>longest</th>\
+        <th>p50</th><th>p99</th><th>longest</th></tr>";
     let row = |name: &str, series: &Series| {
         let cells: String = cells(series)
             .iter()
@@ -371,7 +409,9 @@ fn tables(run: &Run, out: &mut String) {
     };
     let _ = write!(
         out,
-        "<h2>By operation</h2><p class=\"soft\">Users wait from the time at which their request was due; the server takes the time from when it was sent. p99: one request in 100 is slower. A dash: too few requests to tell.</p><table>{above}<tr><th>operation</th>{head}"
+        "<h2>By operation</h2><p class=\"soft\">Users wait from the time at which their request \
+        was due; the server takes the time from when it was sent. p99: one request in 100 is \
+        slower. A dash: too few requests to tell.</p><table>{above}<tr><th>operation</th>{head}"
     );
     for (name, series) in rows(run) {
         out.push_str(&row(name, series));
@@ -380,7 +420,8 @@ fn tables(run: &Run, out: &mut String) {
     if !run.recording.classes.is_empty() {
         let _ = write!(
             out,
-            "<h2>By size of tenant</h2><p class=\"soft\">Small tenants should not wait for large ones.</p><table>{above}<tr><th>tenants</th>{head}"
+            "<h2>By size of tenant</h2><p class=\"soft\">Small tenants should not wait for large \
+            ones.</p><table>{above}<tr><th>tenants</th>{head}"
         );
         for (name, series) in &run.recording.classes {
             out.push_str(&row(name, series));

@@ -7,6 +7,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::file::{self, FileError};
 use crate::load::arrivals::Arrivals;
 use crate::load::mix::Mix;
 use crate::load::open::Plan;
@@ -81,30 +82,6 @@ pub struct Run {
     pub recording: Recording,
 }
 
-/// Why a file is no run.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// It cannot be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// Its name.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is no JSON of this form.
-    #[error("{path}: {source}")]
-    Json {
-        /// Its name.
-        path: String,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// It was written by a later version.
-    #[error("{0} has format {1}; this tool reads up to {FORMAT}")]
-    Format(String, u32),
-}
-
 impl Run {
     /// A run of one worker, judged.
     #[must_use]
@@ -148,14 +125,18 @@ impl Run {
         if lag > self.bounds.lag_p99_ms {
             let bound = self.bounds.lag_p99_ms;
             invalid.push(format!(
-                "the generator was late: lag p99 {lag:.1} ms, bound {bound} ms; it needs a faster machine, more threads, or a lower rate"
+                "the generator was late: lag p99 {lag:.1} ms, bound {bound} ms; it needs a faster \
+                machine, more threads, or a lower rate"
             ));
         }
         let dropped = own.dropped as f64 / self.recording.all.all().max(1) as f64;
         if dropped > self.bounds.dropped {
             invalid.push(format!(
-                "{} requests ({:.2}%) were never sent, bound {}%: the server fell so far behind that they waited longer than the timeout",
-                own.dropped, dropped * 100.0, self.bounds.dropped * 100.0
+                "{} requests ({:.2}%) were never sent, bound {}%: the server fell so far behind \
+                that they waited longer than the timeout",
+                own.dropped,
+                dropped * 100.0,
+                self.bounds.dropped * 100.0
             ));
         }
         if self.recording.all.all() == 0 {
@@ -226,27 +207,22 @@ impl Run {
     /// # Errors
     /// [`FileError`].
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        let name = || path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| FileError::Io {
-            path: name(),
-            source,
-        })?;
-        let json = |source| FileError::Json {
-            path: name(),
-            source,
-        };
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
+        let value: serde_json::Value = file::read_json(path)?;
         let format = value
             .get("format")
             .and_then(serde_json::Value::as_u64)
             .unwrap_or_default();
         if format > u64::from(FORMAT) {
-            return Err(FileError::Format(
-                name(),
-                u32::try_from(format).unwrap_or(u32::MAX),
-            ));
+            return Err(FileError::Format {
+                path: path.display().to_string(),
+                format: u32::try_from(format).unwrap_or(u32::MAX),
+                newest: FORMAT,
+            });
         }
-        serde_json::from_value(value).map_err(json)
+        serde_json::from_value(value).map_err(|source| FileError::Json {
+            path: path.display().to_string(),
+            source,
+        })
     }
 
     /// Writes it as JSON.
@@ -254,14 +230,6 @@ impl Run {
     /// # Errors
     /// [`FileError`].
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        let name = || path.display().to_string();
-        let json = serde_json::to_vec(self).map_err(|source| FileError::Json {
-            path: name(),
-            source,
-        })?;
-        std::fs::write(path, json).map_err(|source| FileError::Io {
-            path: name(),
-            source,
-        })
+        file::write_json(path, self)
     }
 }

@@ -40,7 +40,7 @@ impl Finding {
 /// All comparisons.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Check {
-    /// In the order in which they are told.
+    /// In the order in which they are reported.
     pub findings: Vec<Finding>,
     /// The first invoice that is not as it should be, and why.
     pub first_wrong: Option<String>,

@@ -1,16 +1,9 @@
 //! Years of invoices in an hour: whether a server is as fast, and its hot tier as small, after
 //! years as in the first.
 //!
-//! | module | job |
-//! |---|---|
-//! | [`timeline`] | the simulated clock, and which invoice is sent, paid and archived when |
-//! | [`month`] | what was found in each simulated month |
-//! | [`verdict`] | the last year compared with the first in which invoices were archived all along |
-//! | [`report`] | Markdown and HTML |
-//!
 //! Each simulated month: uploads of the month's invoices, payments of earlier ones, reads in an
 //! open loop, a run of tiering as of the day after, a probe. Nothing of one overlaps with another,
-//! so that figures of months compare. At the end everything hot is walked through, the archive's
+//! so that figures of months compare. At the end everything hot is read, the archive's
 //! catalog added up, and a random part of all invoices read.
 //!
 //! Memory does not grow with the number of invoices, but for one bit each, and for the numbers of
@@ -74,7 +67,7 @@ pub struct Settings {
     pub flat: Option<f64>,
 }
 
-/// Why the years came to no end.
+/// The reason why a simulation stopped early.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
     /// No such years.
@@ -159,7 +152,7 @@ impl Outside for Commands {
     }
 }
 
-/// What is told while it runs.
+/// The progress of a simulation.
 #[derive(Clone, Copy, Debug)]
 pub enum Told<'a> {
     /// Something begins, in this month, which counts from 0.
@@ -191,7 +184,7 @@ pub struct Simulation {
     pub verdict: Verdict,
 }
 
-/// Simulates the years; blocks the calling thread. `tell` is told of each step.
+/// Simulates the years; blocks the calling thread. `tell` is called for each step.
 ///
 /// # Errors
 /// [`SimulateError`]. What was sent until then stays on the server.

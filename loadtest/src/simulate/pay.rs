@@ -35,7 +35,8 @@ pub(super) async fn pay(
         let reference = format!("P-{number:09}");
         // No idempotency key: keys are kept for a week of real time, which would look like growth
         // of the hot tier. The reference alone keeps a payment from being made twice.
-        let body = json!({"reference": reference, "amount": amount, "paid_on": paid_on, "method": "bank_transfer"});
+        let body = json!({"reference": reference, "amount": amount, "paid_on": paid_on,
+            "method": "bank_transfer"});
         payments.push(Payment {
             path: format!("/v1/invoices/{}/payments", entry.id),
             api_key: &writer.tenant(&entry).api_key,

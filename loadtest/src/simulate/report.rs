@@ -146,7 +146,8 @@ const TREND_HEADS: [&str; 6] = [
 fn summary(found: &Simulation) -> String {
     let outline = &found.outline;
     format!(
-        "{} invoices of {} tenants over {} years from {}, in {} minutes; {} reads a month at {}/s; {} of each month's invoices are paid later, \
+        "{} invoices of {} tenants over {} years from {}, in {} minutes; {} reads a month at {}/s; \
+        {} of each month's invoices are paid later, \
          one by one. Seed {}, {}.",
         count(outline.invoices),
         count(u64::from(outline.tenants)),
@@ -183,7 +184,8 @@ fn notes(found: &Simulation) -> Vec<String> {
         .collect();
     vec![
         format!(
-            "The generator's own lag had a p99 above {MAX_LAG_MS} ms in {late} of {} months: their latencies are the machine's as well.",
+            "The generator's own lag had a p99 above {MAX_LAG_MS} ms in {late} of {} months: their \
+            latencies are the machine's as well.",
             months.len()
         ),
         format!("{} of {} reads failed.", count(failed), count(reads)),
@@ -271,7 +273,11 @@ pub fn html(found: &Simulation, by: By) -> String {
             .iter()
             .map(|one| trend(one).into())
             .collect();
-        out.push_str("<h2>The last year against the first steady one</h2><p class=\"soft\">Medians of the months of each year. The bounds come from pairs of months, January with January; the change in a year from all months between.</p>");
+        out.push_str(
+            "<h2>The last year against the first steady one</h2><p class=\"soft\">Medians \
+            of the months of each year. The bounds come from pairs of months, January with \
+            January; the change in a year from all months between.</p>",
+        );
         out.push_str(&html_table(&heads, &rows));
     }
     out.push_str("<h2>Is everything there?</h2>");
@@ -294,7 +300,10 @@ pub fn html(found: &Simulation, by: By) -> String {
     for note in found.check.first_wrong.iter().cloned().chain(notes(found)) {
         let _ = write!(out, "<p>{}</p>", escape(&note));
     }
-    out.push_str("<h2>All figures</h2><p class=\"soft\">Times are milliseconds where nothing else is said. A dash: too few to tell.</p><div style=\"overflow-x:auto;white-space:nowrap\">");
+    out.push_str(
+        "<h2>All figures</h2><p class=\"soft\">Times are milliseconds where nothing else \
+        is said. A dash: too few to tell.</p><div style=\"overflow-x:auto;white-space:nowrap\">",
+    );
     let (heads, rows) = table(found, by);
     out.push_str(&html_table(&heads, &rows));
     out.push_str("</div>");
@@ -352,7 +361,8 @@ fn plots(found: &Simulation, out: &mut String) {
     let megabytes = |month: &Month, name: &str| month.figures.get(name).map(|value| value / 1e6);
     plot(
         "Bytes",
-        "Partitions fill up during a year and are dropped when they are empty, so the hot tier is a saw.",
+        "Partitions fill up during a year and are dropped when they are empty, so the hot tier is \
+        a saw.",
         "MB",
         false,
         vec![

@@ -54,7 +54,7 @@ pub struct Trend {
     pub per_year: Option<(f64, f64)>,
     /// The verdict of the bounds.
     pub change: Change,
-    /// Whether the ratio is below the bound; `None` for what is told only, such as sizes that have
+    /// Whether the ratio is below the bound; `None` for what is reported only, such as sizes that have
     /// to grow.
     pub flat: Option<bool>,
 }
@@ -111,7 +111,9 @@ impl Verdict {
     #[must_use]
     pub fn text(&self) -> String {
         let Some((before, now)) = self.years else {
-            return "Not judged: there are no two years in which invoices were archived every month".to_owned();
+            let text =
+                "Not judged: there are no two years in which invoices were archived every month";
+            return text.to_owned();
         };
         let Some(bound) = self.bound else {
             return format!("{now} compared with {before}; no bound to hold (--flat)");

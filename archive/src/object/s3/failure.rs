@@ -1,4 +1,4 @@
-//! What an S3's refusals mean, and how they are told.
+//! The refusals of an S3: what they mean, and how they are reported.
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};

@@ -1,5 +1,5 @@
 //! CSV as RFC 4180 has it: lines end with CR LF, and a field is quoted where it has to be. What is
-//! null is an empty field; a text that is empty is a quoted one, so that both can be told apart.
+//! null is an empty field; a text that is empty is a quoted one, so that the two differ.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;

@@ -19,7 +19,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 use serde_json::json;
 
-use super::Tiers;
+use super::options::Tiers;
 
 use super::error::QueryError;
 use super::run::QueryRun;
@@ -157,7 +157,10 @@ impl Writer {
                     .schema()
                     .fields()
                     .iter()
-                    .map(|field| json!({"name": field.name(), "type": field.data_type().to_string()}))
+                    .map(|field| {
+                        json!({"name": field.name(),
+                        "type": field.data_type().to_string()})
+                    })
                     .collect();
                 let columns = serde_json::to_string(&columns).map_err(internal)?;
                 Ok(format!("{{\"columns\":{columns},\"rows\":[").into())
@@ -208,8 +211,8 @@ impl Writer {
     fn failed(&self, error: QueryError) -> Result<Bytes, QueryError> {
         match self {
             Self::Json { .. } => {
-                let told = json!({"code": error.code(), "detail": error.public_detail()});
-                Ok(format!("],\"error\":{told}}}").into())
+                let problem = json!({"code": error.code(), "detail": error.public_detail()});
+                Ok(format!("],\"error\":{problem}}}").into())
             }
             _ => Err(error),
         }

@@ -103,7 +103,8 @@ impl QueryStats {
     /// The line that EXPLAIN adds to the engine's plan.
     pub(crate) fn explained(&self) -> String {
         format!(
-            "files: {} of {} planned, {} read\nbytes: {} in the planned files, {} read in {} requests",
+            "files: {} of {} planned, {} read\nbytes: {} in the planned files, {} read in {} \
+            requests",
             self.files_planned,
             self.files_total,
             self.files_read,

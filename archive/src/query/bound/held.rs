@@ -120,7 +120,7 @@ impl Held {
         rows.reserve()
     }
 
-    /// The window has answered so many rows.
+    /// The window has answered this number of rows.
     pub(crate) fn give(&self, partition: usize, mut answered: usize) -> Result<()> {
         let mut all = self.partitions();
         let Some(rows) = all.get_mut(&partition) else {

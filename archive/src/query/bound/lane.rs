@@ -7,8 +7,8 @@ use std::future::Future;
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
-use crate::query::QueryLimits;
 use crate::query::error::QueryError;
+use crate::quota::QueryLimits;
 
 /// Bytes of a thread's stack: expressions are evaluated by recursion. Only what is touched is
 /// really taken.

@@ -148,7 +148,7 @@ impl Texts {
         if expr.is::<Column>() || expr.is::<Literal>() {
             return;
         }
-        // A type that cannot be told is that of a condition over both sides of a join.
+        // A type that is not known is that of a condition over both sides of a join.
         let fixed = expr
             .data_type(schema)
             .is_ok_and(|of| of.is_primitive() || of == DataType::Boolean);

@@ -1,4 +1,4 @@
-//! How a query is told to end, wherever it computes: its deadline, and a client that has gone.
+//! The end of a query, wherever it computes: its deadline, and a client that has gone.
 
 use std::any::Any;
 use std::sync::Arc;

@@ -34,7 +34,7 @@ const USUAL: u8 = 38;
 /// Digits that a sum may have more than what is summed up: rows.
 const ROWS: u8 = 10;
 
-/// Puts arithmetic that fails in the place of the engine's.
+/// Replaces the engine's arithmetic by one that fails out of range.
 #[derive(Debug)]
 pub(crate) struct Exact;
 

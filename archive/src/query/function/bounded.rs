@@ -36,7 +36,7 @@ const CONSTANT: u64 = 256 * 1024;
 pub(crate) enum Cost {
     /// As much as its arguments are large. The result is no larger than they are.
     Linear,
-    /// The result can be larger: so many bytes at most, for arguments of so many.
+    /// The result can be larger: the most bytes, by the bytes of the arguments.
     Grows(fn(&[u64]) -> u64),
     /// Each byte of the first argument may be compared with each of the second: so many pairs at
     /// most, of one row.

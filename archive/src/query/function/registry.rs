@@ -217,8 +217,8 @@ const SCALAR: &[(&str, Class)] = &[
     ("translate", grows(translated)),
     ("upper", grows(recased)),
     ("uuid", Out),
-    // Regular expressions, which are compiled anew for each batch or row. Some builds of the engine
-    // have them.
+    // Regular expressions, which are compiled again for each batch or row. Some builds of the
+    // engine have them.
     ("regexp_count", Out),
     ("regexp_instr", Out),
     ("regexp_like", Out),

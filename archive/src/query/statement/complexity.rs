@@ -391,7 +391,7 @@ fn allowed(expr: &Expr) -> Result<()> {
 /// own default it is 100.
 const MAX_CENTROIDS: u64 = 10_000;
 
-/// Refuses an approximation that is told to be finer than that.
+/// Refuses an approximation that is asked to be finer than that.
 fn centroids(name: &str, args: &[Expr]) -> Result<()> {
     if !name.starts_with("approx_percentile_cont") {
         return Ok(());
@@ -413,7 +413,7 @@ fn centroids(name: &str, args: &[Expr]) -> Result<()> {
     Ok(())
 }
 
-/// A pattern is read anew for each batch, and one that is not constant for each row.
+/// A pattern is compiled for each batch, and one that is not constant for each row.
 fn pattern(pattern: &Expr) -> Result<()> {
     let text = match pattern {
         Expr::Literal(value, _) => value.try_as_str().flatten().unwrap_or_default(),

@@ -376,14 +376,16 @@ mod tests {
             "with a as (select 1 as x), b as (select * from a) select * from b"
         ));
         assert!(!refused(
-            "with recursive r as (select 1 as n union all select n + 1 from r where n < 5) select * from r"
+            "with recursive r as (select 1 as n union all select n + 1 from r where n < 5) select \
+            * from r"
         ));
         let hidden = doubling(5).replace(
             "count(*) from c5",
             "(select count(*) from c5 x, C5 y, c5 z)",
         );
         assert!(refused(&hidden));
-        let shadowed = "with c0 as (select 1), c1 as (with c0 as (select 2) select * from c0) select * from c1, c0";
+        let shadowed = "with c0 as (select 1), c1 as (with c0 as (select 2) select * from c0) \
+            select * from c1, c0";
         assert!(!refused(shadowed));
     }
 

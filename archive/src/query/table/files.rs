@@ -24,7 +24,7 @@ use super::reader::{Readers, Source};
 use super::schema::{MONTH, TENANT, YEAR};
 use crate::ArchiveError;
 use crate::file::metadata_columns::MetadataKeys;
-use crate::file::row_group::GroupData;
+use crate::file::row_group::RowGroupData;
 use crate::query::error::QueryError;
 
 /// All that one query may read: the tenant's files and hot rows of one snapshot.
@@ -129,7 +129,8 @@ impl Scope {
         selection: &mut Selection,
         file: &Arc<ArchiveFile>,
     ) -> Result<(), QueryError> {
-        // The catalog was asked for this tenant's files alone; this is the last place to make sure.
+        // The catalog was asked for this tenant's files alone; this is the last chance to make
+        // sure.
         if file.tenant_id != self.tenant {
             let detail = "belongs to another tenant";
             return Err(ArchiveError::corrupt(&file.object_key, detail).into());
@@ -206,22 +207,22 @@ async fn without(
     let count = |bytes| counters.request(bytes);
     let footer = objects.footer_counted(&file, count).await?;
     let (mut first, mut hidden) = (0, Vec::new());
-    for (at, group) in footer.groups.iter().enumerate() {
-        let from = ids.partition_point(|id| *id < group.min_id);
-        let to = ids.partition_point(|id| *id <= group.max_id);
+    for (at, row_group) in footer.row_groups.iter().enumerate() {
+        let from = ids.partition_point(|id| *id < row_group.min_id);
+        let to = ids.partition_point(|id| *id <= row_group.max_id);
         let within: Vec<Uuid> = ids.get(from..to).unwrap_or_default().to_vec();
         if !within.is_empty() {
             let range = footer.column_range(at, &["id"])?;
             let base = range.start;
             let bytes = objects.chunks(&footer, at, range).await?;
             counters.request(bytes.len() as u64);
-            let data = GroupData::new(Arc::clone(&footer), at, bytes, base);
+            let data = RowGroupData::new(Arc::clone(&footer), at, bytes, base);
             let found = tokio::task::spawn_blocking(move || data.positions(&within))
                 .await
                 .map_err(ArchiveError::from)??;
             hidden.extend(found.into_iter().map(|row| first + row));
         }
-        first += group.rows;
+        first += row_group.rows;
     }
     let total = first;
     let mut shown = Vec::with_capacity(hidden.len() + 1);

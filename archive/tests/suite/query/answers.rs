@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{Datelike, Utc};
 use serde_json::Value;
-use sheaf_archive::{Archive, Format, QueryOptions};
+use sheaf_archive::{Archive, QueryOptions};
 use sheaf_model::invoice::lifecycle::Patch;
 use sheaf_model::{Decimal, Invoice, Status};
 use sheaf_store::{Command, NewChange, Origin};
 use uuid::Uuid;
 
 use crate::support::cluster::{World, invoice, world};
-use crate::support::query::{all_tiers, ask, bytes, decimal, rows, stat};
+use crate::support::query::{all_tiers, ask, decimal, rows, stat};
 
 /// Paid documents of three years, `each` a month in four months, with prices of their own.
 pub(crate) fn documents(world: &World, each: usize) -> Vec<Invoice> {
@@ -165,7 +165,8 @@ async fn an_answer_of_many_batches_is_in_its_order() {
         ),
         // Nothing of what it is ordered by is as it is in the table.
         (
-            "select id, n + 0 from (select invoice_id as id, line_no as n, net from lines) l order by id, n, net",
+            "select id, n + 0 from (select invoice_id as id, line_no as n, net from lines) l order \
+            by id, n, net",
             &up,
         ),
     ] {
@@ -181,9 +182,12 @@ async fn an_answer_of_many_batches_is_in_its_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_are_the_documents_column_by_column() {
     let (world, documents) = archived("rows", 5).await;
-    let invoices = "select id, external_id, number, kind, status, currency, customer_name, customer_country,
-                    issue_date, due_date, subtotal, discount_total, tax_total, total, amount_paid, amount_due, metadata,
-                    version, discount, discount_percent, amount_credited, credits, tenant_id, year, month
+    let invoices = "select id, external_id, number, kind, status, currency, customer_name, \
+        customer_country,
+                    issue_date, due_date, subtotal, discount_total, tax_total, total, amount_paid, \
+                    amount_due, metadata,
+                    version, discount, discount_percent, amount_credited, credits, tenant_id, \
+                    year, month
                     from invoices order by id";
     let mut expected: Vec<&Invoice> = documents.iter().collect();
     expected.sort_by_key(|i| i.id);
@@ -223,7 +227,8 @@ async fn rows_are_the_documents_column_by_column() {
         ];
         assert_eq!(row, &want);
     }
-    let lines = "select invoice_id, line_no, sku, description, quantity, unit_price, tax_rate, net, tax, currency, kind,
+    let lines = "select invoice_id, line_no, sku, description, quantity, unit_price, tax_rate, \
+        net, tax, currency, kind,
                  discount_percent, document_discount from lines order by invoice_id, line_no";
     let found = rows(&answer(&world, lines).await);
     let mut at = 0;
@@ -249,7 +254,8 @@ async fn rows_are_the_documents_column_by_column() {
         }
     }
     assert_eq!(at, found.len());
-    let payments = "select invoice_id, payment_id, reference, amount, paid_on, method, kind, reverses, invoice_status
+    let payments = "select invoice_id, payment_id, reference, amount, paid_on, method, kind, \
+        reverses, invoice_status
                     from payments order by invoice_id";
     for (row, invoice) in rows(&answer(&world, payments).await).iter().zip(&expected) {
         let payment = &invoice.payments[0];
@@ -266,7 +272,8 @@ async fn rows_are_the_documents_column_by_column() {
         ];
         assert_eq!(row, &want);
     }
-    let events = "select e.invoice_id, e.event_type, e.actor, e.request_id, e.occurred_at > '2020-01-01', e.data,
+    let events = "select e.invoice_id, e.event_type, e.actor, e.request_id, e.occurred_at > \
+        '2020-01-01', e.data,
                   e.invoice_kind from events e order by 1";
     let found = rows(&answer(&world, events).await);
     assert_eq!(found.len(), expected.len());
@@ -300,62 +307,6 @@ async fn counting_needs_no_column_and_limits_none_too_many() {
     let one = "select count(*) from lines where line_no = 2 and invoice_id >= '0'";
     let second = documents.iter().filter(|i| i.lines.len() > 1).count();
     assert_eq!(answer(&world, one).await["rows"][0][0], second);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_three_formats_say_the_same() {
-    let (world, documents) = archived("formats", 4).await;
-    let sql = "select number, total, issue_date, description, array_agg(net) as nets from lines
-               join invoices using (number, issue_date) group by all order by 1, 2, 3, 4";
-    let options = QueryOptions::default();
-    let ask_in = async |format| {
-        bytes(&world.archive, world.tenant, sql, options, format)
-            .await
-            .unwrap()
-    };
-    let json: Value = serde_json::from_slice(&ask_in(Format::Json).await).unwrap();
-    let names: Vec<&str> = json["columns"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| c["name"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        names,
-        ["number", "total", "issue_date", "description", "nets"]
-    );
-    let count = json["rows"].as_array().unwrap().len();
-    assert!(count > documents.len() / 2);
-    assert_eq!(stat(&json, "rows"), count as u64);
-    assert!(json["as_of"].is_string() && json["tier"] == "cold");
-
-    let csv = String::from_utf8(ask_in(Format::Csv).await).unwrap();
-    assert!(csv.starts_with("number,total,issue_date,description,nets\r\n"));
-    assert_eq!(csv.matches('\n').count(), csv.matches("\r\n").count());
-    assert_eq!(csv.lines().count(), count + 1);
-    let first = &json["rows"][0];
-    let line = csv.lines().nth(1).unwrap();
-    let quoted = first[4].to_string().replace('"', "\"\"");
-    let want = format!(
-        "{},{},{},{},\"{quoted}\"",
-        first[0].as_str().unwrap(),
-        first[1].as_str().unwrap(),
-        first[2].as_str().unwrap(),
-        first[3].as_str().unwrap(),
-    );
-    assert_eq!(line, want);
-
-    let arrow = ask_in(Format::Arrow).await;
-    let reader = arrow::ipc::reader::StreamReader::try_new(arrow.as_slice(), None).unwrap();
-    let types: Vec<_> = reader
-        .schema()
-        .fields()
-        .iter()
-        .map(|f| f.data_type().to_string())
-        .collect();
-    assert_eq!(types[..3], ["LargeUtf8", "Decimal128(18, 4)", "Date32"]);
-    let rows: usize = reader.map(|batch| batch.unwrap().num_rows()).sum();
-    assert_eq!(rows, count);
 }
 
 async fn change(world: &World, id: Uuid, version: i64) {
@@ -430,7 +381,8 @@ async fn a_recalled_copy_is_not_seen_in_any_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn members_of_metadata_are_texts_and_can_be_grouped_by() {
     let (world, documents) = archived("metadata", 10).await;
-    let sql = "select json_text(metadata, 'bucket') as bucket, count(*), min(cast(json_text(metadata, 'no') as int)),
+    let sql = "select json_text(metadata, 'bucket') as bucket, count(*), \
+        min(cast(json_text(metadata, 'no') as int)),
                count(json_text(metadata, 'nothing'))
                from invoices group by 1 order by 1";
     let found = rows(&answer(&world, sql).await);

@@ -92,15 +92,18 @@ async fn declared_keys_are_columns_of_old_files_new_files_and_hot_rows() {
     // Filters, in files of both kinds; a number is compared when it is cast.
     for number in ["900007", "202305003", "1"] {
         let sql = format!(
-            "select count(*), min(json_text(metadata, 'no')) from invoices where meta_no = '{number}'"
+            "select count(*), min(json_text(metadata, 'no')) from invoices where meta_no = \
+            '{number}'"
         );
         let count = usize::from(number != "1").to_string();
         let text = if number == "1" { "null" } else { number };
         assert_eq!(asked(&world, &sql, cold).await, [[count.as_str(), text]]);
     }
-    let sql = "select count(*) from invoices where cast(meta_no as bigint) between 900003 and 900005 and meta_bucket = '0'";
+    let sql = "select count(*) from invoices where cast(meta_no as bigint) between 900003 and \
+        900005 and meta_bucket = '0'";
     assert_eq!(asked(&world, sql, cold).await, [["1"]]);
-    let sql = "select count(*) from lines l join invoices i on i.id = l.invoice_id where i.meta_no = '900007'";
+    let sql = "select count(*) from lines l join invoices i on i.id = l.invoice_id where i.meta_no \
+        = '900007'";
     assert_eq!(
         asked(&world, sql, cold).await,
         [[(1 + 900_007 % 3).to_string()]]

@@ -52,7 +52,8 @@ fn too_complex() -> Vec<(&'static str, String)> {
         ),
         (
             "a condition through projections",
-            doubling(40, "select year as x from invoices", twice) + " select x from c40 where x = 1",
+            doubling(40, "select year as x from invoices",
+                twice) + " select x from c40 where x = 1",
         ),
         (
             "a condition through subqueries",
@@ -101,7 +102,8 @@ fn too_complex() -> Vec<(&'static str, String)> {
              cube(sku, line_no)"
                 .to_owned(),
         ),
-        ("words", format!("select id from invoices where year in ({})", joined(15_000, ",", |_| "1".to_owned()))),
+        ("words", format!("select id from invoices where year in ({})", joined(15_000, ",",
+            |_| "1".to_owned()))),
     ]
 }
 
@@ -116,13 +118,15 @@ fn too_large() -> Vec<(&'static str, String)> {
         (
             "replace of a column",
             format!(
-                "select max(length(replace(replace(metadata, '\"', '{text}'), 'x', '{text}'))) from lines \
+                "select max(length(replace(replace(metadata, '\"', '{text}'), 'x', '{text}'))) \
+                from lines \
                  join invoices on id = invoice_id"
             ),
         ),
         (
             "doubled",
-            doubling(30, "select description as m from lines", |c| format!("select m || m as m from {c}"))
+            doubling(30, "select description as m from lines",
+                |c| format!("select m || m as m from {c}"))
                 + " select max(length(m)) from c30",
         ),
         (
@@ -155,7 +159,8 @@ fn too_large() -> Vec<(&'static str, String)> {
         ),
         (
             "aggregated lists",
-            "select cardinality(array_agg(a.metadata || b.id)) from lines a join invoices i on true, \
+            "select cardinality(array_agg(a.metadata || b.id)) from lines a join invoices i on \
+            true, \
              invoices b, invoices c"
                 .replace("a.metadata", "i.metadata"),
         ),
@@ -188,7 +193,8 @@ fn too_large() -> Vec<(&'static str, String)> {
         ),
         (
             "separated",
-            format!("select array_to_string(make_array({}), '{text}{text}')", joined(3_000, ",", |_| "1".to_owned())),
+            format!("select array_to_string(make_array({}), '{text}{text}')", joined(3_000, ",",
+                |_| "1".to_owned())),
         ),
         (
             "pieces of wide rows",

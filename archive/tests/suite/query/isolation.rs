@@ -89,7 +89,8 @@ const PROBES: &[&str] = &[
     "select id from invoices where tenant_id = '{own}' or tenant_id = '{tenant}' or true",
     "select invoice_id from lines where tenant_id in ('{tenant}', '{own}')",
     "select invoice_id from payments union all select invoice_id from events",
-    "select i.id from invoices i, (select '{tenant}' as t) x where x.t = i.tenant_id or x.t <> i.tenant_id",
+    "select i.id from invoices i, (select '{tenant}' as t) x where x.t = i.tenant_id or x.t <> \
+    i.tenant_id",
     "select id from invoices where tenant_id like '%' and id like '%'",
     "with recursive r as (select 1 as n union all select n + 1 from r where n < 5)
      select id from invoices, r where tenant_id > ''",

@@ -3,6 +3,7 @@
 mod answers;
 mod bounds;
 mod declared;
+mod formats;
 mod hostile;
 mod isolation;
 mod numbers;

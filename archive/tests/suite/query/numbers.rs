@@ -33,9 +33,11 @@ async fn a_number_that_does_not_fit_is_an_error() {
         "select sum(x) from (values (9223372036854775807), (1)) v(x)",
         "select sum(distinct x) from (values (-9223372036854775808), (-1), (-1)) v(x)",
         "select sum(version + 9223372036854775806 - version) from invoices",
-        "select year, sum(x) from (select year, 9223372036854775807 - version as x from invoices) q group by 1",
+        "select year, sum(x) from (select year, 9223372036854775807 - version as x from invoices) \
+        q group by 1",
         "select sum(x) over () from (values (9223372036854775807), (1)) v(x)",
-        "select sum(x) over (order by x) from (values (9223372036854775806), (9223372036854775807)) v(x)",
+        "select sum(x) over (order by x) from (values (9223372036854775806), \
+        (9223372036854775807)) v(x)",
         "select sum(x) over (order by x rows between 1 preceding and current row) \
          from (values (9223372036854775806), (9223372036854775807)) v(x)",
         "select sum(cast(x as decimal(38, 0))) from (values \
@@ -120,7 +122,8 @@ async fn a_number_that_fits_is_the_one_it_ought_to_be() {
             versions.as_str(),
         ),
         (
-            "select max(n) from (select a.version + (select sum(b.version) from invoices b where b.id = a.id) as n from invoices a) q",
+            "select max(n) from (select a.version + (select sum(b.version) from invoices b where \
+            b.id = a.id) as n from invoices a) q",
             "2",
         ),
         (
@@ -139,7 +142,8 @@ async fn a_number_that_fits_is_the_one_it_ought_to_be() {
         assert_eq!(rows(&answer), [[want]], "{sql}");
     }
     // Columns are called as they always were, and have their types.
-    let sql = "select year + 1, sum(version), sum(version) over (partition by year), -year, sum(version + 1) \
+    let sql = "select year + 1, sum(version), sum(version) over (partition by year), -year, \
+        sum(version + 1) \
                from invoices group by year, version";
     let answer = ask(&world.archive, world.tenant, sql, QueryOptions::default()).await;
     let columns = answer.unwrap()["columns"].clone();
@@ -160,7 +164,8 @@ async fn a_number_that_fits_is_the_one_it_ought_to_be() {
             ("invoices.year + Int64(1)", "Int64"),
             ("sum(invoices.version)", "Int64"),
             (
-                "sum(invoices.version) PARTITION BY [invoices.year] ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING",
+                "sum(invoices.version) PARTITION BY [invoices.year] ROWS BETWEEN UNBOUNDED \
+                PRECEDING AND UNBOUNDED FOLLOWING",
                 "Int64"
             ),
             ("(- invoices.year)", "Int32"),
@@ -219,15 +224,18 @@ const ODD: &[&str] = &[
     "select nth_value(version, 0 order by id) from invoices",
     "select ntile(9223372036854775807) over (order by id) from invoices",
     "select ntile(-1) over (order by id) from invoices",
-    "select sum(version) over (order by id rows between 18446744073709551615 preceding and current row) from invoices",
+    "select sum(version) over (order by id rows between 18446744073709551615 preceding and current \
+    row) from invoices",
     "select sum(version) over (order by id rows between 18446744073709551615 following and \
      18446744073709551615 following) from invoices",
-    "select sum(version) over (order by issue_date range between interval '9999999' year preceding and current row) \
+    "select sum(version) over (order by issue_date range between interval '9999999' year preceding \
+    and current row) \
      from invoices",
     "select date '2020-01-01' + interval '999999' year",
     "select created_at + interval '999999' year from invoices",
     "select cast(date '9999-12-31' as timestamp)",
-    "select date_bin('1637426858', to_timestamp_millis(1040292460), timestamp '1984-01-07 00:00:00')",
+    "select date_bin('1637426858', to_timestamp_millis(1040292460), timestamp '1984-01-07 \
+    00:00:00')",
     "select date_bin(interval '0 second', created_at) from invoices",
     "select sum(version) from invoices group by grouping sets (())",
     "select min(1, 2)",
@@ -236,7 +244,8 @@ const ODD: &[&str] = &[
     "select id from invoices limit 18446744073709551615",
     "select id from (select id from invoices limit 9223372036854775807 offset 5) q \
      limit 9223372036854775807 offset 9223372036854775807",
-    "select approx_percentile_cont(0.5, 1000000000000) within group (order by version) from invoices",
+    "select approx_percentile_cont(0.5, 1000000000000) within group (order by version) from \
+    invoices",
     "select approx_percentile_cont(version, 0.5, 100000 * 100000) from invoices",
     "select approx_percentile_cont_with_weight(version, version, 0.5, 1000000000000) from invoices",
     "select percentile_cont(-1) within group (order by version) from invoices",
@@ -285,8 +294,10 @@ async fn odd_values_are_the_querys_fault() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_float_that_is_no_number_is_told_as_such() {
     let (world, _) = archived("floats", 3).await;
-    let sql = "select cast('nan' as double) as a, cast('inf' as double) as b, cast('-inf' as double) as c, \
-               cast('nan' as float) as d, power(10, 400) as e, [cast('nan' as double), cast(2.5 as double)] as f, \
+    let sql = "select cast('nan' as double) as a, cast('inf' as double) as b, cast('-inf' as \
+        double) as c, \
+               cast('nan' as float) as d, power(10, 400) as e, [cast('nan' as double), cast(2.5 as \
+               double)] as f, \
                cast(0.1 as double) as g, cast(1 as double) as h, cast(null as double) as i";
     let told = async |format| {
         let options = QueryOptions::default();

@@ -163,8 +163,10 @@ async fn fill(world: &World, storage: &Directory, a_month: usize) {
             let published = crate::support::cluster::sql().await;
             published
                 .execute(
-                    "update archive_files set state = 'published', min_id = $1, max_id = $2, invoices = $3, bytes = $4,
-                     tail_offset = $5, sha256 = $6, published_at = now() where tenant_id = $7 and object_key = $8",
+                    "update archive_files set state = 'published', min_id = $1, max_id = $2, \
+                    invoices = $3, bytes = $4,
+                     tail_offset = $5, sha256 = $6, published_at = now() where tenant_id = $7 and \
+                     object_key = $8",
                     &[
                         &file.min_id,
                         &file.max_id,
@@ -186,8 +188,10 @@ async fn fill(world: &World, storage: &Directory, a_month: usize) {
 const QUESTIONS: [(&str, &str, &str); 6] = [
     (
         "year by currency and kind",
-        "select currency, kind, count(*), sum(total), sum(tax_total) from invoices where year = 2023 group by 1, 2 order by 1, 2",
-        "select currency, kind, count(*), sum(total), sum(tax_total) from src where year = 2023 group by 1, 2 order by 1, 2",
+        "select currency, kind, count(*), sum(total), sum(tax_total) from invoices where year = \
+        2023 group by 1, 2 order by 1, 2",
+        "select currency, kind, count(*), sum(total), sum(tax_total) from src where year = 2023 \
+        group by 1, 2 order by 1, 2",
     ),
     (
         "five years by month",
@@ -196,23 +200,31 @@ const QUESTIONS: [(&str, &str, &str); 6] = [
     ),
     (
         "top customers of a year",
-        "select customer_id, sum(total) as t from invoices where year = 2022 group by 1 order by t desc, 1 limit 10",
-        "select customer_id, sum(total) as t from src where year = 2022 group by 1 order by t desc, 1 limit 10",
+        "select customer_id, sum(total) as t from invoices where year = 2022 group by 1 order by t \
+        desc, 1 limit 10",
+        "select customer_id, sum(total) as t from src where year = 2022 group by 1 order by t \
+        desc, 1 limit 10",
     ),
     (
         "lines of a year by sku",
-        "select sku, count(*), sum(net), sum(tax) from lines where year = 2023 group by 1 order by 1 nulls last",
-        "select l.sku, count(*), sum(l.net), sum(l.tax) from (select unnest(lines) as l from src where year = 2023) group by 1 order by 1 nulls last",
+        "select sku, count(*), sum(net), sum(tax) from lines where year = 2023 group by 1 order by \
+        1 nulls last",
+        "select l.sku, count(*), sum(l.net), sum(l.tax) from (select unnest(lines) as l from src \
+        where year = 2023) group by 1 order by 1 nulls last",
     ),
     (
         "payments of a year by method",
-        "select method, count(*), sum(amount) from payments where year = 2024 group by 1 order by 1",
-        "select p.method, count(*), sum(p.amount) from (select unnest(payments) as p from src where year = 2024) group by 1 order by 1",
+        "select method, count(*), sum(amount) from payments where year = 2024 \
+             group by 1 order by 1",
+        "select p.method, count(*), sum(p.amount) from (select unnest(payments) as p from src \
+        where year = 2024) group by 1 order by 1",
     ),
     (
         "a week of one year by day",
-        "select issue_date, count(*), sum(total) from invoices where issue_date between '2023-03-05' and '2023-03-11' group by 1 order by 1",
-        "select issue_date, count(*), sum(total) from src where issue_date between '2023-03-05' and '2023-03-11' group by 1 order by 1",
+        "select issue_date, count(*), sum(total) from invoices where issue_date between \
+        '2023-03-05' and '2023-03-11' group by 1 order by 1",
+        "select issue_date, count(*), sum(total) from src where issue_date between '2023-03-05' \
+        and '2023-03-11' group by 1 order by 1",
     ),
 ];
 
@@ -259,7 +271,8 @@ async fn ratio(
     let (median, other) = (times[times.len() / 2], peer["median_ms"].as_f64().unwrap());
     let ratio = median / other;
     eprintln!(
-        "{name:<32} ours {median:8.1} ms (first {first:8.1})  duckdb {other:8.1} ms  ratio {ratio:.2}"
+        "{name:<32} ours {median:8.1} ms (first {first:8.1})  duckdb {other:8.1} ms  ratio \
+        {ratio:.2}"
     );
     ratio
 }
@@ -311,7 +324,8 @@ async fn beside_duckdb() {
 async fn some_ids(archive: &Archive, world: &World, count: usize) -> Vec<Uuid> {
     let files = world.archive.ls(world.tenant).await.unwrap();
     let sql = format!(
-        "select id from (select id, row_number() over (partition by year, month order by tax_total, id) as n from invoices) x
+        "select id from (select id, row_number() over (partition by year, month order by \
+        tax_total, id) as n from invoices) x
          where n <= {} order by n, id limit {count}",
         count.div_ceil(files.len())
     );

@@ -131,7 +131,8 @@ pub(crate) async fn age(world: &World, file: &ArchiveFile) {
     let changed = sql()
         .await
         .execute(
-            "update archive_files set object_key = $1, bytes = $2, tail_offset = $3, sha256 = $4, tail_sha256 = null, schema_version = 1
+            "update archive_files set object_key = $1, bytes = $2, tail_offset = $3, sha256 = $4, \
+            tail_sha256 = null, schema_version = 1
              where tenant_id = $5 and period = $6 and part = $7 and generation = $8",
             &[
                 &key,

@@ -139,7 +139,8 @@ fn script(bench: &Bench) -> Result<String, Failure> {
     for n in 0..BATCH {
         writeln!(
             out,
-            ", (tenants)[:r{n}] as t{n}, overlay(gen_random_uuid()::text placing head from 1 for 15) as i{n}"
+            ", (tenants)[:r{n}] as t{n}, overlay(gen_random_uuid()::text placing head from 1 for \
+            15) as i{n}"
         )?;
     }
     writeln!(
@@ -174,9 +175,12 @@ fn transaction(out: &mut String, n: u32, invoice: &Invoice) -> std::fmt::Result 
     writeln!(out, "begin;")?;
     writeln!(
         out,
-        "insert into invoices (tenant_id, id, year, kind, status, currency, issue_date, subtotal, discount_total, \
-         tax_total, total, amount_paid, amount_due, line_count, payment_count, metadata, version, created_at, \
-         modified_at) values (:t{n}, :i{n}, {year}, 'invoice', 'issued', '{}', '{}', {subtotal}, {discount_total}, \
+        "insert into invoices (tenant_id, id, year, kind, status, currency, issue_date, subtotal, \
+        discount_total, \
+         tax_total, total, amount_paid, amount_due, line_count, payment_count, metadata, version, \
+         created_at, \
+         modified_at) values (:t{n}, :i{n}, {year}, 'invoice', 'issued', '{}', '{}', {subtotal}, \
+         {discount_total}, \
          {tax_total}, {total}, 0, {amount_due}, 2, 0, '{}', 1, :at, :at);",
         invoice.currency.code(),
         Utc::now().date_naive(),
@@ -185,8 +189,10 @@ fn transaction(out: &mut String, n: u32, invoice: &Invoice) -> std::fmt::Result 
     for (number, line) in (1..).zip(&invoice.lines) {
         writeln!(
             out,
-            "insert into invoice_lines (tenant_id, invoice_id, line_no, year, sku, description, quantity, unit_price, \
-             discount, tax_rate, net, tax) values (:t{n}, :i{n}, {number}, {year}, '{}', '{}', {}, {}, {}, {}, {}, {});",
+            "insert into invoice_lines (tenant_id, invoice_id, line_no, year, sku, description, \
+            quantity, unit_price, \
+             discount, tax_rate, net, tax) values (:t{n}, :i{n}, {number}, {year}, '{}', '{}', {}, \
+             {}, {}, {}, {}, {});",
             line.sku.as_deref().unwrap_or_default(),
             quoted(&line.description),
             line.quantity,
@@ -199,7 +205,8 @@ fn transaction(out: &mut String, n: u32, invoice: &Invoice) -> std::fmt::Result 
     }
     writeln!(
         out,
-        "insert into events (tenant_id, subject_id, id, year, event_type, actor, request_id, data, created_at) values \
+        "insert into events (tenant_id, subject_id, id, year, event_type, actor, request_id, data, \
+        created_at) values \
          (:t{n}, :i{n}, :i{n}, {year}, 'invoice.created', 'loadtest', '{}', '{}', :at);",
         Uuid::nil(),
         quoted(&invoice.created_event()),

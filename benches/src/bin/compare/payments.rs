@@ -92,13 +92,17 @@ async fn fill(bench: &Bench) -> Result<Vec<(Uuid, Uuid)>, Failure> {
     let year = i16::try_from(Utc::now().year())?;
     let tenants: Vec<Uuid> = bench.tenants.iter().map(|tenant| tenant.id).collect();
     let client = &bench.database.client;
-    let sql = "insert into invoices (tenant_id, id, year, kind, status, currency, issue_date, subtotal, discount_total, \
-               tax_total, total, amount_paid, amount_due, line_count, payment_count, metadata, version, created_at, \
+    let sql = "insert into invoices (tenant_id, id, year, kind, status, currency, issue_date, \
+        subtotal, discount_total, \
+               tax_total, total, amount_paid, amount_due, line_count, payment_count, metadata, \
+               version, created_at, \
                modified_at) \
                select ($1::uuid[])[1 + n % cardinality($1::uuid[])], \
-               (overlay(lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0') \
+               (overlay(lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, \
+               '0') \
                 placing '-' from 9 for 0) || '-7' || substr(gen_random_uuid()::text, 16))::uuid, \
-               $2::smallint, 'invoice', 'issued', 'EUR', current_date, 1000000, 0, 0, 1000000, 0, 1000000, 0, 0, '{}', 1, \
+               $2::smallint, 'invoice', 'issued', 'EUR', current_date, 1000000, 0, 0, 1000000, 0, \
+               1000000, 0, 0, '{}', 1, \
                now(), now() from generate_series(1, $3::integer) n";
     client.execute(sql, &[&tenants, &year, &INVOICES]).await?;
     bench.database.analyze().await?;
@@ -133,7 +137,8 @@ fn requests(
 
 /// What is paid is the sum of the payments, on every invoice.
 async fn exact(bench: &Bench) -> Result<(), Failure> {
-    let sums = "select (select sum(amount_paid) from invoices), (select coalesce(sum(amount), 0) from payments)";
+    let sums = "select (select sum(amount_paid) from invoices), (select coalesce(sum(amount), 0) \
+        from payments)";
     let row = bench.database.client.query_one(sums, &[]).await?;
     let (paid, payments): (sheaf_model::Decimal, sheaf_model::Decimal) = (row.get(0), row.get(1));
     if paid == payments {
@@ -152,7 +157,8 @@ fn script(invoices: &[(Uuid, Uuid)]) -> Result<String, Failure> {
     writeln!(out, "\\set r random(1, {})", invoices.len())?;
     writeln!(
         out,
-        "select tenants[:r] as t, ids[:r] as i, gen_random_uuid() as p, gen_random_uuid() as e from \
+        "select tenants[:r] as t, ids[:r] as i, gen_random_uuid() as p, gen_random_uuid() as e \
+        from \
          (select '{{{}}}'::uuid[] as tenants, '{{{}}}'::uuid[] as ids) as made \\gset",
         list(|(tenant, _)| tenant.to_string()),
         list(|(_, id)| id.to_string())
@@ -161,34 +167,44 @@ fn script(invoices: &[(Uuid, Uuid)]) -> Result<String, Failure> {
     writeln!(out, "begin;")?;
     writeln!(
         out,
-        "select id, number, kind, status, currency, customer_id, issue_date, due_date, subtotal, discount_total, tax_total, \
-         total, amount_paid, amount_due, metadata, version from invoices where {key} and id = :i for update;"
+        "select id, number, kind, status, currency, customer_id, issue_date, due_date, subtotal, \
+        discount_total, tax_total, \
+         total, amount_paid, amount_due, metadata, version from invoices where {key} and id = :i \
+         for update;"
     )?;
     writeln!(
         out,
-        "select sku, description, quantity, unit_price, net, tax from invoice_lines where {key} and invoice_id = :i order by line_no;"
+        "select sku, description, quantity, unit_price, net, tax from invoice_lines where {key} \
+        and invoice_id = :i order by line_no;"
     )?;
     writeln!(
         out,
-        "select id, reference, amount, paid_on, method, kind from payments where {key} and invoice_id = :i order by id;"
+        "select id, reference, amount, paid_on, method, kind from payments where {key} and \
+        invoice_id = :i order by id;"
     )?;
     writeln!(
         out,
-        "update invoices set amount_paid = amount_paid + 0.01, amount_due = amount_due - 0.01, status = 'partially_paid', \
+        "update invoices set amount_paid = amount_paid + 0.01, amount_due = amount_due - 0.01, \
+        status = 'partially_paid', \
          payment_count = payment_count + 1, version = version + 1, modified_at = current_timestamp \
          where {key} and id = :i;"
     )?;
     writeln!(
         out,
-        "insert into payments (tenant_id, invoice_id, id, year, reference, amount, paid_on, method, created_at) \
+        "insert into payments (tenant_id, invoice_id, id, year, reference, amount, paid_on, \
+        method, created_at) \
          values (:t, :i, :p, {year}, :p::text, 0.01, current_date, 'card', current_timestamp);"
     )?;
     writeln!(
         out,
-        "insert into events (tenant_id, subject_id, id, year, event_type, actor, request_id, data, created_at) values \
-         (:t, :i, :e, {year}, 'payment.recorded', 'api_key:00000000-0000-0000-0000-000000000000', :e::text, \
-         '{{\"version\": 2, \"changes\": {{\"status\": {{\"old\": \"issued\", \"new\": \"partially_paid\"}}, \
-         \"amount_paid\": {{\"old\": \"0.00\", \"new\": \"0.01\"}}}}, \"payment\": {{\"amount\": \"0.01\"}}}}', \
+        "insert into events (tenant_id, subject_id, id, year, event_type, actor, request_id, data, \
+        created_at) values \
+         (:t, :i, :e, {year}, 'payment.recorded', 'api_key:00000000-0000-0000-0000-000000000000', \
+         :e::text, \
+         '{{\"version\": 2, \"changes\": {{\"status\": {{\"old\": \"issued\", \"new\": \
+         \"partially_paid\"}}, \
+         \"amount_paid\": {{\"old\": \"0.00\", \"new\": \"0.01\"}}}}, \"payment\": {{\"amount\": \
+         \"0.01\"}}}}', \
          current_timestamp);"
     )?;
     writeln!(out, "commit;")?;

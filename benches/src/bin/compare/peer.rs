@@ -102,8 +102,10 @@ impl Database {
                 .await?;
             for table in tables {
                 // Shards are named after their table and partition: invoices_p2010_102008.
-                let sum = "select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint from pg_class \
-                           where relkind = 'r' and (relname = $1 or relname ~ ('^' || $1 || '_(y|p)?[0-9]'))";
+                let sum = "select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint from \
+                    pg_class \
+                           where relkind = 'r' and (relname = $1 or relname ~ ('^' || $1 || \
+                           '_(y|p)?[0-9]'))";
                 let row = node.query_one(sum, &[table]).await?;
                 bytes += u64::try_from(row.try_get::<_, i64>(0)?)?;
             }

@@ -57,7 +57,8 @@ pub(crate) async fn compare(bench: &Bench) -> Result<Vec<Pair>, Failure> {
         let paced = bench.drive(paced).await?;
         p99.push(paced.p99_ms);
         eprintln!(
-            "compare: reads, round {round}: ours {:.0}, pgbench {:.0} invoices/s; at {half:.0}/s p50 {:.1} ms, p99 {:.1} ms",
+            "compare: reads, round {round}: ours {:.0}, pgbench {:.0} invoices/s; at {half:.0}/s \
+            p50 {:.1} ms, p99 {:.1} ms",
             saturated.rate,
             peer.last().copied().unwrap_or(f64::NAN),
             paced.p50_ms,
@@ -130,14 +131,18 @@ fn script(hot: &[(Uuid, Uuid)]) -> Result<String, Failure> {
     for n in 0..BATCH {
         writeln!(
             out,
-            "select id, external_id, number, kind, status, currency, customer_id, customer_external_id, customer_name, \
-             customer_email, customer_tax_id, customer_address, customer_country, issue_date, due_date, subtotal, \
-             discount_total, tax_total, total, amount_paid, amount_due, metadata, version, created_at, modified_at \
+            "select id, external_id, number, kind, status, currency, customer_id, \
+            customer_external_id, customer_name, \
+             customer_email, customer_tax_id, customer_address, customer_country, issue_date, \
+             due_date, subtotal, \
+             discount_total, tax_total, total, amount_paid, amount_due, metadata, version, \
+             created_at, modified_at \
              from invoices where tenant_id = :t{n} and year = {year} and id = :i{n};"
         )?;
         writeln!(
             out,
-            "select sku, description, quantity, unit_price, discount, tax_rate, net, tax from invoice_lines \
+            "select sku, description, quantity, unit_price, discount, tax_rate, net, tax from \
+            invoice_lines \
              where tenant_id = :t{n} and year = {year} and invoice_id = :i{n} order by line_no;"
         )?;
         writeln!(

@@ -54,7 +54,8 @@ pub(crate) async fn compare(
             rates.push(bench.drive(plan).await?.rate);
         }
         eprintln!(
-            "compare: routes, round {round}: by the owner {:.0} creates/s, {:.0} reads/s; by the coordinator {:.0}, {:.0}",
+            "compare: routes, round {round}: by the owner {:.0} creates/s, {:.0} reads/s; by the \
+            coordinator {:.0}, {:.0}",
             straight.rate,
             read.rate,
             peer[0].last().copied().unwrap_or(f64::NAN),

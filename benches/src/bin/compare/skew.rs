@@ -59,7 +59,8 @@ pub(crate) async fn compare(bench: &Bench) -> Result<Vec<Pair>, Failure> {
         let (alone, skewed, pressed) = (of(&alone), (of(&skewed), skewed), of(&pressed));
         let hot = skewed.1.classes.get(&HOT).copied().unwrap_or_default();
         eprintln!(
-            "compare: skew, round {round}: others alone {}; beside a hot tenant with {share}% {} (hot {}); beside its \
+            "compare: skew, round {round}: others alone {}; beside a hot tenant with {share}% {} \
+            (hot {}); beside its \
              flood of {:.0}/s {}",
             show(alone),
             show(skewed.0),

@@ -102,7 +102,8 @@ impl Cluster {
         let created = f64::from(u32::try_from(outcome.created.len())?);
         let single = Cpu::now(bench).await?.since(before, created);
         eprintln!(
-            "compare: workers, round {round}, {} of them: CPU s for 100,000 by bulk {:.1} (coordinator {:.2}), one by one \
+            "compare: workers, round {round}, {} of them: CPU s for 100,000 by bulk {:.1} \
+            (coordinator {:.2}), one by one \
              {:.1} (coordinator {:.2}) at {:.0}/s",
             self.workers, bulk.all, bulk.coordinator, single.all, single.coordinator, outcome.rate
         );

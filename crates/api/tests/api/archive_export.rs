@@ -37,7 +37,8 @@ async fn make(app: &TestApp, tenant: &Tenant, path: &str, document: &Value) -> V
 async fn fill(app: &TestApp, tenant: &Tenant) {
     let line = |price: &str| {
         json!([{"description": "d \"q\"\n\u{1F4E6}", "quantity": "3", "unit_price": price,
-        "tax_rate": "0.19", "discount_percent": "12.5"}, {"description": "e", "quantity": "-1", "unit_price": "1"}])
+        "tax_rate": "0.19", "discount_percent": "12.5"}, {"description": "e", "quantity": "-1",
+            "unit_price": "1"}])
     };
     for (number, date) in [
         ("R-1", "2022-03-05"),
@@ -49,8 +50,10 @@ async fn fill(app: &TestApp, tenant: &Tenant) {
     for (currency, price) in [("EUR", "33.333333"), ("JPY", "1234"), ("BHD", "1.2345")] {
         let mut document = invoice(
             json!({"currency": currency, "lines": line(price), "issue_date": "2022-05-05",
-            "due_date": "2022-06-05", "discount_percent": "3", "external_id": format!("x {currency}"),
-            "metadata": {"n": 1.50, "big": 123456789012345678901234567890.5, "deep": [{"a": null}]}}),
+            "due_date": "2022-06-05", "discount_percent": "3",
+                "external_id": format!("x {currency}"),
+            "metadata": {"n": 1.50, "big": 123456789012345678901234567890.5,
+                "deep": [{"a": null}]}}),
         );
         document["customer"]["address"] = json!("Street 1\nTown");
         let made = make(app, tenant, "/v1/invoices", &document).await;
@@ -70,7 +73,8 @@ async fn fill(app: &TestApp, tenant: &Tenant) {
                 .status
                 .is_success()
         );
-        let note = json!({"lines": [{"description": "back", "quantity": 1, "unit_price": "1", "tax_rate": "0.19"}]});
+        let note = json!({"lines": [{"description": "back", "quantity": 1, "unit_price": "1",
+            "tax_rate": "0.19"}]});
         make(app, tenant, &format!("{at}/credit-notes"), &note).await;
         let due = app.read(&at, &tenant.key).await.is(200)["amount_due"].clone();
         let rest = json!({"reference": "p-2", "amount": due});

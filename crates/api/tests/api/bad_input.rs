@@ -20,7 +20,10 @@ fn nested(depth: usize) -> Value {
 /// Status, code, document.
 fn documents() -> Vec<(u16, &'static str, Value)> {
     let far = Uuid::from_u128((7_000_000_000_000_u128 << 80) | (7 << 76) | (2 << 62));
-    let payment = |amount: &str| json!({"payments": [{"reference": "p", "amount": amount, "paid_on": "2026-11-03", "method": "card"}]});
+    let payment = |amount: &str| {
+        json!({"payments": [{"reference": "p", "amount": amount,
+        "paid_on": "2026-11-03", "method": "card"}]})
+    };
     vec![
         (422, "invalid_type", json!([])),
         (422, "invalid_type", invoice(json!({"currency": 7}))),

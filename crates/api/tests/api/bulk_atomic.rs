@@ -8,7 +8,12 @@ const ATOMIC: &str = "/v1/invoices/bulk?atomic=true";
 async fn all_lines_land() {
     let app = TestApp::start().await;
     let tenant = app.tenant().await;
-    let lines: Vec<Value> = (0..3_000).map(|n| invoice(json!({"external_id": format!("e-{n}"), "issue_date": format!("20{:02}-06-01", 10 + n % 5)}))).collect();
+    let lines: Vec<Value> = (0..3_000)
+        .map(|n| {
+            invoice(json!({"external_id": format!("e-{n}"),
+        "issue_date": format!("20{:02}-06-01", 10 + n % 5)}))
+        })
+        .collect();
     let upload = || send(app.upload(ATOMIC, &tenant.key, ndjson(&lines)));
     assert_eq!(upload().await.is(200)["created"], 3_000);
     let again = upload().await.is(200);

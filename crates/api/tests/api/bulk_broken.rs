@@ -80,7 +80,8 @@ async fn a_connection_cut_in_mid_line_leaves_whole_invoices() {
     assert_ne!(body.as_bytes()[cut], b'\n');
     let mut stream = TcpStream::connect(app.addr).await.unwrap();
     let head = format!(
-        "POST {BULK} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
+        "POST {BULK} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: \
+        application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
         tenant.key,
         body.len()
     );

@@ -27,8 +27,10 @@ async fn delete(app: &TestApp, tenant: &Tenant, path: &str) -> Answer {
 async fn a_customer_is_made_read_changed_and_deleted() {
     let app = TestApp::start().await;
     let tenant = app.tenant().await;
-    let document = json!({"external_id": "c-1", "name": "Acme", "email": "a@acme.example", "tax_id": "DE1",
-        "address": "Street 1", "country": "DE", "metadata": {"vat": {"rate": 0.10, "regime": "x"}, "b": 1}});
+    let document = json!({"external_id": "c-1", "name": "Acme", "email": "a@acme.example",
+        "tax_id": "DE1",
+        "address": "Street 1", "country": "DE", "metadata": {"vat": {"rate": 0.10, "regime": "x"},
+            "b": 1}});
     let made = app.create("/v1/customers", &tenant.key, &document).await;
     let record = made.is(201);
     assert_eq!(

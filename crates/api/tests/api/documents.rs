@@ -33,8 +33,10 @@ async fn trail(app: &TestApp, tenant: &Tenant, count: usize) -> Vec<Value> {
 }
 
 fn seller() -> Value {
-    json!({"name": "Lindgren & Söhne GmbH", "address_lines": ["Speicherstraße 14"], "city": "Hamburg", "postcode": "20457",
-        "country": "DE", "vat_id": "DE123456788", "iban": "DE89 3704 0044 0532 0130 00", "language": "de"})
+    json!({"name": "Lindgren & Söhne GmbH", "address_lines": ["Speicherstraße 14"],
+        "city": "Hamburg", "postcode": "20457",
+        "country": "DE", "vat_id": "DE123456788", "iban": "DE89 3704 0044 0532 0130 00",
+            "language": "de"})
 }
 
 async fn made(app: &TestApp, tenant: &Tenant, members: Value) -> Uuid {

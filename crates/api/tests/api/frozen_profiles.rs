@@ -8,8 +8,10 @@ use crate::archive::tier;
 use crate::support::{ADMIN_KEY, Answer, Tenant, TestApp, invoice, ndjson, send};
 
 async fn put(app: &TestApp, tenant: &Tenant, name: &str) {
-    let profile = json!({"name": name, "country": "DE", "vat_id": "DE123456788", "payment_terms": name,
-        "iban": "DE89370400440532013000", "zero_rate_category": if name.ends_with('1') { "Z" } else { "G" }});
+    let profile = json!({"name": name, "country": "DE", "vat_id": "DE123456788",
+        "payment_terms": name,
+        "iban": "DE89370400440532013000",
+            "zero_rate_category": if name.ends_with('1') { "Z" } else { "G" }});
     let request = app.request(Method::PUT, "/v1/profile");
     send(request.bearer_auth(&tenant.key).json(&profile))
         .await

@@ -45,7 +45,8 @@ async fn all(app: &TestApp, tenant: &Tenant, path: &str) -> Vec<Value> {
 
 /// 64 KiB of metadata, of which some members are other ones each time.
 fn metadata(n: usize) -> Value {
-    json!({"metadata": {"n": n, "long": "x".repeat(40_000), "changing": format!("{n}").repeat(2_000)}})
+    json!({"metadata": {"n": n, "long": "x".repeat(40_000),
+        "changing": format!("{n}").repeat(2_000)}})
 }
 
 #[tokio::test]
@@ -113,7 +114,10 @@ async fn an_event_tells_what_changed_in_few_bytes() {
     assert_ne!(told["old"]["sha256"], told["new"]["sha256"]);
     assert!(text.len() < 20_000, "{}", text.len());
     // Lines of a draft: long ones by count and digest.
-    let line = |n: usize| json!({"description": format!("{n} ").repeat(500), "quantity": 1, "unit_price": 1});
+    let line = |n: usize| {
+        json!({"description": format!("{n} ").repeat(500), "quantity": 1,
+        "unit_price": 1})
+    };
     let lines = |n: usize| -> Value { (0..n).map(line).collect() };
     let draft = invoice(json!({"status": "draft", "lines": lines(100)}));
     let draft = app

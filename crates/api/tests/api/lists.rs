@@ -30,12 +30,14 @@ async fn sample(app: &TestApp) -> Tenant {
         (
             "A-3",
             "2026-09-01",
-            json!({"metadata": {"shop": "north"}, "customer": {"external_id": "c-3", "name": "Three"}}),
+            json!({"metadata": {"shop": "north"}, "customer": {"external_id": "c-3",
+                "name": "Three"}}),
         ),
         (
             "A-4",
             "2026-10-01",
-            json!({"payments": [{"reference": "p", "amount": "26.98", "paid_on": "2026-10-02", "method": "card"}]}),
+            json!({"payments": [{"reference": "p", "amount": "26.98", "paid_on": "2026-10-02",
+                "method": "card"}]}),
         ),
     ] {
         let mut document = invoice(members);

@@ -323,7 +323,8 @@ async fn credit_notes_correct_are_set_off_and_paid_out() {
     let desk = Desk::open().await;
     let made = desk.make(json!({})).await;
     desk.step(&made, "payments", pay("20", "p")).await.is(201);
-    let lines = json!([{"description": "Widget back", "quantity": 1, "unit_price": "9.99", "tax_rate": "0.2"}]);
+    let lines = json!([{"description": "Widget back", "quantity": 1, "unit_price": "9.99",
+        "tax_rate": "0.2"}]);
     let note = desk
         .step(
             &made,

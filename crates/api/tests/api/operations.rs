@@ -26,7 +26,9 @@ async fn probes_answer_without_credential_and_metrics_elsewhere() {
     let counted =
         "sheaf_http_requests_total{route=\"/v1/invoices\",method=\"POST\",status=\"201\"} ";
     assert!(text.contains(counted), "{text}");
-    assert!(text.contains("sheaf_http_request_duration_seconds_bucket{route=\"/v1/invoices\",method=\"POST\",le=\"0.001\"}"), "{text}");
+    let bucket = "sheaf_http_request_duration_seconds_bucket{\
+        route=\"/v1/invoices\",method=\"POST\",le=\"0.001\"}";
+    assert!(text.contains(bucket), "{text}");
     let cpu = text
         .lines()
         .find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
@@ -188,7 +190,8 @@ async fn a_queue_that_stands_still_is_told_by_readyz_and_a_metric() {
         let pay = |reference: &'static str| {
             let (app, key) = (app.clone(), tenant.key.clone());
             let path = format!("/v1/invoices/{id}/payments");
-            let body = json!({"reference": reference, "amount": "1.00", "paid_on": "2026-11-19", "method": "card"});
+            let body = json!({"reference": reference, "amount": "1.00", "paid_on": "2026-11-19",
+                "method": "card"});
             tokio::spawn(async move { app.create(&path, &key, &body).await })
         };
         let first = pay("first");
@@ -254,7 +257,8 @@ async fn a_panic_costs_one_request() {
     db.execute(spoil, &[&poisoned.id, &id]).await.unwrap();
     // More than there are workers.
     for n in 0..6 {
-        let body = json!({"reference": format!("p{n}"), "amount": "1.00", "paid_on": "2026-11-19", "method": "card"});
+        let body = json!({"reference": format!("p{n}"), "amount": "1.00", "paid_on": "2026-11-19",
+            "method": "card"});
         let payments = format!("{path}/payments");
         let answer = app.create(&payments, &poisoned.key, &body).await;
         answer.is_problem(500, "internal_error");

@@ -39,7 +39,8 @@ async fn a_customer_is_erased_in_both_tiers_and_the_receipt_says_so() {
     let mut ids = Vec::new();
     for (number, date) in [("E-1", "2023-03-05"), ("E-2", "2026-11-01")] {
         let mut document = paid(number, date);
-        document["customer"] = json!({"external_id": "ada", "name": "Ada Vergessen", "email": "ada@example.org",
+        document["customer"] = json!({"external_id": "ada", "name": "Ada Vergessen",
+            "email": "ada@example.org",
             "country": "DE"});
         let made = app.create("/v1/invoices", &tenant.key, &document).await;
         ids.push(made.is(201)["id"].as_str().unwrap().to_owned());

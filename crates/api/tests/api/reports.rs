@@ -109,7 +109,8 @@ async fn sample(app: &TestApp, tenant: &Tenant) -> Vec<Made> {
         };
         let customer = (random.below(10) > 0).then(|| format!("c-{}", random.below(12)));
         let mut document = json!({
-            "external_id": format!("e-{n}"), "currency": currency, "kind": kind, "issue_date": issue_date,
+            "external_id": format!("e-{n}"), "currency": currency, "kind": kind,
+                "issue_date": issue_date,
             "due_date": due_date, "status": if draft { "draft" } else { "issued" },
             "lines": [{"description": "x", "quantity": 1, "unit_price": amount(currency, total)}],
         });
@@ -117,7 +118,8 @@ async fn sample(app: &TestApp, tenant: &Tenant) -> Vec<Made> {
             document["customer"] = json!({"external_id": customer, "name": customer});
         }
         let payment = |(index, (paid_on, minor)): (usize, &(NaiveDate, i64))| {
-            json!({"reference": format!("p{index}"), "amount": amount(currency, *minor), "paid_on": paid_on,
+            json!({"reference": format!("p{index}"), "amount": amount(currency, *minor),
+                "paid_on": paid_on,
                    "method": "card"})
         };
         document["payments"] = payments.iter().enumerate().map(payment).collect();
@@ -151,7 +153,10 @@ fn grouped<K: Ord>(entries: impl Iterator<Item = (K, i64)>) -> BTreeMap<K, (i64,
 }
 
 fn kind_sums(sums: BTreeMap<(&str, &str), (i64, i64)>) -> Value {
-    let entry = |((currency, kind), (count, minor)): ((&str, &str), (i64, i64))| json!({"currency": currency, "kind": kind, "count": count, "amount": amount(currency, minor)});
+    let entry = |((currency, kind), (count, minor)): ((&str, &str), (i64, i64))| {
+        json!({"currency": currency, "kind": kind, "count": count, "amount": amount(currency,
+            minor)})
+    };
     sums.into_iter().map(entry).collect()
 }
 
@@ -356,7 +361,8 @@ async fn check_balance(app: &TestApp, tenant: &Tenant, id: &str, made: &[&Made])
         };
         let overdue = |i: &Made| if i.is_overdue() { i.due() } else { 0 };
         expected.push(json!({
-            "currency": currency, "invoiced": sum(&|i| i.total, "invoice"), "paid": sum(&Made::paid, "invoice"),
+            "currency": currency, "invoiced": sum(&|i| i.total, "invoice"), "paid": sum(&Made::paid,
+                "invoice"),
             "due": sum(&Made::due, "invoice"), "overdue": sum(&overdue, "invoice"),
             "credit_available": sum(&Made::due, "credit_note"),
         }));

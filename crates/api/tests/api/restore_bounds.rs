@@ -13,7 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// An invoice with two payments, as the API tells it.
 async fn exported(app: &TestApp) -> Value {
     let source = app.tenant().await;
-    let payment = |reference: &str, amount: &str| json!({"reference": reference, "amount": amount, "paid_on": "2026-11-03", "method": "card"});
+    let payment = |reference: &str, amount: &str| {
+        json!({"reference": reference, "amount": amount,
+        "paid_on": "2026-11-03", "method": "card"})
+    };
     let payments = json!([payment("p-1", "1.00"), payment("p-2", "2.00")]);
     let document = invoice(json!({"payments": payments}));
     app.create("/v1/invoices", &source.key, &document)

@@ -285,7 +285,8 @@ async fn credits_are_of_what_was_charged_and_the_last_takes_the_rest() {
         .await
         .is(201);
     let credit = |rate: &str, price: &str, more: Value| {
-        let mut body = json!({"lines": [{"description": "back", "quantity": 1, "unit_price": price, "tax_rate": rate}]});
+        let mut body = json!({"lines": [{"description": "back", "quantity": 1, "unit_price": price,
+            "tax_rate": rate}]});
         body.as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
@@ -333,7 +334,10 @@ async fn credits_are_of_what_was_charged_and_the_last_takes_the_rest() {
 #[tokio::test]
 async fn never_more_is_refunded_than_came_in() {
     let desk = Desk::open().await;
-    let pay = |amount: &str, reference: &str| json!({"reference": reference, "amount": amount, "paid_on": "2026-11-19", "method": "card"});
+    let pay = |amount: &str, reference: &str| {
+        json!({"reference": reference, "amount": amount,
+        "paid_on": "2026-11-19", "method": "card"})
+    };
     let made = async || {
         let mut document = lines(1, "100");
         document["lines"][0]["tax_rate"] = json!("0");
@@ -396,7 +400,8 @@ async fn never_more_is_refunded_than_came_in() {
     desk.step(&invoice, "payments", pay("70", "in"))
         .await
         .is(201);
-    let half = json!({"apply": false, "lines": [{"description": "half", "quantity": 1, "unit_price": 50}]});
+    let half = json!({"apply": false, "lines": [{"description": "half", "quantity": 1,
+        "unit_price": 50}]});
     let one = desk
         .step(&invoice, "credit-notes", half.clone())
         .await

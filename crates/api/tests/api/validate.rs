@@ -141,7 +141,8 @@ async fn a_document_is_too_long_for_pages_only() {
     let tenant = app.tenant().await;
     put(&app, &tenant, &seller()).await;
     let lines = vec![json!({"description": "x", "quantity": 1, "unit_price": "1"}); 2_001];
-    let long = json!({"number": "L", "lines": lines, "customer": {"external_id": "k", "name": "K", "country": "FR"}});
+    let long = json!({"number": "L", "lines": lines, "customer": {"external_id": "k", "name": "K",
+        "country": "FR"}});
     let long = made(&app, &tenant, long).await;
     let (answer, findings) = validated(&app, &tenant, &long).await;
     assert_eq!(findings, ["pdf lines too_many_lines"]);

@@ -14,10 +14,11 @@ fn mistakes(json: &str) -> Vec<(String, &'static str)> {
 
 #[test]
 fn a_whole_profile_is_read_and_written_back() {
-    let json = r#"{"name":" Müller & Söhne GmbH ","address_lines":["Hauptstr. 1",""],"city":"Köln","postcode":"50667",
-        "country":"DE","vat_id":"DE123456789","registration_number":"HRB 1","email":"a@b.de","phone":"+49 221 1",
-        "iban":"DE89 3704 0044 0532 0130 00","bic":"COBADEFFXXX","payment_terms":"14 Tage","footer":"","language":"de",
-        "zero_rate_category":"AE","exemption_reason":null}"#;
+    let json = r#"{"name":" Müller & Söhne GmbH ","address_lines":["Hauptstr. 1",""],
+        "city":"Köln","postcode":"50667","country":"DE","vat_id":"DE123456789",
+        "registration_number":"HRB 1","email":"a@b.de","phone":"+49 221 1",
+        "iban":"DE89 3704 0044 0532 0130 00","bic":"COBADEFFXXX","payment_terms":"14 Tage",
+        "footer":"","language":"de","zero_rate_category":"AE","exemption_reason":null}"#;
     let profile = Profile::parse(json.as_bytes()).unwrap();
     assert_eq!(profile.name, "Müller & Söhne GmbH");
     assert_eq!(profile.address_lines, ["Hauptstr. 1"]);
@@ -37,8 +38,9 @@ fn a_whole_profile_is_read_and_written_back() {
 
 #[test]
 fn all_mistakes_are_named() {
-    let json = r#"{"address_lines":["a","b","c","d"],"country":"Germany","vat_id":"123","email":"a b@c","bic":"X",
-        "iban":"DE88370400440532013000","language":"xx","zero_rate_category":"S","footer":"a\u0000"}"#;
+    let json = r#"{"address_lines":["a","b","c","d"],"country":"Germany","vat_id":"123",
+        "email":"a b@c","bic":"X","iban":"DE88370400440532013000",
+        "language":"xx","zero_rate_category":"S","footer":"a\u0000"}"#;
     let expected = [
         ("name", "missing_field"),
         ("address_lines", "too_many_items"),
@@ -98,7 +100,8 @@ fn nothing_is_hidden_in_what_stands_for_something() {
         mistakes("{\"name\":\"\\u0001\\u202e\"}"),
         [("name".to_owned(), "missing_field")]
     );
-    let json = r#"{"name":"a","address_lines":["\u0001","b"],"city":"\u2066","footer":"\u200b","vat_id":"DE\u200b"}"#;
+    let json = r#"{"name":"a","address_lines":["\u0001","b"],"city":"\u2066",
+        "footer":"\u200b","vat_id":"DE\u200b"}"#;
     assert_eq!(mistakes(json), [("vat_id".to_owned(), "invalid_vat_id")]);
     let json = json.replace("DE", "");
     let profile = Profile::parse(json.as_bytes()).unwrap();

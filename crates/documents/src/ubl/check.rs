@@ -241,7 +241,8 @@ impl Missing {
                     false => exact.to_string(),
                 };
                 let detail = format!(
-                    "the taxes of the lines at rate {} add up to {}, too far from {expected} for an e-invoice",
+                    "the taxes of the lines at rate {} add up to {}, too far from {expected} for \
+                    an e-invoice",
                     sum.rate, sum.tax
                 );
                 self.note("tax_total", "tax_rounding", detail);

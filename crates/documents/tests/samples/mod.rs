@@ -29,30 +29,37 @@ pub(crate) fn profile(input: Value) -> Profile {
 /// A seller with everything, in a language.
 pub(crate) fn seller(language: &str) -> Profile {
     profile(json!({
-        "name": "Lindgren & Söhne Maschinenbau GmbH", "address_lines": ["Speicherstraße 14", "Haus C"],
+        "name": "Lindgren & Söhne Maschinenbau GmbH", "address_lines": ["Speicherstraße 14",
+            "Haus C"],
         "city": "Hamburg", "postcode": "20457", "country": "DE", "vat_id": "DE123456788",
-        "registration_number": "HRB 99887", "email": "rechnung@lindgren.example", "phone": "+49 40 5550 1234",
+        "registration_number": "HRB 99887", "email": "rechnung@lindgren.example",
+            "phone": "+49 40 5550 1234",
         "iban": "DE89 3704 0044 0532 0130 00", "bic": "COBADEFFXXX",
-        "payment_terms": "Payable within 14 days without deduction. Please name the invoice number.",
-        "footer": "Lindgren & Söhne Maschinenbau GmbH · Managing directors: Astrid Lindgren, Jonas Weber · Amtsgericht Hamburg HRB 99887",
+        "payment_terms":
+            "Payable within 14 days without deduction. Please name the invoice number.",
+        "footer": "Lindgren & Söhne Maschinenbau GmbH · Managing directors: Astrid Lindgren, Jonas \
+            Weber · Amtsgericht Hamburg HRB 99887",
         "language": language,
     }))
 }
 
 fn customer() -> Value {
-    json!({"external_id": "K-2041", "name": "Northwind Traders Ltd", "email": "ap@northwind.example",
+    json!({"external_id": "K-2041", "name": "Northwind Traders Ltd",
+        "email": "ap@northwind.example",
         "tax_id": "FR83404833048", "address": "12 Rue des Lilas\n75011 Paris", "country": "FR"})
 }
 
 fn base(lines: Value) -> Value {
-    json!({"number": "2026-000123", "currency": "EUR", "customer": customer(), "issue_date": "2026-10-01",
+    json!({"number": "2026-000123", "currency": "EUR", "customer": customer(),
+        "issue_date": "2026-10-01",
         "due_date": "2026-10-15", "lines": lines})
 }
 
 /// One rate, nothing special.
 pub(crate) fn simple() -> Invoice {
     invoice(base(json!([
-        {"sku": "PUMP-20", "description": "Circulation pump, 20 m³/h", "quantity": 2, "unit_price": "1249.90", "tax_rate": "0.19"},
+        {"sku": "PUMP-20", "description": "Circulation pump, 20 m³/h", "quantity": 2,
+            "unit_price": "1249.90", "tax_rate": "0.19"},
         {"description": "Installation", "quantity": "6.5", "unit_price": "84", "tax_rate": "0.19"}
     ])))
 }
@@ -60,9 +67,12 @@ pub(crate) fn simple() -> Invoice {
 /// Three rates, one of them zero.
 pub(crate) fn rates() -> Invoice {
     invoice(base(json!([
-        {"description": "Machine oil, 20 l", "quantity": 3, "unit_price": "89.95", "tax_rate": "0.19"},
-        {"description": "Handbook, printed", "quantity": 12, "unit_price": "14.29", "tax_rate": "0.07"},
-        {"description": "API calls", "quantity": 1234567, "unit_price": "0.000125", "tax_rate": "0.055"},
+        {"description": "Machine oil, 20 l", "quantity": 3, "unit_price": "89.95",
+            "tax_rate": "0.19"},
+        {"description": "Handbook, printed", "quantity": 12, "unit_price": "14.29",
+            "tax_rate": "0.07"},
+        {"description": "API calls", "quantity": 1234567, "unit_price": "0.000125",
+            "tax_rate": "0.055"},
         {"description": "Training abroad", "quantity": 1, "unit_price": "950", "tax_rate": "0"}
     ])))
 }
@@ -70,8 +80,10 @@ pub(crate) fn rates() -> Invoice {
 /// Discounts on lines and on the whole, one of each as a percentage.
 pub(crate) fn discounts() -> Invoice {
     let lines = json!([
-        {"description": "Licence, year", "quantity": 10, "unit_price": "120", "discount": "150", "tax_rate": "0.19"},
-        {"description": "Support, year", "quantity": 1, "unit_price": "500", "discount_percent": "5", "tax_rate": "0.07"},
+        {"description": "Licence, year", "quantity": 10, "unit_price": "120", "discount": "150",
+            "tax_rate": "0.19"},
+        {"description": "Support, year", "quantity": 1, "unit_price": "500",
+            "discount_percent": "5", "tax_rate": "0.07"},
         {"description": "Shipping", "quantity": 1, "unit_price": "12.34", "tax_rate": "0.19"}
     ]);
     let mut input = base(lines);
@@ -85,8 +97,10 @@ pub(crate) fn partially_paid() -> Invoice {
         {"description": "Retainer", "quantity": 1, "unit_price": "4000", "tax_rate": "0.19"}
     ]));
     input["payments"] = json!([
-        {"reference": "SEPA 2026-10-03 / 7781", "amount": "1500", "paid_on": "2026-10-03", "method": "bank_transfer"},
-        {"reference": "ch_3PxYzA2eZvKYlo2C", "amount": "260", "paid_on": "2026-10-09", "method": "card"}
+        {"reference": "SEPA 2026-10-03 / 7781", "amount": "1500", "paid_on": "2026-10-03",
+            "method": "bank_transfer"},
+        {"reference": "ch_3PxYzA2eZvKYlo2C", "amount": "260", "paid_on": "2026-10-09",
+            "method": "card"}
     ]);
     let invoice = invoice(input);
     assert_eq!(invoice.status, Status::PartiallyPaid);
@@ -97,7 +111,8 @@ pub(crate) fn partially_paid() -> Invoice {
 pub(crate) fn reversed() -> Invoice {
     let mut invoice = invoice(base(json!([
         {"description": "Retainer", "quantity": 1, "unit_price": "4000", "tax_rate": "0.19"},
-        {"description": "Unused hours of last month", "quantity": -3, "unit_price": "120", "tax_rate": "0.19"}
+        {"description": "Unused hours of last month", "quantity": -3, "unit_price": "120",
+            "tax_rate": "0.19"}
     ])));
     let payment = |number: u128, kind: PaymentKind, amount: i64| Payment {
         id: Uuid::from_u128(number),
@@ -125,7 +140,8 @@ pub(crate) fn reversed() -> Invoice {
 /// Money back.
 pub(crate) fn credit_note() -> Invoice {
     let mut input = base(json!([
-        {"description": "Returned: circulation pump", "quantity": 1, "unit_price": "1249.90", "tax_rate": "0.19"}
+        {"description": "Returned: circulation pump", "quantity": 1, "unit_price": "1249.90",
+            "tax_rate": "0.19"}
     ]));
     input["kind"] = json!("credit_note");
     input["number"] = json!("GS-2026-0007");
@@ -143,8 +159,10 @@ pub(crate) fn corrected() -> Corrected {
 /// A currency without decimals.
 pub(crate) fn yen() -> Invoice {
     let mut input = base(json!([
-        {"description": "Consulting, Tokyo office", "quantity": 3, "unit_price": "148000", "tax_rate": "0.1"},
-        {"description": "Travel", "quantity": 1, "unit_price": "36420", "discount": "420", "tax_rate": "0.1"}
+        {"description": "Consulting, Tokyo office", "quantity": 3, "unit_price": "148000",
+            "tax_rate": "0.1"},
+        {"description": "Travel", "quantity": 1, "unit_price": "36420", "discount": "420",
+            "tax_rate": "0.1"}
     ]));
     input["currency"] = json!("JPY");
     invoice(input)
@@ -199,8 +217,10 @@ pub(crate) fn cancelled() -> Invoice {
 pub(crate) fn long(lines: usize) -> Invoice {
     let lines: Vec<Value> = (0..lines)
         .map(|index| {
-            json!({"sku": format!("ART-{index:05}"), "description": format!("Part no. {index}, galvanised"),
-                "quantity": index + 1, "unit_price": format!("{}.{:02}", index % 900, index % 100), "tax_rate": "0.19"})
+            json!({"sku": format!("ART-{index:05}"),
+                "description": format!("Part no. {index}, galvanised"),
+                "quantity": index + 1, "unit_price": format!("{}.{:02}", index % 900, index % 100),
+                    "tax_rate": "0.19"})
         })
         .collect();
     invoice(base(lines.into()))
@@ -209,10 +229,14 @@ pub(crate) fn long(lines: usize) -> Invoice {
 /// Long names, huge numbers, runs without a space.
 pub(crate) fn wide() -> Invoice {
     let mut input = base(json!([
-        {"sku": "SKU-".repeat(25), "description": "Donaudampfschifffahrtsgesellschaftskapitänsmützenständer ".repeat(12),
-            "quantity": "98765.123456", "unit_price": "987654.654321", "discount": "1234567.89", "tax_rate": "0.19"},
-        {"description": format!("https://example.com/{}", "a1b2c3d4".repeat(40)), "quantity": 1, "unit_price": "1", "tax_rate": "0.123456"},
-        {"description": "lorem ipsum dolor sit amet ".repeat(70), "quantity": 1, "unit_price": "0.000001", "tax_rate": "0.19"},
+        {"sku": "SKU-".repeat(25),
+            "description": "Donaudampfschifffahrtsgesellschaftskapitänsmützenständer ".repeat(12),
+            "quantity": "98765.123456", "unit_price": "987654.654321", "discount": "1234567.89",
+                "tax_rate": "0.19"},
+        {"description": format!("https://example.com/{}", "a1b2c3d4".repeat(40)), "quantity": 1,
+            "unit_price": "1", "tax_rate": "0.123456"},
+        {"description": "lorem ipsum dolor sit amet ".repeat(70), "quantity": 1,
+            "unit_price": "0.000001", "tax_rate": "0.19"},
         {"description": "W".repeat(300), "quantity": 1, "unit_price": "5", "tax_rate": "0.19"}
     ]));
     input["number"] = json!("NUMBER/".repeat(14));
@@ -230,8 +254,10 @@ pub(crate) fn wide() -> Invoice {
 pub(crate) fn markup() -> Invoice {
     let mut input = base(json!([
         {"description": "#import \"x\": *", "quantity": 1, "unit_price": "1", "tax_rate": "0.19"},
-        {"description": "*a* _b_ $x^2$ `c` <d> @e // f /* g */ \\ \"h\" 'i' & = j", "quantity": 1, "unit_price": "1", "tax_rate": "0.19"},
-        {"description": "#read(\"/etc/passwd\") #{ panic(\"p\") } ]]] }}} ---", "quantity": 1, "unit_price": "1", "tax_rate": "0.19"}
+        {"description": "*a* _b_ $x^2$ `c` <d> @e // f /* g */ \\ \"h\" 'i' & = j", "quantity": 1,
+            "unit_price": "1", "tax_rate": "0.19"},
+        {"description": "#read(\"/etc/passwd\") #{ panic(\"p\") } ]]] }}} ---", "quantity": 1,
+            "unit_price": "1", "tax_rate": "0.19"}
     ]));
     input["customer"]["name"] = json!("#panic(\"gotcha\") *Ltd*");
     invoice(input)
@@ -240,19 +266,28 @@ pub(crate) fn markup() -> Invoice {
 /// A customer, lines and a seller of the Arabic world, with Latin in between.
 pub(crate) fn arabic() -> (Invoice, Profile) {
     let mut input = base(json!([
-        {"sku": "SRV-7", "description": "خدمات استشارية (المرحلة الأولى)", "quantity": 12, "unit_price": "45.5", "tax_rate": "0.1"},
-        {"description": "ترخيص برنامج Sheaf Pro 2.0 لمدة سنة", "quantity": 1, "unit_price": "1200", "discount": "200", "tax_rate": "0.1"},
-        {"description": "Training workshop (2 days).", "quantity": 2, "unit_price": "350.250", "tax_rate": "0"}
+        {"sku": "SRV-7", "description": "خدمات استشارية (المرحلة الأولى)", "quantity": 12,
+            "unit_price": "45.5", "tax_rate": "0.1"},
+        {"description": "ترخيص برنامج Sheaf Pro 2.0 لمدة سنة", "quantity": 1, "unit_price": "1200",
+            "discount": "200", "tax_rate": "0.1"},
+        {"description": "Training workshop (2 days).", "quantity": 2, "unit_price": "350.250",
+            "tax_rate": "0"}
     ]));
     input["currency"] = json!("BHD");
-    input["customer"] = json!({"external_id": "C-9", "name": "شركة النخيل للتجارة ذ.م.م", "tax_id": "BH200001234500002",
-        "address": "مبنى 1425، طريق 4626\nالمنامة 346", "country": "BH", "email": "accounts@nakheel.example"});
-    input["payments"] = json!([{"reference": "TRX 55-901", "amount": "500", "paid_on": "2026-10-03", "method": "bank_transfer"}]);
+    input["customer"] = json!({"external_id": "C-9", "name": "شركة النخيل للتجارة ذ.م.م",
+        "tax_id": "BH200001234500002",
+        "address": "مبنى 1425، طريق 4626\nالمنامة 346", "country": "BH",
+            "email": "accounts@nakheel.example"});
+    input["payments"] = json!([{"reference": "TRX 55-901", "amount": "500", "paid_on": "2026-10-03",
+        "method": "bank_transfer"}]);
     let profile = profile(
-        json!({"name": "مؤسسة الخليج للحلول التقنية", "address_lines": ["شارع الملك فيصل 21"], "city": "المنامة",
-        "country": "BH", "tax_id": "200009876500002", "registration_number": "CR 12345-1", "email": "billing@gulf.example",
+        json!({"name": "مؤسسة الخليج للحلول التقنية", "address_lines": ["شارع الملك فيصل 21"],
+            "city": "المنامة",
+        "country": "BH", "tax_id": "200009876500002", "registration_number": "CR 12345-1",
+            "email": "billing@gulf.example",
         "phone": "+973 1755 5000", "iban": "BH67BMAG00001299123456", "bic": "BMAGBHBM",
-        "payment_terms": "الدفع خلال 14 يومًا من تاريخ الفاتورة.", "footer": "شكرًا لتعاملكم معنا", "language": "ar"}),
+        "payment_terms": "الدفع خلال 14 يومًا من تاريخ الفاتورة.", "footer": "شكرًا لتعاملكم معنا",
+            "language": "ar"}),
     );
     (invoice(input), profile)
 }
@@ -260,15 +295,20 @@ pub(crate) fn arabic() -> (Invoice, Profile) {
 /// The same in Hebrew.
 pub(crate) fn hebrew() -> (Invoice, Profile) {
     let mut input = base(json!([
-        {"description": "שירותי ייעוץ (שלב א׳)", "quantity": 10, "unit_price": "350", "tax_rate": "0.18"},
-        {"description": "רישיון Sheaf Pro 2.0 לשנה", "quantity": 1, "unit_price": "4800", "discount": "480", "tax_rate": "0.18"}
+        {"description": "שירותי ייעוץ (שלב א׳)", "quantity": 10, "unit_price": "350",
+            "tax_rate": "0.18"},
+        {"description": "רישיון Sheaf Pro 2.0 לשנה", "quantity": 1, "unit_price": "4800",
+            "discount": "480", "tax_rate": "0.18"}
     ]));
     input["currency"] = json!("ILS");
-    input["customer"] = json!({"external_id": "7741", "name": "חברת הגליל בע״מ", "tax_id": "514223344",
+    input["customer"] = json!({"external_id": "7741", "name": "חברת הגליל בע״מ",
+        "tax_id": "514223344",
         "address": "רחוב הרצל 12\nחיפה 3303141", "country": "IL"});
     let profile = profile(
-        json!({"name": "אלון פתרונות תוכנה בע״מ", "address_lines": ["דרך מנחם בגין 121"], "city": "תל אביב",
-        "postcode": "6701203", "country": "IL", "tax_id": "515566778", "email": "billing@alon.example", "phone": "+972 3 555 1234",
+        json!({"name": "אלון פתרונות תוכנה בע״מ", "address_lines": ["דרך מנחם בגין 121"],
+            "city": "תל אביב",
+        "postcode": "6701203", "country": "IL", "tax_id": "515566778",
+            "email": "billing@alon.example", "phone": "+972 3 555 1234",
         "iban": "IL620108000000099999999", "payment_terms": "תשלום תוך 30 יום.", "language": "he"}),
     );
     (invoice(input), profile)

@@ -121,7 +121,8 @@ impl Invoice {
     pub fn created_event(&self) -> String {
         // Keys by length, then bytewise. None of the values holds a character that JSON escapes.
         format!(
-            "{{\"kind\": \"{}\", \"total\": \"{}\", \"status\": \"{}\", \"version\": {}, \"currency\": \"{}\", \
+            "{{\"kind\": \"{}\", \"total\": \"{}\", \"status\": \"{}\", \"version\": {}, \
+            \"currency\": \"{}\", \
              \"payments\": {}}}",
             self.kind,
             render_amount(self.total, self.currency.exponent()),

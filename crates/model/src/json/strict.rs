@@ -13,7 +13,8 @@ use serde::de::{
     MapAccess, SeqAccess, Visitor,
 };
 
-use crate::invoice::input::{ParseError, place, syntax};
+use crate::invoice::input::parse::{ParseError, place};
+use crate::invoice::input::syntax;
 
 /// Reads one JSON object, and nothing behind it.
 ///
@@ -47,8 +48,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
     type Error = D::Error;
 
     forward! {
-        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64
+        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
+            deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32
+            deserialize_f64
         deserialize_char deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf
         deserialize_option deserialize_unit deserialize_seq deserialize_map deserialize_identifier
         deserialize_ignored_any
@@ -136,7 +139,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<V> {
     type Value = V::Value;
 
     forward_visits! {
-        visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_i128(i128) visit_u128(u128) visit_f64(f64)
+        visit_bool(bool) visit_i64(i64) visit_u64(u64) visit_i128(i128) visit_u128(u128)
+            visit_f64(f64)
         visit_str(&str) visit_borrowed_str(&'de str) visit_string(String)
         visit_bytes(&[u8]) visit_borrowed_bytes(&'de [u8]) visit_byte_buf(Vec<u8>)
     }
@@ -261,7 +265,8 @@ mod tests {
     #[test]
     fn objects_are_read_and_nothing_else_is() {
         let read: Outer = from_json(
-            br#" {"name": "a\u0041", "inner": {"n": 1}, "many": [{"n": 2}], "named": {"x": {"n": 3}},
+            br#" {"name": "a\u0041", "inner": {"n": 1}, "many": [{"n": 2}],
+                "named": {"x": {"n": 3}},
                 "kind": "some", "numbers": [-1, 2], "day": "2026-01-05"} "#,
         )
         .unwrap();

@@ -210,7 +210,8 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_text_never_panics(text in any::<String>(), key in any::<String>(), value in any::<String>()) {
+    fn arbitrary_text_never_panics(text in any::<String>(), key in any::<String>(),
+        value in any::<String>()) {
         let _ = Metadata::parse(&text);
         let _ = Metadata::parse(&format!("{{\"k\":{text}}}"));
         let _ = Metadata::from_stored(text).matches(&key, &value);

@@ -168,7 +168,10 @@ mod tests {
             by_rate: Some(vec![of(7, -3000, -210, 0), of(19, 3335, 634, 3)]),
             paid_out: Decimal::new(500, 2),
         };
-        let text = r#"{"rates": [{"net": "-30", "tax": "-2.1", "rate": "0.07"}, {"net": "33.35", "tax": "6.34", "rate": "0.19", "rounded": 3}], "paid_out": "5"}"#;
+        let text = concat!(
+            r#"{"rates": [{"net": "-30", "tax": "-2.1", "rate": "0.07"}, "#,
+            r#"{"net": "33.35", "tax": "6.34", "rate": "0.19", "rounded": 3}], "paid_out": "5"}"#
+        );
         assert_eq!(told.to_json(), text);
         assert_eq!(Credited::from_json(text), Some(told));
         let unknown = Credited::default();

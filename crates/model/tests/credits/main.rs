@@ -25,7 +25,10 @@ fn context() -> Context {
 
 /// Lines as quantity, price and rate.
 fn lines(lines: &[(&str, &str, &str)]) -> Value {
-    let line = |(quantity, price, rate): &(&str, &str, &str)| json!({"description": "d", "quantity": quantity, "unit_price": price, "tax_rate": rate});
+    let line = |(quantity, price, rate): &(&str, &str, &str)| {
+        json!({"description": "d",
+        "quantity": quantity, "unit_price": price, "tax_rate": rate})
+    };
     lines.iter().map(line).collect()
 }
 
@@ -306,7 +309,8 @@ proptest! {
     fn credits_add_up_to_the_invoice(
         currency in prop::sample::select(vec!["EUR", "JPY", "BHD", "CLF"]),
         rounding in prop::sample::select(ROUNDINGS.to_vec()),
-        sent in prop::collection::vec((1_i64..50, 1_i64..900_000, 0_usize..4, any::<bool>()), 1..12),
+        sent in prop::collection::vec((1_i64..50, 1_i64..900_000, 0_usize..4, any::<bool>()),
+            1..12),
         steps in prop::collection::vec(prop::collection::vec(0_u8..9, 1..4), 0..8),
     ) {
         let rates = ["0.19", "0.07", "0", "0.333333"];
@@ -317,7 +321,8 @@ proptest! {
         };
         let document = json!({"currency": currency, "issue_date": "2026-03-01",
             "lines": sent.iter().map(line).collect::<Vec<_>>(),
-            "tax_rounding": if rounding == Some(TaxRounding::Document) { "document" } else { "line" }});
+            "tax_rounding": if rounding == Some(TaxRounding::Document) { "document" } else {
+                "line" }});
         let input = InvoiceInput::parse(document.to_string().as_bytes()).unwrap();
         let Ok(mut of) = input.into_invoice(&context()) else { return Ok(()) };
         of.tax_rounding = rounding;

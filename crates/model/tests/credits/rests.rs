@@ -177,9 +177,12 @@ proptest! {
     ) {
         let rates = ["0.19", "0.07", "0"];
         let members = |quantity: i32| {
-            let line = |(price, rate, off): &(i64, usize, i64)| json!({"description": "d", "quantity": quantity,
-                "unit_price": text(*price, 4), "tax_rate": rates[*rate], "discount_percent": text(*off, 0)});
-            json!({"lines": sent.iter().map(line).collect::<Vec<_>>(), "discount_percent": text(percent, 1)})
+            let line = |(price, rate, off): &(i64, usize, i64)| json!({"description": "d",
+                "quantity": quantity,
+                "unit_price": text(*price, 4), "tax_rate": rates[*rate],
+                    "discount_percent": text(*off, 0)});
+            json!({"lines": sent.iter().map(line).collect::<Vec<_>>(),
+                "discount_percent": text(percent, 1)})
         };
         let mut whole = members(parts);
         whole["tax_rounding"] = json!(if by_line { "line" } else { "document" });
@@ -194,10 +197,12 @@ proptest! {
                     notes.push(note);
                 }
                 Err(code) => {
-                    let back: Vec<Line> = notes.iter().flat_map(|note: &Invoice| note.lines.clone()).collect();
+                    let back: Vec<Line> =
+                        notes.iter().flat_map(|note: &Invoice| note.lines.clone()).collect();
                     let back = totals::taxes(&back);
                     let used_up = totals::taxes(&full.lines).iter().any(|charged|
-                        back.iter().any(|back| back.rate == charged.rate && back.net == charged.net));
+                        back.iter().any(|back| back.rate == charged.rate
+                            && back.net == charged.net));
                     prop_assert!(used_up || code == "credit_of_nothing", "{}", code);
                 }
             }
@@ -209,7 +214,8 @@ proptest! {
             let back = all.into_iter().find(|back| back.rate == charged.rate)?;
             Some((*charged, back))
         }) {
-            prop_assert!(back.net <= charged.net && back.tax <= charged.tax, "{:?} {:?}", charged, back);
+            prop_assert!(back.net <= charged.net && back.tax <= charged.tax, "{:?} {:?}", charged,
+                back);
         }
     }
 }

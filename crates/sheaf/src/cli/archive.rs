@@ -27,7 +27,8 @@ pub(crate) struct TierRunArgs {
     #[arg(long, value_name = "DATE", value_parser = units::date)]
     pub(crate) as_of: Option<NaiveDate>,
     /// Whole months before this horizon move: 12m, 1y, 0m
-    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = defaults::OLDER_THAN, value_name = "AGE", value_parser = units::months)]
+    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = defaults::OLDER_THAN, value_name = "AGE",
+        value_parser = units::months)]
     pub(crate) older_than: u32,
     /// Only this tenant
     #[arg(long, value_name = "ID")]

@@ -171,8 +171,10 @@ fn lost(client: &Client, error: &reqwest::Error) -> Error {
         return Error::new(format!("cannot reach the API at {url}: {reason}"));
     }
     Error::new(format!(
-        "the upload to {url} broke off ({reason}): whole invoices only were stored, and sending it again is safe for \
-         lines with an external_id, and for all lines with the same --idempotency-key: those that are stored count as \
+        "the upload to {url} broke off ({reason}): whole invoices only were stored, and sending it \
+        again is safe for \
+         lines with an external_id, and for all lines with the same --idempotency-key: those that \
+         are stored count as \
          duplicates"
     ))
 }

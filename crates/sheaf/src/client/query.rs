@@ -159,7 +159,8 @@ mod tests {
     #[test]
     fn numbers_stand_to_the_right_and_nulls_are_empty() {
         let document = json!({
-            "columns": [{"name": "currency", "type": "Utf8"}, {"name": "sum", "type": "Decimal128(28, 4)"}],
+            "columns": [{"name": "currency", "type": "Utf8"}, {"name": "sum",
+                "type": "Decimal128(28, 4)"}],
             "rows": [["GBP", "1.5000"], [null, "12.0000"]],
         });
         let document = serde_json::from_value(document).unwrap();

@@ -129,7 +129,8 @@ fn unreachable(reason: &str) -> &'static str {
     if reason.contains("password") || reason.contains("28P01") {
         "the user or the password of the URL is wrong"
     } else if reason.contains("no answer") {
-        "it hangs, or something in between drops what is sent: look at the node, its firewall, and the port"
+        "it hangs, or something in between drops what is sent: look at the node, its firewall, and \
+        the port"
     } else if reason.contains("pg_hba") || reason.contains("28000") {
         "let this machine in by pg_hba.conf on that node"
     } else if reason.contains("3D000") {

@@ -131,11 +131,13 @@ fn citus(on: &str, facts: &NodeFacts, report: &mut Report) {
 /// A plain database: what it means that it has no Citus.
 pub(super) fn without_citus(on: &str, facts: &NodeFacts, report: &mut Report) {
     let seen = match facts.citus_available {
-        true => "installed, but not in this database: one plain node, to which no workers can be added. Before the first \
+        true => "installed, but not in this database: one plain node, to which no workers can be \
+            added. Before the first \
                  `sheaf migrate`, `create extension citus` makes it a cluster"
             .to_owned(),
         false => format!(
-            "not installed: one plain node, to which no workers can be added; {CITUS_INSTALLATION} says how to install it"
+            "not installed: one plain node, to which no workers can be added; {CITUS_INSTALLATION} \
+            says how to install it"
         ),
     };
     report.ok("citus", Some(on), seen);
@@ -208,7 +210,8 @@ fn cluster_settings(on: &str, facts: &NodeFacts, report: &mut Report) {
         Some("all") => good.push(format!("{name} = all")),
         other => {
             let seen = other.unwrap_or("unknown").to_owned();
-            let advice = "`sheaf cluster status` shows no load of tenants: alter system set citus.stat_tenants_track = 'all'; \
+            let advice = "`sheaf cluster status` shows no load of tenants: alter system set \
+                citus.stat_tenants_track = 'all'; \
                           select pg_reload_conf()";
             report.warn(name, at, seen, advice);
         }
@@ -232,7 +235,8 @@ fn common_settings(on: &str, facts: &NodeFacts, expected: &Expected, report: &mu
             let value = other.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
             let seen = format!("{value}, for API processes that open up to {per_node} each");
             let advice = format!(
-                "raise it above {wanted}, or lower SHEAF_MAX_CONNECTIONS_PER_NODE (docs/operations.md)"
+                "raise it above {wanted}, or lower SHEAF_MAX_CONNECTIONS_PER_NODE \
+                (docs/operations.md)"
             );
             match other.is_some_and(|value| value <= per_node) {
                 true => report.fail(name, at, seen, advice),
@@ -312,7 +316,8 @@ fn disk(on: &str, host: &str, facts: &NodeFacts, report: &mut Report) {
     let percent = free.saturating_mul(100) / total.max(1);
     let human = |bytes: i64| HumanBytes(u64::try_from(bytes).unwrap_or(0));
     let seen = format!("{} of {} free ({percent}%)", human(free), human(total));
-    let advice = "make room: a move needs that of a shard group on its target, and a full disk stops the node";
+    let advice = "make room: a move needs that of a shard group on its target, and a full disk \
+        stops the node";
     match percent {
         ..DISK_FAIL => report.fail(check, on, seen, advice),
         DISK_FAIL..DISK_WARN => report.warn(check, on, seen, advice),

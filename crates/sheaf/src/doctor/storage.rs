@@ -66,10 +66,12 @@ fn weak(ability: Ability) -> &'static str {
     match ability {
         Ability::Clock => "let both follow a time server",
         Ability::PutIfAbsent => {
-            "Sheaf asks by HEAD first, so one runner at a time is safe; Object Lock may be ignored by such a server as well"
+            "Sheaf asks by HEAD first, so one runner at a time is safe; Object Lock may be ignored \
+            by such a server as well"
         }
         Ability::Checksum => {
-            "Sheaf reads back and compares before a row is deleted; run `sheaf archive verify` regularly"
+            "Sheaf reads back and compares before a row is deleted; run `sheaf archive verify` \
+            regularly"
         }
         _ => "",
     }
@@ -78,12 +80,14 @@ fn weak(ability: Ability) -> &'static str {
 fn broken(ability: Ability) -> &'static str {
     match ability {
         Ability::Bucket => {
-            "look at SHEAF_S3_ENDPOINT, SHEAF_S3_BUCKET, SHEAF_S3_REGION and the credentials (AWS_ACCESS_KEY_ID, \
+            "look at SHEAF_S3_ENDPOINT, SHEAF_S3_BUCKET, SHEAF_S3_REGION and the credentials \
+            (AWS_ACCESS_KEY_ID, \
              AWS_SECRET_ACCESS_KEY)"
         }
         Ability::Clock => "set the clocks; let both follow a time server",
         _ => {
-            "the credentials need GET, HEAD, PUT, DELETE and LIST in the bucket (docs/operations.md, Care of the archive)"
+            "the credentials need GET, HEAD, PUT, DELETE and LIST in the bucket \
+            (docs/operations.md, Care of the archive)"
         }
     }
 }

@@ -94,7 +94,8 @@ fn document(file: &ArchiveFile) -> Value {
         "payments": file.payments,
         "events": file.events,
         "bytes": file.bytes,
-        "sha256": file.sha256.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        "sha256": file.sha256.map(|digest| digest.iter().map(|byte|
+            format!("{byte:02x}")).collect::<String>()),
         "sums": file.sums,
         "schema_version": file.schema_version,
         "published_at": file.published_at,
@@ -131,7 +132,8 @@ fn row(
     ]: [&str; 8],
 ) -> String {
     format!(
-        "{tenant:<36}  {period:<7}  {part:>4}  {generation:>3}  {invoices:>9}  {lines:>10}  {size:>11}  {published}"
+        "{tenant:<36}  {period:<7}  {part:>4}  {generation:>3}  {invoices:>9}  {lines:>10}  \
+        {size:>11}  {published}"
     )
 }
 

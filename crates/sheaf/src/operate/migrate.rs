@@ -32,11 +32,13 @@ pub(crate) async fn run(args: &MigrateArgs) -> Result<()> {
             "duplicates": duplicates,
         });
         output::note(
-            "where invoices are archived already, run `sheaf numbers` as well: it enters their numbers",
+            "where invoices are archived already, run `sheaf numbers` as well: it enters their \
+            numbers",
         );
         if duplicates > 0 {
             output::note(&format!(
-                "{duplicates} numbers are on several documents, which is as it was; `sheaf numbers` lists them"
+                "{duplicates} numbers are on several documents, which is as it was; `sheaf \
+                numbers` lists them"
             ));
         }
     }

@@ -155,7 +155,8 @@ impl<E: SpanExporter> SpanExporter for Told<E> {
         let was_away = self.is_away.swap(sent.is_err(), Ordering::Relaxed);
         match (&sent, was_away) {
             (Err(error), false) => {
-                tracing::warn!(%error, "the collector of traces does not take them; spans are lost until it does");
+                tracing::warn!(%error, "the collector of traces does not take them; spans are lost \
+                    until it does");
             }
             (Ok(()), true) => tracing::info!("the collector takes traces again"),
             _ => {}

@@ -51,7 +51,8 @@ impl Config {
         if !secrets.is_empty() && metadata.permissions().mode() & 0o004 != 0 {
             let (path, secrets) = (path.display(), secrets.join(", "));
             output::note(&format!(
-                "{path} holds secrets ({secrets}), and every user of this machine can read it: chmod o-r {path}"
+                "{path} holds secrets ({secrets}), and every user of this machine can read it: \
+                chmod o-r {path}"
             ));
         }
         Ok(config)
@@ -244,7 +245,8 @@ mod tests {
 
     #[test]
     fn the_file_is_below_the_environment_which_is_below_flags() {
-        let text = "database_url = \"from the file\"\ns3_bucket = \"from the file\"\nlisten = \"from the file\"\nqueries = 3";
+        let text = "database_url = \"from the file\"\ns3_bucket = \"from the file\"\nlisten = \
+            \"from the file\"\nqueries = 3";
         let config = parse(text).unwrap();
         let command = Cli::command();
         let complete = |arguments: &[&str]| {

@@ -81,7 +81,8 @@ pub(crate) struct DoctorSettings {
     #[arg(long, env = "SHEAF_SPOOL_DIR", value_name = "DIR")]
     pub(crate) spool_dir: Option<PathBuf>,
     /// Bytes of atomic uploads that may lie in the spool directory
-    #[arg(long, env = "SHEAF_SPOOL", default_value = defaults::SPOOL, value_name = "BYTES", value_parser = units::bytes)]
+    #[arg(long, env = "SHEAF_SPOOL", default_value = defaults::SPOOL, value_name = "BYTES",
+        value_parser = units::bytes)]
     pub(crate) spool: NonZeroU64,
     #[command(flatten)]
     pub(crate) jwt: JwtSettings,

@@ -54,10 +54,12 @@ pub(crate) struct JwtSettings {
     )]
     jwt_role_claim: String,
     /// By how much the issuer's clock may differ: 60s, 2m
-    #[arg(long, env = "SHEAF_JWT_SKEW", default_value = "60s", value_name = "TIME", value_parser = units::duration)]
+    #[arg(long, env = "SHEAF_JWT_SKEW", default_value = "60s", value_name = "TIME",
+        value_parser = units::duration)]
     jwt_skew: Duration,
     /// How often the JWK set is read: 5m, 1h
-    #[arg(long, env = "SHEAF_JWT_JWKS_REFRESH", default_value = "5m", value_name = "INTERVAL", value_parser = units::interval)]
+    #[arg(long, env = "SHEAF_JWT_JWKS_REFRESH", default_value = "5m", value_name = "INTERVAL",
+        value_parser = units::interval)]
     jwt_jwks_refresh: Duration,
 }
 
@@ -69,7 +71,8 @@ impl JwtSettings {
         let Some(issuer) = set(&self.jwt_issuer) else {
             return match secret.or(jwks).or(set(&self.jwt_audience)) {
                 Some(_) => Err(Error::new(
-                    "SHEAF_JWT_ISSUER is not set: without it no JWT is taken, and the other SHEAF_JWT settings mean nothing",
+                    "SHEAF_JWT_ISSUER is not set: without it no JWT is taken, and the other \
+                    SHEAF_JWT settings mean nothing",
                 )),
                 None => Ok(None),
             };
@@ -79,7 +82,8 @@ impl JwtSettings {
         })?;
         if secret.is_none() && jwks.is_none() {
             return Err(Error::new(
-                "SHEAF_JWT_SECRET (HS256) or SHEAF_JWT_JWKS (RS256, ES256) must be set: nothing could be verified",
+                "SHEAF_JWT_SECRET (HS256) or SHEAF_JWT_JWKS (RS256, ES256) must be set: nothing \
+                could be verified",
             ));
         }
         if secret.as_ref().is_some_and(|s| s.len() < MIN_SECRET) {

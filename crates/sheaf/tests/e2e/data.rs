@@ -81,7 +81,12 @@ impl Data {
             };
             write!(
                 data.text,
-                r#"{{"tenant_external_id":"Tenant {tenant}","external_id":"{number}","kind":"{kind}","currency":"GBP","customer":{{"external_id":"c{}","name":"Customer"}},"issue_date":"{year}-{month:02}-{day:02}","lines":[{{"sku":"s","description":"Mug {number} é","quantity":"{quantity}","unit_price":"{price}"}}],"metadata":{{"n":{number}}}"#,
+                "{{\"tenant_external_id\":\"Tenant {tenant}\",\"external_id\":\"{number}\",\
+                 \"kind\":\"{kind}\",\"currency\":\"GBP\",\"customer\":{{\"external_id\":\"c{}\",\
+                 \"name\":\"Customer\"}},\"issue_date\":\"{year}-{month:02}-{day:02}\",\
+                 \"lines\":[{{\"sku\":\"s\",\"description\":\"Mug {number} é\",\
+                 \"quantity\":\"{quantity}\",\"unit_price\":\"{price}\"}}],\
+                 \"metadata\":{{\"n\":{number}}}",
                 number % 40
             )
             .unwrap();
@@ -89,7 +94,8 @@ impl Data {
                 let payment = r#"{"reference":"p","amount":"#;
                 write!(
                     data.text,
-                    r#","payments":[{payment}"{total}","paid_on":"{year}-{month:02}-{day:02}","method":"card"}}]"#
+                    ",\"payments\":[{payment}\"{total}\",\
+                     \"paid_on\":\"{year}-{month:02}-{day:02}\",\"method\":\"card\"}}]"
                 )
                 .unwrap();
                 data.settled += 1;

@@ -15,7 +15,8 @@ fn what_is_deployed_is_valid() {
         let required = std::env::var_os("SHEAF_REQUIRE_DEPLOY_CHECK").is_some();
         assert!(
             !required,
-            "SHEAF_REQUIRE_DEPLOY_CHECK is set, and the validators are not in target/deploy-check: run `make deploy-check`"
+            "SHEAF_REQUIRE_DEPLOY_CHECK is set, and the validators are not in target/deploy-check: \
+            run `make deploy-check`"
         );
         eprintln!("skipped: deploy/ is not checked, since `make deploy-check` has not been run");
         return;

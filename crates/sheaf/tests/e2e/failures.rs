@@ -14,9 +14,11 @@ fn one_broken_tenant_stops_no_run() {
     let up = Up::start(&place, 0);
     let file = place.path().join("old.ndjson");
     let lines = [1, 2].map(|n| {
-        let line = json!({"external_id": n.to_string(), "currency": "EUR", "issue_date": "2021-03-05",
+        let line = json!({"external_id": n.to_string(), "currency": "EUR",
+            "issue_date": "2021-03-05",
             "lines": [{"description": "Mug", "quantity": 1, "unit_price": "2.50"}],
-            "payments": [{"reference": "p", "amount": "2.50", "paid_on": "2021-03-06", "method": "card"}]});
+            "payments": [{"reference": "p", "amount": "2.50", "paid_on": "2021-03-06",
+                "method": "card"}]});
         format!("{line}\n")
     });
     fs::write(&file, lines.concat()).unwrap();
@@ -58,9 +60,11 @@ fn one_broken_tenant_stops_no_run() {
     // another tenant.
     let row = |tenant: &str, period: &str, state: &str| {
         format!(
-            "insert into archive_files (tenant_id, period, part, generation, year, object_key, state, min_id, max_id,
+            "insert into archive_files (tenant_id, period, part, generation, year, object_key, \
+            state, min_id, max_id,
                                         sha256, schema_version, staged_at)
-             values ('{tenant}', '{period}', 9, 99, 2021, 'nowhere', '{state}', '{tenant}', '{tenant}', decode(repeat('00', 32), 'hex'), 1, now())"
+             values ('{tenant}', '{period}', 9, 99, 2021, 'nowhere', '{state}', '{tenant}', \
+             '{tenant}', decode(repeat('00', 32), 'hex'), 1, now())"
         )
     };
     let receipt = |tenant: &str, held: &str| {

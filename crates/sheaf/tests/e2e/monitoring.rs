@@ -265,7 +265,13 @@ fn read_and_change(api: &Api, env: &Env, tenants: &[Tenant]) {
     assert_eq!((read.status, read.tier.as_deref()), (200, Some("cold")));
     let line = json!({"description": "Mug", "quantity": "1", "unit_price": "2.50"});
     let key = &env["SHEAF_API_KEY"];
-    let made = api.post(key, "/v1/invoices", &json!({"currency": "GBP", "customer": {"external_id": "c", "name": "Ann"}, "lines": [line], "issue_date": "2026-01-02"}));
+    let made = api.post(
+        key,
+        "/v1/invoices",
+        &json!({"currency": "GBP",
+        "customer": {"external_id": "c", "name": "Ann"}, "lines": [line],
+            "issue_date": "2026-01-02"}),
+    );
     assert_eq!(made.status, 201, "{}", made.json());
     let made = made.json();
     let payment =

@@ -16,8 +16,10 @@ rows = table.to_pylist()
 def total(rows): return str(sum((row["total"] for row in rows), decimal.Decimal(0)))
 line = table.schema.field("lines").type.value_type
 payment = table.schema.field("payments").type.value_type
-amounts = [table.schema.field(n).type for n in ("subtotal", "discount_total", "tax_total", "total", "amount_paid", "amount_due")]
-amounts += [line.field(n).type for n in ("quantity", "unit_price", "discount", "tax_rate", "net", "tax")]
+sums = ("subtotal", "discount_total", "tax_total", "total", "amount_paid", "amount_due")
+amounts = [table.schema.field(n).type for n in sums]
+of_line = ("quantity", "unit_price", "discount", "tax_rate", "net", "tax")
+amounts += [line.field(n).type for n in of_line]
 amounts += [payment.field("amount").type]
 print(json.dumps({
     "rows": len(rows),

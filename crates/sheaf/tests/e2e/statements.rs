@@ -23,7 +23,8 @@ fn calls(rig: &Rig) -> BTreeMap<String, u32> {
     let mut calls = BTreeMap::new();
     for url in &rig.local.node_urls()[1..] {
         let client = connect(rig, url);
-        let sql = "select lower(query), calls from pg_stat_statements s join pg_database d on d.oid = s.dbid \
+        let sql = "select lower(query), calls from pg_stat_statements s join pg_database d on \
+            d.oid = s.dbid \
                    where d.datname = current_database() and toplevel";
         for row in rig.runtime.block_on(client.query(sql, &[])).unwrap() {
             let count: i64 = row.get(1);
@@ -45,7 +46,8 @@ fn forget(rig: &Rig) {
 }
 
 async fn create(http: &Client, url: &str, tenant: &Tenant) -> String {
-    let body = json!({"currency": "EUR", "status": "issued", "lines": [{"description": "d", "quantity": "1", "unit_price": "2"}]});
+    let body = json!({"currency": "EUR", "status": "issued", "lines": [{"description": "d",
+        "quantity": "1", "unit_price": "2"}]});
     let request = http.post(format!("{url}/v1/invoices")).json(&body);
     let answer = request.bearer_auth(&tenant.key).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 201);
@@ -62,7 +64,8 @@ async fn read(http: &Client, url: &str, tenant: &Tenant, id: &str) {
 /// A hundredth part of what [`create`] made.
 async fn pay(http: &Client, url: &str, tenant: &Tenant, id: &str, n: usize) {
     let request = http.post(format!("{url}/v1/invoices/{id}/payments"));
-    let body = json!({"reference": format!("p-{n}"), "amount": "0.02", "paid_on": "2026-01-01", "method": "card"});
+    let body = json!({"reference": format!("p-{n}"), "amount": "0.02", "paid_on": "2026-01-01",
+        "method": "card"});
     let answer = request
         .bearer_auth(&tenant.key)
         .json(&body)

@@ -36,7 +36,8 @@ fn audit(rig: &Rig, tenants: &[Tenant], calls: &[Call]) {
         let tenant: Uuid = tenants[tenant].id.parse().unwrap();
         let answered: BTreeSet<Uuid> = ids.iter().map(|id| id.parse().unwrap()).collect();
         assert_eq!(answered.len(), ids.len(), "an id was answered twice");
-        let sql = "select i.id, (select count(*) from invoice_lines l where l.tenant_id = $1 and l.invoice_id = i.id), \
+        let sql = "select i.id, (select count(*) from invoice_lines l where l.tenant_id = $1 and \
+            l.invoice_id = i.id), \
                    (select count(*) from events e where e.tenant_id = $1 and e.subject_id = i.id) \
                    from invoices i where i.tenant_id = $1";
         let rows = rig.runtime.block_on(client.query(sql, &[&tenant])).unwrap();
@@ -76,8 +77,11 @@ pub fn forget_statements(rig: &Rig, url: &str) {
 fn statements(rig: &Rig, url: &str) -> Vec<String> {
     let client = connect(rig, url);
     let sql = "select query from pg_stat_statements s join pg_database d on d.oid = s.dbid \
-               where d.datname = current_database() and s.calls > 0 and query !~ 'pg_stat_statements' \
-               and query ~* '(from|into|copy|update)\\s+(public\\.)?(invoices|invoice_lines|payments|events|customers|idempotency_keys|archive_files)'";
+               where d.datname = current_database() and s.calls > 0 and query !~ \
+               'pg_stat_statements' \
+               and query ~* \
+               '(from|into|copy|update)\\s+(public\\.)?(invoices|invoice_lines|payments|events|\
+               customers|idempotency_keys|archive_files)'";
     let rows = rig.runtime.block_on(client.query(sql, &[])).unwrap();
     rows.iter().map(|row| row.get(0)).collect()
 }

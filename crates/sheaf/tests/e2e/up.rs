@@ -119,7 +119,8 @@ fn assert_private(place: &Place, up: &Up) {
     let line = json!({"description": "Mug", "quantity": "1", "unit_price": "2.50"});
     let paid =
         json!([{"reference": "p", "amount": "2.50", "paid_on": "2020-01-03", "method": "card"}]);
-    let body = json!({"currency": "GBP", "customer": {"external_id": "c", "name": "Ann"}, "lines": [line],
+    let body = json!({"currency": "GBP", "customer": {"external_id": "c", "name": "Ann"},
+        "lines": [line],
         "issue_date": "2020-01-02", "payments": paid});
     let answer = Api::new(&up.env).post(&up.env["SHEAF_API_KEY"], "/v1/invoices", &body);
     assert_eq!(answer.status, 201, "{}", answer.json());
@@ -151,7 +152,8 @@ fn assert_private(place: &Place, up: &Up) {
 /// An invoice of the demo tenant.
 fn create(up: &Up) -> String {
     let line = json!({"description": "Mug", "quantity": "1", "unit_price": "2.50"});
-    let body = json!({"currency": "GBP", "customer": {"external_id": "c", "name": "Ann"}, "lines": [line]});
+    let body = json!({"currency": "GBP", "customer": {"external_id": "c", "name": "Ann"},
+        "lines": [line]});
     let answer = Api::new(&up.env).post(&up.env["SHEAF_API_KEY"], "/v1/invoices", &body);
     assert_eq!(answer.status, 201, "{}", answer.json());
     let document = answer.json();

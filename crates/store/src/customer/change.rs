@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use deadpool_postgres::Transaction;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use sheaf_model::invoice::input::CustomerFields;
+use sheaf_model::customer::CustomerFields;
 use sheaf_model::invoice::lifecycle::told_metadata;
 use sheaf_model::{Metadata, TenantId};
 use tokio_postgres::types::Json;

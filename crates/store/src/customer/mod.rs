@@ -12,7 +12,7 @@ pub(crate) mod scrub;
 use std::future::Future;
 
 use deadpool_postgres::Transaction;
-use sheaf_model::invoice::input::CustomerFields;
+use sheaf_model::customer::CustomerFields;
 use sheaf_model::{Customer, Invalid, Metadata, TenantId, id};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;

@@ -1,7 +1,7 @@
 //! What callers hand in and get back.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sheaf_model::invoice::input::CustomerFields;
+use sheaf_model::customer::CustomerFields;
 use sheaf_model::{Invalid, TenantId};
 use uuid::Uuid;
 

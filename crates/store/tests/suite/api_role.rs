@@ -57,7 +57,8 @@ impl Sides {
             api.batch_execute("set citus.enable_manual_changes_to_shards = on")
                 .await
                 .unwrap();
-            let sql = "select relname::text from pg_class where relkind in ('r', 'p') and relname ~ '^events'";
+            let sql = "select relname::text from pg_class where relkind in ('r', 'p') and relname \
+                ~ '^events'";
             for row in owner.query(sql, &[]).await.unwrap() {
                 let relation: String = row.get(0);
                 for statement in [
@@ -168,7 +169,8 @@ async fn citus_rights_follow_new_years_and_moved_shards() {
     let owner = connect(&sides.owner, None).await;
     let moved = owner
         .query(
-            "select citus_move_shard_placement(s.shardid, f.nodename, f.nodeport, t.nodename, t.nodeport, 'block_writes')
+            "select citus_move_shard_placement(s.shardid, f.nodename, f.nodeport, t.nodename, \
+            t.nodeport, 'block_writes')
              from pg_dist_shard s
              join pg_dist_placement p using (shardid)
              join pg_dist_node f on f.groupid = p.groupid
@@ -197,14 +199,16 @@ async fn citus_rights_follow_new_years_and_moved_shards() {
             .batch_execute("begin; select pg_current_xact_id()")
             .await
             .unwrap();
-        let sql = "select count(*) from pg_stat_activity where backend_xid is not null and usename = 'sheaf'";
+        let sql = "select count(*) from pg_stat_activity where backend_xid is not null and usename \
+            = 'sheaf'";
         let seen: i64 = api.query_one(sql, &[]).await.unwrap().get(0);
         assert!(seen > 0);
     }
     let blind = sides.api.replace("sheaf_app", "blind");
     owner
         .batch_execute(&format!(
-            "create role blind login password '{}'; grant select on refinery_schema_history to blind",
+            "create role blind login password '{}'; grant select on refinery_schema_history to \
+            blind",
             blind.split([':', '@']).nth(2).unwrap()
         ))
         .await

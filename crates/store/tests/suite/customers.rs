@@ -3,7 +3,7 @@
 use crate::support::{now, raw, simple, store, tenant};
 use serde_json::{Value, json};
 use sheaf_model::TenantId;
-use sheaf_model::invoice::input::{CustomerPatch, new_customer};
+use sheaf_model::customer::{CustomerPatch, new_customer};
 use sheaf_store::{Cause, CreateOutcome, CustomerError, CustomerRecord, Expected, Origin, Store};
 use uuid::Uuid;
 
@@ -134,7 +134,8 @@ async fn a_merge_tells_both_and_each_invoice() {
         assert_eq!(told[1].0, "invoice.updated");
         assert_eq!(
             told[1].1,
-            json!({"old": {"customer_id": duplicate.id}, "new": {"customer_id": survivor.id}, "version": 2})
+            json!({"old": {"customer_id": duplicate.id}, "new": {"customer_id": survivor.id},
+                "version": 2})
         );
     }
     assert_eq!(

@@ -73,7 +73,8 @@ async fn decimals_survive_the_binary_copy() {
     for (quantity, unit_price) in cases {
         let new = simple(
             tenant,
-            json!({"lines": [{"description": "d", "quantity": quantity, "unit_price": unit_price}]}),
+            json!({"lines": [{"description": "d", "quantity": quantity,
+                "unit_price": unit_price}]}),
         );
         let Created::New(created) = store.create_invoice(new).await.unwrap() else {
             panic!("a replay")

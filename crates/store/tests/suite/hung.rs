@@ -55,7 +55,8 @@ async fn citus_a_node_that_hangs_is_asked_last_and_readiness_does_not_wait_for_i
     let url = cluster.env().database_url().to_owned();
     let (db, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
-    let worker = "select nodeid, nodename, nodeport from pg_dist_node where groupid <> 0 order by nodeid limit 1";
+    let worker = "select nodeid, nodename, nodeport from pg_dist_node where groupid <> 0 order by \
+        nodeid limit 1";
     let worker = db.query_one(worker, &[]).await.unwrap();
     let (id, name): (i32, String) = (worker.get(0), worker.get(1));
     let to = u16::try_from(worker.get::<_, i32>(2)).unwrap();

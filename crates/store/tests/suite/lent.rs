@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sheaf_model::invoice::input::{CustomerFields, new_customer};
+use sheaf_model::customer::{CustomerFields, new_customer};
 use sheaf_store::{
     Cause, ClusterError, CreateOutcome, Created, CustomerError, CustomerFilter, Full, ListFilter,
     Origin, Store, StoreConfig, StoreError,

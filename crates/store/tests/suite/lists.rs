@@ -41,10 +41,13 @@ async fn each_filter_agrees_with_its_own_definition() {
     let store = store().await;
     let (tenant, stranger) = (tenant(&store).await, tenant(&store).await);
     let all = [
-        json!({"external_id": "a", "issue_date": "2021-01-01", "metadata": {"n": 5, "s": "5", "b": true}}),
-        json!({"external_id": "b", "issue_date": "2021-02-01", "kind": "credit_note", "metadata": {"n": "5"}}),
+        json!({"external_id": "a", "issue_date": "2021-01-01", "metadata": {"n": 5, "s": "5",
+            "b": true}}),
+        json!({"external_id": "b", "issue_date": "2021-02-01", "kind": "credit_note",
+            "metadata": {"n": "5"}}),
         json!({"number": "N", "issue_date": "2021-03-01", "metadata": {"b": "true"},
-               "payments": [{"reference": "p", "amount": "10", "paid_on": "2021-03-02", "method": "card"}]}),
+               "payments": [{"reference": "p", "amount": "10", "paid_on": "2021-03-02",
+                   "method": "card"}]}),
         json!({"customer": {"external_id": "c", "name": "C"}, "status": "draft"}),
     ];
     store

@@ -87,7 +87,8 @@ async fn a_payment_whose_invoice_cannot_be_written_is_not_stored() {
         .await
         .query_one(
             "select (select count(*) from payments where tenant_id = $1),
-                    (select count(*) from events where tenant_id = $1 and event_type = 'payment.recorded')",
+                    (select count(*) from events where tenant_id = $1 and event_type = \
+                    'payment.recorded')",
             &[&tenant.0],
         )
         .await

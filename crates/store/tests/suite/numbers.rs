@@ -145,7 +145,8 @@ async fn uploads_of_claimed_numbers_land_and_what_was_wrong_before_stops_none() 
     let late = draft(&store, tenant, number).await;
     let db = crate::support::raw().await;
     db.execute(
-        "insert into number_claims (tenant_id, number, issue_year, invoice_id) values ($1, $2, 2025, $3)",
+        "insert into number_claims (tenant_id, number, issue_year, invoice_id) values ($1, $2, \
+        2025, $3)",
         &[&tenant.0, &number, &late],
     )
     .await

@@ -263,8 +263,10 @@ async fn new_writers(url: &str, tenants: &[TenantId], watch: &Arc<Watch>) -> Vec
     vec![tokio::spawn(async move {
         let insert = client
             .prepare(
-                "insert into invoices (tenant_id, id, year, kind, status, currency, subtotal, discount_total, tax_total,
-                                       total, amount_paid, amount_due, line_count, payment_count, metadata, version,
+                "insert into invoices (tenant_id, id, year, kind, status, currency, subtotal, \
+                discount_total, tax_total,
+                                       total, amount_paid, amount_due, line_count, payment_count, \
+                                       metadata, version,
                                        created_at, modified_at, order_id)
                  values ($1, $2, $3, 'invoice', 'issued', 'GBP', 0, 0, 0, 0, 0, 0, 0, 0,
                          jsonb_build_object('order_id', $4::text), 1, $5, $5, $4)",
@@ -335,7 +337,8 @@ async fn backfill(client: &Client, tenants: &[TenantId]) -> u64 {
 async fn build_index(client: &Client) {
     let partitions = client
         .query(
-            "select inhrelid::regclass::text from pg_inherits where inhparent = 'invoices'::regclass order by 1",
+            "select inhrelid::regclass::text from pg_inherits where inhparent = \
+            'invoices'::regclass order by 1",
             &[],
         )
         .await
@@ -343,7 +346,8 @@ async fn build_index(client: &Client) {
     for row in partitions {
         let table: String = row.get(0);
         let index = format!(
-            "create index concurrently if not exists {table}_order_id on {table} (tenant_id, order_id, id)
+            "create index concurrently if not exists {table}_order_id on {table} (tenant_id, \
+            order_id, id)
              where order_id is not null"
         );
         retried(client, &index).await;
@@ -380,7 +384,8 @@ async fn invalid_indexes(client: &Client) -> i64 {
 
 /// As refinery would after the step's migration.
 async fn history(client: &Client, version: i32, name: &str) {
-    let insert = "insert into refinery_schema_history (version, name, applied_on, checksum) values ($1, $2, $3, '0')";
+    let insert = "insert into refinery_schema_history (version, name, applied_on, checksum) values \
+        ($1, $2, $3, '0')";
     client
         .execute(insert, &[&version, &name, &now().to_rfc3339()])
         .await
@@ -393,7 +398,8 @@ async fn audit(store: &Store, client: &Client, tenants: &[TenantId], old: &Watch
     for tenant in tenants {
         let count = client
             .query_one(
-                "select count(*), count(*) filter (where order_id is distinct from metadata ->> 'order_id'
+                "select count(*), count(*) filter (where order_id is distinct from metadata ->> \
+                'order_id'
                                                     or order_id is null)
                  from invoices where tenant_id = $1",
                 &[&tenant.0],

@@ -107,7 +107,8 @@ async fn a_page_of_the_snapshot_has_as_many_bytes_as_any() {
     {
         client
             .execute(
-                "insert into events (tenant_id, subject_id, id, year, event_type, actor, data, created_at)
+                "insert into events (tenant_id, subject_id, id, year, event_type, actor, data, \
+                created_at)
                  select $1, $2, gen_random_uuid(), 2012, 'invoice.updated', 'a',
                         jsonb_build_object('was', repeat('y', 1048576)), now()
                  from generate_series(1, $3::bigint)",
@@ -218,7 +219,8 @@ async fn a_handover_takes_exactly_the_settled_rows_of_its_tenant() {
     let leftovers: i64 = raw()
         .await
         .query_one(
-            "select (select count(*) from invoice_lines where tenant_id = $1) + (select count(*) from payments where tenant_id = $1)
+            "select (select count(*) from invoice_lines where tenant_id = $1) + (select count(*) \
+            from payments where tenant_id = $1)
                   + (select count(*) from events where tenant_id = $1)",
             &[&tenant.0],
         )

@@ -150,7 +150,8 @@ async fn cut_short(url: &str, holding: &str, waiting: &str) {
     let of_url = url.to_owned();
     let migration = tokio::spawn(async move { migrate(&of_url, SHARDS).await });
     let end = "select pg_terminate_backend(pid) from pg_stat_activity
-               where wait_event_type = 'Lock' and query ilike '%' || $1::text || '%' and pid <> pg_backend_pid()";
+               where wait_event_type = 'Lock' and query ilike '%' || $1::text || '%' and pid <> \
+               pg_backend_pid()";
     let started = Instant::now();
     while db.query(end, &[&waiting]).await.unwrap().is_empty() {
         assert!(started.elapsed() < PATIENCE, "nobody waits at {waiting}");
@@ -178,7 +179,8 @@ async fn count(db: &Client, from: &str) -> i64 {
 /// Every row of before is there, and what is new says what is known of it.
 async fn check_rows(db: &Client, before: &[(String, i64)], stocks: &[Stock]) {
     assert_eq!(of_then(db, before).await, before);
-    let filled = "invoices where tax_rounding is not null or profile_version is not null or credited is not null";
+    let filled = "invoices where tax_rounding is not null or profile_version is not null or \
+        credited is not null";
     for none in [
         filled,
         "archive_files where numbers is not null",

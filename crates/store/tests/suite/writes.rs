@@ -15,10 +15,12 @@ async fn a_created_invoice_is_read_back_as_it_was_answered() {
     let tenant = tenant(&store).await;
     let new = simple(
         tenant,
-        json!({"external_id": "e1", "number": "N-1", "issue_date": "2024-02-29", "due_date": "2024-03-30",
+        json!({"external_id": "e1", "number": "N-1", "issue_date": "2024-02-29",
+            "due_date": "2024-03-30",
                "customer": {"external_id": "c1", "name": "Änne \"x\" \n", "country": "DE"},
                "metadata": {"bb": 1.50, "a": [true, null, "é\u{1}"], "b": {"z": 1e3}},
-               "payments": [{"reference": "p", "amount": "4.00", "paid_on": "2024-03-01", "method": "card"}]}),
+               "payments": [{"reference": "p", "amount": "4.00", "paid_on": "2024-03-01",
+                   "method": "card"}]}),
     );
     let Created::New(created) = store.create_invoice(new).await.unwrap() else {
         panic!("a replay")
@@ -76,7 +78,8 @@ async fn a_thousand_concurrent_creates_are_all_there_and_only_culprits_fail() {
     for owner in [mine, other] {
         let row = db
             .query_one(
-                "select (select count(*) from invoices where tenant_id = $1), (select count(*) from invoice_lines where tenant_id = $1),
+                "select (select count(*) from invoices where tenant_id = $1), (select count(*) \
+                from invoice_lines where tenant_id = $1),
                         (select count(*) from events where tenant_id = $1)",
                 &[&owner.0],
             )
@@ -156,7 +159,10 @@ async fn conflicts_name_the_invoice_that_is_there() {
 async fn customers_are_found_or_made_once() {
     let store = store().await;
     let tenant = tenant(&store).await;
-    let of = |n: usize| json!({"customer": {"external_id": format!("c{}", n % 3), "name": "C", "email": "c@example.com"}});
+    let of = |n: usize| {
+        json!({"customer": {"external_id": format!("c{}", n % 3), "name": "C",
+        "email": "c@example.com"}})
+    };
     let tasks: Vec<_> = (0..60)
         .map(|n| {
             let (store, new) = (store.clone(), simple(tenant, of(n)));
@@ -263,7 +269,8 @@ async fn chunks_answer_line_by_line() {
         ]
     );
     assert!(
-        matches!(&outcomes[4], LineOutcome::Rejected { code: "duplicate_number", detail } if detail.contains(&seventh.to_string()))
+        matches!(&outcomes[4], LineOutcome::Rejected { code: "duplicate_number",
+            detail } if detail.contains(&seventh.to_string()))
     );
     let again = store.write_chunk(chunk[..3].to_vec()).await.unwrap();
     assert!(
@@ -359,7 +366,8 @@ async fn a_fresh_connection_is_left_without_a_transaction() {
         let store = sheaf_store::Store::connect(config).await.unwrap();
         let tenant = tenant(&store).await;
         let body = if keyed {
-            json!({"external_id": "e", "lines": [{"description": "d", "quantity": "1", "unit_price": "1"}]})
+            json!({"external_id": "e", "lines": [{"description": "d", "quantity": "1",
+                "unit_price": "1"}]})
         } else {
             json!({"lines": [{"description": "d", "quantity": "1", "unit_price": "1"}]})
         };

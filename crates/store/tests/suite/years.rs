@@ -405,7 +405,8 @@ async fn early_years_share_a_table() {
     let tenant = tenant(&store).await;
     let db = raw().await;
     let tables = async || {
-        let count = "select count(*) from pg_class where relkind = 'r' and relname ~ '^(invoices|events)_(early|y(19|200)[0-9]+)$'";
+        let count = "select count(*) from pg_class where relkind = 'r' and relname ~ \
+            '^(invoices|events)_(early|y(19|200)[0-9]+)$'";
         db.query_one(count, &[]).await.unwrap().get::<_, i64>(0)
     };
     assert_eq!(tables().await, 2);

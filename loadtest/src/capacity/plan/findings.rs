@@ -32,20 +32,25 @@ impl Planner<'_> {
         match &self.fit {
             None => found.push(Finding::new(
                 Weight::Warning,
-                "Scaling was not measured on three different numbers of workers: nodes are ASSUMED to do the same each, however many there are.".to_owned(),
+                "Scaling was not measured on three different numbers of workers: nodes are ASSUMED \
+                to do the same each, however many there are.".to_owned(),
             )),
             Some(fit) => {
                 let measured = fit.measured_to();
                 if most.is_infinite() {
-                    let peak = fit.law.most().map_or(String::new(), |peak| format!("; by the law more than {peak:.0} nodes do less"));
+                    let peak = fit.law.most().map_or(String::new(),
+                        |peak| format!("; by the law more than {peak:.0} nodes do less"));
                     found.push(Finding::new(
                         Weight::Contradiction,
-                        format!("REFUSED: the peak needs more nodes than {REACH} times the {measured} measured{peak}. Measure a larger cluster, or larger nodes."),
+                        format!("REFUSED: the peak needs more nodes than {REACH} times the \
+                            {measured} measured{peak}. Measure a larger cluster, or larger nodes."),
                     ));
-                } else if fit.predict(ceil(most)).is_ok_and(|prediction| prediction.reach == Reach::Beyond) {
+                } else if fit.predict(ceil(most)).is_ok_and(|prediction| prediction.reach ==
+                    Reach::Beyond) {
                     found.push(Finding::new(
                         Weight::Warning,
-                        format!("{most:.0} nodes were never measured (at most {measured} were): their number is EXTRAPOLATED by the law of scaling."),
+                        format!("{most:.0} nodes were never measured (at most {measured} were): \
+                            their number is EXTRAPOLATED by the law of scaling."),
                     ));
                 }
             }
@@ -60,7 +65,10 @@ impl Planner<'_> {
             );
             found.push(Finding::new(
                 Weight::Warning,
-                format!("Bytes and CPU were measured with {units} invoices and are used for {hot}, {times:.0} times as many: EXTRAPOLATED. Trees grow deeper and caches colder."),
+                format!(
+                    "Bytes and CPU were measured with {units} invoices and are used for {hot}, \
+                    {times:.0} times as many: EXTRAPOLATED. Trees grow deeper and caches colder."
+                ),
             ));
         }
         found.push(Finding::new(

@@ -92,7 +92,8 @@ impl Planner<'_> {
         figure(
             "objects' price",
             &self.prices.currency,
-            "archived in the middle of the year x bytes of one x 12 x price of a GB and month by class",
+            "archived in the middle of the year x bytes of one x 12 x price of a GB and month by \
+            class",
             format!(
                 "{} x {:.0} B x 12 x ({})",
                 large(archived),
@@ -133,7 +134,8 @@ impl Planner<'_> {
         figure(
             "requests' price",
             &self.prices.currency,
-            "new objects x (PUT and moves) + GETs x price + cold reads x bytes read x price of retrieval",
+            "new objects x (PUT and moves) + GETs x price + cold reads x bytes read x price of \
+            retrieval",
             format!(
                 "{} x {puts} / 1,000 + {} x {get:.5} / 1,000 + {} x {:.0} B x {read:.3} / GB",
                 large(objects.value),

@@ -13,16 +13,16 @@ use crate::check::stored::Stored;
 /// What is known of one invoice: answers in the order in which they came.
 #[derive(Default)]
 struct Invoice<'a> {
-    /// When an answer was in, the highest version told until then, and by which call.
+    /// When an answer was in, the highest version answered until then, and by which call.
     known: Vec<(Duration, i64, &'a str)>,
-    /// The body's hash of each version, and who told it.
+    /// The body's hash of each version, and the call that answered it.
     bodies: BTreeMap<i64, (u64, &'a str)>,
     /// Which change made a version.
     made: BTreeMap<i64, &'a str>,
 }
 
 impl<'a> Invoice<'a> {
-    /// The highest version that was told before this moment.
+    /// The highest version that was answered before this moment.
     fn before(&self, sent: Duration) -> Option<(i64, &'a str)> {
         let until = self.known.partition_point(|(ended, ..)| *ended < sent);
         until
@@ -109,7 +109,7 @@ fn idle(what: &What) -> bool {
     matches!(what, What::Recall(_) | What::Note(_))
 }
 
-/// A read shows at least what was told before it was sent.
+/// A read shows at least what was answered before it was sent.
 fn reads(call: &Call, invoices: &BTreeMap<Uuid, Invoice<'_>>, notes: &mut Notes) {
     for attempt in &call.attempts {
         if let What::Read(id) = call.what

@@ -53,9 +53,11 @@ fn call(name: &str, at: u64, what: What, answer: Answer) -> Call {
 }
 
 fn document(n: u128, call: &str) -> Document {
-    let line = json!({"quantity": "1", "unit_price": "10", "discount": "0", "document_discount": "0",
+    let line = json!({"quantity": "1", "unit_price": "10", "discount": "0",
+        "document_discount": "0",
         "tax_rate": "0", "net": "10.00", "tax": "0.00"});
-    let body = json!({"id": id(n), "tenant_id": Uuid::nil(), "currency": "EUR", "status": "partially_paid",
+    let body = json!({"id": id(n), "tenant_id": Uuid::nil(), "currency": "EUR",
+        "status": "partially_paid",
         "number": format!("INV-2026-00000{n}"), "issue_date": DAY, "credits": null, "lines": [line],
         "payments": [{"reference": "pay", "amount": "4.00"}],
         "taxes": [{"rate": "0", "net": "10.00", "tax": "0.00"}], "subtotal": "10.00",

@@ -14,7 +14,7 @@ pub struct Dated {
     pub number: u64,
     /// Index of the tenant, which decides the currency.
     pub tenant: u32,
-    /// Whose it is, for a platform upload.
+    /// Its tenant, for a platform upload.
     pub tenant_id: Uuid,
     /// A UUIDv7.
     pub id: Uuid,
@@ -45,7 +45,8 @@ impl Generator {
         put(
             out,
             format_args!(
-                "{{\"tenant_id\":\"{tenant_id}\",\"id\":\"{id}\",\"external_id\":\"g{seed}-{number}\",\"number\":\"R-{number:09}\","
+                "{{\"tenant_id\":\"{tenant_id}\",\"id\":\"{id}\",\"external_id\":\"g{seed}-{number}\
+                \",\"number\":\"R-{number:09}\","
             ),
         );
         put(
@@ -65,7 +66,8 @@ impl Generator {
             put(
                 out,
                 format_args!(
-                    ",\"payments\":[{{\"reference\":\"P-{number:09}\",\"amount\":\"{paid}\",\"paid_on\":\"{paid_on}\",\"method\":\"{method}\"}}]"
+                    ",\"payments\":[{{\"reference\":\"P-{number:09}\",\"amount\":\"{paid}\",\
+                    \"paid_on\":\"{paid_on}\",\"method\":\"{method}\"}}]"
                 ),
             );
         }

@@ -46,7 +46,8 @@ pub(super) fn plots(run: &Run, p99_bound: Option<(f64, String)>, out: &mut Strin
     latency.limit = p99_bound;
     let _ = write!(
         out,
-        "<h2>Latency over time</h2><p class=\"soft\">Of the requests that were due in each second. A stall shows as a peak, a queue that grows as a climb.</p>{}",
+        "<h2>Latency over time</h2><p class=\"soft\">Of the requests that were due in each second. \
+        A stall shows as a peak, a queue that grows as a climb.</p>{}",
         latency.svg()
     );
     let per_second = 1.0 / recording.interval_s;
@@ -66,7 +67,8 @@ pub(super) fn plots(run: &Run, p99_bound: Option<(f64, String)>, out: &mut Strin
     );
     let _ = write!(
         out,
-        "<h2>Throughput</h2><p class=\"soft\">Answers that fall behind what was due: the server does not keep up.</p>{}",
+        "<h2>Throughput</h2><p class=\"soft\">Answers that fall behind what was due: the server \
+        does not keep up.</p>{}",
         throughput.svg()
     );
     let tail = percentiles(vec![
@@ -83,7 +85,9 @@ pub(super) fn plots(run: &Run, p99_bound: Option<(f64, String)>, out: &mut Strin
     ]);
     let _ = write!(
         out,
-        "<h2>Percentiles</h2><p class=\"soft\">At 99%, one request in 100 is slower; each step to the right is ten times rarer. A gap between the lines is time that requests spent waiting to be sent, which a closed-loop tool never sees.</p>{}",
+        "<h2>Percentiles</h2><p class=\"soft\">At 99%, one request in 100 is slower; each step to \
+        the right is ten times rarer. A gap between the lines is time that requests spent waiting \
+        to be sent, which a closed-loop tool never sees.</p>{}",
         tail.svg()
     );
     several("Percentiles by operation", &recording.operations, out);
@@ -100,7 +104,8 @@ fn several(title: &str, series: &BTreeMap<String, Series>, out: &mut String) {
     let lines = lines.map(|((name, series), colour)| curve(name, colour, &series.latency));
     let _ = write!(
         out,
-        "<h2>{title}</h2><p class=\"soft\">What a user waits. A line ends where there were too few requests to tell.</p>{}",
+        "<h2>{title}</h2><p class=\"soft\">What a user waits. A line ends where there were too few \
+        requests to tell.</p>{}",
         percentiles(lines.collect()).svg()
     );
 }

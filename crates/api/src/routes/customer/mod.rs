@@ -8,7 +8,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::value::RawValue;
-use sheaf_model::invoice::input::{CustomerPatch, new_customer};
+use sheaf_model::customer::{CustomerPatch, new_customer};
 use sheaf_model::money::decimal::render_amount;
 use sheaf_model::{Decimal, TenantId};
 use sheaf_store::{

@@ -5,9 +5,9 @@
 
 use rust_decimal::Decimal;
 
+use super::bounds::{ANY, amount, fine};
 use super::check::{At, Bounds, Mistakes};
 use super::read::Field;
-use super::validate::{ANY, amount, fine};
 use crate::invoice::totals;
 use crate::invoice::totals::{LineDiscount, earlier};
 use crate::money::decimal::render_amount;

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
-use super::PaymentInput;
+use super::bounds::amount;
 use super::check::{At, Mistakes, Rule};
+use super::document::PaymentInput;
 use super::read::{Field, Object};
-use super::validate::amount;
 use crate::money::decimal::{is_amount, render_amount};
 use crate::{Currency, Payment, bounds, id};
 
@@ -185,7 +185,8 @@ pub(super) fn check_paid(
             let mut detail = format!("{} paid of {}", told.0, told.1);
             if by_line() == Some(paid) {
                 detail.push_str(
-                    "; it is what the lines come to with the tax of each rounded by itself: send \"tax_rounding\": \"line\" for \
+                    "; it is what the lines come to with the tax of each rounded by itself: send \
+                    \"tax_rounding\": \"line\" for \
                      that",
                 );
             }

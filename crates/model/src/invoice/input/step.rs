@@ -6,13 +6,16 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::bounds::amount;
 use super::check::{At, Mistakes, Rule};
 use super::discount::Discount;
+use super::document::LineInput;
+use super::lines::check_lines;
+use super::parse::{ParseError, explain};
+use super::payment::check_paid_on;
 use super::read::{Field, Object};
-use super::restore::refuse_lines;
-use super::validate::{amount, check_lines};
-use super::{LineInput, ParseError, explain, syntax};
-use crate::invoice::input::payment::check_paid_on;
+use super::stored::refuse_lines;
+use super::syntax;
 use crate::invoice::lifecycle::{NewPayment, Reversal};
 use crate::{Currency, Invalid, Line, Metadata, TaxRounding, bounds};
 

@@ -3,7 +3,7 @@
 
 use std::str::Utf8Error;
 
-use super::ParseError;
+use super::parse::ParseError;
 
 /// The text of a document.
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, ParseError> {

@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
-use chrono::{TimeDelta, TimeZone};
+use chrono::{TimeDelta, TimeZone, Utc};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::*;
-use crate::{Invoice, bounds, id};
+use crate::{Invoice, Kind, Status, TenantId, bounds, id};
 
 pub(crate) mod each_mistake;
 

@@ -4,81 +4,53 @@ use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::check::{At, Bounds, Mistakes, Rule, text_mistake};
-use super::discount::{Discount, Taken};
+use super::bounds::{ANY, amount};
+use super::check::{At, Mistakes, text_mistake};
+use super::discount::Discount;
+use super::document::{Context, CustomerInput, InvoiceInput, TenantRef};
+use super::lines::{check_lines, out_of_range, put_amounts};
+use super::payment::{check_paid, check_payments};
 use super::read::{Field, Object};
-use super::{Context, CustomerInput, InvoiceInput, LineInput, TenantRef};
-use crate::invoice::input::payment::{check_paid, check_payments};
 use crate::invoice::totals;
-use crate::invoice::totals::{LineFault, Totals, earlier};
+use crate::invoice::totals::Totals;
 use crate::money::decimal::render_amount;
 use crate::{
     Currency, Customer, FieldError, Invalid, Invoice, Kind, Line, Status, TaxRounding, TenantId,
     bounds, id,
 };
 
-/// A line that gives back has a negative quantity; its price is not negative (EN 16931, BR-27).
-const QUANTITY: Bounds = fine((|value| !value.is_zero(), "quantity_zero", "must not be 0"));
-const UNIT_PRICE: Bounds = fine((
-    |value| value >= Decimal::ZERO,
-    "unit_price_negative",
-    "must not be negative",
-));
-const TAX_RATE: Bounds = fine((
-    |value| value >= Decimal::ZERO && value <= Decimal::ONE,
-    "tax_rate_out_of_range",
-    "a fraction from 0 to 1: 0.2 is 20 %",
-));
-/// The total needs no rule of its own: it must be the sum.
-pub(super) const ANY: Rule = (|_| true, "", "");
-
-/// DECIMAL(18,6), and a rule.
-pub(super) const fn fine(rule: Rule) -> Bounds {
-    Bounds {
-        below: bounds::FINE_BOUND,
-        decimals: bounds::FINE_DECIMALS,
-        rule,
-    }
-}
-
-/// DECIMAL(18,4) in the decimals of the currency, and a rule. An unknown currency is one mistake,
-/// and must not make further ones of its amounts.
-pub(super) fn amount(currency: Option<Currency>, rule: Rule) -> Bounds {
-    let decimals = currency.map_or(bounds::AMOUNT_DECIMALS, Currency::exponent);
-    Bounds {
-        below: bounds::AMOUNT_BOUND,
-        decimals,
-        rule,
-    }
-}
-
-pub(super) fn tenant_ref(input: &InvoiceInput) -> Result<Option<TenantRef<'_>>, FieldError> {
-    match (&input.tenant_id, input.tenant_external_id.as_deref()) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(FieldError::new(
-            "tenant_id",
-            "tenant_ambiguous",
-            "name tenant_id or tenant_external_id, not both",
-        )),
-        (Some(Field(Ok(tenant))), None) => Ok(Some(TenantRef::Id(TenantId(*tenant)))),
-        (Some(Field(Err(error))), None) => Err((**error).clone().at("tenant_id")),
-        (None, Some(text)) => {
-            if let Some((code, detail)) = text_mistake(text, bounds::MAX_EXTERNAL_ID) {
-                return Err(FieldError::new("tenant_external_id", code, detail));
+impl InvoiceInput {
+    /// The tenant that the document names, if it names one.
+    ///
+    /// # Errors
+    /// `invalid_uuid`; the codes of `tenant_external_id` as a text; `tenant_ambiguous` when both
+    /// are named.
+    pub fn tenant_ref(&self) -> Result<Option<TenantRef<'_>>, FieldError> {
+        match (&self.tenant_id, self.tenant_external_id.as_deref()) {
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => Err(FieldError::new(
+                "tenant_id",
+                "tenant_ambiguous",
+                "name tenant_id or tenant_external_id, not both",
+            )),
+            (Some(Field(Ok(tenant))), None) => Ok(Some(TenantRef::Id(TenantId(*tenant)))),
+            (Some(Field(Err(error))), None) => Err((**error).clone().at("tenant_id")),
+            (None, Some(text)) => {
+                if let Some((code, detail)) = text_mistake(text, bounds::MAX_EXTERNAL_ID) {
+                    return Err(FieldError::new("tenant_external_id", code, detail));
+                }
+                if text.trim().is_empty() {
+                    return Err(FieldError::new(
+                        "tenant_external_id",
+                        "string_empty",
+                        "must not be empty",
+                    ));
+                }
+                Ok(Some(TenantRef::ExternalId(text)))
             }
-            if text.trim().is_empty() {
-                return Err(FieldError::new(
-                    "tenant_external_id",
-                    "string_empty",
-                    "must not be empty",
-                ));
-            }
-            Ok(Some(TenantRef::ExternalId(text)))
         }
     }
-}
 
-impl InvoiceInput {
     /// Validates, computes the totals and the status, and makes the invoice: version 1, made now.
     ///
     /// `tenant_id` and `tenant_external_id` are not looked at: the caller checks who may name a
@@ -328,129 +300,6 @@ fn check_shown(
     })
 }
 
-/// The lines with their nets, before a discount on the document and, but for the earlier rules,
-/// without their taxes.
-pub(super) fn check_lines(
-    input: Option<Vec<Object<LineInput>>>,
-    currency: Option<Currency>,
-    rounding: Option<TaxRounding>,
-    mistakes: &mut Mistakes,
-) -> Vec<Line> {
-    let Some(input) = input else {
-        mistakes.missing(At::Root, "lines");
-        return Vec::new();
-    };
-    if input.is_empty() {
-        mistakes.note(
-            At::Root,
-            "lines",
-            "no_lines",
-            "an invoice has at least one line",
-        );
-    }
-    if input.len() > bounds::MAX_LINES {
-        mistakes.note(
-            At::Root,
-            "lines",
-            "too_many_lines",
-            "an invoice has at most 10,000 lines",
-        );
-        return Vec::new();
-    }
-    let check =
-        |(index, Object(line))| check_line(At::Line(index), line, (currency, rounding), mistakes);
-    input.into_iter().enumerate().filter_map(check).collect()
-}
-
-fn check_line(
-    at: At,
-    input: LineInput,
-    (currency, rounding): (Option<Currency>, Option<TaxRounding>),
-    mistakes: &mut Mistakes,
-) -> Option<Line> {
-    let sku = mistakes.text(at, "sku", input.sku, bounds::MAX_SKU);
-    let description = mistakes.required_text(
-        at,
-        "description",
-        input.description,
-        bounds::MAX_DESCRIPTION,
-    );
-    let quantity = mistakes.required_number(at, "quantity", input.quantity, QUANTITY);
-    let unit_price = mistakes.required_number(at, "unit_price", input.unit_price, UNIT_PRICE);
-    let discount = Discount::check(
-        at,
-        input.discount,
-        input.discount_percent,
-        currency,
-        mistakes,
-    );
-    let tax_rate = mistakes.number_or_zero(at, "tax_rate", input.tax_rate, TAX_RATE);
-    let tax_rate = tax_rate?;
-    let (description, quantity, unit_price) = (description?, quantity?, unit_price?);
-    let exponent = currency?.exponent();
-    let gross = quantity.saturating_mul(unit_price);
-    let discount = discount.of(at, gross, (exponent, rounding), mistakes)?;
-    let amounts = match rounding {
-        None => earlier::line_amounts(quantity, unit_price, discount.amount, tax_rate, exponent)
-            .map(|amounts| (amounts.net, amounts.tax)),
-        Some(_) => totals::line_net(quantity, unit_price, discount.of_line(), exponent)
-            .map(|net| (net, Decimal::ZERO)),
-    };
-    match amounts {
-        Ok((net, tax)) => Some(Line {
-            sku,
-            description,
-            quantity,
-            unit_price,
-            discount: discount.amount,
-            discount_percent: discount.percent,
-            document_discount: Decimal::ZERO,
-            tax_rate,
-            net,
-            tax,
-        }),
-        Err(LineFault::OutOfRange) => {
-            out_of_range(
-                mistakes,
-                at,
-                "unit_price",
-                "quantity x unit_price is too large",
-            );
-            None
-        }
-        Err(LineFault::DiscountExceedsLine) => {
-            mistakes.note(
-                at,
-                "discount",
-                "discount_exceeds_line",
-                "larger than quantity x unit_price",
-            );
-            None
-        }
-    }
-}
-
-fn out_of_range(mistakes: &mut Mistakes, at: At, name: &str, detail: &str) {
-    mistakes.note(at, name, "amount_out_of_range", detail);
-}
-
-/// Takes the document's discount off the lines, and gives them their taxes.
-pub(super) fn put_amounts(
-    discount: Discount,
-    lines: &mut [Line],
-    (currency, rounding): (Currency, Option<TaxRounding>),
-    mistakes: &mut Mistakes,
-) -> Option<Taken> {
-    let taken = discount.spread(lines, (currency, rounding), mistakes)?;
-    if let Some(rounding) = rounding
-        && totals::tax_lines(lines, rounding, currency.exponent()).is_none()
-    {
-        out_of_range(mistakes, At::Root, "lines", "the total is too large");
-        return None;
-    }
-    Some(taken)
-}
-
 fn check_totals(
     lines: &[Line],
     sent: Option<Decimal>,
@@ -475,7 +324,8 @@ fn check_totals(
             true => (
                 "total_fits_line_rounding",
                 format!(
-                    "the lines come to {total}; what was sent is what they come to with the tax of each line rounded \
+                    "the lines come to {total}; what was sent is what they come to with the tax of \
+                    each line rounded \
                      by itself: send \"tax_rounding\": \"line\" for that"
                 ),
             ),

@@ -100,7 +100,8 @@ fn fields(invoice: &Invoice) -> Map<String, Value> {
 fn lines(invoice: &Invoice) -> (usize, told::Value) {
     let exponent = invoice.currency.exponent();
     let line = |line: &Line| {
-        json!({"sku": line.sku, "description": line.description, "quantity": render_plain(line.quantity, 0),
+        json!({"sku": line.sku, "description": line.description,
+            "quantity": render_plain(line.quantity, 0),
                "unit_price": render_plain(line.unit_price, exponent),
                "discount": render_amount(line.discount, exponent),
                "tax_rate": render_plain(line.tax_rate, 0), "net": render_amount(line.net, exponent),

@@ -216,11 +216,14 @@ fn document(draft: &Invoice) -> Fields {
         .lines
         .iter()
         .map(|line| {
-            let percent = line.discount_percent.map(|percent| render_plain(percent, 0));
+            let percent = line
+                .discount_percent
+                .map(|percent| render_plain(percent, 0));
             let amount = render_amount(line.discount, exponent);
             without_nulls(serde_json::json!({
                 "sku": line.sku, "description": line.description,
-                "quantity": render_plain(line.quantity, 0), "unit_price": render_plain(line.unit_price, 0),
+                "quantity": render_plain(line.quantity, 0),
+                    "unit_price": render_plain(line.unit_price, 0),
                 "discount": percent.is_none().then_some(amount), "discount_percent": percent,
                 "tax_rate": render_plain(line.tax_rate, 0),
             }))

@@ -70,16 +70,19 @@ invoice Pay: not_issued yes yes already_paid invoice_cancelled
 invoice Reverse: not_issued nothing_paid yes yes invoice_cancelled
 invoice Refund: not_issued nothing_paid yes yes invoice_cancelled
 invoice Credit: not_issued yes yes yes invoice_cancelled
-invoice Apply: not_a_credit_note not_a_credit_note not_a_credit_note not_a_credit_note not_a_credit_note
+invoice Apply: not_a_credit_note not_a_credit_note not_a_credit_note not_a_credit_note \
+not_a_credit_note
 invoice Cancel: yes yes invoice_has_payments invoice_has_payments invoice_cancelled
 credit_note Edit: yes invoice_immutable invoice_immutable invoice_immutable invoice_cancelled
 credit_note EditMetadata: yes yes yes yes yes
 credit_note Issue: yes already_issued already_issued already_issued invoice_cancelled
 credit_note Send: not_issued yes yes yes invoice_cancelled
-credit_note Pay: credit_note_not_payable credit_note_not_payable credit_note_not_payable credit_note_not_payable credit_note_not_payable
+credit_note Pay: credit_note_not_payable credit_note_not_payable credit_note_not_payable \
+credit_note_not_payable credit_note_not_payable
 credit_note Reverse: not_issued nothing_paid yes yes invoice_cancelled
 credit_note Refund: not_issued yes yes already_settled invoice_cancelled
-credit_note Credit: credit_note_of_credit_note credit_note_of_credit_note credit_note_of_credit_note credit_note_of_credit_note credit_note_of_credit_note
+credit_note Credit: credit_note_of_credit_note credit_note_of_credit_note \
+credit_note_of_credit_note credit_note_of_credit_note credit_note_of_credit_note
 credit_note Apply: not_issued yes yes already_settled invoice_cancelled
 credit_note Cancel: yes yes invoice_has_payments invoice_has_payments invoice_cancelled
 ";
@@ -292,7 +295,8 @@ fn an_edit_replaces_fields_and_obeys_the_rules_of_a_new_document() {
     let patch = |patch: Value| Patch::parse(patch.to_string().as_bytes()).unwrap();
     let mut draft = make(&document("draft"));
     let before = draft.clone();
-    let lines = json!({"lines": [{"description": "e", "quantity": 3, "unit_price": 1.10}], "due_date": "2027-01-01"});
+    let lines = json!({"lines": [{"description": "e", "quantity": 3, "unit_price": 1.10}],
+        "due_date": "2027-01-01"});
     draft.edit(&patch(lines), now()).unwrap();
     assert_eq!((draft.total, draft.version), ("3.30".parse().unwrap(), 2));
     assert_eq!((draft.id, draft.created_at), (before.id, before.created_at));

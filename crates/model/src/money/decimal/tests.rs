@@ -171,7 +171,8 @@ fn bounds_are_what_they_say() {
 
 proptest! {
     #[test]
-    fn reads_what_it_renders(mantissa in -(10_i128.pow(28) - 1)..10_i128.pow(28), scale in 0_u32..=28, pad in 0_u32..=28) {
+    fn reads_what_it_renders(mantissa in -(10_i128.pow(28) - 1)..10_i128.pow(28),
+        scale in 0_u32..=28, pad in 0_u32..=28) {
         let value = Decimal::from_i128_with_scale(mantissa, scale);
         let text = render_plain(value, pad);
         prop_assert_eq!(read_exact(&text).unwrap(), value);
@@ -180,7 +181,8 @@ proptest! {
     }
 
     #[test]
-    fn rounds_as_integers_do(mantissa in -10_i128.pow(20)..10_i128.pow(20), scale in 0_u32..=12, exponent in 0_u32..=4) {
+    fn rounds_as_integers_do(mantissa in -10_i128.pow(20)..10_i128.pow(20), scale in 0_u32..=12,
+        exponent in 0_u32..=4) {
         let value = Decimal::from_i128_with_scale(mantissa, scale);
         let expected = if scale <= exponent {
             mantissa * 10_i128.pow(exponent - scale)
@@ -188,11 +190,13 @@ proptest! {
             let unit = 10_i128.pow(scale - exponent);
             (mantissa.abs() + unit / 2) / unit * mantissa.signum()
         };
-        prop_assert_eq!(round_half_up(value, exponent), Decimal::from_i128_with_scale(expected, exponent));
+        prop_assert_eq!(round_half_up(value, exponent), Decimal::from_i128_with_scale(expected,
+            exponent));
     }
 
     #[test]
-    fn arbitrary_text_never_panics(text in any::<String>(), number in "\"?-?[0-9]{0,40}\\.?[0-9]{0,40}([eE]-?[0-9]{0,20})?\"?") {
+    fn arbitrary_text_never_panics(text in any::<String>(),
+        number in "\"?-?[0-9]{0,40}\\.?[0-9]{0,40}([eE]-?[0-9]{0,20})?\"?") {
         let _ = read_exact(&text);
         let _ = read_exact(&number);
     }

@@ -72,7 +72,8 @@ proptest! {
     /// Shares of any whole add up to it, and are near their quotas where the whole is near theirs.
     #[test]
     fn shares_add_up(
-        nets in prop::collection::vec(-1_000_000_000_000_000_000_i64..1_000_000_000_000_000_000, 1..40),
+        nets in prop::collection::vec(-1_000_000_000_000_000_000_i64..1_000_000_000_000_000_000,
+            1..40),
         rate in 0_i64..=ONE, off in -3_i64..=3,
     ) {
         let mut parts: Vec<Part> = nets.iter().enumerate()

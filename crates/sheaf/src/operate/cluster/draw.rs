@@ -8,7 +8,8 @@ use sheaf_store::{ClusterStatus, Load, NodeStatus, Plan, ShardGroup, Skew};
 const BAR: i64 = 24;
 /// Lines of shard groups, at most; of more than these the largest are shown.
 const MOST_GROUPS: usize = 64;
-const TRACK_HINT: &str = "tenants by load: not counted; on every node: alter system set citus.stat_tenants_track = 'all'; \
+const TRACK_HINT: &str = "tenants by load: not counted; on every node: alter system set \
+    citus.stat_tenants_track = 'all'; \
                           select pg_reload_conf();";
 
 /// Nodes, shard groups, skew, moves and load.

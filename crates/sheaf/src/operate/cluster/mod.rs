@@ -62,12 +62,14 @@ async fn add_node(args: &AddNodeArgs) -> Result<ExitCode> {
     drop(waiting);
     output::print(&added, args.output.output)?;
     output::note(&format!(
-        "{} is in the cluster and holds no shards yet: `sheaf cluster rebalance` moves some onto it",
+        "{} is in the cluster and holds no shards yet: \
+                 `sheaf cluster rebalance` moves some onto it",
         added.node
     ));
     for (from, to) in &added.cannot_connect {
         output::note(&format!(
-            "{from} cannot log in to {to}: moves between them will fail; see pg_hba.conf and the password file there"
+            "{from} cannot log in to {to}: moves between them will fail; see pg_hba.conf and the \
+            password file there"
         ));
     }
     Ok(if added.cannot_connect.is_empty() {
@@ -125,7 +127,8 @@ async fn drain_node(args: &DrainNodeArgs) -> Result<ExitCode> {
     if let Some(running) = admin.rebalance(None).await?.filter(Rebalance::is_running) {
         let job = running.job_id;
         return Err(Error::new(format!(
-            "a rebalance is running (job {job}): wait for it, or stop it by `sheaf cluster rebalance --stop`"
+            "a rebalance is running (job {job}): wait for it, or stop it by `sheaf cluster \
+            rebalance --stop`"
         )));
     }
     if args.remove {
@@ -331,7 +334,8 @@ fn ended(rebalance: Rebalance) -> Result<Rebalance> {
 /// Ctrl-C while a background job runs.
 fn left_running() -> ExitCode {
     output::note(
-        "the moves go on in the background: `sheaf cluster status` shows them, `sheaf cluster rebalance --stop` stops them",
+        "the moves go on in the background: `sheaf cluster status` shows them, `sheaf cluster \
+        rebalance --stop` stops them",
     );
     ExitCode::FAILURE
 }
@@ -364,7 +368,8 @@ async fn watched<T>(
             }
             () = tokio::time::sleep(POLL) => {
                 let moves = watcher.moves().await.unwrap_or_default();
-                let own: Vec<Move> = moves.into_iter().filter(|one| one.session == session).collect();
+                let own: Vec<Move> =
+                    moves.into_iter().filter(|one| one.session == session).collect();
                 progress.show(None, &own);
             }
         }

@@ -63,7 +63,8 @@ pub(super) fn class(name: &str) -> Option<Class> {
         // A tenant has twelve files a year or some more: no index by year pays for itself.
         "archive_file/of_years" => Range("{tenant}, '{1980,1981}'"),
         "archive_file/publish" => Point(
-            "{tenant}, '1980-05', 0, 1, {uuid}, {uuid}, 1, 1, 1, 1, 1, 1, '\\x00', '{}', now(), '\\x00', '{}'",
+            "{tenant}, '1980-05', 0, 1, {uuid}, {uuid}, 1, 1, 1, 1, 1, 1, '\\x00', '{}', now(), \
+            '\\x00', '{}'",
             "period",
         ),
         "archive_file/stage" => Range("{tenant}, '1980-05', 7, 1, 1980, 'k', 1, now()"),

@@ -10,7 +10,8 @@ use tokio_postgres::{Client, Config, NoTls};
 /// As the store's sessions are (`node_config` in `src/cluster.rs`), and with the plan that a
 /// prepared statement ends up with: Citus keeps one plan for a shard that is on the node itself,
 /// made without looking at the parameters.
-const SESSION: &str = "set jit = off; set enable_seqscan = off; set cpu_tuple_cost = 100; set plan_cache_mode = force_generic_plan; \
+const SESSION: &str = "set jit = off; set enable_seqscan = off; set cpu_tuple_cost = 100; set \
+    plan_cache_mode = force_generic_plan; \
                        set statement_timeout = '30s'";
 
 /// Every file of `sql/queries`, by its name without the ending: `invoice/get`.
@@ -64,7 +65,8 @@ impl Home {
         let owner = coordinator
             .query_one(
                 "select n.nodename, n.nodeport
-                 from pg_dist_placement p join pg_dist_node n on n.groupid = p.groupid and n.noderole = 'primary'
+                 from pg_dist_placement p join pg_dist_node n on n.groupid = p.groupid and \
+                 n.noderole = 'primary'
                  where p.shardstate = 1
                    and p.shardid = get_shard_id_for_distribution_column('invoices', $1::uuid)",
                 &[&tenant.0],

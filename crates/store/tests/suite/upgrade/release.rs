@@ -225,7 +225,10 @@ impl Stock {
     }
 
     fn new(tenant: TenantId, nth: i64) -> Self {
-        let paid_on = |day: &str| json!([{"reference": "p-1", "amount": "10.00", "paid_on": day, "method": "card"}]);
+        let paid_on = |day: &str| {
+            json!([{"reference": "p-1", "amount": "10.00", "paid_on": day,
+            "method": "card"}])
+        };
         let numbered = |day: &str, number: &str| {
             document(tenant, json!({"issue_date": day, "number": number}))
         };
@@ -244,7 +247,8 @@ impl Stock {
             ),
             paid: document(
                 tenant,
-                json!({"issue_date": "2024-03-01", "number": "INV-2024-000001", "payments": paid_on("2024-03-09")}),
+                json!({"issue_date": "2024-03-01", "number": "INV-2024-000001",
+                    "payments": paid_on("2024-03-09")}),
             ),
             old: ["1999-05-05", "2008-05-05"].map(|day| {
                 document(

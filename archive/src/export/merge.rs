@@ -1,10 +1,10 @@
-//! The walk over both tiers: ascending by id, each invoice once.
+//! The merge of both tiers: ascending by id, each invoice once.
 //!
-//! An id never changes, and the walk goes up by id: whatever was given is never given again, and
-//! what is still to come is in exactly one tier of any later snapshot. So no snapshot needs to
-//! last. One is taken for a stretch of ids (a page of hot rows, or the rest of a month that has
-//! none), read in a moment, and given back before the first row is sent: a client may take hours,
-//! and PostgreSQL's cleaning never waits for it.
+//! An id never changes, and the merge goes up by id: an invoice that was returned is never returned
+//! again, and one that is still to come is in exactly one tier of any later snapshot. So no
+//! snapshot needs to last. One is taken for a range of ids (a page of hot rows, or the rest of a
+//! month that has none), read in a moment, and ended before the first row is sent: a client may
+//! take hours, and PostgreSQL's vacuum never waits for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::object::storage::StorageError;
 
 /// Hot invoices that are read at once.
 const HOT_PAGE: usize = 512;
-/// Recalls of one stretch.
+/// Recalls of one range.
 const RECALLS: i64 = 2_000;
 /// Files that may hold invoices of one month.
 const MONTH_FILES: usize = 2_000;
 /// Files that may overlap at one id: a row group of each is in memory.
 const OPEN_FILES: usize = 64;
 
-/// What one snapshot said of a stretch of ids of one month.
-struct Stretch {
+/// What one snapshot holds of a range of ids of one month.
+struct IdRange {
     period: Period,
     /// The last id that it covers.
     until: Uuid,
@@ -47,27 +47,27 @@ enum Head {
     Cold(usize),
 }
 
-/// How far it is.
+/// The position of the export.
 struct Position {
     store: Store,
     tenant: TenantId,
     tiers: ExportTiers,
     period: Period,
     last_period: Period,
-    /// The last id that was given, or that a stretch covered; it is not below the first of
+    /// The last id that was returned, or that a range covered; it is not below the first of
     /// `period`, which is no id.
     after: Uuid,
 }
 
-/// An export on its way.
-pub(super) struct Walk {
+/// The invoices of an export, read as they are asked for.
+pub(super) struct Merge {
     at: Position,
     objects: Arc<Objects>,
-    stretch: Option<Stretch>,
+    range: Option<IdRange>,
     cursors: Vec<Cursor>,
 }
 
-impl Walk {
+impl Merge {
     pub(super) fn new(
         store: Store,
         objects: Arc<Objects>,
@@ -94,7 +94,7 @@ impl Walk {
         Self {
             at,
             objects,
-            stretch: None,
+            range: None,
             cursors: Vec::new(),
         }
     }
@@ -105,7 +105,7 @@ impl Walk {
             // A file was replaced and collected since the catalog was read: it names the successor
             // by now.
             Err(ArchiveError::Storage(StorageError::NotFound { .. })) => {
-                self.stretch = None;
+                self.range = None;
                 self.cursors.clear();
                 self.next_in_snapshot().await
             }
@@ -115,17 +115,17 @@ impl Walk {
 
     async fn next_in_snapshot(&mut self) -> Result<Option<Invoice>, ArchiveError> {
         loop {
-            let stretch = match self.stretch.take() {
-                Some(stretch) => stretch,
+            let range = match self.range.take() {
+                Some(range) => range,
                 None => match self.at.look().await? {
-                    Some(stretch) => self.begin(stretch),
+                    Some(range) => self.begin(range),
                     None => return Ok(None),
                 },
             };
-            let stretch = self.stretch.insert(stretch);
-            let head = head(stretch, &mut self.cursors, &self.objects, self.at.after);
+            let range = self.range.insert(range);
+            let head = head(range, &mut self.cursors, &self.objects, self.at.after);
             let row = match head.await? {
-                Some(Head::Hot) => stretch.hot.pop_front(),
+                Some(Head::Hot) => range.hot.pop_front(),
                 Some(Head::Cold(at)) => self.cursors[at].take(),
                 None => None,
             };
@@ -133,41 +133,41 @@ impl Walk {
                 self.at.after = row.id;
                 return Ok(Some(row));
             }
-            if stretch.whole {
-                self.at.period = stretch.period.next();
+            if range.whole {
+                self.at.period = range.period.next();
             }
-            self.at.after = stretch.until;
-            self.stretch = None;
+            self.at.after = range.until;
+            self.range = None;
         }
     }
 
     /// Goes on with the files that are open already.
-    fn begin(&mut self, mut stretch: Stretch) -> Stretch {
-        let (first, _) = stretch.period.id_bounds();
-        (self.at.period, self.at.after) = (stretch.period, self.at.after.max(first));
+    fn begin(&mut self, mut range: IdRange) -> IdRange {
+        let (first, _) = range.period.id_bounds();
+        (self.at.period, self.at.after) = (range.period, self.at.after.max(first));
         let key = |file: &ArchiveFile| file.object_key.clone();
-        let listed = |cursor: &Cursor| stretch.files.iter().any(|f| key(f) == key(&cursor.file));
+        let listed = |cursor: &Cursor| range.files.iter().any(|f| key(f) == key(&cursor.file));
         self.cursors.retain(listed);
         let cursors = &self.cursors;
         let open = |file: &ArchiveFile| cursors.iter().any(|c| key(&c.file) == key(file));
-        stretch.files.retain(|file| !open(file));
-        stretch
+        range.files.retain(|file| !open(file));
+        range
     }
 }
 
 impl Position {
-    /// The next stretch, by a snapshot of its own; none behind the last month.
-    async fn look(&self) -> Result<Option<Stretch>, ArchiveError> {
+    /// The next range, by a snapshot of its own; none behind the last month.
+    async fn look(&self) -> Result<Option<IdRange>, ArchiveError> {
         if self.period > self.last_period {
             return Ok(None);
         }
         let snapshot = self.store.tenant_snapshot(self.tenant).await?;
-        let stretch = self.look_in(&snapshot).await?;
+        let range = self.look_in(&snapshot).await?;
         snapshot.finish().await?;
-        Ok(stretch)
+        Ok(range)
     }
 
-    async fn look_in(&self, snapshot: &TenantSnapshot) -> Result<Option<Stretch>, ArchiveError> {
+    async fn look_in(&self, snapshot: &TenantSnapshot) -> Result<Option<IdRange>, ArchiveError> {
         let cold = match self.tiers {
             ExportTiers::Hot => None,
             ExportTiers::Cold | ExportTiers::All => {
@@ -208,7 +208,7 @@ impl Position {
         }
         files.sort_unstable_by_key(|file| file.min_id);
         let hot = page.into_iter().map(|row| row.invoice);
-        Ok(Some(Stretch {
+        Ok(Some(IdRange {
             period,
             until,
             whole: until == before,
@@ -219,35 +219,35 @@ impl Position {
     }
 }
 
-/// The smallest id of the stretch that is still to come. Files are opened when the walk comes to
-/// them.
+/// The smallest id of the range that is still to come. Files are opened when their first id is
+/// reached.
 async fn head(
-    stretch: &mut Stretch,
+    range: &mut IdRange,
     cursors: &mut Vec<Cursor>,
     objects: &Objects,
     after: Uuid,
 ) -> Result<Option<Head>, ArchiveError> {
-    let mut first = stretch.hot.front().map(|hot| (hot.id, Head::Hot));
+    let mut first = range.hot.front().map(|hot| (hot.id, Head::Hot));
     let mut at = 0;
     loop {
         while let Some(cursor) = cursors.get_mut(at) {
-            let Some(id) = cursor.peek(objects, after, &stretch.recalls).await? else {
-                // What has ended gives its place.
+            let Some(id) = cursor.peek(objects, after, &range.recalls).await? else {
+                // A file that has ended is closed.
                 cursors.remove(at);
                 continue;
             };
-            if id <= stretch.until && first.as_ref().is_none_or(|(other, _)| id < *other) {
+            if id <= range.until && first.as_ref().is_none_or(|(other, _)| id < *other) {
                 first = Some((id, Head::Cold(at)));
             }
             at += 1;
         }
         let earlier = |file: &ArchiveFile| {
-            file.min_id <= stretch.until && first.as_ref().is_none_or(|(id, _)| file.min_id <= *id)
+            file.min_id <= range.until && first.as_ref().is_none_or(|(id, _)| file.min_id <= *id)
         };
-        if !stretch.files.front().is_some_and(earlier) {
+        if !range.files.front().is_some_and(earlier) {
             return Ok(first.map(|(_, head)| head));
         }
-        if let Some(file) = stretch.files.pop_front() {
+        if let Some(file) = range.files.pop_front() {
             if cursors.len() >= OPEN_FILES {
                 return Err(ArchiveError::TooManyFiles { limit: OPEN_FILES });
             }
