@@ -14,8 +14,8 @@ use utoipa::openapi::{
     RefOr, Required, Response, Schema, ServerBuilder, tag::TagBuilder,
 };
 
-use crate::problem::PROBLEM_JSON;
 use crate::schema::{FieldErrorSchema, InvoiceLineIn, ProblemSchema};
+use sheaf_web::PROBLEM_JSON;
 
 /// Problems of any route.
 const ANYWHERE: [(&str, &str); 3] = [

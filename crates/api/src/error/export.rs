@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use sheaf_archive::ExportError;
 
-use super::{ApiError, RETRY_AFTER, internal, unavailable};
-use crate::problem::Problem;
+use crate::error::ApiError;
+use sheaf_web::problem::{Problem, RETRY_AFTER};
 
 impl From<ExportError> for ApiError {
     fn from(error: ExportError) -> Self {
@@ -22,13 +22,13 @@ pub(super) fn problem(error: &ExportError) -> Problem {
             let status = StatusCode::TOO_MANY_REQUESTS;
             Problem::new(status, "too_many_exports", detail).with_retry_after(RETRY_AFTER)
         }
-        ExportError::Busy => unavailable("busy", &detail),
+        ExportError::Busy => Problem::unavailable("busy", &detail),
         ExportError::TooLarge { .. } => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export_too_large", detail)
         }
         ExportError::Idle { .. } | ExportError::Archive(_) | ExportError::Lost => {
             tracing::error!(%error, "an export failed");
-            internal()
+            Problem::internal()
         }
     }
 }

@@ -4,8 +4,9 @@ use axum::http::StatusCode;
 use sheaf_archive::object::storage::StorageError;
 use sheaf_archive::{ArchiveError, QueryError};
 
-use super::{ApiError, RETRY_AFTER};
-use crate::problem::Problem;
+use crate::error::ApiError;
+use crate::error::tiers::restoring;
+use sheaf_web::problem::{Problem, RETRY_AFTER};
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
@@ -22,7 +23,7 @@ pub(super) fn problem(error: QueryError) -> Problem {
         &error,
         QueryError::Archive(ArchiveError::Storage(StorageError::Restoring { .. }))
     ) {
-        return super::restoring();
+        return restoring();
     }
     let status = match &error {
         QueryError::Invalid(_) => S::BAD_REQUEST,

@@ -1,15 +1,13 @@
-//! What a client is told of failures of the two tiers: of the store, of the archive, and of the
-//! rules of a document's life.
+//! Creates that were refused, failures of the archive, and the rules of a document's life.
 
 use axum::http::StatusCode;
 use sheaf_archive::ArchiveError;
 use sheaf_archive::object::storage::StorageError;
 use sheaf_model::FieldError;
 use sheaf_model::invoice::lifecycle::Refusal;
-use sheaf_store::{CreateError, IdemConflict, StoreError};
+use sheaf_store::CreateError;
 
-use super::{Crowded, RETRY_AFTER, crowded, field_problem, internal, unavailable};
-use crate::problem::Problem;
+use sheaf_web::{Error, Problem};
 
 /// Seconds after which a restored object may be there: slow storage classes take from minutes to
 /// hours.
@@ -20,19 +18,19 @@ pub(super) fn create_problem(error: CreateError) -> Problem {
     match error {
         CreateError::DuplicateExternalId { existing } => {
             let detail = format!("invoice {existing} of the same year has this external_id");
-            field_problem(
+            Problem::of_field(
                 S::CONFLICT,
                 FieldError::new("external_id", "duplicate_external_id", detail),
             )
         }
         CreateError::DuplicateNumber { existing } => {
             let detail = format!("invoice {existing} of the same year has this number");
-            field_problem(
+            Problem::of_field(
                 S::CONFLICT,
                 FieldError::new("number", "duplicate_number", detail),
             )
         }
-        CreateError::DuplicateId => field_problem(
+        CreateError::DuplicateId => Problem::of_field(
             S::CONFLICT,
             FieldError::new("id", "duplicate_id", "the id is taken"),
         ),
@@ -42,15 +40,15 @@ pub(super) fn create_problem(error: CreateError) -> Problem {
                 "customer_not_found",
                 "there is no such customer",
             );
-            field_problem(S::UNPROCESSABLE_ENTITY, error)
+            Problem::of_field(S::UNPROCESSABLE_ENTITY, error)
         }
         CreateError::CustomerInactive => {
             let detail = "the customer is not active; if it was merged, name its survivor";
             let error = FieldError::new("customer", "customer_inactive", detail);
-            field_problem(StatusCode::CONFLICT, error)
+            Problem::of_field(StatusCode::CONFLICT, error)
         }
-        CreateError::Busy => unavailable("busy", "the write queue is full"),
-        CreateError::Store(error) => store_problem(error),
+        CreateError::Busy => Problem::unavailable("busy", "the write queue is full"),
+        CreateError::Store(error) => Error::Store(error).into_problem(),
     }
 }
 
@@ -70,64 +68,6 @@ pub(super) fn refused(refusal: Refusal) -> Problem {
     Problem::new(status, refusal.code, refusal.detail)
 }
 
-fn idempotency_problem(conflict: IdemConflict) -> Problem {
-    use StatusCode as S;
-    match conflict {
-        IdemConflict::Mismatch => {
-            let detail = "the idempotency key was used with another request";
-            Problem::new(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
-        }
-        IdemConflict::Running => {
-            let detail = "the first request with this idempotency key is still running";
-            Problem::new(S::CONFLICT, "idempotency_in_progress", detail)
-                .with_retry_after(RETRY_AFTER)
-        }
-    }
-}
-
-pub(super) fn store_problem(error: StoreError) -> Problem {
-    match error {
-        StoreError::Busy(full) => crowded(Crowded::Requests, full),
-        StoreError::Idempotency(conflict) => idempotency_problem(conflict),
-        StoreError::Unavailable { detail } => {
-            tracing::warn!(detail, "store unavailable");
-            unavailable("store_unavailable", "the database is unavailable")
-        }
-        StoreError::OutcomeUnknown { detail } => {
-            tracing::error!(detail, "the outcome of a request is unknown");
-            outcome_unknown()
-        }
-        StoreError::Contended { what } => {
-            let detail = format!("others are changing {what} at the same time; nothing was done");
-            Problem::new(StatusCode::CONFLICT, "concurrent_changes", detail)
-                .with_retry_after(RETRY_AFTER)
-        }
-        StoreError::Timeout => unavailable("store_timeout", "the database took too long"),
-        StoreError::Cold { detail } => {
-            tracing::warn!(detail, "archive unavailable");
-            unavailable("archive_unavailable", "the archive is unavailable")
-        }
-        StoreError::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail),
-        error @ (StoreError::SchemaTooNew { .. }
-        | StoreError::SchemaTooOld { .. }
-        | StoreError::Config(_)
-        | StoreError::Corrupt(_)
-        | StoreError::Database(_)
-        | StoreError::Bug(_)) => {
-            tracing::error!(%error, "store failed");
-            internal()
-        }
-    }
-}
-
-/// No `Retry-After`: whoever sends it again without looking may do it twice.
-fn outcome_unknown() -> Problem {
-    let detail = "whether the request took effect is unknown: the database's answer to its commit was lost. With the same \
-                  Idempotency-Key it can be sent again. Without one look first: a change shows in GET /v1/invoices/{id}, \
-                  in its events and in its credit notes, and what was made in the newest of its list";
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", detail)
-}
-
 /// Not an error: what was asked for is on its way from a slow storage class.
 pub(super) fn restoring() -> Problem {
     let detail = "the archived object is being restored from its storage class; ask again later";
@@ -144,9 +84,9 @@ pub(super) fn archive_problem(error: &ArchiveError) -> Problem {
         // Damaged bytes as well: read again, they may be right, as of a storage that lies or of an
         // object that is restored.
         ArchiveError::Storage(_) | ArchiveError::Corrupt { .. } => {
-            unavailable("archive_unavailable", "the archive is unavailable")
+            Problem::unavailable("archive_unavailable", "the archive is unavailable")
         }
-        _ => internal(),
+        _ => Problem::internal(),
     }
 }
 
@@ -155,10 +95,10 @@ mod tests {
     use axum::response::IntoResponse as _;
     #[cfg(feature = "sql")]
     use sheaf_archive::QueryError;
-    use sheaf_store::{ChangeError, CustomerError};
+    use sheaf_store::{ChangeError, CustomerError, StoreError};
 
-    use super::super::ApiError;
     use super::*;
+    use crate::error::ApiError;
 
     #[test]
     fn an_object_that_is_being_restored_is_no_failure() {

@@ -12,13 +12,15 @@ use sheaf_model::bounds;
 use sheaf_store::{EventRow, FeedPosition};
 use uuid::Uuid;
 
-use super::{PageOut, id_in, json};
-use crate::auth::Auditor;
-use crate::cursor::Scope;
-use crate::error::{ApiError, Noun};
-use crate::query::Params;
+use crate::error::ApiError;
 use crate::schema::{EventPage, PageParams};
 use crate::state::Shared;
+use sheaf_web::answer::{PageOut, json};
+use sheaf_web::auth::Auditor;
+use sheaf_web::cursor::Scope;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::path::id_in;
+use sheaf_web::query::Params;
 
 /// An event as answered.
 #[derive(Serialize)]
@@ -37,7 +39,7 @@ struct EventOut {
 impl EventOut {
     fn new(subject_id: Uuid, event: EventRow) -> Result<Self, ApiError> {
         let data = RawValue::from_string(event.data)
-            .map_err(|error| ApiError::Internal(format!("event {}: {error}", event.id)))?;
+            .map_err(|error| Error::Internal(format!("event {}: {error}", event.id)))?;
         Ok(Self {
             id: event.id,
             subject_id,
@@ -57,7 +59,7 @@ impl EventOut {
 #[utoipa::path(get, path = "/v1/invoices/{id}/events", tag = "events", operation_id = "listInvoiceEvents",
     security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The invoice"), PageParams),
     responses((status = 200, body = EventPage), (status = 404, description = "`invoice_not_found`")))]
-pub(super) async fn of_invoice(
+pub(crate) async fn of_invoice(
     Auditor(auth): Auditor,
     State(app): State<Shared>,
     uri: Uri,
@@ -74,7 +76,7 @@ pub(super) async fn of_invoice(
         .reader
         .events(auth.tenant_id, id, after, limit)
         .await?
-        .ok_or(ApiError::NotFound(Noun::Invoice))?;
+        .ok_or(Error::NotFound(Noun::Invoice))?;
     let last = page.items.last().filter(|_| page.has_more);
     let next_cursor = last.map(|event| scope.encode(event.id.as_bytes()));
     let data = page.items.into_iter().map(|event| EventOut::new(id, event));
@@ -94,7 +96,7 @@ const POSITION: usize = 24;
 /// half a second after its change. Events of archived invoices are read with the invoice.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "listEvents",
     security(("bearer" = []), ("apiKey" = [])), params(PageParams), responses((status = 200, body = EventPage)))]
-pub(super) async fn feed(
+pub(crate) async fn feed(
     Auditor(auth): Auditor,
     State(app): State<Shared>,
     uri: Uri,
@@ -138,10 +140,10 @@ fn position_in(bytes: [u8; POSITION]) -> Result<FeedPosition, ApiError> {
     micros.copy_from_slice(&bytes[..8]);
     id.copy_from_slice(&bytes[8..]);
     let micros = i64::from_be_bytes(micros);
-    let time = DateTime::from_timestamp_micros(micros).ok_or(ApiError::InvalidCursor)?;
+    let time = DateTime::from_timestamp_micros(micros).ok_or(Error::InvalidCursor)?;
     let day = time.date_naive();
     if day < bounds::min_date() || day > bounds::max_date() {
-        return Err(ApiError::InvalidCursor);
+        return Err(Error::InvalidCursor.into());
     }
     Ok(FeedPosition {
         micros,

@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 use sheaf_model::{FieldError, Invalid};
 use sheaf_store::{INVOICE_SERIES, NOTE_SERIES, NewEvent, NumberSeries, SERIES_YEAR, StoreError};
 
-use super::json;
-use crate::auth::{Reader, Settings, TenantAuth};
-use crate::body::JsonBody;
-use crate::error::{ApiError, Noun};
-use crate::observe::layer::Requested;
-use crate::query;
+use crate::error::ApiError;
 use crate::schema::{NumberSeriesIn, NumberSeriesList, NumberSeriesOut};
 use crate::state::Shared;
+use sheaf_web::answer::json;
+use sheaf_web::auth::{Reader, Settings, TenantAuth};
+use sheaf_web::body::JsonBody;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::query;
 
 /// Characters of a prefix.
 const MAX_PREFIX: usize = 40;
@@ -52,7 +53,7 @@ struct Count {
 /// The tenant's number series: `invoice` and `credit_note`.
 #[utoipa::path(get, path = "/v1/number-series", tag = "invoices", operation_id = "listNumberSeries",
     security(("bearer" = []), ("apiKey" = [])), responses((status = 200, body = NumberSeriesList)))]
-pub(super) async fn list(
+pub(crate) async fn list(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -104,7 +105,7 @@ async fn read(app: &Shared, auth: &TenantAuth) -> Result<Vec<SeriesOut>, ApiErro
         (status = 404, description = "`number_series_not_found`"),
         (status = 409, description = "`number_goes_back`"),
         (status = 422, description = "`string_too_long`, `string_has_nul`, `padding_out_of_range`, `number_out_of_range`, `date_out_of_range`, `unknown_field`, `missing_field`, `invalid_type`")))]
-pub(super) async fn set(
+pub(crate) async fn set(
     Settings(auth): Settings,
     State(app): State<Shared>,
     requested: Requested,
@@ -115,7 +116,7 @@ pub(super) async fn set(
         .ok()
         .map(|Path(series)| series)
         .filter(|series| [INVOICE_SERIES, NOTE_SERIES].contains(&series.as_str()))
-        .ok_or(ApiError::NotFound(Noun::NumberSeries))?;
+        .ok_or(Error::NotFound(Noun::NumberSeries))?;
     let input: SeriesIn = body.parse()?;
     check(&input)?;
     let now = app.clock.now();
@@ -164,16 +165,17 @@ pub(super) async fn set(
         .set_number_series(auth.tenant_id, &rows, &event)
         .await?
     {
-        return Err(ApiError::Store(StoreError::Conflict {
+        let conflict = StoreError::Conflict {
             code: "number_goes_back",
             detail: "next is below the number that the series has reached".to_owned(),
-        }));
+        };
+        return Err(conflict.into());
     }
     let found = read(&app, &auth).await?;
     let found = found.into_iter().find(|s| s.series == series);
     Ok(json(
         StatusCode::OK,
-        &found.ok_or(ApiError::NotFound(Noun::NumberSeries))?,
+        &found.ok_or(Error::NotFound(Noun::NumberSeries))?,
     ))
 }
 

@@ -4,28 +4,26 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
-use super::json_bytes;
 use crate::error::ApiError;
-use crate::observe::metrics::Metrics;
 use crate::schema::Health;
 use crate::state::Shared;
+use sheaf_web::answer::json_bytes;
 
 /// A probe that waits longer than this is answered by its prober's own timeout.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whether the process runs.
 #[utoipa::path(get, path = "/healthz", tag = "operations", operation_id = "healthz", responses((status = 200, body = Health)))]
-pub(super) async fn healthz() -> Response {
+pub(crate) async fn healthz() -> Response {
     json_bytes(StatusCode::OK, r#"{"status":"ok"}"#)
 }
 
 /// Whether requests can be served now: the database answers within 2 s, and no queue stands still.
 #[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz",
     responses((status = 200, body = Health), (status = 503, description = "`not_ready`")))]
-pub(super) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiError> {
+pub(crate) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiError> {
     if let Some(queue) = app.store.stalled_queue() {
         return Err(ApiError::QueueStalled(queue));
     }
@@ -37,17 +35,4 @@ pub(super) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiErr
         }
         Err(_) => Err(ApiError::NotReady),
     }
-}
-
-/// Metrics in Prometheus' text format, on a listener of their own: they tell how much business is
-/// done.
-pub(super) async fn metrics(State(metrics): State<Metrics>) -> Response {
-    (
-        [
-            (CONTENT_TYPE, "text/plain; version=0.0.4"),
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        ],
-        metrics.render(),
-    )
-        .into_response()
 }

@@ -11,15 +11,18 @@ use sheaf_model::{FieldError, Invalid, plain_value};
 use sheaf_store::{Cause, NewRetention, PutRetention};
 use uuid::Uuid;
 
-use super::{PageOut, id_in, json};
-use crate::auth::{Privacy, Reader};
-use crate::body::JsonBody;
-use crate::error::{ApiError, Noun};
-use crate::etag::{self, IfMatch};
-use crate::observe::layer::Requested;
-use crate::query;
+use crate::error::ApiError;
 use crate::schema::{ErasureOut, RetentionIn, RetentionList, RetentionOut};
 use crate::state::Shared;
+use sheaf_web::answer::{PageOut, json};
+use sheaf_web::auth::{Privacy, Reader};
+use sheaf_web::body::JsonBody;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag;
+use sheaf_web::etag::IfMatch;
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::path::id_in;
+use sheaf_web::query;
 
 /// Erase a customer's personal data: name, email, tax id, address, external id and metadata. The
 /// record, and those merged into it, are erased at once and can be invoiced no more; documents and
@@ -30,7 +33,7 @@ use crate::state::Shared;
     params(("id" = Uuid, Path, description = "The customer")),
     responses((status = 202, body = ErasureOut), (status = 404, description = "`customer_not_found`"),
         (status = 409, description = "`customer_merged`: the survivor is the one to ask for")))]
-pub(super) async fn erase(
+pub(crate) async fn erase(
     Privacy(auth): Privacy,
     State(app): State<Shared>,
     requested: Requested,
@@ -53,7 +56,7 @@ pub(super) async fn erase(
     params(("id" = Uuid, Path, description = "The customer")),
     responses((status = 200, body = ErasureOut),
         (status = 404, description = "`customer_not_found`, `erasure_not_found`: none was asked for")))]
-pub(super) async fn receipt(
+pub(crate) async fn receipt(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -64,11 +67,12 @@ pub(super) async fn receipt(
     let tenant = auth.tenant_id;
     let Some(receipt) = app.store.erasure(tenant, id).await? else {
         let customer = app.store.get_customer(tenant, id).await?;
-        return Err(ApiError::NotFound(if customer.is_some() {
+        return Err(Error::NotFound(if customer.is_some() {
             Noun::Erasure
         } else {
             Noun::Customer
-        }));
+        })
+        .into());
     };
     Ok(json(StatusCode::OK, &ErasureOut::from(receipt)))
 }
@@ -76,7 +80,7 @@ pub(super) async fn receipt(
 /// How long documents must stay as they are, by year. A year that is not listed is not held.
 #[utoipa::path(get, path = "/v1/retention", tag = "archive", operation_id = "listRetention",
     security(("bearer" = []), ("apiKey" = [])), responses((status = 200, body = RetentionList)))]
-pub(super) async fn list_retention(
+pub(crate) async fn list_retention(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -101,7 +105,7 @@ pub(super) async fn list_retention(
     responses((status = 200, body = RetentionOut, headers(("ETag" = String, description = "The version, quoted"))),
         (status = 412, description = "`version_mismatch`"),
         (status = 422, description = "`date_out_of_range`, `unknown_field`, `invalid_type`")))]
-pub(super) async fn put_retention(
+pub(crate) async fn put_retention(
     Privacy(auth): Privacy,
     State(app): State<Shared>,
     requested: Requested,
@@ -130,6 +134,6 @@ pub(super) async fn put_retention(
             etag::set(response.headers_mut(), setting.version);
             Ok(response)
         }
-        PutRetention::VersionMismatch(current) => Err(ApiError::VersionMismatch { current }),
+        PutRetention::VersionMismatch(current) => Err(Error::VersionMismatch { current }.into()),
     }
 }

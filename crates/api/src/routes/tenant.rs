@@ -9,14 +9,16 @@ use sheaf_model::visible_text::is_blank;
 use sheaf_model::{FieldError, Invalid, TenantId, bounds};
 use sheaf_store::{CreateOutcome, NewTenant, Tenant};
 
-use super::{PageOut, id_in, json, json_bytes, to_bytes};
-use crate::auth::AdminAuth;
-use crate::body::JsonBody;
-use crate::cursor::Scope;
-use crate::error::{ApiError, Noun};
+use crate::error::ApiError;
 use crate::schema::{TenantIn, TenantOut, TenantPage};
 use crate::state::Shared;
-use crate::{idempotency, query};
+use sheaf_web::answer::{PageOut, json, json_bytes, to_bytes};
+use sheaf_web::auth::AdminAuth;
+use sheaf_web::body::JsonBody;
+use sheaf_web::cursor::Scope;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::path::id_in;
+use sheaf_web::{idempotency, query};
 
 /// Characters of a name, of tenants and of API keys.
 const MAX_NAME: usize = 200;
@@ -38,7 +40,7 @@ impl From<&Tenant> for TenantOut {
     responses((status = 201, body = TenantOut, headers(("Location" = String, description = "Path of the tenant"))),
         (status = 409, description = "`duplicate_external_id`, `idempotency_in_progress`"),
         (status = 422, description = "`string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn create(
+pub(crate) async fn create(
     _: AdminAuth,
     State(app): State<Shared>,
     body: JsonBody,
@@ -83,7 +85,7 @@ pub(super) async fn create(
 #[utoipa::path(get, path = "/v1/tenants", tag = "tenants", operation_id = "listTenants",
     security(("bearer" = []), ("apiKey" = [])), params(crate::schema::PageParams),
     responses((status = 200, body = TenantPage)))]
-pub(super) async fn list(
+pub(crate) async fn list(
     _: AdminAuth,
     State(app): State<Shared>,
     uri: Uri,
@@ -116,7 +118,7 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/v1/tenants/{id}", tag = "tenants", operation_id = "getTenant",
     security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The tenant")),
     responses((status = 200, body = TenantOut), (status = 404, description = "`tenant_not_found`")))]
-pub(super) async fn get(
+pub(crate) async fn get(
     _: AdminAuth,
     State(app): State<Shared>,
     uri: Uri,
@@ -128,7 +130,7 @@ pub(super) async fn get(
         .store
         .get_tenant(id)
         .await?
-        .ok_or(ApiError::NotFound(Noun::Tenant))?;
+        .ok_or(Error::NotFound(Noun::Tenant))?;
     Ok(json(StatusCode::OK, &TenantOut::from(&tenant)))
 }
 

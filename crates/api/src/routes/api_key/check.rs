@@ -6,9 +6,9 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use sheaf_model::{FieldError, Invalid};
 use sheaf_store::{NewApiKey, Role, Rotation};
 
-use crate::auth::api_key::NewKey;
 use crate::routes::tenant::check_text;
 use crate::schema::{ApiKeyIn, ApiKeyRotationIn};
+use sheaf_web::auth::api_key::NewKey;
 
 /// Characters of a key's name.
 const MAX_NAME: usize = 200;

@@ -9,15 +9,17 @@ use sheaf_model::TenantId;
 use sheaf_store::{ApiKey, CreateOutcome, KeyCause, Origin};
 use uuid::Uuid;
 
-use super::{id_in, json, parse_id, to_bytes};
-use crate::auth::api_key;
-use crate::auth::{AdminAuth, Keys};
-use crate::body::JsonBody;
-use crate::error::{ApiError, Noun};
-use crate::observe::layer::Requested;
+use crate::error::ApiError;
 use crate::schema::{ApiKeyCreated, ApiKeyIn, ApiKeyList, ApiKeyOut, ApiKeyRotationIn};
 use crate::state::Shared;
-use crate::{idempotency, query};
+use sheaf_web::answer::{json, to_bytes};
+use sheaf_web::auth::api_key;
+use sheaf_web::auth::{AdminAuth, Keys};
+use sheaf_web::body::JsonBody;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::path::{id_in, parse_id};
+use sheaf_web::{idempotency, query};
 
 pub(crate) mod check;
 
@@ -57,7 +59,7 @@ struct Call {
     responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`tenant_not_found`"),
         (status = 409, description = "`too_many_api_keys`, `idempotency_in_progress`"),
         (status = 422, description = "`invalid_role`, `expires_at_in_past`, `time_out_of_range`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn create(
+pub(crate) async fn create(
     _: AdminAuth,
     State(app): State<Shared>,
     requested: Requested,
@@ -72,7 +74,7 @@ pub(super) async fn create(
 #[utoipa::path(get, path = "/v1/tenants/{id}/api-keys", tag = "tenants", operation_id = "listApiKeys",
     security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The tenant")),
     responses((status = 200, body = ApiKeyList), (status = 404, description = "`tenant_not_found`")))]
-pub(super) async fn list(
+pub(crate) async fn list(
     _: AdminAuth,
     State(app): State<Shared>,
     requested: Requested,
@@ -90,7 +92,7 @@ pub(super) async fn list(
     security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The tenant"), ("key_id" = Uuid, Path, description = "The key's id")),
     responses((status = 204, description = "Revoked"), (status = 404, description = "`tenant_not_found`, `api_key_not_found`")))]
-pub(super) async fn revoke(
+pub(crate) async fn revoke(
     _: AdminAuth,
     State(app): State<Shared>,
     requested: Requested,
@@ -111,7 +113,7 @@ pub(super) async fn revoke(
     responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`tenant_not_found`, `api_key_not_found`"),
         (status = 409, description = "`api_key_ended`, `too_many_api_keys`, `idempotency_in_progress`"),
         (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `time_out_of_range`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn rotate(
+pub(crate) async fn rotate(
     _: AdminAuth,
     State(app): State<Shared>,
     requested: Requested,
@@ -129,7 +131,7 @@ pub(super) async fn rotate(
     responses((status = 201, body = ApiKeyCreated),
         (status = 409, description = "`too_many_api_keys`, `idempotency_in_progress`"),
         (status = 422, description = "`invalid_role`, `expires_at_in_past`, `time_out_of_range`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn create_own(
+pub(crate) async fn create_own(
     auth: Keys,
     State(app): State<Shared>,
     requested: Requested,
@@ -141,7 +143,7 @@ pub(super) async fn create_own(
 /// The API keys of the caller's tenant, at most 1,000, revoked and expired ones included.
 #[utoipa::path(get, path = "/v1/api-keys", tag = "api keys", operation_id = "listOwnApiKeys",
     security(("bearer" = []), ("apiKey" = [])), responses((status = 200, body = ApiKeyList)))]
-pub(super) async fn list_own(
+pub(crate) async fn list_own(
     auth: Keys,
     State(app): State<Shared>,
     requested: Requested,
@@ -155,7 +157,7 @@ pub(super) async fn list_own(
 #[utoipa::path(delete, path = "/v1/api-keys/{key_id}", tag = "api keys", operation_id = "revokeOwnApiKey",
     security(("bearer" = []), ("apiKey" = [])), params(("key_id" = Uuid, Path, description = "The key's id")),
     responses((status = 204, description = "Revoked"), (status = 404, description = "`api_key_not_found`, also for another tenant's")))]
-pub(super) async fn revoke_own(
+pub(crate) async fn revoke_own(
     auth: Keys,
     State(app): State<Shared>,
     requested: Requested,
@@ -175,7 +177,7 @@ pub(super) async fn revoke_own(
     responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`api_key_not_found`, also for another tenant's"),
         (status = 409, description = "`api_key_ended`, `too_many_api_keys`, `idempotency_in_progress`"),
         (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `time_out_of_range`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn rotate_own(
+pub(crate) async fn rotate_own(
     auth: Keys,
     State(app): State<Shared>,
     requested: Requested,
@@ -234,8 +236,8 @@ impl Call {
         let outcome = store
             .rotate_api_key(self.tenant, old, rotation, &cause, without_secret)
             .await?;
-        self.app.keys.forget(old);
-        answer(outcome.ok_or(ApiError::NotFound(Noun::ApiKey))?, key.secret)
+        self.app.web.auth.forget(old);
+        answer(outcome.ok_or(Error::NotFound(Noun::ApiKey))?, key.secret)
     }
 
     async fn list(self) -> Result<Response, ApiError> {
@@ -257,8 +259,8 @@ impl Call {
         store
             .revoke_api_key(self.tenant, key, &cause)
             .await?
-            .ok_or(ApiError::NotFound(Noun::ApiKey))?;
-        self.app.keys.forget(key);
+            .ok_or(Error::NotFound(Noun::ApiKey))?;
+        self.app.web.auth.forget(key);
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 }
@@ -286,7 +288,7 @@ fn answer(outcome: CreateOutcome<ApiKey>, secret: String) -> Result<Response, Ap
 
 fn tenant_and_key(path: TwoIds) -> Result<(TenantId, Uuid), ApiError> {
     let Ok(Path((tenant, key))) = path else {
-        return Err(ApiError::NotFound(Noun::ApiKey));
+        return Err(Error::NotFound(Noun::ApiKey).into());
     };
     let tenant = TenantId(parse_id(&tenant, Noun::Tenant)?);
     Ok((tenant, parse_id(&key, Noun::ApiKey)?))
@@ -298,5 +300,5 @@ async fn existing_tenant(app: &Shared, id: OneId) -> Result<TenantId, ApiError> 
         .get_tenant(id)
         .await?
         .map(|tenant| tenant.id)
-        .ok_or(ApiError::NotFound(Noun::Tenant))
+        .ok_or(Error::NotFound(Noun::Tenant).into())
 }

@@ -6,15 +6,17 @@ use axum::response::Response;
 use sheaf_model::{FieldError, Invalid};
 use sheaf_store::{MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns};
 
-use crate::auth::{Reader, Settings};
-use crate::body::JsonBody;
 use crate::error::ApiError;
-use crate::etag::{self, IfMatch};
-use crate::observe::layer::Requested;
-use crate::query;
-use crate::routes::json;
 use crate::schema::{MetadataColumnsIn, MetadataColumnsOut};
 use crate::state::Shared;
+use sheaf_web::Error;
+use sheaf_web::answer::json;
+use sheaf_web::auth::{Reader, Settings};
+use sheaf_web::body::JsonBody;
+use sheaf_web::etag;
+use sheaf_web::etag::IfMatch;
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::query;
 
 /// Characters of a key, at most. PostgreSQL's identifiers have 63 bytes, and a column's name is
 /// longer by its prefix.
@@ -62,7 +64,9 @@ pub(crate) async fn put(
     };
     match app.store.put_metadata_columns(&new).await? {
         PutMetadataColumns::Stored(declared) => Ok(answer(declared)),
-        PutMetadataColumns::VersionMismatch(current) => Err(ApiError::VersionMismatch { current }),
+        PutMetadataColumns::VersionMismatch(current) => {
+            Err(Error::VersionMismatch { current }.into())
+        }
     }
 }
 

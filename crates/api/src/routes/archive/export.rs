@@ -21,13 +21,13 @@ use sheaf_archive::{Export, ExportError, ExportFormat, ExportOptions, ExportTier
 use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use crate::auth::Reader;
 use crate::error::ApiError;
-use crate::query::{Params, invalid};
 use crate::routes::archive::export::schema::{ExportParams, ManifestOut};
-use crate::routes::invoice::SHEAF_TIER;
-use crate::routes::json;
 use crate::state::Shared;
+use sheaf_web::answer::SHEAF_TIER;
+use sheaf_web::answer::json;
+use sheaf_web::auth::Reader;
+use sheaf_web::query::{Params, invalid};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Asked {
             None | Some("ndjson") => Some(ExportFormat::Ndjson),
             Some("csv") => Some(ExportFormat::Csv),
             Some("parquet") => None,
-            Some(_) => return Err(invalid("format", "must be ndjson, csv or parquet")),
+            Some(_) => return Err(invalid("format", "must be ndjson, csv or parquet").into()),
         };
         let mut year = |name, default| {
             let year = params.count(name, "a year")?.unwrap_or(default);
@@ -58,7 +58,7 @@ impl Asked {
         };
         let (from, to) = (year("from", MIN_YEAR)?, year("to", MAX_YEAR)?);
         if from > to {
-            return Err(invalid("to", "must not be before from"));
+            return Err(invalid("to", "must not be before from").into());
         }
         let tier = params.take("tier")?;
         let asked = match format {
@@ -67,7 +67,7 @@ impl Asked {
                     None | Some("all") => ExportTiers::All,
                     Some("hot") => ExportTiers::Hot,
                     Some("cold") => ExportTiers::Cold,
-                    Some(_) => return Err(invalid("tier", "must be all, hot or cold")),
+                    Some(_) => return Err(invalid("tier", "must be all, hot or cold").into()),
                 };
                 let after = params.uuid("after")?;
                 let limit = params.count("limit", "a number")?;
@@ -82,12 +82,12 @@ impl Asked {
             }
             None => {
                 if tier.is_some_and(|tier| tier != "cold") {
-                    return Err(invalid("tier", "must be cold: objects are the archive's"));
+                    return Err(invalid("tier", "must be cold: objects are the archive's").into());
                 }
                 let seconds = params.count("expires", "a number of seconds")?;
                 let expires = seconds.map_or(DEFAULT_URL_AGE, Duration::from_secs);
                 if expires.is_zero() || expires > MAX_URL_AGE {
-                    return Err(invalid("expires", "must be from 1 to 43200 seconds"));
+                    return Err(invalid("expires", "must be from 1 to 43200 seconds").into());
                 }
                 Self::Manifest { from, to, expires }
             }

@@ -6,11 +6,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use crate::auth::Reader;
-use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::routes::archive::query::schema::{QueryIn, QueryOut};
 use crate::state::Shared;
+use sheaf_web::auth::Reader;
+use sheaf_web::body::JsonBody;
 
 /// One read-only SQL query over the tables `invoices`, `lines`, `payments` and `events` of the
 /// tenant's archive, or `EXPLAIN` of one. docs/archive-sql.md has the columns and the limits.

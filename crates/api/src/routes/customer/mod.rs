@@ -16,22 +16,27 @@ use sheaf_store::{
 };
 use uuid::Uuid;
 
-use super::{PageOut, id_in, json, json_bytes, to_bytes};
-use crate::auth::{Customers, Reader, TenantAuth};
-use crate::body::{JsonBody, PatchBody};
-use crate::cursor::Scope;
-use crate::error::{ApiError, Noun};
-use crate::etag::{self, IfMatch};
-use crate::idempotency;
-use crate::observe::layer::Requested;
-use crate::query::{self, Params};
+use crate::error::ApiError;
 use crate::routes::invoice;
-use crate::routes::invoice::{Asked, matches_etag};
+use crate::routes::invoice::Asked;
 use crate::schema::{
     BalanceOut, CustomerBalance, CustomerNew, CustomerPage, CustomerParams, CustomerPatchIn,
     CustomerRecordOut, InvoicePage, InvoiceParams, MergeIn, MergeOut,
 };
 use crate::state::Shared;
+use sheaf_web::answer::{PageOut, json, json_bytes, to_bytes};
+use sheaf_web::auth::{Customers, Reader, TenantAuth};
+use sheaf_web::body::{JsonBody, PatchBody};
+use sheaf_web::cursor::Scope;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag;
+use sheaf_web::etag::IfMatch;
+use sheaf_web::etag::matches_etag;
+use sheaf_web::idempotency;
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::path::id_in;
+use sheaf_web::query;
+use sheaf_web::query::Params;
 
 impl From<&CustomerRecord> for CustomerRecordOut {
     fn from(record: &CustomerRecord) -> Self {
@@ -73,7 +78,7 @@ impl From<&Merged> for MergeOut {
             ("ETag" = String, description = "The version, quoted"))),
         (status = 409, description = "`duplicate_external_id`, `idempotency_in_progress`"),
         (status = 422, description = "The first field's code, `string_too_long` for example; `idempotency_key_reused`")))]
-pub(super) async fn create(
+pub(crate) async fn create(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
@@ -107,7 +112,7 @@ pub(super) async fn create(
 #[utoipa::path(get, path = "/v1/customers", tag = "customers", operation_id = "listCustomers",
     security(("bearer" = []), ("apiKey" = [])), params(CustomerParams),
     responses((status = 200, body = CustomerPage)))]
-pub(super) async fn list(
+pub(crate) async fn list(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -151,7 +156,7 @@ pub(super) async fn list(
     responses((status = 200, body = CustomerRecordOut, headers(("ETag" = String, description = "The version, quoted"))),
         (status = 304, description = "The client has this version"),
         (status = 404, description = "`customer_not_found`, also for another tenant's")))]
-pub(super) async fn get(
+pub(crate) async fn get(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -179,7 +184,7 @@ pub(super) async fn get(
         (status = 409, description = "`duplicate_external_id`, `customer_merged`, `customer_erased`"),
         (status = 412, description = "`version_mismatch`", headers(("ETag" = String, description = "The version, quoted"))),
         (status = 422, description = "The first field's code, `string_too_long` for example")))]
-pub(super) async fn update(
+pub(crate) async fn update(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
@@ -206,7 +211,7 @@ pub(super) async fn update(
     responses((status = 204, description = "Deleted"), (status = 404, description = "`customer_not_found`"),
         (status = 409, description = "`customer_in_use`: a hot invoice refers to it, archived ones may, or it took part in a merge"),
         (status = 412, description = "`version_mismatch`", headers(("ETag" = String, description = "The version, quoted")))))]
-pub(super) async fn delete(
+pub(crate) async fn delete(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
@@ -234,7 +239,7 @@ pub(super) async fn delete(
         (status = 409, description = "`merge_chain`, `customer_merged`, `customer_inactive`, `customer_erased`, `too_many_merges`, \
             `idempotency_in_progress`"),
         (status = 422, description = "`customer_not_found` of `into`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn merge(
+pub(crate) async fn merge(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
@@ -269,7 +274,7 @@ pub(super) async fn merge(
     responses((status = 200, body = InvoicePage,
         headers(("Sheaf-Tier" = String, description = "`hot`, `cold` or `hot, cold`: where the page's invoices are"))),
         (status = 404, description = "`customer_not_found`")))]
-pub(super) async fn list_invoices(
+pub(crate) async fn list_invoices(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -298,7 +303,7 @@ pub(super) async fn list_invoices(
 #[utoipa::path(get, path = "/v1/customers/{id}/balance", tag = "customers", operation_id = "getCustomerBalance",
     security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The customer")),
     responses((status = 200, body = CustomerBalance), (status = 404, description = "`customer_not_found`")))]
-pub(super) async fn balance(
+pub(crate) async fn balance(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -344,7 +349,7 @@ fn answer(status: StatusCode, record: &CustomerRecord) -> Response {
 
 async fn existing(app: &Shared, tenant: TenantId, id: Uuid) -> Result<CustomerRecord, ApiError> {
     let found = app.store.get_customer(tenant, id).await?;
-    found.ok_or(ApiError::NotFound(Noun::Customer))
+    found.ok_or(Error::NotFound(Noun::Customer).into())
 }
 
 /// The customer, which must exist, and those that were merged into it: archived invoices keep the

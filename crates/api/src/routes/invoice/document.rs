@@ -9,10 +9,12 @@ use sheaf_model::{Invoice, Status, TenantId};
 use sheaf_store::{StoreError, StoredProfile};
 use utoipa::OpenApi;
 
-use crate::error::{ApiError, Noun};
-use crate::routes::invoice::{SHEAF_TIER, matches_etag, tier_name};
-use crate::routes::parse_id;
+use crate::error::ApiError;
 use crate::state::Shared;
+use sheaf_web::answer::SHEAF_TIER;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag::matches_etag;
+use sheaf_web::path::parse_id;
 
 /// What an invoice is made into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, ApiError> {
     let id = parse_id(id, Noun::Invoice)?;
     let found = app.reader.get(tenant, id).await?;
-    let (invoice, tier) = found.ok_or(ApiError::NotFound(Noun::Invoice))?;
+    let (invoice, tier) = found.ok_or(Error::NotFound(Noun::Invoice))?;
     let (profile, version) = seller(app, &invoice).await?;
     // Both make the document what it is.
     let etag = format!("\"{}-{version}\"", invoice.version);
@@ -86,7 +88,7 @@ pub(crate) async fn answer(
         response
     };
     let answered = response.headers_mut();
-    answered.insert(SHEAF_TIER, HeaderValue::from_static(tier_name(tier)));
+    answered.insert(SHEAF_TIER, HeaderValue::from_static(tier.as_str()));
     answered.extend(HeaderValue::try_from(etag).ok().map(|v| (ETAG, v)));
     Ok(response)
 }

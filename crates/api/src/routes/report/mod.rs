@@ -10,16 +10,18 @@ use sheaf_model::money::decimal::render_amount;
 use sheaf_store::{Aging, AgingCursor, KindSum, Sum, Summary, SummaryFilter};
 use uuid::Uuid;
 
-use super::json;
-use crate::auth::{Reader, TenantAuth};
-use crate::cursor::Scope;
 use crate::error::ApiError;
-use crate::query::{self, Params};
 use crate::schema::{
     AgingOut, AgingPage, AgingParams, CurrencyKindSum, CurrencySum, StatusTotalOut, SummaryOut,
     SummaryParams,
 };
 use crate::state::Shared;
+use sheaf_web::Error;
+use sheaf_web::answer::json;
+use sheaf_web::auth::{Reader, TenantAuth};
+use sheaf_web::cursor::Scope;
+use sheaf_web::query;
+use sheaf_web::query::Params;
 
 /// A customer's id, or all ones for nobody, and the letters of the currency.
 const POSITION: usize = 19;
@@ -29,7 +31,7 @@ const POSITION: usize = 19;
 #[utoipa::path(get, path = "/v1/reports/summary", tag = "reports", operation_id = "getSummary",
     security(("bearer" = []), ("apiKey" = [])), params(SummaryParams),
     responses((status = 200, body = SummaryOut)))]
-pub(super) async fn summary(
+pub(crate) async fn summary(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -91,7 +93,7 @@ fn kind_sum((currency, kind, sum): &KindSum) -> CurrencyKindSum {
 #[utoipa::path(get, path = "/v1/reports/aging", tag = "reports", operation_id = "getAging",
     security(("bearer" = []), ("apiKey" = [])), params(AgingParams),
     responses((status = 200, body = AgingPage)))]
-pub(super) async fn aging(
+pub(crate) async fn aging(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -112,7 +114,7 @@ pub(super) async fn aging(
             }
         }
         Some("customer") => by_customer(&app, &auth, params, as_of).await?,
-        Some(_) => return Err(query::invalid("group", "must be customer or total")),
+        Some(_) => return Err(query::invalid("group", "must be customer or total").into()),
     };
     Ok(json(StatusCode::OK, &page))
 }
@@ -171,15 +173,15 @@ fn position_of(customer: Option<Uuid>, currency: Currency) -> [u8; POSITION] {
     bytes
 }
 
-fn position_in(bytes: [u8; POSITION]) -> Result<AgingCursor, ApiError> {
+fn position_in(bytes: [u8; POSITION]) -> Result<AgingCursor, Error> {
     let (customer, currency) = bytes.split_at(16);
-    let customer = Uuid::from_slice(customer).map_err(|_| ApiError::InvalidCursor)?;
+    let customer = Uuid::from_slice(customer).map_err(|_| Error::InvalidCursor)?;
     let currency = std::str::from_utf8(currency)
         .ok()
         .and_then(|code| Currency::parse(code).ok());
     Ok(AgingCursor {
         customer_id: (!customer.is_max()).then_some(customer),
-        currency: currency.ok_or(ApiError::InvalidCursor)?,
+        currency: currency.ok_or(Error::InvalidCursor)?,
     })
 }
 

@@ -11,8 +11,8 @@ use sheaf_model::TenantId;
 
 use crate::error::ApiError;
 use crate::routes::archive::query::schema::{QueryFormat, QueryIn, QueryTier};
-use crate::routes::invoice::SHEAF_TIER;
 use crate::state::Shared;
+use sheaf_web::answer::SHEAF_TIER;
 
 /// The moment up to which the answer is complete.
 const FRESHNESS: HeaderName = HeaderName::from_static("sheaf-freshness");

@@ -18,18 +18,21 @@ use sheaf_model::invoice::lifecycle::Patch;
 use sheaf_store::{Changed, Command, NewChange};
 use uuid::Uuid;
 
-use crate::auth::{Money, TenantAuth, Writer};
-use crate::body::{JsonBody, OptionalBody, PatchBody};
-use crate::error::{ApiError, Noun};
-use crate::etag::{self, IfMatch};
-use crate::idempotency;
-use crate::observe::layer::Requested;
-use crate::routes::{id_in, json_bytes, parse_id};
+use crate::error::ApiError;
 use crate::schema::{
     ApplyIn, CancelIn, CreditNoteIn, InvoiceOut, InvoicePatch, IssueIn, NewPaymentIn,
     PaymentRecorded, RecallIn, ReversalIn, SendIn,
 };
 use crate::state::Shared;
+use sheaf_web::answer::json_bytes;
+use sheaf_web::auth::{Money, TenantAuth, Writer};
+use sheaf_web::body::{JsonBody, OptionalBody, PatchBody};
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag;
+use sheaf_web::etag::IfMatch;
+use sheaf_web::idempotency;
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::path::{id_in, parse_id};
 
 /// What every change has besides its body.
 pub(crate) struct About {
@@ -248,7 +251,7 @@ pub(crate) async fn reverse(
     OptionalBody(body): OptionalBody,
 ) -> Result<Response, ApiError> {
     let Ok(Path((id, payment))) = path else {
-        return Err(ApiError::NotFound(Noun::Invoice));
+        return Err(Error::NotFound(Noun::Invoice).into());
     };
     let id = parse_id(&id, Noun::Invoice)?;
     // One that cannot exist is not found, but only once the invoice is.

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::schema::{
+use crate::routes::invoice::schema::{
     CustomerIn, InvoiceOut, KindSchema, LineIn, PaymentKindSchema, TaxRoundingSchema,
 };
 

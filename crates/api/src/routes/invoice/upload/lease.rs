@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::marks::Marks;
 use crate::error::ApiError;
-use crate::idempotency;
 use crate::state::Shared;
+use sheaf_web::idempotency;
 
 /// Where an upload's key stands.
 pub(super) enum Begun {
@@ -49,7 +49,7 @@ impl Lease {
         key: String,
         (method, uri): (&Method, &Uri),
     ) -> Result<Begun, ApiError> {
-        let lease = app.config.bulk.idempotency_lease;
+        let lease = app.bulk.idempotency_lease;
         let fingerprint = idempotency::fingerprint(method, uri, &[]);
         let idem = IdemKey { key, fingerprint };
         // Ids hold milliseconds, the row microseconds.

@@ -4,7 +4,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::source::Source;
 use crate::config::BulkConfig;
-use crate::error::BodyError;
+use sheaf_web::error::BodyError;
 
 /// A line that is not blank.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,9 @@ use sheaf_store::{IdFrom, NewInvoice, Origin};
 
 use super::ids::LineIds;
 use super::lines::Numbered;
+use super::options::{Caller, Options, Owner};
+use super::summary::LineError;
 use super::tenants::{Known, Resolved, Tenants, Unresolved};
-use super::{Caller, LineError, Options, Owner};
 use crate::error::ApiError;
 
 /// Mistakes spelled out for one line.

@@ -7,7 +7,8 @@ use sheaf_model::TenantId;
 use sheaf_store::{Share, Shares};
 
 use crate::config::BulkConfig;
-use crate::error::{ApiError, BodyError, Crowded};
+use crate::error::{ApiError, Crowded};
+use sheaf_web::error::BodyError;
 
 /// The bounds of all uploads of this process.
 pub(crate) struct Quotas {

@@ -3,13 +3,14 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use crate::auth::{AdminAuth, Writer};
 use crate::error::ApiError;
-use crate::observe::layer::Requested;
 use crate::routes::invoice::upload;
-use crate::routes::invoice::upload::{Caller, Owner, Summary};
+use crate::routes::invoice::upload::options::{Caller, Owner};
+use crate::routes::invoice::upload::summary::Summary;
 use crate::schema::{InvoiceIn, InvoiceLineIn, TaxRoundingSchema};
 use crate::state::Shared;
+use sheaf_web::auth::{AdminAuth, Writer};
+use sheaf_web::observe::request_id::Requested;
 
 /// Upload invoices of one tenant as NDJSON, one invoice a line, streamed. Good lines land, bad ones
 /// are named by number. With `atomic=true` all lines land or none. A broken upload leaves whole

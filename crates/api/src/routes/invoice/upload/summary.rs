@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use sheaf_store::LineOutcome;
+use sheaf_web::Error;
 use utoipa::ToSchema;
 
 /// A line that was not stored.
@@ -102,6 +103,14 @@ impl Summary {
             members.insert("line_errors".to_owned(), errors);
         }
         members
+    }
+
+    /// The answer, which is kept under the upload's key.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: numbers and strings can always be written.
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>, Error> {
+        serde_json::to_vec(self).map_err(|error| Error::Internal(error.to_string()))
     }
 
     /// Adds the counts to the process's metrics.

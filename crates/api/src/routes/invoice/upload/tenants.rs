@@ -8,23 +8,12 @@ use sheaf_model::invoice::input::TenantRef;
 use sheaf_store::{Store, StoreError};
 use uuid::Uuid;
 
-use super::Owner;
+use super::options::{Create, Owner};
 
 /// Tenants remembered during one upload; beyond, they are looked up again.
 const MAX_KNOWN: usize = 100_000;
 /// Tenants made by one call of the store.
 const CREATE_AT_ONCE: usize = 1_000;
-
-/// What becomes of external ids that no tenant has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Create {
-    /// Their lines are rejected.
-    Never,
-    /// Tenants are made when their first line comes.
-    AsTheyCome,
-    /// Tenants are made after the last line, if all lines are good.
-    AtTheEnd,
-}
 
 /// A tenant that has to be looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

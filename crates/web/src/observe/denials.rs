@@ -13,8 +13,8 @@ use sheaf_model::TenantId;
 use sheaf_store::{NewEvent, Origin, Store};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::TenantAuth;
-use crate::config::Clock;
+use crate::auth::caller::TenantAuth;
+use crate::clock::Clock;
 
 /// Windows that are open, over all tenants.
 const MAX_OPEN: usize = 10_000;

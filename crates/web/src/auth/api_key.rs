@@ -1,6 +1,6 @@
 //! API keys: making them, and recognising them through a bounded cache.
 
-pub(crate) mod batches;
+mod batches;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,15 +27,17 @@ const UNKNOWN: usize = 10_000;
 const UNKNOWN_TTL: Duration = Duration::from_secs(1);
 
 /// A new API key. The secret is shown once; the store keeps the hash.
-pub(crate) struct NewKey {
-    pub(crate) secret: String,
+pub struct NewKey {
+    /// The whole key.
+    pub secret: String,
     /// The readable start: enough to recognise a key in a list, nothing of the secret.
-    pub(crate) prefix: String,
-    pub(crate) hash: [u8; 32],
+    pub prefix: String,
+    /// What the store keeps.
+    pub hash: [u8; 32],
 }
 
 /// Makes a key from the thread's cryptographic generator.
-pub(crate) fn generate() -> NewKey {
+pub fn generate() -> NewKey {
     let label: [u8; 4] = rand::random();
     let random: [u8; 32] = rand::random();
     let prefix = format!("{PREFIX}{:08x}", u32::from_be_bytes(label));
@@ -49,7 +51,7 @@ pub(crate) fn generate() -> NewKey {
 }
 
 /// SHA-256 of the whole key. The key has 256 random bits: a slow hash would add nothing.
-pub(crate) fn hash(secret: &str) -> [u8; 32] {
+pub fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 

@@ -6,15 +6,15 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use sheaf_store::Replay;
 
-use crate::error::ApiError;
+use crate::error::Error;
 
 /// Marks an answer that was given before.
-pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MAX_KEY: usize = 255;
 
 /// The client's key, if it sent one.
-pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+pub fn key_of(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let mut values = headers.get_all(KEY).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -22,16 +22,16 @@ pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let bytes = value.as_bytes();
     let visible = bytes.iter().all(u8::is_ascii_graphic);
     if values.next().is_some() || bytes.is_empty() || bytes.len() > MAX_KEY || !visible {
-        return Err(ApiError::InvalidIdempotencyKey);
+        return Err(Error::InvalidIdempotencyKey);
     }
     value
         .to_str()
         .map(|key| Some(key.to_owned()))
-        .map_err(|_| ApiError::InvalidIdempotencyKey)
+        .map_err(|_| Error::InvalidIdempotencyKey)
 }
 
 /// The start of a fingerprint: method, path and query. The (decompressed) body follows.
-pub(crate) fn hasher(method: &Method, uri: &Uri) -> Sha256 {
+pub fn hasher(method: &Method, uri: &Uri) -> Sha256 {
     let target = uri.path_and_query().map_or("", |target| target.as_str());
     Sha256::new()
         .chain_update(method.as_str())
@@ -41,12 +41,12 @@ pub(crate) fn hasher(method: &Method, uri: &Uri) -> Sha256 {
 }
 
 /// SHA-256 over method, path and query, and body.
-pub(crate) fn fingerprint(method: &Method, uri: &Uri, body: &[u8]) -> [u8; 32] {
+pub fn fingerprint(method: &Method, uri: &Uri, body: &[u8]) -> [u8; 32] {
     hasher(method, uri).chain_update(body).finalize().into()
 }
 
 /// The first answer, once more.
-pub(crate) fn replay(replay: Replay) -> Response {
+pub fn replay(replay: Replay) -> Response {
     let status = StatusCode::from_u16(replay.status).unwrap_or(StatusCode::OK);
     let mut response = (status, replay.body).into_response();
     let headers = response.headers_mut();
@@ -77,7 +77,7 @@ mod tests {
         assert!(with(&[b'k'; 255]).is_ok());
         for bad in [&b""[..], b"a b", &[b'k'; 256], "schlüssel".as_bytes()] {
             assert!(
-                matches!(with(bad), Err(ApiError::InvalidIdempotencyKey)),
+                matches!(with(bad), Err(Error::InvalidIdempotencyKey)),
                 "{bad:?}"
             );
         }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::error::ApiError;
+use crate::error::Error;
 
 const VERSION: u8 = 1;
 const CHECK_BYTES: usize = 4;
@@ -13,16 +13,16 @@ const CHECK_BYTES: usize = 4;
 /// What a cursor is good for: one list with one set of filters. A cursor is no secret and grants
 /// nothing; the check only catches one that is used with other filters, which would skip or repeat
 /// rows.
-pub(crate) struct Scope(Sha256);
+pub struct Scope(Sha256);
 
 impl Scope {
     /// The list `name`.
-    pub(crate) fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self(Sha256::new()).with(name)
     }
 
     /// Narrowed by one more value. The length goes in as well: `ab`+`c` is not `a`+`bc`.
-    pub(crate) fn with(mut self, value: &str) -> Self {
+    pub fn with(mut self, value: &str) -> Self {
         self.0.update((value.len() as u64).to_be_bytes());
         self.0.update(value);
         self
@@ -34,7 +34,7 @@ impl Scope {
     }
 
     /// The cursor for `position`.
-    pub(crate) fn encode(&self, position: &[u8]) -> String {
+    pub fn encode(&self, position: &[u8]) -> String {
         let mut bytes = Vec::with_capacity(1 + position.len() + CHECK_BYTES);
         bytes.push(VERSION);
         bytes.extend_from_slice(position);
@@ -43,24 +43,24 @@ impl Scope {
     }
 
     /// The position in `cursor`, which must be `N` bytes.
-    pub(crate) fn decode<const N: usize>(&self, cursor: &str) -> Result<[u8; N], ApiError> {
+    pub fn decode<const N: usize>(&self, cursor: &str) -> Result<[u8; N], Error> {
         // Longer than any cursor of ours: do not even decode it.
         if cursor.len() > 128 {
-            return Err(ApiError::InvalidCursor);
+            return Err(Error::InvalidCursor);
         }
         let bytes = URL_SAFE_NO_PAD
             .decode(cursor)
-            .map_err(|_| ApiError::InvalidCursor)?;
-        let (version, rest) = bytes.split_first().ok_or(ApiError::InvalidCursor)?;
-        let (position, check) = rest.split_at_checked(N).ok_or(ApiError::InvalidCursor)?;
+            .map_err(|_| Error::InvalidCursor)?;
+        let (version, rest) = bytes.split_first().ok_or(Error::InvalidCursor)?;
+        let (position, check) = rest.split_at_checked(N).ok_or(Error::InvalidCursor)?;
         if *version != VERSION || check != self.check(position) {
-            return Err(ApiError::InvalidCursor);
+            return Err(Error::InvalidCursor);
         }
-        position.try_into().map_err(|_| ApiError::InvalidCursor)
+        position.try_into().map_err(|_| Error::InvalidCursor)
     }
 
     /// The id in `cursor`.
-    pub(crate) fn decode_id(&self, cursor: &str) -> Result<Uuid, ApiError> {
+    pub fn decode_id(&self, cursor: &str) -> Result<Uuid, Error> {
         self.decode(cursor).map(Uuid::from_bytes)
     }
 }

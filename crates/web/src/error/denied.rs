@@ -2,49 +2,49 @@
 
 use axum::http::StatusCode;
 
-use super::ApiError;
+use crate::error::Error;
 use crate::problem::Problem;
 
 /// What the caller may not do, or who it is not.
-pub(super) fn problem(error: &ApiError) -> Problem {
+pub(super) fn problem(error: &Error) -> Problem {
     use StatusCode as S;
     let (status, code, detail) = match error {
-        ApiError::InvalidCredential => (
+        Error::InvalidCredential => (
             S::UNAUTHORIZED,
             "invalid_credential",
             "the credential is not valid",
         ),
-        ApiError::RevokedCredential => (
+        Error::RevokedCredential => (
             S::UNAUTHORIZED,
             "revoked_credential",
             "the API key was revoked",
         ),
-        ApiError::ExpiredCredential => (
+        Error::ExpiredCredential => (
             S::UNAUTHORIZED,
             "expired_credential",
             "the credential has expired",
         ),
-        ApiError::UnknownTenant => (
+        Error::UnknownTenant => (
             S::FORBIDDEN,
             "unknown_tenant",
             "the tenant that the token names does not exist",
         ),
-        ApiError::TenantMismatch => (
+        Error::TenantMismatch => (
             S::FORBIDDEN,
             "tenant_mismatch",
             "the credential belongs to another tenant than the one named",
         ),
-        ApiError::AdminRequired => (
+        Error::AdminRequired => (
             S::FORBIDDEN,
             "admin_required",
             "this route needs the admin key",
         ),
-        ApiError::TenantCredentialRequired => (
+        Error::TenantCredentialRequired => (
             S::FORBIDDEN,
             "tenant_credential_required",
             "this route needs a tenant's credential, not the admin key",
         ),
-        ApiError::ForbiddenRole => (
+        Error::ForbiddenRole => (
             S::FORBIDDEN,
             "forbidden_role",
             "the role of the credential does not allow this",

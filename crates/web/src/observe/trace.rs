@@ -11,8 +11,8 @@ use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::auth::Caller;
-use crate::observe::layer::{sent_trace, traceparent};
+use crate::auth::caller::Caller;
+use crate::observe::request_id::{sent_trace, traceparent};
 
 /// Probes come every few seconds, and their traces say nothing.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];

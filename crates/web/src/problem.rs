@@ -1,13 +1,17 @@
 //! RFC 9457 problem details: the one shape of every error answer.
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{self, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use sheaf_model::FieldError;
+use sheaf_model::{FieldError, Invalid};
+use sheaf_store::Full;
 
 /// The media type of every error answer.
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Seconds after which a client may try again when something was busy or away.
+pub const RETRY_AFTER: u32 = 1;
 
 /// An error answer before it knows its request. The observing middleware adds the request id and
 /// renders it ([`Problem::render`]), so that no handler has to carry the id along.
@@ -52,6 +56,57 @@ impl Problem {
             retry_after: None,
             extensions: serde_json::Map::new(),
         }
+    }
+
+    /// Something that is not the client's affair; what it is stands in the log.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "something went wrong on our side",
+        )
+    }
+
+    /// Something that may be there again a moment later.
+    #[must_use]
+    pub fn unavailable(code: &'static str, detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).with_retry_after(RETRY_AFTER)
+    }
+
+    /// Too many `things` at once. The tenant that has all it may have is told so by `code`; others
+    /// are asked to come again.
+    #[must_use]
+    pub fn crowded(code: &'static str, things: &str, full: Full) -> Self {
+        match full {
+            Full::Tenant => {
+                let detail = format!("the tenant has as many {things} as it may have at a time");
+                Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail).with_retry_after(RETRY_AFTER)
+            }
+            Full::All => {
+                let detail = format!("there are as many {things} as may be at a time");
+                Self::unavailable("busy", &detail)
+            }
+        }
+    }
+
+    /// A problem of one field takes its code from the field.
+    #[must_use]
+    pub fn of_field(status: StatusCode, error: FieldError) -> Self {
+        Self::of_fields(status, error.into())
+    }
+
+    /// A problem of fields takes its code from the first.
+    #[must_use]
+    pub fn of_fields(status: StatusCode, invalid: Invalid) -> Self {
+        let code = invalid.code();
+        let errors = invalid.into_errors();
+        let detail = match errors.as_slice() {
+            [only] if only.field.is_empty() => only.detail.clone(),
+            [only] => format!("{}: {}", only.field, only.detail),
+            more => format!("{} fields are not valid", more.len()),
+        };
+        Self::new(status, code, detail).with_errors(errors)
     }
 
     /// With the fields at fault.
@@ -104,7 +159,7 @@ impl IntoResponse for Problem {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(std::sync::Arc::new(self));
         response

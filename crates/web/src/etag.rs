@@ -1,16 +1,17 @@
-//! Entity tags: the version, quoted. `If-Match` is compared strongly (RFC 9110, section 13.1.1).
+//! Entity tags: the version, quoted. `If-Match` is compared strongly, `If-None-Match` weakly (RFC
+//! 9110, sections 13.1.1 and 13.1.2).
 
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
-use axum::http::header::{ETAG, IF_MATCH};
+use axum::http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use sheaf_model::plain_value;
 
 /// The versions that the client expects to change; none: whatever is there (`*`, or no header).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct IfMatch(Option<Vec<i64>>);
+pub struct IfMatch(Option<Vec<i64>>);
 
 impl IfMatch {
     fn of(headers: &HeaderMap) -> Self {
@@ -29,7 +30,7 @@ impl IfMatch {
     }
 
     /// As the store asks for it.
-    pub(crate) fn versions(&self) -> Option<&[i64]> {
+    pub fn versions(&self) -> Option<&[i64]> {
         self.0.as_deref()
     }
 }
@@ -42,13 +43,25 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
+/// `If-None-Match` (RFC 9110, section 13.1.2): any of a list, compared weakly, or `*`.
+#[must_use]
+pub fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
+    let tags = headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    tags.flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
 /// The tag of a version.
-pub(crate) fn etag(version: i64) -> String {
+pub fn etag(version: i64) -> String {
     format!("\"{version}\"")
 }
 
 /// Puts the tag of a version on an answer.
-pub(crate) fn set(headers: &mut HeaderMap, version: i64) {
+pub fn set(headers: &mut HeaderMap, version: i64) {
     headers.extend(
         HeaderValue::try_from(etag(version))
             .ok()
@@ -75,5 +88,17 @@ mod tests {
         assert_eq!(of("\"+3\", \"03\""), Some(vec![]));
         assert_eq!(of(""), Some(vec![]));
         assert_eq!(IfMatch::of(&HeaderMap::new()).0, None);
+    }
+
+    #[test]
+    fn etags_compare_weakly_and_in_lists() {
+        let with = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_static(value));
+            matches_etag(&headers, "\"3\"")
+        };
+        assert!(with("\"3\"") && with("W/\"3\"") && with("\"1\", \"3\"") && with("*"));
+        assert!(!with("\"1\"") && !with("3"));
+        assert!(!matches_etag(&HeaderMap::new(), "\"3\""));
     }
 }

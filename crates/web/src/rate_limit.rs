@@ -2,6 +2,7 @@
 //! draft-ietf-httpapi-ratelimit-headers-10.
 
 use std::convert::Infallible;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -12,14 +13,21 @@ use governor::{Quota, RateLimiter};
 use quick_cache::sync::Cache;
 use sheaf_model::TenantId;
 
-use crate::config::RateLimit;
-
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// Tenants whose buckets are kept. One that is forgotten starts with a full bucket.
 const BUCKETS: usize = 100_000;
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+
+/// A token bucket for each tenant, or each client, in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests that come back each second.
+    pub per_second: NonZeroU32,
+    /// Requests that may come at once.
+    pub burst: NonZeroU32,
+}
 
 /// Where a tenant stands after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The issuer's public keys: a JWK set (RFC 7517) from a file or a URL, read again on a timer and
 //! when a token names a key that is not in it. The last good set stays when the source is down.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -13,14 +13,21 @@ use jsonwebtoken::jwk::{
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::redirect::Policy;
 
-use crate::config::JwksSource;
-
 /// Bytes of a set.
 const MAX_SET: usize = 256 << 10;
 /// Keys of a set.
 const MAX_KEYS: usize = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a JWK set comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JwksSource {
+    /// A file.
+    File(PathBuf),
+    /// `http://` or `https://`.
+    Url(String),
+}
 
 /// A public key, and the one algorithm that it verifies.
 #[derive(Debug)]

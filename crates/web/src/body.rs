@@ -2,9 +2,10 @@
 //! that goes with them.
 
 use std::io::Read;
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
@@ -13,33 +14,43 @@ use serde::de::DeserializeOwned;
 use sheaf_model::json::strict;
 use sheaf_store::IdemKey;
 
-use crate::error::{ApiError, BodyError};
+use crate::error::{BodyError, Error};
 use crate::idempotency;
-use crate::state::Shared;
+
+/// Bounds of the bodies of single requests.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Bytes after decompression.
+    pub bytes: usize,
+    /// Time for the whole of it.
+    pub timeout: Duration,
+}
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
+pub enum Encoding {
+    /// Not at all.
     Identity,
+    /// As gzip.
     Gzip,
 }
 
 /// A whole JSON body, decompressed, not yet parsed.
 #[derive(Debug)]
-pub(crate) struct JsonBody {
+pub struct JsonBody {
     /// The document.
-    pub(crate) bytes: Bytes,
+    pub bytes: Bytes,
     /// The client's idempotency key with the fingerprint of this request.
-    pub(crate) idem: Option<IdemKey>,
+    pub idem: Option<IdemKey>,
 }
 
 /// A JSON body that may be left out.
 #[derive(Debug)]
-pub(crate) struct OptionalBody(pub(crate) JsonBody);
+pub struct OptionalBody(pub JsonBody);
 
 /// A JSON merge patch (RFC 7396), sent as such or as JSON.
 #[derive(Debug)]
-pub(crate) struct PatchBody(pub(crate) JsonBody);
+pub struct PatchBody(pub JsonBody);
 
 /// What a route takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,33 +60,48 @@ enum Takes {
     Patch,
 }
 
-impl FromRequest<Shared> for JsonBody {
-    type Rejection = ApiError;
+impl<S> FromRequest<S> for JsonBody
+where
+    BodyLimits: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Error;
 
-    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
-        Self::read(request, app, Takes::Json).await
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        Self::read(request, BodyLimits::from_ref(state), Takes::Json).await
     }
 }
 
-impl FromRequest<Shared> for OptionalBody {
-    type Rejection = ApiError;
+impl<S> FromRequest<S> for OptionalBody
+where
+    BodyLimits: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Error;
 
-    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
-        let body = JsonBody::read(request, app, Takes::JsonOrNothing).await?;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let body =
+            JsonBody::read(request, BodyLimits::from_ref(state), Takes::JsonOrNothing).await?;
         Ok(Self(body))
     }
 }
 
-impl FromRequest<Shared> for PatchBody {
-    type Rejection = ApiError;
+impl<S> FromRequest<S> for PatchBody
+where
+    BodyLimits: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Error;
 
-    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
-        JsonBody::read(request, app, Takes::Patch).await.map(Self)
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        JsonBody::read(request, BodyLimits::from_ref(state), Takes::Patch)
+            .await
+            .map(Self)
     }
 }
 
 impl JsonBody {
-    async fn read(request: Request, app: &Shared, takes: Takes) -> Result<Self, ApiError> {
+    async fn read(request: Request, limits: BodyLimits, takes: Takes) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
         crate::query::none(&parts.uri)?;
         let key = idempotency::key_of(&parts.headers)?;
@@ -87,11 +113,11 @@ impl JsonBody {
             check_media_type(&parts.headers, "application/json")?;
         }
         let encoding = encoding_of(&parts.headers)?;
-        let limit = app.config.body_limit;
+        let limit = limits.bytes;
         if content_length(&parts.headers).is_some_and(|length| length > limit as u64) {
             return Err(BodyError::TooLarge(limit as u64).into());
         }
-        let read = tokio::time::timeout(app.config.body_timeout, read_all(body, limit));
+        let read = tokio::time::timeout(limits.timeout, read_all(body, limit));
         let mut bytes = read.await.map_err(|_| BodyError::TimedOut)??;
         if encoding == Encoding::Gzip {
             bytes = gunzip(&bytes, limit)?;
@@ -109,16 +135,13 @@ impl JsonBody {
 
 impl JsonBody {
     /// Parses the small documents of the administration routes: objects, and objects alone.
-    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         Ok(strict::from_json(&self.bytes)?)
     }
 }
 
 /// Refuses a `Content-Type` other than `expected` (parameters such as a charset are ignored).
-pub(crate) fn check_media_type(
-    headers: &HeaderMap,
-    expected: &'static str,
-) -> Result<(), BodyError> {
+pub fn check_media_type(headers: &HeaderMap, expected: &'static str) -> Result<(), BodyError> {
     let sent = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -132,7 +155,7 @@ pub(crate) fn check_media_type(
 }
 
 /// The compression that the client names.
-pub(crate) fn encoding_of(headers: &HeaderMap) -> Result<Encoding, BodyError> {
+pub fn encoding_of(headers: &HeaderMap) -> Result<Encoding, BodyError> {
     let mut values = headers.get_all(CONTENT_ENCODING).iter();
     let Some(value) = values.next() else {
         return Ok(Encoding::Identity);
@@ -198,7 +221,7 @@ fn gunzip(bytes: &[u8], limit: usize) -> Result<Bytes, BodyError> {
 }
 
 /// An early end and garbage are different mistakes: the first is a broken upload.
-pub(crate) fn gzip_error(error: &std::io::Error) -> BodyError {
+pub fn gzip_error(error: &std::io::Error) -> BodyError {
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => BodyError::TruncatedGzip,
         _ => BodyError::InvalidGzip,

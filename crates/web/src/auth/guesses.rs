@@ -13,8 +13,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use quick_cache::sync::Cache;
 
-use crate::config::RateLimit;
-use crate::error::ApiError;
+use crate::error::Error;
+use crate::rate_limit::RateLimit;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Addresses with wrong credentials that are kept. One that is forgotten starts with a full bucket.
@@ -143,13 +143,13 @@ impl Guesses {
             counted,
             wait,
         }: Admitted,
-    ) -> ApiError {
+    ) -> Error {
         if let Some(seconds) = wait {
             metrics::counter!("sheaf_credentials_turned_away_total").increment(1);
-            return ApiError::TooManyGuesses(seconds);
+            return Error::TooManyGuesses(seconds);
         }
         if counted {
-            return ApiError::InvalidCredential;
+            return Error::InvalidCredential;
         }
         let bucket = self
             .buckets
@@ -162,7 +162,7 @@ impl Guesses {
         let _always = bucket
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
-        ApiError::InvalidCredential
+        Error::InvalidCredential
     }
 
     /// Remembers one that was right.
@@ -227,8 +227,8 @@ mod tests {
     /// Sends a wrong credential; seconds to wait, if there were too many.
     fn guess(guesses: &Guesses, from: Address) -> Option<u32> {
         match guesses.wrong(guesses.admit(from, &[9; 32])) {
-            ApiError::InvalidCredential => None,
-            ApiError::TooManyGuesses(seconds) => Some(seconds),
+            Error::InvalidCredential => None,
+            Error::TooManyGuesses(seconds) => Some(seconds),
             other => unreachable!("{other:?}"),
         }
     }

@@ -9,133 +9,25 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use sheaf_store::supervised;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinSet;
 use tower::Service as _;
 
 use crate::auth::guesses::Peer;
-use crate::config::ApiConfig;
-use crate::observe::metrics::Metrics;
-use crate::routes;
-use crate::state::{App, router};
 
 /// After an accept that failed for want of a file handle or memory: one that is tried at once fails
 /// again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Time for the last denials to be written at the end.
-const LAST_DENIALS: Duration = Duration::from_secs(5);
-/// Connections of those who read metrics: a few scrapers.
-const METRICS_CONNECTIONS: usize = 16;
-/// Time for them to ask, and for a last answer to go out.
-const METRICS_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Serves `app` on `listener` until `shutdown` resolves. Then it stops accepting, lets the requests
-/// in flight end (at most [`ApiConfig::shutdown_grace`](crate::ApiConfig::shutdown_grace)), and
-/// closes the store, which drains its writer.
-///
-/// # Errors
-/// A JWK set in a file that cannot be read. Connections that break are the client's affair.
-pub async fn serve(
-    listener: TcpListener,
-    app: Arc<App>,
-    shutdown: impl Future<Output = ()>,
-) -> std::io::Result<()> {
-    let background = Background::start(&app).await?;
-    let ApiConfig {
-        header_timeout,
-        max_connections,
-        shutdown_grace,
-        ..
-    } = app.config;
-    let open = metrics::gauge!("sheaf_http_connections");
-    let server = Server::new(router(Arc::clone(&app)), header_timeout, max_connections);
-    server
-        .until(listener, shutdown, shutdown_grace, Some(open))
-        .await;
-    background.stop().await;
-    app.store.close().await;
-    Ok(())
-}
-
-/// Serves `GET /metrics` on `listener`, and nothing else, until `shutdown` resolves. It takes no
-/// credential: whoever reaches the listener reads how much there is of everything, so that it
-/// belongs on a network of the operator's own.
-pub async fn serve_metrics(
-    listener: TcpListener,
-    metrics: Metrics,
-    shutdown: impl Future<Output = ()>,
-) {
-    let router = routes::metrics(metrics);
-    Server::new(router, METRICS_TIMEOUT, METRICS_CONNECTIONS)
-        .until(listener, shutdown, METRICS_TIMEOUT, None)
-        .await;
-}
-
-/// What runs beside the requests.
-struct Background {
-    timers: JoinSet<()>,
-    denials: JoinHandle<()>,
-    stop: CancellationToken,
-}
-
-impl Background {
-    async fn start(app: &Arc<App>) -> std::io::Result<Self> {
-        let mut timers = JoinSet::new();
-        let metrics = app.metrics.clone();
-        timers.spawn(supervised("metrics", move || {
-            let metrics = metrics.clone();
-            async move { metrics.upkeep().await }
-        }));
-        if let Some(jwt) = &app.jwt {
-            jwt.load().await.map_err(std::io::Error::other)?;
-            let app = Arc::clone(app);
-            timers.spawn(supervised("jwks", move || {
-                let app = Arc::clone(&app);
-                async move {
-                    if let Some(jwt) = &app.jwt {
-                        jwt.keep_fresh().await;
-                    }
-                }
-            }));
-        }
-        let stop = CancellationToken::new();
-        let (of_app, stopped) = (Arc::clone(app), stop.clone());
-        let denials = tokio::spawn(supervised("denials", move || {
-            let (app, stopped) = (Arc::clone(&of_app), stopped.clone());
-            async move { app.denials.run(&app.store, stopped).await }
-        }));
-        Ok(Self {
-            timers,
-            denials,
-            stop,
-        })
-    }
-
-    /// Writes the denials that were noted; the timers have nothing to finish.
-    async fn stop(mut self) {
-        self.stop.cancel();
-        if tokio::time::timeout(LAST_DENIALS, &mut self.denials)
-            .await
-            .is_err()
-        {
-            tracing::warn!("the last denials could not be written in time");
-            self.denials.abort();
-        }
-        self.timers.shutdown().await;
-    }
-}
-
-struct Server {
+/// A router behind a bounded number of connections.
+pub(super) struct Server {
     router: Router,
     http: http1::Builder,
     permits: Arc<Semaphore>,
 }
 
 impl Server {
-    fn new(router: Router, header_timeout: Duration, max_connections: usize) -> Self {
+    pub(super) fn new(router: Router, header_timeout: Duration, max_connections: usize) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(header_timeout)
@@ -149,7 +41,7 @@ impl Server {
 
     /// Accepts until `shutdown` resolves, then lets requests end, within `grace`. `open` counts
     /// connections.
-    async fn until(
+    pub(super) async fn until(
         &self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,

@@ -7,20 +7,20 @@ use chrono::NaiveDate;
 use sheaf_model::plain_value;
 use uuid::Uuid;
 
-use crate::error::ApiError;
+use crate::error::Error;
 
 /// Items of a page when the client does not say.
-pub(crate) const DEFAULT_LIMIT: usize = 20;
+pub const DEFAULT_LIMIT: usize = 20;
 /// Items of a page at most.
-pub(crate) const MAX_LIMIT: usize = 100;
+pub const MAX_LIMIT: usize = 100;
 
 /// The parameters of a request, taken out one by one; [`Params::finish`] refuses what is left over.
 #[derive(Debug)]
-pub(crate) struct Params(Vec<(String, String)>);
+pub struct Params(Vec<(String, String)>);
 
 impl Params {
     /// Decodes the query string.
-    pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
+    pub fn of(uri: &Uri) -> Result<Self, Error> {
         let Some(query) = uri.query().filter(|query| !query.is_empty()) else {
             return Ok(Self(Vec::new()));
         };
@@ -35,7 +35,7 @@ impl Params {
     }
 
     /// Takes the value of `name`.
-    pub(crate) fn take(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+    pub fn take(&mut self, name: &str) -> Result<Option<String>, Error> {
         let Some(index) = self.0.iter().position(|(key, _)| key == name) else {
             return Ok(None);
         };
@@ -50,11 +50,7 @@ impl Params {
     }
 
     /// Takes and parses the value of `name`.
-    pub(crate) fn parse<T: FromStr>(
-        &mut self,
-        name: &str,
-        expected: &str,
-    ) -> Result<Option<T>, ApiError> {
+    pub fn parse<T: FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>, Error> {
         self.take(name)?
             .map(|value| {
                 value
@@ -65,25 +61,21 @@ impl Params {
     }
 
     /// Takes a date.
-    pub(crate) fn date(&mut self, name: &str) -> Result<Option<NaiveDate>, ApiError> {
+    pub fn date(&mut self, name: &str) -> Result<Option<NaiveDate>, Error> {
         self.read(name, |text| {
             plain_value::date(text).map_err(|error| error.detail)
         })
     }
 
     /// Takes an id.
-    pub(crate) fn uuid(&mut self, name: &str) -> Result<Option<Uuid>, ApiError> {
+    pub fn uuid(&mut self, name: &str) -> Result<Option<Uuid>, Error> {
         self.read(name, |text| {
             plain_value::uuid(text).map_err(|error| error.detail)
         })
     }
 
     /// Takes a whole number in digits: `+5` and `05` are none.
-    pub(crate) fn count<T: FromStr>(
-        &mut self,
-        name: &str,
-        expected: &str,
-    ) -> Result<Option<T>, ApiError> {
+    pub fn count<T: FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>, Error> {
         let mistake = || format!("must be {expected}");
         self.read(name, |text| plain_value::count(text).ok_or_else(mistake))
     }
@@ -92,14 +84,14 @@ impl Params {
         &mut self,
         name: &str,
         read: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, ApiError> {
+    ) -> Result<Option<T>, Error> {
         let value = self.take(name)?;
         let read = |text: String| read(&text).map_err(|detail| invalid(name, &detail));
         value.map(read).transpose()
     }
 
     /// Takes all parameters that start with `prefix`, without it, in the order given.
-    pub(crate) fn take_prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
+    pub fn take_prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
         let (taken, rest) = std::mem::take(&mut self.0)
             .into_iter()
             .partition::<Vec<_>, _>(|(key, _)| key.starts_with(prefix));
@@ -111,25 +103,25 @@ impl Params {
     }
 
     /// Takes `limit`: 1 to 100, 20 when not given.
-    pub(crate) fn limit(&mut self) -> Result<usize, ApiError> {
+    pub fn limit(&mut self) -> Result<usize, Error> {
         let Some(text) = self.take("limit")? else {
             return Ok(DEFAULT_LIMIT);
         };
         let limit = plain_value::count(&text).filter(|limit| (1..=MAX_LIMIT).contains(limit));
-        limit.ok_or(ApiError::LimitOutOfRange)
+        limit.ok_or(Error::LimitOutOfRange)
     }
 
     /// Refuses every parameter that nothing took.
-    pub(crate) fn finish(self) -> Result<(), ApiError> {
+    pub fn finish(self) -> Result<(), Error> {
         match self.0.into_iter().next() {
-            Some((name, _)) => Err(ApiError::UnknownParameter(name)),
+            Some((name, _)) => Err(Error::UnknownParameter(name)),
             None => Ok(()),
         }
     }
 }
 
 /// Refuses any parameter, on routes that take none.
-pub(crate) fn none(uri: &Uri) -> Result<(), ApiError> {
+pub fn none(uri: &Uri) -> Result<(), Error> {
     Params::of(uri)?.finish()
 }
 
@@ -152,13 +144,13 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn undecodable(field: &str) -> ApiError {
+fn undecodable(field: &str) -> Error {
     invalid(field, "is not percent-encoded UTF-8")
 }
 
 /// A parameter with a bad value.
-pub(crate) fn invalid(field: &str, detail: &str) -> ApiError {
-    ApiError::InvalidParameter {
+pub fn invalid(field: &str, detail: &str) -> Error {
+    Error::InvalidParameter {
         field: field.to_owned(),
         detail: format!("{field} {detail}"),
     }
@@ -177,7 +169,7 @@ mod tests {
     fn what_nothing_took_is_refused() {
         let mut given = params("limit=5&staus=paid");
         assert_eq!(given.limit().unwrap(), 5);
-        assert!(matches!(given.finish(), Err(ApiError::UnknownParameter(name)) if name == "staus"));
+        assert!(matches!(given.finish(), Err(Error::UnknownParameter(name)) if name == "staus"));
     }
 
     #[test]
@@ -188,7 +180,7 @@ mod tests {
             assert!(
                 matches!(
                     params(&format!("limit={bad}")).limit(),
-                    Err(ApiError::LimitOutOfRange)
+                    Err(Error::LimitOutOfRange)
                 ),
                 "{bad}"
             );
@@ -220,7 +212,7 @@ mod tests {
             "%FF=1",
         ] {
             assert!(
-                matches!(of(bad), Err(ApiError::InvalidParameter { .. })),
+                matches!(of(bad), Err(Error::InvalidParameter { .. })),
                 "{bad}"
             );
         }

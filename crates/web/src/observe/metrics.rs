@@ -1,6 +1,6 @@
 //! The process's metrics, in Prometheus' text format.
 
-pub(crate) mod described;
+mod described;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Metrics {
 
     /// Moves recorded samples into their buckets, for ever: without it histograms grow until
     /// somebody scrapes.
-    pub(crate) async fn upkeep(&self) {
+    pub async fn upkeep(&self) {
         let mut tick = tokio::time::interval(UPKEEP);
         loop {
             tick.tick().await;

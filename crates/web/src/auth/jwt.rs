@@ -2,6 +2,7 @@
 //! the next request with it costs a hash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
@@ -12,9 +13,8 @@ use sheaf_store::Role;
 use uuid::Uuid;
 
 use super::crypto;
-use super::jwks::{Found, Jwks};
+use super::jwks::{Found, Jwks, JwksSource};
 use crate::auth::api_key;
-use crate::config::JwtConfig;
 
 /// Tokens that are remembered.
 const REMEMBERED: usize = 100_000;
@@ -22,6 +22,68 @@ const REMEMBERED: usize = 100_000;
 const MAX_TOKEN: usize = 8 << 10;
 /// Bytes of a `sub`; a longer one is refused, since two that are cut could look the same.
 const MAX_SUBJECT: usize = 255;
+
+/// JWTs of one issuer. [`JwtConfig::new`] gives the documented defaults; a secret, a JWK set or
+/// both come on top.
+#[derive(Clone, Debug)]
+pub struct JwtConfig {
+    /// `iss` must be this.
+    pub issuer: String,
+    /// `aud` must be or hold this.
+    pub audience: String,
+    /// Verifies HS256. Default none: HS256 is refused.
+    pub secret: Option<JwtSecret>,
+    /// Verifies RS256 and ES256. Default none: they are refused.
+    pub jwks: Option<JwksSource>,
+    /// The claim with the tenant's id. Default `tenant_id`.
+    pub tenant_claim: String,
+    /// The claim with the role. Default `role`.
+    pub role_claim: String,
+    /// By how much the issuer's clock may differ. Default 60 s.
+    pub skew: Duration,
+    /// How often the JWK set is read. Default 5 min.
+    pub jwks_refresh: Duration,
+    /// Time between two readings because of unknown keys, at least. Default 30 s.
+    pub jwks_retry: Duration,
+}
+
+/// The secret that HS256 is verified with. It does not show itself in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JwtSecret(Vec<u8>);
+
+impl JwtSecret {
+    /// As the issuer has it, byte for byte.
+    pub fn new(secret: impl Into<Vec<u8>>) -> Self {
+        Self(secret.into())
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for JwtSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JwtSecret")
+    }
+}
+
+impl JwtConfig {
+    /// The defaults; nothing can be verified with them yet.
+    pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audience: audience.into(),
+            secret: None,
+            jwks: None,
+            tenant_claim: "tenant_id".to_owned(),
+            role_claim: "role".to_owned(),
+            skew: Duration::from_secs(60),
+            jwks_refresh: Duration::from_mins(5),
+            jwks_retry: Duration::from_secs(30),
+        }
+    }
+}
 
 /// A token with a good signature and good claims.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use sheaf_store::Role;
 
 /// What a tenant's route does with the tenant's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// Reads documents and customers, of both tiers.
     Read,
     /// Creates, uploads, edits, issues and sends documents.
@@ -24,7 +24,7 @@ pub(crate) enum Action {
 }
 
 /// A role may do an action where its column says so: admin, finance, viewer.
-pub(crate) const TABLE: [(Action, [bool; 3]); 8] = [
+pub const TABLE: [(Action, [bool; 3]); 8] = [
     (Action::Read, [true, true, true]),
     (Action::Write, [true, true, false]),
     (Action::Money, [true, true, false]),
@@ -36,7 +36,7 @@ pub(crate) const TABLE: [(Action, [bool; 3]); 8] = [
 ];
 
 /// Whether the table allows it.
-pub(crate) fn allows(role: Role, action: Action) -> bool {
+pub fn allows(role: Role, action: Action) -> bool {
     let column = match role {
         Role::Admin => 0,
         Role::Finance => 1,
@@ -49,7 +49,7 @@ pub(crate) fn allows(role: Role, action: Action) -> bool {
 
 impl Action {
     /// As `docs/roles.md` and the routes' descriptions name it.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",
