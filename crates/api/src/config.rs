@@ -1,9 +1,9 @@
 //! Settings of the HTTP API, with the defaults of the contract.
 
+use sheaf_web::Config;
+
 use std::path::PathBuf;
 use std::time::Duration;
-
-use sheaf_web::Config;
 
 /// Settings of the HTTP API. [`ApiConfig::new`] gives the documented defaults.
 #[derive(Clone, Debug)]

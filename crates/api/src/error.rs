@@ -7,13 +7,13 @@ mod from;
 mod query;
 mod tiers;
 
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 #[cfg(feature = "sql")]
 use sheaf_archive::QueryError;
 use sheaf_archive::{ArchiveError, ExportError};
 use sheaf_documents::{DocumentError, Format};
+use sheaf_model::Code;
 use sheaf_model::invoice::lifecycle::Refusal;
 use sheaf_store::{CreateError, Full};
 use sheaf_web::{Error, Problem};
@@ -72,14 +72,11 @@ impl ApiError {
     /// The problem that the client reads. Details of the store and the archive go to the log, never
     /// to the client.
     pub(crate) fn into_problem(self) -> Problem {
-        use StatusCode as S;
         match self {
             Self::Web(error) => error.into_problem(),
             Self::Create(error) => create_problem(error),
             Self::Refused(refusal) => refused(refusal),
-            Self::Document(DocumentError::Unsuitable(invalid)) => {
-                Problem::of_fields(S::UNPROCESSABLE_ENTITY, invalid)
-            }
+            Self::Document(DocumentError::Unsuitable(invalid)) => Problem::invalid(invalid),
             Self::Document(DocumentError::Failed(detail)) => {
                 tracing::error!(detail, "a document could not be made");
                 Problem::internal()
@@ -102,14 +99,15 @@ impl ApiError {
             }
             Self::BulkRejected(members) => {
                 let detail = "nothing was stored: some lines cannot be";
-                let mut problem = Problem::new(S::UNPROCESSABLE_ENTITY, "bulk_rejected", detail);
+                let mut problem = Problem::new(Code::BulkRejected, detail);
                 problem.extensions = members;
                 problem
             }
-            Self::NotReady => Problem::unavailable("not_ready", "the database cannot be reached"),
-            Self::QueueStalled(queue) => {
-                Problem::unavailable("not_ready", &format!("the queue of {queue} does not move"))
-            }
+            Self::NotReady => Problem::again(Code::NotReady, "the database cannot be reached"),
+            Self::QueueStalled(queue) => Problem::again(
+                Code::NotReady,
+                format!("the queue of {queue} does not move"),
+            ),
         }
     }
 }
@@ -117,18 +115,18 @@ impl ApiError {
 /// A cargo feature that this program lacks.
 fn not_built(what: &str) -> Problem {
     let detail = format!("this server was built without {what}");
-    Problem::new(StatusCode::NOT_IMPLEMENTED, "not_built", detail)
+    Problem::new(Code::NotBuilt, detail)
 }
 
 /// Whoever takes too much is told so; others are asked to come again.
 fn crowded(what: Crowded, full: Full) -> Problem {
     let (code, things) = match what {
-        Crowded::Uploads => ("too_many_uploads", "uploads"),
+        Crowded::Uploads => (Code::TooManyUploads, "uploads"),
         Crowded::Spool => (
-            "upload_space_exceeded",
+            Code::UploadSpaceExceeded,
             "bytes in atomic uploads that are not stored yet",
         ),
-        Crowded::Documents => ("too_many_documents", "documents being made"),
+        Crowded::Documents => (Code::TooManyDocuments, "documents being made"),
     };
     Problem::crowded(code, things, full)
 }

@@ -6,6 +6,7 @@
 mod config;
 mod error;
 mod openapi;
+mod problems;
 mod render_pool;
 mod router;
 mod routes;

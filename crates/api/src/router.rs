@@ -75,11 +75,11 @@ fn all() -> OpenApiRouter<Shared> {
         .routes(routes!(invoice::change::issue))
         .routes(routes!(invoice::change::send))
         .routes(routes!(invoice::change::cancel))
-        .routes(routes!(invoice::change::pay))
-        .routes(routes!(invoice::change::reverse))
-        .routes(routes!(invoice::change::refund))
-        .routes(routes!(invoice::change::credit))
-        .routes(routes!(invoice::change::apply))
+        .routes(routes!(invoice::change::money::pay))
+        .routes(routes!(invoice::change::money::reverse))
+        .routes(routes!(invoice::change::money::refund))
+        .routes(routes!(invoice::change::money::credit))
+        .routes(routes!(invoice::change::money::apply))
         .routes(routes!(invoice::change::recall))
         .routes(routes!(invoice::validate::validate))
         .routes(routes!(event::of_invoice))
@@ -123,8 +123,9 @@ fn docs(api: &OpenApi) -> Router<Shared> {
 /// What a page of ours may load: what comes from here, and nothing that is written into it. Swagger
 /// UI sets styles from its script, and draws icons from `data:` URLs.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'",
 );
 
 async fn page(mut response: Response) -> Response {

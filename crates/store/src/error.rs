@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sheaf_model::Code;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -59,7 +60,7 @@ pub enum StoreError {
     #[error("{detail}")]
     Conflict {
         /// Stable code.
-        code: &'static str,
+        code: Code,
         /// For the client.
         detail: String,
     },

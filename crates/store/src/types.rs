@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::BoxFuture;
 use sheaf_model::invoice::lifecycle;
-use sheaf_model::{Invoice, Kind, Period, Status, TenantId};
+use sheaf_model::{Code, Invoice, Kind, Period, Status, TenantId};
 use uuid::Uuid;
 
 use crate::{Held, StoreError};
@@ -252,7 +252,7 @@ pub enum LineOutcome {
     /// Refused.
     Rejected {
         /// Stable code.
-        code: &'static str,
+        code: Code,
         /// For the client.
         detail: String,
     },

@@ -5,10 +5,9 @@ mod body;
 mod denied;
 mod store;
 
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use sheaf_model::invoice::input::ParseError;
-use sheaf_model::{FieldError, Invalid};
+use sheaf_model::{Code, FieldError, Invalid};
 use sheaf_store::StoreError;
 
 use crate::etag;
@@ -107,7 +106,6 @@ impl Error {
     /// The problem that the client reads. Details of the store go to the log, never to the client.
     #[must_use]
     pub fn into_problem(self) -> Problem {
-        use StatusCode as S;
         match self {
             Self::MissingCredential
             | Self::InvalidCredential
@@ -118,71 +116,61 @@ impl Error {
             | Self::AdminRequired
             | Self::TenantCredentialRequired
             | Self::ForbiddenRole => denied::problem(&self),
-            Self::JwksUnavailable => Problem::unavailable(
-                "jwks_unavailable",
+            Self::JwksUnavailable => Problem::again(
+                Code::JwksUnavailable,
                 "the keys of the token's issuer could not be read yet",
             ),
             Self::RateLimited(seconds) => {
                 let detail = "the tenant has sent too many requests; see Retry-After";
-                Problem::new(S::TOO_MANY_REQUESTS, "rate_limited", detail).with_retry_after(seconds)
+                Problem::new(Code::RateLimited, detail).with_retry_after(seconds)
             }
             Self::TooManyGuesses(seconds) => {
                 let detail = "too many wrong credentials came from this address; see Retry-After";
-                Problem::new(S::TOO_MANY_REQUESTS, "too_many_wrong_credentials", detail)
-                    .with_retry_after(seconds)
+                Problem::new(Code::TooManyWrongCredentials, detail).with_retry_after(seconds)
             }
-            Self::RouteNotFound => {
-                Problem::new(S::NOT_FOUND, "route_not_found", "there is no such path")
-            }
+            Self::RouteNotFound => Problem::new(Code::RouteNotFound, "there is no such path"),
             Self::MethodNotAllowed => Problem::new(
-                S::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
+                Code::MethodNotAllowed,
                 "the path does not have this method; see Allow",
             ),
             Self::NotFound(noun) => not_found(noun),
             Self::UnknownParameter(name) => {
                 let error = FieldError::new(
                     name,
-                    "unknown_parameter",
+                    Code::UnknownParameter,
                     "is not a parameter of this route",
                 );
-                Problem::of_field(S::BAD_REQUEST, error)
+                Problem::of_field(error)
             }
-            Self::InvalidParameter { field, detail } => Problem::of_field(
-                S::BAD_REQUEST,
-                FieldError::new(field, "invalid_parameter", detail),
-            ),
+            Self::InvalidParameter { field, detail } => {
+                Problem::of_field(FieldError::new(field, Code::InvalidParameter, detail))
+            }
             Self::LimitOutOfRange => {
                 let error = FieldError::new(
                     "limit",
-                    "limit_out_of_range",
+                    Code::LimitOutOfRange,
                     "must be a number from 1 to 100",
                 );
-                Problem::of_field(S::BAD_REQUEST, error)
+                Problem::of_field(error)
             }
             Self::InvalidCursor => {
                 let detail = "must be the next_cursor of the same list with the same filters";
-                Problem::of_field(
-                    S::BAD_REQUEST,
-                    FieldError::new("cursor", "invalid_cursor", detail),
-                )
+                Problem::of_field(FieldError::new("cursor", Code::InvalidCursor, detail))
             }
             Self::Body(error) => body::problem(&error),
-            Self::InvalidJson(detail) => Problem::new(S::BAD_REQUEST, "invalid_json", detail),
-            Self::Invalid(invalid) => Problem::of_fields(S::UNPROCESSABLE_ENTITY, invalid),
+            Self::InvalidJson(detail) => Problem::new(Code::InvalidJson, detail),
+            Self::Invalid(invalid) => Problem::invalid(invalid),
             Self::InvalidIdempotencyKey => {
                 let detail = "Idempotency-Key must be 1 to 255 visible ASCII characters";
-                Problem::new(S::BAD_REQUEST, "invalid_idempotency_key", detail)
+                Problem::new(Code::InvalidIdempotencyKey, detail)
             }
             Self::VersionMismatch { current } => Problem::new(
-                S::PRECONDITION_FAILED,
-                "version_mismatch",
+                Code::VersionMismatch,
                 format!("If-Match names another version: the ETag is \"{current}\" now"),
             ),
             Self::Store(error) => store::problem(error),
             Self::Timeout => Problem::new(
-                S::GATEWAY_TIMEOUT,
-                "timeout",
+                Code::Timeout,
                 "the request took too long; whether it took effect is unknown",
             ),
             Self::Internal(detail) => {
@@ -195,21 +183,21 @@ impl Error {
 
 fn not_found(noun: Noun) -> Problem {
     let (code, detail) = match noun {
-        Noun::Tenant => ("tenant_not_found", "there is no such tenant"),
-        Noun::ApiKey => ("api_key_not_found", "there is no such API key"),
-        Noun::Invoice => ("invoice_not_found", "there is no such invoice"),
+        Noun::Tenant => (Code::TenantNotFound, "there is no such tenant"),
+        Noun::ApiKey => (Code::ApiKeyNotFound, "there is no such API key"),
+        Noun::Invoice => (Code::InvoiceNotFound, "there is no such invoice"),
         Noun::NumberSeries => (
-            "number_series_not_found",
+            Code::NumberSeriesNotFound,
             "the series are invoice and credit_note",
         ),
-        Noun::Customer => ("customer_not_found", "there is no such customer"),
-        Noun::Profile => ("profile_not_found", "no profile was set yet"),
+        Noun::Customer => (Code::CustomerNotFound, "there is no such customer"),
+        Noun::Profile => (Code::ProfileNotFound, "no profile was set yet"),
         Noun::Erasure => (
-            "erasure_not_found",
+            Code::ErasureNotFound,
             "no erasure of this customer was asked for",
         ),
     };
-    Problem::new(StatusCode::NOT_FOUND, code, detail)
+    Problem::new(code, detail)
 }
 
 impl IntoResponse for Error {

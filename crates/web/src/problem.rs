@@ -4,7 +4,7 @@ use axum::http::header::{self, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use sheaf_model::{FieldError, Invalid};
+use sheaf_model::{Code, FieldError, Invalid};
 use sheaf_store::Full;
 
 /// The media type of every error answer.
@@ -20,7 +20,7 @@ pub struct Problem {
     /// HTTP status.
     pub status: StatusCode,
     /// Stable, snake case.
-    pub code: &'static str,
+    pub code: Code,
     /// One sentence for people; may change.
     pub detail: String,
     /// The fields at fault, if any.
@@ -47,9 +47,10 @@ struct Rendered<'a> {
 
 impl Problem {
     /// A problem without fields or extensions.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(code.status());
         Self {
-            status,
+            status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             code,
             detail: detail.into(),
             errors: Vec::new(),
@@ -61,44 +62,47 @@ impl Problem {
     /// Something that is not the client's affair; what it is stands in the log.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal_error",
-            "something went wrong on our side",
-        )
+        Self::new(Code::InternalError, "something went wrong on our side")
     }
 
     /// Something that may be there again a moment later.
     #[must_use]
-    pub fn unavailable(code: &'static str, detail: &str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).with_retry_after(RETRY_AFTER)
+    pub fn again(code: Code, detail: impl Into<String>) -> Self {
+        Self::new(code, detail).with_retry_after(RETRY_AFTER)
     }
 
     /// Too many `things` at once. The tenant that has all it may have is told so by `code`; others
     /// are asked to come again.
     #[must_use]
-    pub fn crowded(code: &'static str, things: &str, full: Full) -> Self {
+    pub fn crowded(code: Code, things: &str, full: Full) -> Self {
         match full {
             Full::Tenant => {
                 let detail = format!("the tenant has as many {things} as it may have at a time");
-                Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail).with_retry_after(RETRY_AFTER)
+                Self::new(code, detail).with_retry_after(RETRY_AFTER)
             }
             Full::All => {
                 let detail = format!("there are as many {things} as may be at a time");
-                Self::unavailable("busy", &detail)
+                Self::again(Code::Busy, detail)
             }
         }
     }
 
-    /// A problem of one field takes its code from the field.
+    /// A problem of one field: its code, and the status of that.
     #[must_use]
-    pub fn of_field(status: StatusCode, error: FieldError) -> Self {
-        Self::of_fields(status, error.into())
+    pub fn of_field(error: FieldError) -> Self {
+        Self::of_fields(error.into())
     }
 
-    /// A problem of fields takes its code from the first.
+    /// A document that is refused: the code of the first field at fault, and 422 whichever it is.
     #[must_use]
-    pub fn of_fields(status: StatusCode, invalid: Invalid) -> Self {
+    pub fn invalid(invalid: Invalid) -> Self {
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            ..Self::of_fields(invalid)
+        }
+    }
+
+    fn of_fields(invalid: Invalid) -> Self {
         let code = invalid.code();
         let errors = invalid.into_errors();
         let detail = match errors.as_slice() {
@@ -106,7 +110,7 @@ impl Problem {
             [only] => format!("{}: {}", only.field, only.detail),
             more => format!("{} fields are not valid", more.len()),
         };
-        Self::new(status, code, detail).with_errors(errors)
+        Self::new(code, detail).with_errors(errors)
     }
 
     /// With the fields at fault.
@@ -128,9 +132,9 @@ impl Problem {
     pub fn render(&self, request_id: &str) -> Vec<u8> {
         let rendered = Rendered {
             r#type: format!("urn:sheaf:problem:{}", self.code),
-            title: title(self.code),
+            title: title(self.code.as_str()),
             status: self.status.as_u16(),
-            code: self.code,
+            code: self.code.as_str(),
             detail: &self.detail,
             errors: &self.errors,
             request_id,

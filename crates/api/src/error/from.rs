@@ -3,7 +3,7 @@
 use sheaf_archive::ArchiveError;
 use sheaf_documents::DocumentError;
 use sheaf_model::invoice::input::ParseError;
-use sheaf_model::{FieldError, Invalid};
+use sheaf_model::{Code, FieldError, Invalid};
 use sheaf_store::{ChangeError, CreateError, CustomerError, Full, StoreError};
 use sheaf_web::Error;
 use sheaf_web::error::{BodyError, Noun};
@@ -81,7 +81,7 @@ impl From<CustomerError> for ApiError {
             CustomerError::NotFound => Error::NotFound(Noun::Customer),
             CustomerError::SurvivorNotFound => {
                 let detail = "there is no such customer";
-                Error::Invalid(FieldError::new("into", "customer_not_found", detail).into())
+                Error::Invalid(FieldError::new("into", Code::CustomerNotFound, detail).into())
             }
             CustomerError::VersionMismatch { current } => Error::VersionMismatch { current },
             CustomerError::Invalid(invalid) => Error::Invalid(invalid),

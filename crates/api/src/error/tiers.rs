@@ -1,12 +1,10 @@
 //! Creates that were refused, failures of the archive, and the rules of a document's life.
 
-use axum::http::StatusCode;
 use sheaf_archive::ArchiveError;
 use sheaf_archive::object::storage::StorageError;
-use sheaf_model::FieldError;
 use sheaf_model::invoice::lifecycle::Refusal;
+use sheaf_model::{Code, FieldError};
 use sheaf_store::CreateError;
-
 use sheaf_web::{Error, Problem};
 
 /// Seconds after which a restored object may be there: slow storage classes take from minutes to
@@ -14,65 +12,48 @@ use sheaf_web::{Error, Problem};
 const RESTORING_RETRY_AFTER: u32 = 900;
 
 pub(super) fn create_problem(error: CreateError) -> Problem {
-    use StatusCode as S;
     match error {
         CreateError::DuplicateExternalId { existing } => {
             let detail = format!("invoice {existing} of the same year has this external_id");
-            Problem::of_field(
-                S::CONFLICT,
-                FieldError::new("external_id", "duplicate_external_id", detail),
-            )
+            Problem::of_field(FieldError::new(
+                "external_id",
+                Code::DuplicateExternalId,
+                detail,
+            ))
         }
         CreateError::DuplicateNumber { existing } => {
             let detail = format!("invoice {existing} of the same year has this number");
-            Problem::of_field(
-                S::CONFLICT,
-                FieldError::new("number", "duplicate_number", detail),
-            )
+            Problem::of_field(FieldError::new("number", Code::DuplicateNumber, detail))
         }
-        CreateError::DuplicateId => Problem::of_field(
-            S::CONFLICT,
-            FieldError::new("id", "duplicate_id", "the id is taken"),
-        ),
+        CreateError::DuplicateId => {
+            Problem::of_field(FieldError::new("id", Code::DuplicateId, "the id is taken"))
+        }
         CreateError::CustomerNotFound => {
             let error = FieldError::new(
                 "customer_id",
-                "customer_not_found",
+                Code::CustomerNotFound,
                 "there is no such customer",
             );
-            Problem::of_field(S::UNPROCESSABLE_ENTITY, error)
+            Problem::invalid(error.into())
         }
         CreateError::CustomerInactive => {
             let detail = "the customer is not active; if it was merged, name its survivor";
-            let error = FieldError::new("customer", "customer_inactive", detail);
-            Problem::of_field(StatusCode::CONFLICT, error)
+            let error = FieldError::new("customer", Code::CustomerInactive, detail);
+            Problem::of_field(error)
         }
-        CreateError::Busy => Problem::unavailable("busy", "the write queue is full"),
+        CreateError::Busy => Problem::again(Code::Busy, "the write queue is full"),
         CreateError::Store(error) => Error::Store(error).into_problem(),
     }
 }
 
 pub(super) fn refused(refusal: Refusal) -> Problem {
-    let status = match refusal.code {
-        "payment_not_found" => StatusCode::NOT_FOUND,
-        // What no state would allow is a mistake of the document.
-        "too_many_decimals"
-        | "due_before_issue"
-        | "amount_out_of_range"
-        | "credit_of_nothing"
-        | "credit_before_invoice"
-        | "credit_rate_not_charged"
-        | "credit_exceeds_rate" => StatusCode::UNPROCESSABLE_ENTITY,
-        _ => StatusCode::CONFLICT,
-    };
-    Problem::new(status, refusal.code, refusal.detail)
+    Problem::new(refusal.code, refusal.detail)
 }
 
 /// Not an error: what was asked for is on its way from a slow storage class.
 pub(super) fn restoring() -> Problem {
     let detail = "the archived object is being restored from its storage class; ask again later";
-    Problem::new(StatusCode::ACCEPTED, "archive_restoring", detail)
-        .with_retry_after(RESTORING_RETRY_AFTER)
+    Problem::new(Code::ArchiveRestoring, detail).with_retry_after(RESTORING_RETRY_AFTER)
 }
 
 pub(super) fn archive_problem(error: &ArchiveError) -> Problem {
@@ -84,7 +65,7 @@ pub(super) fn archive_problem(error: &ArchiveError) -> Problem {
         // Damaged bytes as well: read again, they may be right, as of a storage that lies or of an
         // object that is restored.
         ArchiveError::Storage(_) | ArchiveError::Corrupt { .. } => {
-            Problem::unavailable("archive_unavailable", "the archive is unavailable")
+            Problem::again(Code::ArchiveUnavailable, "the archive is unavailable")
         }
         _ => Problem::internal(),
     }
@@ -92,6 +73,7 @@ pub(super) fn archive_problem(error: &ArchiveError) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
     use axum::response::IntoResponse as _;
     #[cfg(feature = "sql")]
     use sheaf_archive::QueryError;
@@ -130,7 +112,7 @@ mod tests {
             let problem = error.into_problem();
             assert_eq!(
                 (problem.status.as_u16(), problem.code),
-                (504, "outcome_unknown")
+                (504, Code::OutcomeUnknown)
             );
             let response = problem.into_response();
             assert!(!response.headers().contains_key("retry-after"));

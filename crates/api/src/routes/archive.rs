@@ -3,6 +3,7 @@
 pub(crate) mod column;
 pub(crate) mod export;
 pub(crate) mod query;
+pub(crate) mod schema;
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -10,15 +11,15 @@ use axum::response::Response;
 use sheaf_model::Period;
 use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
 use sheaf_store::{ArchiveFile, FileState};
-
-use crate::error::ApiError;
-use crate::schema::{ArchiveFileOut, ArchiveFilePage};
-use crate::state::Shared;
 use sheaf_web::Error;
 use sheaf_web::answer::{PageOut, json};
 use sheaf_web::auth::Reader;
 use sheaf_web::cursor::Scope;
 use sheaf_web::query::Params;
+
+use crate::error::ApiError;
+use crate::schema::{ArchiveFileOut, ArchiveFilePage};
+use crate::state::Shared;
 
 /// Year, month, part and generation, big-endian.
 const POSITION: usize = 11;
@@ -49,9 +50,12 @@ impl From<ArchiveFile> for ArchiveFileOut {
 }
 
 /// The published files of the tenant's archive, oldest period first.
-#[utoipa::path(get, path = "/v1/archive/files", tag = "archive", operation_id = "listArchiveFiles",
-    security(("bearer" = []), ("apiKey" = [])), params(crate::schema::PageParams),
-    responses((status = 200, body = ArchiveFilePage)))]
+#[utoipa::path(
+    get, path = "/v1/archive/files", tag = "archive", operation_id = "listArchiveFiles",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(crate::schema::PageParams),
+    responses((status = 200, body = ArchiveFilePage)),
+)]
 pub(crate) async fn list_files(
     Reader(auth): Reader,
     State(app): State<Shared>,

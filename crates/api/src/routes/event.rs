@@ -1,8 +1,9 @@
 //! The audit trail: the history of an invoice, and the feed of all changes of a tenant.
 
-use axum::extract::Path;
-use axum::extract::State;
+pub(crate) mod schema;
+
 use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
@@ -10,17 +11,18 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sheaf_model::bounds;
 use sheaf_store::{EventRow, FeedPosition};
-use uuid::Uuid;
-
-use crate::error::ApiError;
-use crate::schema::{EventPage, PageParams};
-use crate::state::Shared;
 use sheaf_web::answer::{PageOut, json};
 use sheaf_web::auth::Auditor;
 use sheaf_web::cursor::Scope;
 use sheaf_web::error::{Error, Noun};
 use sheaf_web::path::id_in;
 use sheaf_web::query::Params;
+use uuid::Uuid;
+
+use crate::error::ApiError;
+use crate::problems::problems;
+use crate::schema::{EventPage, PageParams};
+use crate::state::Shared;
 
 /// An event as answered.
 #[derive(Serialize)]
@@ -55,10 +57,19 @@ impl EventOut {
     }
 }
 
+problems! {
+    OfInvoiceProblems {
+        404: InvoiceNotFound;
+    }
+}
+
 /// The history of an invoice, from whichever tier holds it: one event a change, oldest first.
-#[utoipa::path(get, path = "/v1/invoices/{id}/events", tag = "events", operation_id = "listInvoiceEvents",
-    security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The invoice"), PageParams),
-    responses((status = 200, body = EventPage), (status = 404, description = "`invoice_not_found`")))]
+#[utoipa::path(
+    get, path = "/v1/invoices/{id}/events", tag = "events", operation_id = "listInvoiceEvents",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The invoice"), PageParams),
+    responses((status = 200, body = EventPage), OfInvoiceProblems),
+)]
 pub(crate) async fn of_invoice(
     Auditor(auth): Auditor,
     State(app): State<Shared>,
@@ -94,8 +105,12 @@ const POSITION: usize = 24;
 /// All changes of the tenant in one order, oldest first: come again with `next_cursor`, which is
 /// always given, and no change is missed, however late it was committed. An event appears about
 /// half a second after its change. Events of archived invoices are read with the invoice.
-#[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "listEvents",
-    security(("bearer" = []), ("apiKey" = [])), params(PageParams), responses((status = 200, body = EventPage)))]
+#[utoipa::path(
+    get, path = "/v1/events", tag = "events", operation_id = "listEvents",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(PageParams),
+    responses((status = 200, body = EventPage)),
+)]
 pub(crate) async fn feed(
     Auditor(auth): Auditor,
     State(app): State<Shared>,

@@ -7,25 +7,39 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use sheaf_documents::Profile;
 use sheaf_store::{NewProfile, PutProfile, StoredProfile};
-
-use crate::error::ApiError;
-use crate::routes::invoice::document;
-use crate::schema::ProfileDoc;
-use crate::state::Shared;
 use sheaf_web::answer::json;
 use sheaf_web::auth::{Reader, Settings};
 use sheaf_web::body::JsonBody;
 use sheaf_web::error::{Error, Noun};
-use sheaf_web::etag;
-use sheaf_web::etag::IfMatch;
+use sheaf_web::etag::{self, IfMatch};
 use sheaf_web::observe::request_id::Requested;
 use sheaf_web::query;
 
+use crate::error::ApiError;
+use crate::problems::problems;
+use crate::routes::invoice::document;
+use crate::schema::ProfileDoc;
+use crate::state::Shared;
+
+problems! {
+    GetProblems {
+        404: ProfileNotFound, ": none was set yet";
+    }
+}
+
 /// The tenant's profile.
-#[utoipa::path(get, path = "/v1/profile", tag = "documents", operation_id = "getProfile",
+#[utoipa::path(
+    get, path = "/v1/profile", tag = "documents", operation_id = "getProfile",
     security(("bearer" = []), ("apiKey" = [])),
-    responses((status = 200, body = ProfileDoc, headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 404, description = "`profile_not_found`: none was set yet")))]
+    responses(
+        (
+            status = 200,
+            body = ProfileDoc,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
+        GetProblems,
+    ),
+)]
 pub(crate) async fn get(
     Reader(auth): Reader,
     State(app): State<Shared>,
@@ -36,16 +50,37 @@ pub(crate) async fn get(
     answer(stored.ok_or(Error::NotFound(Noun::Profile))?)
 }
 
+problems! {
+    PutProblems {
+        403: TenantMismatch, ForbiddenRole, TenantCredentialRequired;
+        412: VersionMismatch;
+        422: "The first field's code: ", MissingField, UnknownField, StringTooLong, InvalidIban,
+            " for example";
+    }
+}
+
 /// Set the tenant's profile, the whole of it. The same profile again changes nothing.
-#[utoipa::path(put, path = "/v1/profile", tag = "documents", operation_id = "putProfile", request_body = ProfileDoc,
+#[utoipa::path(
+    put, path = "/v1/profile", tag = "documents", operation_id = "putProfile",
+    request_body = ProfileDoc,
     security(("bearer" = []), ("apiKey" = [])),
-    params(("If-Match" = Option<String>, Header,
-        description = "The version that the client has seen, quoted; `\"0\"` when there was none")),
-    responses((status = 200, body = ProfileDoc, headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "The first field's code: `missing_field`, `unknown_field`, `string_too_long`, \
-            `invalid_iban` for example")))]
+    params(
+        (
+            "If-Match" = Option<String>,
+            Header,
+            description = "The version that the client has seen, quoted; `\"0\"` when there was \
+                none",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = ProfileDoc,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
+        PutProblems,
+    ),
+)]
 pub(crate) async fn put(
     Settings(auth): Settings,
     State(app): State<Shared>,

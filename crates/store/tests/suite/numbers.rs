@@ -4,7 +4,7 @@ use crate::support::{archived_year, now, simple, store, tenant};
 use chrono::NaiveDate;
 use serde_json::json;
 use sheaf_local::{CitusMode, Throwaway};
-use sheaf_model::{TenantId, id};
+use sheaf_model::{Code, TenantId, id};
 use sheaf_store::{
     ChangeError, Command, CreateError, Created, LineOutcome, NewChange, NewInvoice, Origin, Store,
     StoreConfig, StoreError,
@@ -81,7 +81,7 @@ async fn an_upload_does_not_commit_a_number_that_was_claimed_while_it_was_writte
         assert!(matches!(
             &again[..],
             [LineOutcome::Rejected {
-                code: "duplicate_number",
+                code: Code::DuplicateNumber,
                 ..
             }]
         ));
@@ -223,10 +223,7 @@ async fn a_migration_enters_the_numbers_of_stored_documents() {
         refused.await,
         Err(CreateError::DuplicateNumber { .. })
     ));
-    assert_eq!(
-        sheaf_store::migrate(&url, 8).await.unwrap().numbers,
-        None
-    );
+    assert_eq!(sheaf_store::migrate(&url, 8).await.unwrap().numbers, None);
     after.close().await;
     drop(db);
     cluster.stop().await.unwrap();

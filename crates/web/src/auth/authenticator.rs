@@ -148,10 +148,10 @@ impl Authenticator {
         }
     }
 
-    /// Whose the credential is. One that is known is noted in the request's [`Caller`], also when it is
-    /// refused. A `suspect` one comes from where many wrong ones come from: keys and signatures, which
-    /// nobody guesses, are looked at all the same, or whoever shares an address with a guesser could
-    /// not come in.
+    /// Whose the credential is. One that is known is noted in the request's [`Caller`], also when
+    /// it is refused. A `suspect` one comes from where many wrong ones come from: keys and
+    /// signatures, which nobody guesses, are looked at all the same, or whoever shares an address
+    /// with a guesser could not come in.
     async fn recognise(
         &self,
         parts: &Parts,

@@ -98,8 +98,9 @@ impl Guesses {
         if self.proxies == 0 && parts.headers.contains_key(X_FORWARDED_FOR) {
             self.unasked.call_once(|| {
                 tracing::warn!(
-                    "requests have X-Forwarded-For, which is not looked at: behind a proxy, set SHEAF_PROXIES, or all \
-                     clients count as one address and share its wrong credentials"
+                    "requests have X-Forwarded-For, which is not looked at: behind a proxy, set \
+                     SHEAF_PROXIES, or all clients count as one address and share its wrong \
+                     credentials"
                 );
             });
         }

@@ -1,6 +1,6 @@
 //! Bodies that could not be read.
 
-use axum::http::StatusCode;
+use sheaf_model::Code;
 
 use crate::problem::Problem;
 
@@ -28,48 +28,30 @@ pub enum BodyError {
 }
 
 pub(super) fn problem(error: &BodyError) -> Problem {
-    use StatusCode as S;
     match error {
         BodyError::TooLarge(limit) => Problem::new(
-            S::PAYLOAD_TOO_LARGE,
-            "body_too_large",
+            Code::BodyTooLarge,
             format!("the body may have {limit} bytes at most"),
         ),
-        BodyError::Missing => {
-            Problem::new(S::BAD_REQUEST, "missing_body", "the request needs a body")
-        }
+        BodyError::Missing => Problem::new(Code::MissingBody, "the request needs a body"),
         BodyError::MediaType(expected) => {
             let detail = format!("Content-Type must be {expected}");
-            Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+            Problem::new(Code::UnsupportedMediaType, detail)
         }
         BodyError::Encoding => {
             let detail = "Content-Encoding must be gzip or absent";
-            Problem::new(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail)
+            Problem::new(Code::UnsupportedEncoding, detail)
         }
-        BodyError::TimedOut => Problem::new(
-            S::REQUEST_TIMEOUT,
-            "request_timeout",
-            "the body came too slowly",
-        ),
-        BodyError::Incomplete => {
-            Problem::new(S::BAD_REQUEST, "incomplete_body", "the body broke off")
-        }
-        BodyError::TruncatedGzip => Problem::new(
-            S::BAD_REQUEST,
-            "truncated_gzip",
-            "the gzip stream ends early",
-        ),
+        BodyError::TimedOut => Problem::new(Code::RequestTimeout, "the body came too slowly"),
+        BodyError::Incomplete => Problem::new(Code::IncompleteBody, "the body broke off"),
+        BodyError::TruncatedGzip => Problem::new(Code::TruncatedGzip, "the gzip stream ends early"),
         BodyError::Inflated(times) => Problem::new(
-            S::PAYLOAD_TOO_LARGE,
-            "compression_ratio_exceeded",
+            Code::CompressionRatioExceeded,
             format!(
-                "the gzip stream comes to more than {times} times its size; send it in parts, or as it is"
+                "the gzip stream comes to more than {times} times its size; send it in parts, or \
+                 as it is"
             ),
         ),
-        BodyError::InvalidGzip => Problem::new(
-            S::BAD_REQUEST,
-            "invalid_gzip",
-            "the body is not a gzip stream",
-        ),
+        BodyError::InvalidGzip => Problem::new(Code::InvalidGzip, "the body is not a gzip stream"),
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use axum::http::Method;
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use sheaf_model::TenantId;
+use sheaf_model::{Code, TenantId};
 use sheaf_store::{NewEvent, Origin, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ struct Key {
     actor: Arc<str>,
     method: Method,
     route: Box<str>,
-    code: &'static str,
+    code: Code,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub(crate) struct Denial<'a> {
     pub(crate) method: &'a Method,
     /// The route's template.
     pub(crate) route: &'a str,
-    pub(crate) code: &'static str,
+    pub(crate) code: Code,
     pub(crate) request_id: &'a Arc<str>,
 }
 
@@ -75,14 +75,14 @@ impl Denials {
     /// Notes a denial. One that names no known tenant is logged and counted, no more.
     pub(crate) fn note(&self, auth: Option<&TenantAuth>, denial: &Denial<'_>) {
         let known = if auth.is_some() { "known" } else { "unknown" };
-        metrics::counter!("sheaf_denials_total", "code" => denial.code, "tenant" => known)
+        metrics::counter!("sheaf_denials_total", "code" => denial.code.as_str(), "tenant" => known)
             .increment(1);
         let Some(auth) = auth else {
             tracing::info!(
                 target: "sheaf::denied",
                 method = %denial.method,
                 route = denial.route,
-                code = denial.code,
+                code = denial.code.as_str(),
                 request_id = %denial.request_id,
                 "denied"
             );
@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    fn deny(denials: &Denials, auth: &TenantAuth, code: &'static str) -> bool {
+    fn deny(denials: &Denials, auth: &TenantAuth, code: Code) -> bool {
         let denial = Denial {
             method: &Method::GET,
             route: "/v1/invoices",
@@ -240,9 +240,9 @@ mod tests {
         let denials = denials(Duration::ZERO);
         let caller = auth(TenantId(Uuid::now_v7()), "api_key:1");
         for _ in 0..1_000 {
-            assert!(deny(&denials, &caller, "forbidden_role"));
+            assert!(deny(&denials, &caller, Code::ForbiddenRole));
         }
-        assert!(deny(&denials, &caller, "tenant_mismatch"));
+        assert!(deny(&denials, &caller, Code::TenantMismatch));
         let closed = denials.close(false);
         assert_eq!((closed.len(), closed[0].1.len()), (1, 2));
         assert!(
@@ -259,10 +259,20 @@ mod tests {
         let denials = denials(Duration::from_mins(1));
         let (flooder, other) = (TenantId(Uuid::now_v7()), TenantId(Uuid::now_v7()));
         let taken = (0..1_000)
-            .filter(|n| deny(&denials, &auth(flooder, &format!("jwt:i/{n}")), "c"))
+            .filter(|n| {
+                deny(
+                    &denials,
+                    &auth(flooder, &format!("jwt:i/{n}")),
+                    Code::ForbiddenRole,
+                )
+            })
             .count();
         assert_eq!(taken, MAX_OPEN_OF_TENANT);
-        assert!(deny(&denials, &auth(other, "api_key:1"), "c"));
+        assert!(deny(
+            &denials,
+            &auth(other, "api_key:1"),
+            Code::ForbiddenRole
+        ));
         assert!(denials.close(false).is_empty());
         assert_eq!(denials.close(true).len(), 2);
     }
@@ -271,7 +281,13 @@ mod tests {
     fn windows_are_bounded_over_all_tenants() {
         let denials = denials(Duration::from_mins(1));
         let taken = (0..MAX_OPEN + 50)
-            .filter(|_| deny(&denials, &auth(TenantId(Uuid::new_v4()), "a"), "c"))
+            .filter(|_| {
+                deny(
+                    &denials,
+                    &auth(TenantId(Uuid::new_v4()), "a"),
+                    Code::ForbiddenRole,
+                )
+            })
             .count();
         assert_eq!((taken, denials.lock().tenants.len()), (MAX_OPEN, MAX_OPEN));
     }

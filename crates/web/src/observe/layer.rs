@@ -284,7 +284,13 @@ impl RequestMetrics {
 fn handles(route: &str, method: &'static str, status: u16) -> (Counter, Histogram) {
     let route = route.to_owned();
     let status = status.to_string();
-    let count = metrics::counter!("sheaf_http_requests_total", "route" => route.clone(), "method" => method, "status" => status);
-    let latency = metrics::histogram!("sheaf_http_request_duration_seconds", "route" => route, "method" => method);
+    let count = metrics::counter!(
+        "sheaf_http_requests_total",
+        "route" => route.clone(), "method" => method, "status" => status
+    );
+    let latency = metrics::histogram!(
+        "sheaf_http_request_duration_seconds",
+        "route" => route, "method" => method
+    );
     (count, latency)
 }

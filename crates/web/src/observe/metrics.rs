@@ -48,7 +48,8 @@ impl Metrics {
         metrics.0.process.describe();
         // The revision is whatever whoever builds says, lest two builds of the same sources differ.
         let revision = option_env!("SHEAF_REVISION").unwrap_or("unknown");
-        metrics::gauge!("sheaf_build_info", "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1);
+        let version = env!("CARGO_PKG_VERSION");
+        metrics::gauge!("sheaf_build_info", "version" => version, "revision" => revision).set(1);
         *installed = Some(metrics.clone());
         Ok(metrics)
     }

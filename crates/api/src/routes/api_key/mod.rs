@@ -7,21 +7,22 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use sheaf_model::TenantId;
 use sheaf_store::{ApiKey, CreateOutcome, KeyCause, Origin};
-use uuid::Uuid;
-
-use crate::error::ApiError;
-use crate::schema::{ApiKeyCreated, ApiKeyIn, ApiKeyList, ApiKeyOut, ApiKeyRotationIn};
-use crate::state::Shared;
 use sheaf_web::answer::{json, to_bytes};
-use sheaf_web::auth::api_key;
-use sheaf_web::auth::{AdminAuth, Keys};
+use sheaf_web::auth::{AdminAuth, Keys, api_key};
 use sheaf_web::body::JsonBody;
 use sheaf_web::error::{Error, Noun};
 use sheaf_web::observe::request_id::Requested;
 use sheaf_web::path::{id_in, parse_id};
 use sheaf_web::{idempotency, query};
+use uuid::Uuid;
+
+use crate::error::ApiError;
+use crate::problems::problems;
+use crate::schema::{ApiKeyCreated, ApiKeyIn, ApiKeyList, ApiKeyOut, ApiKeyRotationIn};
+use crate::state::Shared;
 
 pub(crate) mod check;
+pub(crate) mod schema;
 
 type TwoIds = Result<Path<(String, String)>, PathRejection>;
 type OneId = Result<Path<String>, PathRejection>;
@@ -51,14 +52,24 @@ struct Call {
     collection: String,
 }
 
+problems! {
+    CreateProblems {
+        404: TenantNotFound;
+        409: TooManyApiKeys, IdempotencyInProgress;
+        422: InvalidRole, ExpiresAtInPast, TimeOutOfRange, StringEmpty, StringTooLong, StringHasNul,
+            MissingField, UnknownField, InvalidType, IdempotencyKeyReused;
+    }
+}
+
 /// Make an API key. The answer holds the key itself, this once: it is not stored. An idempotent
 /// replay answers `"api_key": null`.
-#[utoipa::path(post, path = "/v1/tenants/{id}/api-keys", tag = "tenants", operation_id = "createApiKey",
-    request_body = ApiKeyIn, security(("bearer" = []), ("apiKey" = [])),
+#[utoipa::path(
+    post, path = "/v1/tenants/{id}/api-keys", tag = "tenants", operation_id = "createApiKey",
+    request_body = ApiKeyIn,
+    security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The tenant")),
-    responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`tenant_not_found`"),
-        (status = 409, description = "`too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`invalid_role`, `expires_at_in_past`, `time_out_of_range`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+    responses((status = 201, body = ApiKeyCreated), CreateProblems),
+)]
 pub(crate) async fn create(
     _: AdminAuth,
     State(app): State<Shared>,
@@ -70,10 +81,19 @@ pub(crate) async fn create(
     platform(app, tenant, requested).create(body).await
 }
 
+problems! {
+    ListProblems {
+        404: TenantNotFound;
+    }
+}
+
 /// The tenant's API keys, at most 1,000, revoked and expired ones included.
-#[utoipa::path(get, path = "/v1/tenants/{id}/api-keys", tag = "tenants", operation_id = "listApiKeys",
-    security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The tenant")),
-    responses((status = 200, body = ApiKeyList), (status = 404, description = "`tenant_not_found`")))]
+#[utoipa::path(
+    get, path = "/v1/tenants/{id}/api-keys", tag = "tenants", operation_id = "listApiKeys",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The tenant")),
+    responses((status = 200, body = ApiKeyList), ListProblems),
+)]
 pub(crate) async fn list(
     _: AdminAuth,
     State(app): State<Shared>,
@@ -86,12 +106,24 @@ pub(crate) async fn list(
     platform(app, tenant, requested).list().await
 }
 
+problems! {
+    RevokeProblems {
+        404: TenantNotFound, ApiKeyNotFound;
+    }
+}
+
 /// Revoke an API key. At once in this process, within 5 seconds in others. Revoking it again
 /// changes nothing.
-#[utoipa::path(delete, path = "/v1/tenants/{id}/api-keys/{key_id}", tag = "tenants", operation_id = "revokeApiKey",
+#[utoipa::path(
+    delete, path = "/v1/tenants/{id}/api-keys/{key_id}", tag = "tenants",
+    operation_id = "revokeApiKey",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The tenant"), ("key_id" = Uuid, Path, description = "The key's id")),
-    responses((status = 204, description = "Revoked"), (status = 404, description = "`tenant_not_found`, `api_key_not_found`")))]
+    params(
+        ("id" = Uuid, Path, description = "The tenant"),
+        ("key_id" = Uuid, Path, description = "The key's id"),
+    ),
+    responses((status = 204, description = "Revoked"), RevokeProblems),
+)]
 pub(crate) async fn revoke(
     _: AdminAuth,
     State(app): State<Shared>,
@@ -104,15 +136,28 @@ pub(crate) async fn revoke(
     platform(app, tenant, requested).revoke(key).await
 }
 
+problems! {
+    RotateProblems {
+        404: TenantNotFound, ApiKeyNotFound;
+        409: ApiKeyEnded, TooManyApiKeys, IdempotencyInProgress;
+        422: OverlapOutOfRange, ExpiresAtInPast, TimeOutOfRange, UnknownField, InvalidType,
+            IdempotencyKeyReused;
+    }
+}
+
 /// Replace an API key by a new one with the same name and role. The old one goes on for
 /// `overlap_seconds`, so that whoever uses it can change over. The answer holds the new key itself,
 /// this once.
-#[utoipa::path(post, path = "/v1/tenants/{id}/api-keys/{key_id}/rotate", tag = "tenants", operation_id = "rotateApiKey",
-    request_body = ApiKeyRotationIn, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The tenant"), ("key_id" = Uuid, Path, description = "The old key's id")),
-    responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`tenant_not_found`, `api_key_not_found`"),
-        (status = 409, description = "`api_key_ended`, `too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `time_out_of_range`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+#[utoipa::path(
+    post, path = "/v1/tenants/{id}/api-keys/{key_id}/rotate", tag = "tenants",
+    operation_id = "rotateApiKey", request_body = ApiKeyRotationIn,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The tenant"),
+        ("key_id" = Uuid, Path, description = "The old key's id"),
+    ),
+    responses((status = 201, body = ApiKeyCreated), RotateProblems),
+)]
 pub(crate) async fn rotate(
     _: AdminAuth,
     State(app): State<Shared>,
@@ -124,13 +169,22 @@ pub(crate) async fn rotate(
     platform(app, tenant, requested).rotate(key, body).await
 }
 
+problems! {
+    CreateOwnProblems {
+        409: TooManyApiKeys, IdempotencyInProgress;
+        422: InvalidRole, ExpiresAtInPast, TimeOutOfRange, StringEmpty, StringTooLong, StringHasNul,
+            MissingField, UnknownField, InvalidType, IdempotencyKeyReused;
+    }
+}
+
 /// Make an API key of the caller's tenant. The answer holds the key itself, this once. An
 /// idempotent replay answers `"api_key": null`.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "api keys", operation_id = "createOwnApiKey",
-    request_body = ApiKeyIn, security(("bearer" = []), ("apiKey" = [])),
-    responses((status = 201, body = ApiKeyCreated),
-        (status = 409, description = "`too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`invalid_role`, `expires_at_in_past`, `time_out_of_range`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+#[utoipa::path(
+    post, path = "/v1/api-keys", tag = "api keys", operation_id = "createOwnApiKey",
+    request_body = ApiKeyIn,
+    security(("bearer" = []), ("apiKey" = [])),
+    responses((status = 201, body = ApiKeyCreated), CreateOwnProblems),
+)]
 pub(crate) async fn create_own(
     auth: Keys,
     State(app): State<Shared>,
@@ -141,8 +195,11 @@ pub(crate) async fn create_own(
 }
 
 /// The API keys of the caller's tenant, at most 1,000, revoked and expired ones included.
-#[utoipa::path(get, path = "/v1/api-keys", tag = "api keys", operation_id = "listOwnApiKeys",
-    security(("bearer" = []), ("apiKey" = [])), responses((status = 200, body = ApiKeyList)))]
+#[utoipa::path(
+    get, path = "/v1/api-keys", tag = "api keys", operation_id = "listOwnApiKeys",
+    security(("bearer" = []), ("apiKey" = [])),
+    responses((status = 200, body = ApiKeyList)),
+)]
 pub(crate) async fn list_own(
     auth: Keys,
     State(app): State<Shared>,
@@ -153,10 +210,19 @@ pub(crate) async fn list_own(
     own(app, auth, requested).list().await
 }
 
+problems! {
+    RevokeOwnProblems {
+        404: ApiKeyNotFound, ", also for another tenant's";
+    }
+}
+
 /// Revoke an API key of the caller's tenant. At once in this process, within 5 seconds in others.
-#[utoipa::path(delete, path = "/v1/api-keys/{key_id}", tag = "api keys", operation_id = "revokeOwnApiKey",
-    security(("bearer" = []), ("apiKey" = [])), params(("key_id" = Uuid, Path, description = "The key's id")),
-    responses((status = 204, description = "Revoked"), (status = 404, description = "`api_key_not_found`, also for another tenant's")))]
+#[utoipa::path(
+    delete, path = "/v1/api-keys/{key_id}", tag = "api keys", operation_id = "revokeOwnApiKey",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("key_id" = Uuid, Path, description = "The key's id")),
+    responses((status = 204, description = "Revoked"), RevokeOwnProblems),
+)]
 pub(crate) async fn revoke_own(
     auth: Keys,
     State(app): State<Shared>,
@@ -169,14 +235,24 @@ pub(crate) async fn revoke_own(
     own(app, auth, requested).revoke(key).await
 }
 
+problems! {
+    RotateOwnProblems {
+        404: ApiKeyNotFound, ", also for another tenant's";
+        409: ApiKeyEnded, TooManyApiKeys, IdempotencyInProgress;
+        422: OverlapOutOfRange, ExpiresAtInPast, TimeOutOfRange, UnknownField, InvalidType,
+            IdempotencyKeyReused;
+    }
+}
+
 /// Replace an API key of the caller's tenant by a new one with the same name and role; the old one
 /// goes on for `overlap_seconds`. The answer holds the new key itself, this once.
-#[utoipa::path(post, path = "/v1/api-keys/{key_id}/rotate", tag = "api keys", operation_id = "rotateOwnApiKey",
-    request_body = ApiKeyRotationIn, security(("bearer" = []), ("apiKey" = [])),
+#[utoipa::path(
+    post, path = "/v1/api-keys/{key_id}/rotate", tag = "api keys", operation_id = "rotateOwnApiKey",
+    request_body = ApiKeyRotationIn,
+    security(("bearer" = []), ("apiKey" = [])),
     params(("key_id" = Uuid, Path, description = "The old key's id")),
-    responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`api_key_not_found`, also for another tenant's"),
-        (status = 409, description = "`api_key_ended`, `too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `time_out_of_range`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+    responses((status = 201, body = ApiKeyCreated), RotateOwnProblems),
+)]
 pub(crate) async fn rotate_own(
     auth: Keys,
     State(app): State<Shared>,

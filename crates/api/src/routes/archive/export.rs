@@ -19,15 +19,15 @@ use sheaf_archive::export::DEFAULT_URL_AGE;
 use sheaf_archive::object::storage::MAX_URL_AGE;
 use sheaf_archive::{Export, ExportError, ExportFormat, ExportOptions, ExportTiers};
 use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
+use sheaf_web::answer::{SHEAF_TIER, json};
+use sheaf_web::auth::Reader;
+use sheaf_web::query::{Params, invalid};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::error::ApiError;
+use crate::problems::problems;
 use crate::routes::archive::export::schema::{ExportParams, ManifestOut};
 use crate::state::Shared;
-use sheaf_web::answer::SHEAF_TIER;
-use sheaf_web::answer::json;
-use sheaf_web::auth::Reader;
-use sheaf_web::query::{Params, invalid};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,13 @@ impl Asked {
     }
 }
 
+problems! {
+    ExportProblems {
+        422: ExportTooLarge, " (parquet)";
+        429: TooManyExports;
+    }
+}
+
 /// The invoices of some years, ascending by id, each once, from both tiers.
 ///
 /// `ndjson` has each as `GET /v1/invoices/{id}` tells it, which is what `POST /v1/invoices/bulk`
@@ -105,17 +112,29 @@ impl Asked {
 /// export that fails on its way is broken off, and the connection with it: go on with `after`, the
 /// id of the last whole line. docs/export.md has the columns and the statements that read a
 /// manifest.
-#[utoipa::path(get, path = "/v1/archive/export", tag = "archive", operation_id = "exportArchive",
-    security(("bearer" = []), ("apiKey" = [])), params(ExportParams),
+#[utoipa::path(
+    get, path = "/v1/archive/export", tag = "archive", operation_id = "exportArchive",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(ExportParams),
     responses(
-        (status = 200, content(
-            (String = "application/x-ndjson"),
-            (String = "text/csv"),
-            (ManifestOut = "application/json")),
-         headers(("Sheaf-Tier" = String, description = "`hot`, `cold` or `hot, cold`: what the export reads"),
-                 ("Content-Disposition" = String, description = "A name for the file"))),
-        (status = 422, description = "`export_too_large` (parquet)"),
-        (status = 429, description = "`too_many_exports`")))]
+        (
+            status = 200,
+            content(
+                (String = "application/x-ndjson"),
+                (String = "text/csv"),
+                (ManifestOut = "application/json"),
+            ),
+            headers(
+                (
+                    "Sheaf-Tier" = String,
+                    description = "`hot`, `cold` or `hot, cold`: what the export reads"
+                ),
+                ("Content-Disposition" = String, description = "A name for the file"),
+            ),
+        ),
+        ExportProblems,
+    ),
+)]
 pub(crate) async fn export(
     Reader(auth): Reader,
     State(app): State<Shared>,

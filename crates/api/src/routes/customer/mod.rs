@@ -14,29 +14,26 @@ use sheaf_model::{Decimal, TenantId};
 use sheaf_store::{
     Balance, Cause, CreateOutcome, CustomerFilter, CustomerRecord, ListFilter, Merged,
 };
-use uuid::Uuid;
-
-use crate::error::ApiError;
-use crate::routes::invoice;
-use crate::routes::invoice::Asked;
-use crate::schema::{
-    BalanceOut, CustomerBalance, CustomerNew, CustomerPage, CustomerParams, CustomerPatchIn,
-    CustomerRecordOut, InvoicePage, InvoiceParams, MergeIn, MergeOut,
-};
-use crate::state::Shared;
 use sheaf_web::answer::{PageOut, json, json_bytes, to_bytes};
 use sheaf_web::auth::{Customers, Reader, TenantAuth};
 use sheaf_web::body::{JsonBody, PatchBody};
 use sheaf_web::cursor::Scope;
 use sheaf_web::error::{Error, Noun};
-use sheaf_web::etag;
-use sheaf_web::etag::IfMatch;
-use sheaf_web::etag::matches_etag;
+use sheaf_web::etag::{self, IfMatch, matches_etag};
 use sheaf_web::idempotency;
 use sheaf_web::observe::request_id::Requested;
 use sheaf_web::path::id_in;
-use sheaf_web::query;
-use sheaf_web::query::Params;
+use sheaf_web::query::{self, Params};
+use uuid::Uuid;
+
+use crate::error::ApiError;
+use crate::problems::problems;
+use crate::routes::invoice::{self, Asked};
+use crate::schema::{
+    BalanceOut, CustomerBalance, CustomerNew, CustomerPage, CustomerParams, CustomerPatchIn,
+    CustomerRecordOut, InvoicePage, InvoiceParams, MergeIn, MergeOut,
+};
+use crate::state::Shared;
 
 impl From<&CustomerRecord> for CustomerRecordOut {
     fn from(record: &CustomerRecord) -> Self {
@@ -71,13 +68,30 @@ impl From<&Merged> for MergeOut {
     }
 }
 
+problems! {
+    CreateProblems {
+        409: DuplicateExternalId, IdempotencyInProgress;
+        422: "The first field's code, ", StringTooLong, " for example; ", IdempotencyKeyReused;
+    }
+}
+
 /// Make a customer.
-#[utoipa::path(post, path = "/v1/customers", tag = "customers", operation_id = "createCustomer", request_body = CustomerNew,
+#[utoipa::path(
+    post, path = "/v1/customers", tag = "customers", operation_id = "createCustomer",
+    request_body = CustomerNew,
     security(("bearer" = []), ("apiKey" = [])),
-    responses((status = 201, body = CustomerRecordOut, headers(("Location" = String, description = "Path of the customer"),
-            ("ETag" = String, description = "The version, quoted"))),
-        (status = 409, description = "`duplicate_external_id`, `idempotency_in_progress`"),
-        (status = 422, description = "The first field's code, `string_too_long` for example; `idempotency_key_reused`")))]
+    responses(
+        (
+            status = 201,
+            body = CustomerRecordOut,
+            headers(
+                ("Location" = String, description = "Path of the customer"),
+                ("ETag" = String, description = "The version, quoted"),
+            ),
+        ),
+        CreateProblems,
+    ),
+)]
 pub(crate) async fn create(
     Customers(auth): Customers,
     State(app): State<Shared>,
@@ -109,9 +123,12 @@ pub(crate) async fn create(
 }
 
 /// The customers, newest first.
-#[utoipa::path(get, path = "/v1/customers", tag = "customers", operation_id = "listCustomers",
-    security(("bearer" = []), ("apiKey" = [])), params(CustomerParams),
-    responses((status = 200, body = CustomerPage)))]
+#[utoipa::path(
+    get, path = "/v1/customers", tag = "customers", operation_id = "listCustomers",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(CustomerParams),
+    responses((status = 200, body = CustomerPage)),
+)]
 pub(crate) async fn list(
     Reader(auth): Reader,
     State(app): State<Shared>,
@@ -148,14 +165,34 @@ pub(crate) async fn list(
     ))
 }
 
+problems! {
+    GetProblems {
+        404: CustomerNotFound, ", also for another tenant's";
+    }
+}
+
 /// One customer.
-#[utoipa::path(get, path = "/v1/customers/{id}", tag = "customers", operation_id = "getCustomer",
+#[utoipa::path(
+    get, path = "/v1/customers/{id}", tag = "customers", operation_id = "getCustomer",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The customer"),
-        ("If-None-Match" = Option<String>, Header, description = "Answer 304 when the version is one of these")),
-    responses((status = 200, body = CustomerRecordOut, headers(("ETag" = String, description = "The version, quoted"))),
+    params(
+        ("id" = Uuid, Path, description = "The customer"),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "Answer 304 when the version is one of these",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = CustomerRecordOut,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
         (status = 304, description = "The client has this version"),
-        (status = 404, description = "`customer_not_found`, also for another tenant's")))]
+        GetProblems,
+    ),
+)]
 pub(crate) async fn get(
     Reader(auth): Reader,
     State(app): State<Shared>,
@@ -173,17 +210,38 @@ pub(crate) async fn get(
     Ok(answer(StatusCode::OK, &record))
 }
 
+problems! {
+    UpdateProblems {
+        404: CustomerNotFound;
+        409: DuplicateExternalId, CustomerMerged, CustomerErased;
+        412: VersionMismatch;
+        422: "The first field's code, ", StringTooLong, " for example";
+    }
+}
+
 /// Change a customer, by a JSON merge patch (`application/json` or `application/merge-patch+json`).
 /// What was issued keeps the customer as it was.
-#[utoipa::path(patch, path = "/v1/customers/{id}", tag = "customers", operation_id = "updateCustomer",
-    request_body = CustomerPatchIn, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The customer"),
-        ("If-Match" = Option<String>, Header, description = "Only where the version is one of these")),
-    responses((status = 200, body = CustomerRecordOut, headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 404, description = "`customer_not_found`"),
-        (status = 409, description = "`duplicate_external_id`, `customer_merged`, `customer_erased`"),
-        (status = 412, description = "`version_mismatch`", headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 422, description = "The first field's code, `string_too_long` for example")))]
+#[utoipa::path(
+    patch, path = "/v1/customers/{id}", tag = "customers", operation_id = "updateCustomer",
+    request_body = CustomerPatchIn,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The customer"),
+        (
+            "If-Match" = Option<String>,
+            Header,
+            description = "Only where the version is one of these",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = CustomerRecordOut,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
+        UpdateProblems,
+    ),
+)]
 pub(crate) async fn update(
     Customers(auth): Customers,
     State(app): State<Shared>,
@@ -203,14 +261,29 @@ pub(crate) async fn update(
     Ok(answer(StatusCode::OK, &record))
 }
 
+problems! {
+    DeleteProblems {
+        404: CustomerNotFound;
+        409: CustomerInUse,
+            ": a hot invoice refers to it, archived ones may, or it took part in a merge";
+        412: VersionMismatch;
+    }
+}
+
 /// Delete a customer that no invoice refers to. Others can be made inactive.
-#[utoipa::path(delete, path = "/v1/customers/{id}", tag = "customers", operation_id = "deleteCustomer",
+#[utoipa::path(
+    delete, path = "/v1/customers/{id}", tag = "customers", operation_id = "deleteCustomer",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The customer"),
-        ("If-Match" = Option<String>, Header, description = "Only where the version is one of these")),
-    responses((status = 204, description = "Deleted"), (status = 404, description = "`customer_not_found`"),
-        (status = 409, description = "`customer_in_use`: a hot invoice refers to it, archived ones may, or it took part in a merge"),
-        (status = 412, description = "`version_mismatch`", headers(("ETag" = String, description = "The version, quoted")))))]
+    params(
+        ("id" = Uuid, Path, description = "The customer"),
+        (
+            "If-Match" = Option<String>,
+            Header,
+            description = "Only where the version is one of these",
+        ),
+    ),
+    responses((status = 204, description = "Deleted"), DeleteProblems),
+)]
 pub(crate) async fn delete(
     Customers(auth): Customers,
     State(app): State<Shared>,
@@ -228,17 +301,27 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+problems! {
+    MergeProblems {
+        404: CustomerNotFound;
+        409: MergeChain, CustomerMerged, CustomerInactive, CustomerErased, TooManyMerges,
+            IdempotencyInProgress;
+        422: CustomerNotFound, " of `into`, ", MissingField, UnknownField, InvalidType,
+            IdempotencyKeyReused;
+    }
+}
+
 /// Merge a duplicate into the customer that it duplicates. Its hot invoices get the survivor's
 /// `customer_id` (what was issued keeps the customer as it was), it becomes inactive, and its
 /// `external_id` leads to the survivor from then on. With very many invoices the answer says
 /// `"complete": false`: the same request again goes on.
-#[utoipa::path(post, path = "/v1/customers/{id}/merge", tag = "customers", operation_id = "mergeCustomer",
-    request_body = MergeIn, security(("bearer" = []), ("apiKey" = [])),
+#[utoipa::path(
+    post, path = "/v1/customers/{id}/merge", tag = "customers", operation_id = "mergeCustomer",
+    request_body = MergeIn,
+    security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The duplicate")),
-    responses((status = 200, body = MergeOut), (status = 404, description = "`customer_not_found`"),
-        (status = 409, description = "`merge_chain`, `customer_merged`, `customer_inactive`, `customer_erased`, `too_many_merges`, \
-            `idempotency_in_progress`"),
-        (status = 422, description = "`customer_not_found` of `into`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
+    responses((status = 200, body = MergeOut), MergeProblems),
+)]
 pub(crate) async fn merge(
     Customers(auth): Customers,
     State(app): State<Shared>,
@@ -267,13 +350,32 @@ pub(crate) async fn merge(
     }
 }
 
+problems! {
+    ListInvoicesProblems {
+        404: CustomerNotFound;
+    }
+}
+
 /// Invoices of a customer and of those merged into it, of both tiers in one order, newest first.
-#[utoipa::path(get, path = "/v1/customers/{id}/invoices", tag = "customers", operation_id = "listCustomerInvoices",
+#[utoipa::path(
+    get, path = "/v1/customers/{id}/invoices", tag = "customers",
+    operation_id = "listCustomerInvoices",
     security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The customer"), InvoiceParams),
-    responses((status = 200, body = InvoicePage,
-        headers(("Sheaf-Tier" = String, description = "`hot`, `cold` or `hot, cold`: where the page's invoices are"))),
-        (status = 404, description = "`customer_not_found`")))]
+    responses(
+        (
+            status = 200,
+            body = InvoicePage,
+            headers(
+                (
+                    "Sheaf-Tier" = String,
+                    description = "`hot`, `cold` or `hot, cold`: where the page's invoices are"
+                ),
+            ),
+        ),
+        ListInvoicesProblems,
+    ),
+)]
 pub(crate) async fn list_invoices(
     Reader(auth): Reader,
     State(app): State<Shared>,
@@ -298,11 +400,21 @@ pub(crate) async fn list_invoices(
     Ok(invoice::page(&page.await?, &asked))
 }
 
+problems! {
+    BalanceProblems {
+        404: CustomerNotFound;
+    }
+}
+
 /// What a customer owes and has paid, by currency, from the hot tier: the last year, and whatever
 /// is still owed.
-#[utoipa::path(get, path = "/v1/customers/{id}/balance", tag = "customers", operation_id = "getCustomerBalance",
-    security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The customer")),
-    responses((status = 200, body = CustomerBalance), (status = 404, description = "`customer_not_found`")))]
+#[utoipa::path(
+    get, path = "/v1/customers/{id}/balance", tag = "customers",
+    operation_id = "getCustomerBalance",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The customer")),
+    responses((status = 200, body = CustomerBalance), BalanceProblems),
+)]
 pub(crate) async fn balance(
     Reader(auth): Reader,
     State(app): State<Shared>,

@@ -16,12 +16,6 @@ use sheaf_archive::{MergedPage, Tier};
 use sheaf_model::invoice::input::{Context, TenantRef};
 use sheaf_model::{Invoice, InvoiceInput, TenantId};
 use sheaf_store::{Created, IdFrom, ListFilter, NewInvoice};
-use uuid::Uuid;
-
-use crate::error::ApiError;
-use crate::routes::invoice::document::Form;
-use crate::schema::{InvoiceIn, InvoiceOut, InvoicePage, InvoiceParams};
-use crate::state::Shared;
 use sheaf_web::answer::{SHEAF_TIER, json_bytes};
 use sheaf_web::auth::{Reader, Writer};
 use sheaf_web::body::JsonBody;
@@ -31,20 +25,44 @@ use sheaf_web::etag::matches_etag;
 use sheaf_web::idempotency;
 use sheaf_web::observe::request_id::Requested;
 use sheaf_web::path::id_in;
-use sheaf_web::query;
-use sheaf_web::query::Params;
+use sheaf_web::query::{self, Params};
+use uuid::Uuid;
+
+use crate::error::ApiError;
+use crate::problems::problems;
+use crate::routes::invoice::document::Form;
+use crate::schema::{InvoiceIn, InvoiceOut, InvoicePage, InvoiceParams};
+use crate::state::Shared;
 
 /// `metadata.<key>=` conditions of one list.
 const MAX_METADATA_FILTERS: usize = 8;
 
+problems! {
+    CreateProblems {
+        403: TenantMismatch, ForbiddenRole, TenantCredentialRequired;
+        409: DuplicateExternalId, DuplicateNumber, DuplicateId, CustomerInactive,
+            IdempotencyInProgress;
+        422: "The first field's code, ", UnknownCurrency, " for example; ", IdempotencyKeyReused;
+    }
+}
+
 /// Create an invoice. Totals are computed here; a `total` sent along is checked.
-#[utoipa::path(post, path = "/v1/invoices", tag = "invoices", operation_id = "createInvoice", request_body = InvoiceIn,
+#[utoipa::path(
+    post, path = "/v1/invoices", tag = "invoices", operation_id = "createInvoice",
+    request_body = InvoiceIn,
     security(("bearer" = []), ("apiKey" = [])),
-    responses((status = 201, body = InvoiceOut, headers(("Location" = String, description = "Path of the invoice"),
-            ("ETag" = String, description = "The version, quoted"))),
-        (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
-        (status = 409, description = "`duplicate_external_id`, `duplicate_number`, `duplicate_id`, `customer_inactive`, `idempotency_in_progress`"),
-        (status = 422, description = "The first field's code, `unknown_currency` for example; `idempotency_key_reused`")))]
+    responses(
+        (
+            status = 201,
+            body = InvoiceOut,
+            headers(
+                ("Location" = String, description = "Path of the invoice"),
+                ("ETag" = String, description = "The version, quoted"),
+            ),
+        ),
+        CreateProblems,
+    ),
+)]
 pub(crate) async fn create(
     Writer(auth): Writer,
     State(app): State<Shared>,
@@ -110,15 +128,37 @@ fn check_tenant(input: &InvoiceInput, tenant: TenantId) -> Result<(), ApiError> 
     }
 }
 
+problems! {
+    GetProblems {
+        404: InvoiceNotFound, ", also for another tenant's";
+    }
+}
+
 /// One invoice, from whichever tier holds it.
-#[utoipa::path(get, path = "/v1/invoices/{id}", tag = "invoices", operation_id = "getInvoice",
+#[utoipa::path(
+    get, path = "/v1/invoices/{id}", tag = "invoices", operation_id = "getInvoice",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The invoice"),
-        ("If-None-Match" = Option<String>, Header, description = "Answer 304 when the version is one of these")),
-    responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The version, quoted"),
-            ("Sheaf-Tier" = String, description = "`hot` or `cold`"))),
+    params(
+        ("id" = Uuid, Path, description = "The invoice"),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "Answer 304 when the version is one of these",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = InvoiceOut,
+            headers(
+                ("ETag" = String, description = "The version, quoted"),
+                ("Sheaf-Tier" = String, description = "`hot` or `cold`"),
+            ),
+        ),
         (status = 304, description = "The client has this version"),
-        (status = 404, description = "`invoice_not_found`, also for another tenant's")))]
+        GetProblems,
+    ),
+)]
 pub(crate) async fn get(
     Reader(auth): Reader,
     State(app): State<Shared>,
@@ -149,10 +189,23 @@ pub(crate) async fn get(
 }
 
 /// Invoices of both tiers in one order, newest first.
-#[utoipa::path(get, path = "/v1/invoices", tag = "invoices", operation_id = "listInvoices",
-    security(("bearer" = []), ("apiKey" = [])), params(InvoiceParams),
-    responses((status = 200, body = InvoicePage,
-        headers(("Sheaf-Tier" = String, description = "`hot`, `cold` or `hot, cold`: where the page's invoices are"))),))]
+#[utoipa::path(
+    get, path = "/v1/invoices", tag = "invoices", operation_id = "listInvoices",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(InvoiceParams),
+    responses(
+        (
+            status = 200,
+            body = InvoicePage,
+            headers(
+                (
+                    "Sheaf-Tier" = String,
+                    description = "`hot`, `cold` or `hot, cold`: where the page's invoices are"
+                ),
+            ),
+        ),
+    ),
+)]
 pub(crate) async fn list(
     Reader(auth): Reader,
     State(app): State<Shared>,

@@ -8,6 +8,11 @@ use axum::response::Response;
 use sheaf_model::Currency;
 use sheaf_model::money::decimal::render_amount;
 use sheaf_store::{Aging, AgingCursor, KindSum, Sum, Summary, SummaryFilter};
+use sheaf_web::Error;
+use sheaf_web::answer::json;
+use sheaf_web::auth::{Reader, TenantAuth};
+use sheaf_web::cursor::Scope;
+use sheaf_web::query::{self, Params};
 use uuid::Uuid;
 
 use crate::error::ApiError;
@@ -16,21 +21,18 @@ use crate::schema::{
     SummaryParams,
 };
 use crate::state::Shared;
-use sheaf_web::Error;
-use sheaf_web::answer::json;
-use sheaf_web::auth::{Reader, TenantAuth};
-use sheaf_web::cursor::Scope;
-use sheaf_web::query;
-use sheaf_web::query::Params;
 
 /// A customer's id, or all ones for nobody, and the letters of the currency.
 const POSITION: usize = 19;
 
 /// Totals by status and currency; what is overdue; what was issued and paid in the last 30 days.
 /// Read from the hot tier, at most some seconds ago (`as_of`).
-#[utoipa::path(get, path = "/v1/reports/summary", tag = "reports", operation_id = "getSummary",
-    security(("bearer" = []), ("apiKey" = [])), params(SummaryParams),
-    responses((status = 200, body = SummaryOut)))]
+#[utoipa::path(
+    get, path = "/v1/reports/summary", tag = "reports", operation_id = "getSummary",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(SummaryParams),
+    responses((status = 200, body = SummaryOut)),
+)]
 pub(crate) async fn summary(
     Reader(auth): Reader,
     State(app): State<Shared>,
@@ -90,9 +92,12 @@ fn kind_sum((currency, kind, sum): &KindSum) -> CurrencyKindSum {
 /// What is owed now by days past due on `as_of`, by currency; credit notes that were not applied
 /// yet count against it. `group=customer` gives one entry a customer and currency, in the order of
 /// the customers' ids, in pages.
-#[utoipa::path(get, path = "/v1/reports/aging", tag = "reports", operation_id = "getAging",
-    security(("bearer" = []), ("apiKey" = [])), params(AgingParams),
-    responses((status = 200, body = AgingPage)))]
+#[utoipa::path(
+    get, path = "/v1/reports/aging", tag = "reports", operation_id = "getAging",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(AgingParams),
+    responses((status = 200, body = AgingPage)),
+)]
 pub(crate) async fn aging(
     Reader(auth): Reader,
     State(app): State<Shared>,

@@ -17,6 +17,7 @@ use super::discount::{Discount, Taken};
 use super::read::{Field, Object};
 use super::validate::{ANY, amount};
 use super::{Context, InvoiceInput, LineInput};
+use crate::Code;
 use crate::invoice::totals;
 use crate::{
     Currency, FieldError, Invalid, Invoice, Kind, Line, Payment, PaymentKind, Status, TaxRounding,
@@ -65,7 +66,7 @@ impl InvoiceInput {
         let told = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap_or_default() };
         let (sent, made) = (told(line), told(&invoice.render()));
         let (Some(sent), Some(made)) = (sent.as_object(), made.as_object()) else {
-            return Err(FieldError::new("", "invalid_type", "must be an object").into());
+            return Err(FieldError::new("", Code::InvalidType, "must be an object").into());
         };
         // Whose it is and which record its customer has are the archive's matter, not the
         // document's. Nothing follows from metadata, which is what was sent (and has numbers that
@@ -78,7 +79,7 @@ impl InvoiceInput {
             None => Ok(invoice),
             Some((member, value)) => {
                 let detail = format!("the document comes to {value}");
-                Err(FieldError::new(member.as_str(), "inconsistent_document", detail).into())
+                Err(FieldError::new(member.as_str(), Code::InconsistentDocument, detail).into())
             }
         }
     }
@@ -111,12 +112,12 @@ impl InvoiceInput {
         let version = self.version?;
         if !(1..=bounds::MAX_RESTORED_VERSION).contains(&version) {
             let detail = format!("from 1 to {}", bounds::MAX_RESTORED_VERSION);
-            mistakes.note(at, "version", "invalid_version", &detail);
+            mistakes.note(at, "version", Code::InvalidVersion, &detail);
         }
         let mut time = |name, field: Option<Field<DateTime<Utc>>>| {
             let time = mistakes.required(at, name, field)?;
             if time > now {
-                mistakes.note(at, name, "time_out_of_range", "from 1970 until now");
+                mistakes.note(at, name, Code::TimeOutOfRange, "from 1970 until now");
             }
             Some(time)
         };
@@ -124,7 +125,7 @@ impl InvoiceInput {
         let modified_at = time("modified_at", self.modified_at.take());
         if created_at > modified_at && modified_at.is_some() {
             let detail = "must not be before created_at";
-            mistakes.note(at, "modified_at", "time_out_of_range", detail);
+            mistakes.note(at, "modified_at", Code::TimeOutOfRange, detail);
         }
         // Read for its form alone: records are the tenant's.
         mistakes.optional(at, "customer_id", self.customer_id.take());
@@ -211,7 +212,7 @@ impl Told {
             return Some(taken);
         }
         let detail = "their taxes or shares of the discount do not follow from the rest";
-        mistakes.note(At::Root, "lines", "inconsistent_document", detail);
+        mistakes.note(At::Root, "lines", Code::InconsistentDocument, detail);
         None
     }
 }
@@ -273,7 +274,7 @@ impl Stored {
 /// The first member that no life of a document leads to, though each value is sound by itself.
 fn impossible(invoice: &Invoice) -> Option<FieldError> {
     let wrong = |field: &str, detail: &str| {
-        let code = "inconsistent_document";
+        let code = Code::InconsistentDocument;
         Some(FieldError::new(field, code, detail))
     };
     let is_note = invoice.kind == Kind::CreditNote;
@@ -281,7 +282,7 @@ fn impossible(invoice: &Invoice) -> Option<FieldError> {
     match invoice.status {
         Status::Issued | Status::PartiallyPaid | Status::Paid if invoice.issue_date.is_none() => {
             let detail = "what is issued has a date";
-            return Some(FieldError::new("issue_date", "missing_field", detail));
+            return Some(FieldError::new("issue_date", Code::MissingField, detail));
         }
         Status::Cancelled if !(invoice.amount_paid.is_zero() && credited.is_zero()) => {
             return wrong("status", "what is paid or credited is not cancelled");
@@ -328,6 +329,6 @@ fn impossible(invoice: &Invoice) -> Option<FieldError> {
 
 const NOT_NEGATIVE: Rule = (
     |value| value >= Decimal::ZERO,
-    "amount_negative",
+    Code::AmountNegative,
     "must not be negative",
 );

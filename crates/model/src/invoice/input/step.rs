@@ -12,13 +12,14 @@ use super::read::{Field, Object};
 use super::restore::refuse_lines;
 use super::validate::{amount, check_lines};
 use super::{LineInput, ParseError, explain};
+use crate::Code;
 use crate::invoice::input::payment::check_paid_on;
 use crate::invoice::lifecycle::{NewPayment, Reversal};
 use crate::{Currency, Invalid, Line, Metadata, TaxRounding, bounds};
 
 const MOVED: Rule = (
     |value| value > Decimal::ZERO,
-    "payment_not_positive",
+    Code::PaymentNotPositive,
     "must be greater than 0",
 );
 /// The method of a payment that names none.
@@ -300,7 +301,7 @@ fn check_lines_of(
         // All of the invoice is meant, with the discounts that it has.
         if !discount.is_nothing() {
             let detail = "a discount is taken off the lines that are credited: send them as well";
-            mistakes.note(at, "lines", "missing_field", detail);
+            mistakes.note(at, "lines", Code::MissingField, detail);
         }
         return None;
     };

@@ -8,6 +8,7 @@ use super::check::{At, Bounds, Mistakes, Rule, text_mistake};
 use super::discount::{Discount, Taken};
 use super::read::{Field, Object};
 use super::{Context, CustomerInput, InvoiceInput, LineInput, TenantRef};
+use crate::Code;
 use crate::invoice::input::payment::{check_paid, check_payments};
 use crate::invoice::totals;
 use crate::invoice::totals::{LineFault, Totals, earlier};
@@ -18,19 +19,23 @@ use crate::{
 };
 
 /// A line that gives back has a negative quantity; its price is not negative (EN 16931, BR-27).
-const QUANTITY: Bounds = fine((|value| !value.is_zero(), "quantity_zero", "must not be 0"));
+const QUANTITY: Bounds = fine((
+    |value| !value.is_zero(),
+    Code::QuantityZero,
+    "must not be 0",
+));
 const UNIT_PRICE: Bounds = fine((
     |value| value >= Decimal::ZERO,
-    "unit_price_negative",
+    Code::UnitPriceNegative,
     "must not be negative",
 ));
 const TAX_RATE: Bounds = fine((
     |value| value >= Decimal::ZERO && value <= Decimal::ONE,
-    "tax_rate_out_of_range",
+    Code::TaxRateOutOfRange,
     "a fraction from 0 to 1: 0.2 is 20 %",
 ));
 /// The total needs no rule of its own: it must be the sum.
-pub(super) const ANY: Rule = (|_| true, "", "");
+pub(super) const ANY: Rule = (|_| true, Code::Invalid, "");
 
 /// DECIMAL(18,6), and a rule.
 pub(super) const fn fine(rule: Rule) -> Bounds {
@@ -57,7 +62,7 @@ pub(super) fn tenant_ref(input: &InvoiceInput) -> Result<Option<TenantRef<'_>>, 
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(FieldError::new(
             "tenant_id",
-            "tenant_ambiguous",
+            Code::TenantAmbiguous,
             "name tenant_id or tenant_external_id, not both",
         )),
         (Some(Field(Ok(tenant))), None) => Ok(Some(TenantRef::Id(TenantId(*tenant)))),
@@ -69,7 +74,7 @@ pub(super) fn tenant_ref(input: &InvoiceInput) -> Result<Option<TenantRef<'_>>, 
             if text.trim().is_empty() {
                 return Err(FieldError::new(
                     "tenant_external_id",
-                    "string_empty",
+                    Code::StringEmpty,
                     "must not be empty",
                 ));
             }
@@ -91,7 +96,7 @@ impl InvoiceInput {
         let mut mistakes = Mistakes::default();
         if self.is_stored() {
             let detail = "only bulk ingestion takes an exported document";
-            mistakes.note(At::Root, "version", "unknown_field", detail);
+            mistakes.note(At::Root, "version", Code::UnknownField, detail);
         }
         let invoice = self.build(context, &mut mistakes);
         mistakes.into_result(invoice)
@@ -139,7 +144,7 @@ impl InvoiceInput {
             mistakes.note(
                 at,
                 "due_date",
-                "due_before_issue",
+                Code::DueBeforeIssue,
                 "must not be before issue_date",
             );
         }
@@ -255,7 +260,7 @@ fn check_status(
             mistakes.note(
                 At::Root,
                 "status",
-                "invalid_status",
+                Code::InvalidStatus,
                 "only draft or issued can be sent",
             );
             return (true, issue_date);
@@ -281,7 +286,7 @@ fn check_customers(
         mistakes.note(
             At::Root,
             "customer",
-            "customer_ambiguous",
+            Code::CustomerAmbiguous,
             "name customer_id or customer, not both",
         );
     }
@@ -344,7 +349,7 @@ pub(super) fn check_lines(
         mistakes.note(
             At::Root,
             "lines",
-            "no_lines",
+            Code::NoLines,
             "an invoice has at least one line",
         );
     }
@@ -352,7 +357,7 @@ pub(super) fn check_lines(
         mistakes.note(
             At::Root,
             "lines",
-            "too_many_lines",
+            Code::TooManyLines,
             "an invoice has at most 10,000 lines",
         );
         return Vec::new();
@@ -422,7 +427,7 @@ fn check_line(
             mistakes.note(
                 at,
                 "discount",
-                "discount_exceeds_line",
+                Code::DiscountExceedsLine,
                 "larger than quantity x unit_price",
             );
             None
@@ -431,7 +436,7 @@ fn check_line(
 }
 
 fn out_of_range(mistakes: &mut Mistakes, at: At, name: &str, detail: &str) {
-    mistakes.note(at, name, "amount_out_of_range", detail);
+    mistakes.note(at, name, Code::AmountOutOfRange, detail);
 }
 
 /// Takes the document's discount off the lines, and gives them their taxes.
@@ -463,7 +468,7 @@ fn check_totals(
     };
     if totals.total < Decimal::ZERO {
         let detail = "the lines come to less than nothing: that is a credit note";
-        mistakes.note(At::Root, "lines", "negative_total", detail);
+        mistakes.note(At::Root, "lines", Code::NegativeTotal, detail);
         return None;
     }
     if let Some(sent) = sent.filter(|sent| *sent != totals.total) {
@@ -473,13 +478,13 @@ fn check_totals(
             && totals::total_by_line(lines, exponent) == Some(sent);
         let (code, detail) = match by_line {
             true => (
-                "total_fits_line_rounding",
+                Code::TotalFitsLineRounding,
                 format!(
                     "the lines come to {total}; what was sent is what they come to with the tax of each line rounded \
                      by itself: send \"tax_rounding\": \"line\" for that"
                 ),
             ),
-            false => ("total_mismatch", format!("the lines come to {total}")),
+            false => (Code::TotalMismatch, format!("the lines come to {total}")),
         };
         mistakes.note(At::Root, "total", code, &detail);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use deadpool_postgres::Object;
-use sheaf_model::{Invoice, TenantId};
+use sheaf_model::{Code, Invoice, TenantId};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -256,7 +256,7 @@ impl Numbers {
                 }
                 if counter.known - counter.first > MAX_SKIPPED {
                     return Err(Abort::Store(StoreError::Conflict {
-                        code: "number_series_exhausted",
+                        code: Code::NumberSeriesExhausted,
                         detail: format!(
                             "millions of numbers after {} are taken: set the series' next number",
                             counter.text(counter.first)

@@ -29,7 +29,8 @@ const COUNTERS: [(&str, &str); 29] = [
     ),
     (
         "sheaf_panics_total",
-        "Panics that were caught, by task; each is a bug, and cost one request or one round of the task",
+        "Panics that were caught, by task; each is a bug, and cost one request or one round of \
+         the task",
     ),
     (
         "sheaf_bulk_lines_total",
@@ -37,11 +38,13 @@ const COUNTERS: [(&str, &str); 29] = [
     ),
     (
         "sheaf_share_refused_total",
-        "Requests refused because a share was taken, by kind and by whose: the tenant's or everybody's",
+        "Requests refused because a share was taken, by kind and by whose: the tenant's or \
+         everybody's",
     ),
     (
         "sheaf_own_lanes_total",
-        "Tenants given a lane of their own because their work waits for locked rows, by kind of queue",
+        "Tenants given a lane of their own because their work waits for locked rows, by kind of \
+         queue",
     ),
     (
         "sheaf_flush_fallback_total",
@@ -66,7 +69,8 @@ const COUNTERS: [(&str, &str); 29] = [
     ),
     (
         "sheaf_cold_retries_total",
-        "Attempts on the storage after one that was throttled, failed, was late or came short, by kind of read",
+        "Attempts on the storage after one that was throttled, failed, was late or came short, by \
+         kind of read",
     ),
     (
         "sheaf_cold_hedges_total",

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use sheaf_model::Period;
 use sheaf_model::id::year_of;
 use sheaf_store::AtomicUpload;
+use sheaf_web::error::BodyError;
 
 use super::lease::Lease;
 use super::lines::{End, LineReader, Numbered};
@@ -23,7 +24,6 @@ use super::summary::Summary;
 use crate::config::BulkConfig;
 use crate::error::ApiError;
 use crate::state::Shared;
-use sheaf_web::error::BodyError;
 
 /// Runs the upload: everything lands, or nothing.
 pub(super) async fn run(

@@ -8,12 +8,12 @@ use axum::http::{Method, Uri};
 use chrono::{DateTime, Utc};
 use sheaf_model::TenantId;
 use sheaf_store::{IdemKey, Replay, Store, StoredKey, UploadAnswer, UploadKey, supervised};
+use sheaf_web::idempotency;
 use tokio::task::JoinHandle;
 
 use super::marks::Marks;
 use crate::error::ApiError;
 use crate::state::Shared;
-use sheaf_web::idempotency;
 
 /// Where an upload's key stands.
 pub(super) enum Begun {

@@ -26,18 +26,17 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use sheaf_store::StoreError;
+use sheaf_web::body::{check_media_type, encoding_of};
+use sheaf_web::idempotency;
 
 use crate::error::ApiError;
 use crate::state::Shared;
 use ids::LineIds;
 use lease::{Begun, Lease};
 use lines::LineReader;
-use options::Caller;
-use options::Options;
+use options::{Caller, Options};
 use parse::Parser;
 use quota::Held;
-use sheaf_web::body::{check_media_type, encoding_of};
-use sheaf_web::idempotency;
 use source::Source;
 use tenants::Tenants;
 

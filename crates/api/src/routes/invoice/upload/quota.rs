@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use sheaf_model::TenantId;
 use sheaf_store::{Share, Shares};
+use sheaf_web::error::BodyError;
 
 use crate::config::BulkConfig;
 use crate::error::{ApiError, Crowded};
-use sheaf_web::error::BodyError;
 
 /// The bounds of all uploads of this process.
 pub(crate) struct Quotas {

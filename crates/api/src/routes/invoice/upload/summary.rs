@@ -1,10 +1,11 @@
 //! The answer to an upload.
 
+use sheaf_model::Code;
+use sheaf_web::Error;
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use sheaf_store::LineOutcome;
-use sheaf_web::Error;
 use utoipa::ToSchema;
 
 /// A line that was not stored.
@@ -13,7 +14,8 @@ pub(crate) struct LineError {
     /// Number of the line in the upload, from 1; blank lines count.
     pub(crate) line: u64,
     /// Stable, snake case.
-    pub(crate) code: &'static str,
+    #[schema(value_type = String)]
+    pub(crate) code: Code,
     /// One sentence for people, with the field's path: `lines[0].quantity: must be greater than 0`.
     pub(crate) detail: String,
 }
@@ -128,9 +130,10 @@ impl Summary {
 fn other_line(line: u64, what: &str) -> LineError {
     LineError {
         line,
-        code: "idempotency_key_reused",
+        code: Code::IdempotencyKeyReused,
         detail: format!(
-            "with this idempotency key, the line with this number{what} was another one: send another upload with another key"
+            "with this idempotency key, the line with this number{what} was another one: send \
+             another upload with another key"
         ),
     }
 }
@@ -145,7 +148,7 @@ mod tests {
         for line in [9, 3, 7, 1] {
             summary.reject(LineError {
                 line,
-                code: "invalid_json",
+                code: Code::InvalidJson,
                 detail: String::new(),
             });
         }
