@@ -240,9 +240,9 @@ mod tests {
             coded(message).map(|(code, detail)| (code, detail.to_owned()))
         };
         let detail = "dates run from 1970-01-01 to 2199-12-31".to_owned();
-        assert_eq!(read("\"9999-01-01\""), Some(("date_out_of_range", detail)));
+        assert_eq!(read("\"9999-01-01\""), Some((Code::DateOutOfRange, detail)));
         let detail = "must be a calendar date as YYYY-MM-DD".to_owned();
-        assert_eq!(read("\"2026-1-5\""), Some(("invalid_type", detail)));
+        assert_eq!(read("\"2026-1-5\""), Some((Code::InvalidType, detail)));
         assert_eq!(read("5"), None);
         assert_eq!(read("null"), None);
     }

@@ -57,13 +57,15 @@ fn note_of(members: Value, of: &Invoice) -> CreditNote {
 fn credit(of: &mut Invoice, sent: &[(&str, &str, &str)]) -> Result<Invoice, &'static str> {
     let note = note_of(json!({"lines": lines(sent)}), of);
     let made = of.credit(note, now());
-    made.map(|(made, _)| made).map_err(|refusal| refusal.code.as_str())
+    made.map(|(made, _)| made)
+        .map_err(|refusal| refusal.code.as_str())
 }
 
 fn credit_all(of: &mut Invoice) -> Result<Invoice, &'static str> {
     let note = note_of(json!({}), of);
     let made = of.credit(note, now());
-    made.map(|(made, _)| made).map_err(|refusal| refusal.code.as_str())
+    made.map(|(made, _)| made)
+        .map_err(|refusal| refusal.code.as_str())
 }
 
 fn amount(text: &str) -> Decimal {

@@ -20,7 +20,8 @@ fn made(members: Value) -> Invoice {
 
 fn noted(of: &mut Invoice, members: Value) -> Result<Invoice, &'static str> {
     let made = of.credit(note_of(members, of), now());
-    made.map(|(made, _)| made).map_err(|refusal| refusal.code.as_str())
+    made.map(|(made, _)| made)
+        .map_err(|refusal| refusal.code.as_str())
 }
 
 /// Nets are rounded as well: the last of equal parts takes what is left, by a discount of what it
