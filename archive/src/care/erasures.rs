@@ -31,6 +31,9 @@ pub struct ErasureOptions {
     pub tenant: Option<TenantId>,
     /// The grace that gc is run with, for the receipts.
     pub grace: Duration,
+    /// How far ahead the clock of an API process may be: an answer that it kept then is kept for
+    /// that much longer.
+    pub clock_skew: Duration,
     /// Now: retention and kept answers end by it.
     pub as_of: DateTime<Utc>,
 }
@@ -240,9 +243,11 @@ impl Job<'_> {
         let changed_hot = now.and_then(|erasure| erasure.changed_at);
         let changed_cold = (pass.files_rewritten > 0).then(Utc::now);
         let last = changed_hot.max(changed_cold);
+        // The answers carry the time of the process that gave them.
         let until = last.map_or(self.erasure.requested_at, |last| {
             last.max(self.erasure.requested_at)
-        }) + age;
+        }) + age
+            + self.options.clock_skew;
         Ok((until > self.options.as_of).then(|| Pending {
             place: "idempotency_keys".to_owned(),
             until,

@@ -130,6 +130,10 @@ impl Gc<'_> {
                     report.held += 1;
                     continue;
                 }
+                if file.state == FileState::Garbage && !is_there() {
+                    self.forget(file, false, report).await?;
+                    continue;
+                }
                 self.collect_file(file, limit, report).await?;
             }
         }
@@ -174,9 +178,9 @@ impl Gc<'_> {
             return Ok(());
         }
         // The row changes first, and only if its state is still what was read: a published file is
-        // never touched.
+        // never touched. What was published once is noted again before each attempt: it may take
+        // effect long after it was given up.
         match file.state {
-            FileState::Garbage => {}
             _ if was_published(file) => match self.store.retire_file(file).await? {
                 Retired::Done => {}
                 Retired::Changed => return Ok(()),
@@ -185,6 +189,7 @@ impl Gc<'_> {
                     return Ok(());
                 }
             },
+            FileState::Garbage => {}
             _ => {
                 if !self.store.mark_garbage(file).await? {
                     return Ok(());
@@ -198,6 +203,7 @@ impl Gc<'_> {
             // marked.
             let (tenant, year) = (file.tenant_id, file.period.year);
             let Some(deleted) = self.store.unless_on_hold(tenant, year, delete).await? else {
+                self.store.withdraw_deletion(file).await?;
                 report.held += 1;
                 return Ok(());
             };
@@ -206,9 +212,23 @@ impl Gc<'_> {
             delete.await?;
         }
         self.checkpoint.reached(Step::GcObjectDeleted).await;
+        self.forget(file, true, report).await
+    }
+
+    /// The object is gone, `now` or before, and the row goes, if it may.
+    async fn forget(
+        &self,
+        file: &ArchiveFile,
+        now: bool,
+        report: &mut GcReport,
+    ) -> Result<(), ArchiveError> {
+        if self.dry_run {
+            report.count(file.state);
+            return Ok(());
+        }
         let is_gone = self.store.forget_file(file).await?;
-        // A row that stays was counted when it became garbage.
-        if is_gone || file.state != FileState::Garbage {
+        // A row that stays was counted when its object was deleted.
+        if is_gone || now {
             report.count(file.state);
         }
         Ok(())

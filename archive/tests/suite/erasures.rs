@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::cluster::{World, world};
+use crate::support::cluster::{World, sql, world};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use sheaf_archive::{ArchiveError, ErasureOptions, ErasureSummary, Silent};
 use sheaf_local::test_env;
@@ -73,9 +73,14 @@ pub(crate) async fn fill(world: &World) -> Uuid {
 }
 
 async fn run(world: &World, as_of: DateTime<Utc>) -> ErasureSummary {
+    run_with(world, as_of, Duration::ZERO).await
+}
+
+async fn run_with(world: &World, as_of: DateTime<Utc>, clock_skew: Duration) -> ErasureSummary {
     let options = ErasureOptions {
         tenant: Some(world.tenant),
         grace: DAY,
+        clock_skew,
         as_of,
     };
     again(|| world.archive.run_erasures(options, &Silent)).await
@@ -143,6 +148,13 @@ pub(crate) async fn keep(
     };
     match store.put_retention(&new).await.unwrap() {
         PutRetention::Stored(setting) => setting.version,
+        // It is set, and gc is at an object of the year.
+        PutRetention::Deleting(_) => {
+            let set = store.retention(tenant).await.unwrap();
+            let of_year = set.iter().find(|set| set.year == year).unwrap();
+            assert!(of_year.legal_hold);
+            of_year.version
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -228,6 +240,27 @@ async fn both_tiers_are_erased_and_the_receipt_ends_when_the_last_copy_is_gone()
     assert!(none.is_none() || customer == their_customer);
 }
 
+/// Kept answers carry the time of the process that gave them, whose clock may be ahead: a receipt
+/// is complete only when those are gone as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_waits_for_answers_of_a_process_whose_clock_is_ahead() {
+    let world = world("ahead").await;
+    let customer = fill(&world).await;
+    let cause = cause();
+    let request = world.store.request_erasure(world.tenant, customer, &cause);
+    request.await.unwrap();
+    run(&world, Utc::now()).await;
+    world.gc(&world.archive, Duration::ZERO, false).await;
+    let week = Utc::now() + TimeDelta::days(7);
+    let skew = Duration::from_secs(15 * 60);
+    let early = run_with(&world, week + TimeDelta::minutes(1), skew).await;
+    assert_eq!((early.erasures, early.completed), (1, 0));
+    let open = receipt(&world, customer).await;
+    assert_eq!(open.pending[0].place, "idempotency_keys", "{open:?}");
+    let late = run_with(&world, week + TimeDelta::minutes(16), skew).await;
+    assert_eq!((late.erasures, late.completed), (1, 1));
+}
+
 /// Another process remembers the record for some seconds after it was erased: what it lets in
 /// meanwhile is found later.
 #[tokio::test(flavor = "multi_thread")]
@@ -275,6 +308,51 @@ async fn a_document_that_came_in_just_after_the_request_is_erased_too() {
         let shown = invoice.customer.as_ref().unwrap();
         assert_eq!(shown.name, ERASED_NAME, "{}", invoice.id);
     }
+}
+
+/// Another process remembers the record for some seconds after it was deleted as well, and its own
+/// history tells the name.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_deleted_customer_is_erased() {
+    let world = world("deleted").await;
+    let (store, tenant) = (&world.store, world.tenant);
+    let mut invoice = world.invoice("2026-10-05", 0, Status::Issued);
+    invoice.customer = Some(ada());
+    world.create(vec![invoice]).await;
+    let found = world.walk(&ListFilter::default(), 100, None).await;
+    let (invoice, customer) = (found[0].0.id, found[0].0.customer_id.unwrap());
+    // The invoice comes in after the deletion: until then it is somebody else's.
+    let db = sql().await;
+    let give = async |to: Uuid| {
+        let update = "update invoices set customer_id = $3 where tenant_id = $1 and id = $2";
+        let given = db.execute(update, &[&tenant.0, &invoice, &to]).await;
+        assert_eq!(given.unwrap(), 1);
+    };
+    give(Uuid::now_v7()).await;
+    store
+        .delete_customer(tenant, customer, None, &cause())
+        .await
+        .unwrap();
+    give(customer).await;
+    assert!(personal(&told(&world).await, 2026));
+
+    let asked = store.request_erasure(tenant, customer, &cause()).await;
+    assert_eq!(asked.unwrap().hot_invoices, 0);
+    run(&world, Utc::now()).await;
+    assert!(!personal(&told(&world).await, 2026));
+    let history = store.events_of(tenant, customer, None, 100).await.unwrap();
+    let history = format!("{history:?}");
+    assert!(history.contains("customer.deleted"));
+    assert!(
+        PERSONAL.iter().all(|word| !history.contains(word)),
+        "{history}"
+    );
+    let done = run(&world, Utc::now() + TimeDelta::days(8)).await;
+    assert_eq!((done.erasures, done.completed), (1, 1));
+    assert_eq!(receipt(&world, customer).await.hot_invoices, 1);
+    // An invoice is no customer, whatever its history.
+    let other = store.request_erasure(tenant, invoice, &cause()).await;
+    assert!(matches!(other, Err(CustomerError::NotFound)), "{other:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

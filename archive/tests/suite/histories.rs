@@ -207,6 +207,7 @@ impl History {
         let options = ErasureOptions {
             tenant: Some(world.tenant),
             grace: Duration::ZERO,
+            clock_skew: Duration::ZERO,
             as_of: Utc::now(),
         };
         while let Err(error) = world.archive.run_erasures(options, &Silent).await {

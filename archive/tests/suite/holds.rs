@@ -1,20 +1,24 @@
 //! Legal hold and retention that are set while something runs that they forbid; and answers that
 //! are kept for a while.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use sheaf_archive::object::storage::{ColdStorage, Fetched, ObjectInfo, ObjectPage, StorageError};
 use sheaf_archive::{Archive, Checkpoint, ErasureOptions, ErasureSummary, Silent, Step};
 use sheaf_model::Status;
-use sheaf_store::{Cause, FileState, Origin, Store};
+use sheaf_store::{Cause, FileState, NewRetention, Origin, PutRetention, Store};
 use uuid::Uuid;
 
 use crate::erasures::{DAY, fill, keep, personal, receipt, told};
-use crate::support::cluster::{Park, World, kill_at, world};
+use crate::support::cluster::{Park, World, kill_at, sql, world};
 
 /// Puts years on hold at a step, the first time that it is reached.
 struct HoldAt {
@@ -54,6 +58,7 @@ async fn run(archive: &Archive, world: &World, as_of: DateTime<Utc>) -> ErasureS
     let options = ErasureOptions {
         tenant: Some(world.tenant),
         grace: DAY,
+        clock_skew: Duration::ZERO,
         as_of,
     };
     crate::erasures::again(|| archive.run_erasures(options, &Silent)).await
@@ -123,7 +128,6 @@ async fn objects(world: &World, state: FileState) -> usize {
         .await;
     let mut there = 0;
     for file in files.unwrap() {
-        use sheaf_archive::object::storage::ColdStorage as _;
         there += usize::from(world.storage.head(&file.object_key).await.is_ok());
     }
     there
@@ -174,6 +178,157 @@ async fn a_hold_is_not_answered_while_an_object_of_its_year_is_being_deleted() {
     let nothing = async { unreachable!("the year is on hold") };
     let done: Option<()> = store.unless_on_hold(tenant, 2022, nothing).await.unwrap();
     assert_eq!(done, None);
+}
+
+/// A storage whose deletions are not answered, and take effect when the test says so.
+#[derive(Debug)]
+struct Late {
+    inner: Arc<dyn ColdStorage>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Late {
+    /// The requests arrive.
+    async fn arrive(&self) {
+        let asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        for key in asked {
+            self.inner.delete(&key).await.unwrap();
+        }
+    }
+}
+
+impl ColdStorage for Late {
+    fn put_if_absent<'a>(
+        &'a self,
+        key: &'a str,
+        path: &'a Path,
+        sha256: [u8; 32],
+    ) -> BoxFuture<'a, Result<(), StorageError>> {
+        self.inner.put_if_absent(key, path, sha256)
+    }
+
+    fn get_range<'a>(
+        &'a self,
+        key: &'a str,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<Bytes, StorageError>> {
+        self.inner.get_range(key, range)
+    }
+
+    fn get_to_file<'a>(
+        &'a self,
+        key: &'a str,
+        path: &'a Path,
+    ) -> BoxFuture<'a, Result<Fetched, StorageError>> {
+        self.inner.get_to_file(key, path)
+    }
+
+    fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectInfo, StorageError>> {
+        self.inner.head(key)
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StorageError>> {
+        self.asked.lock().unwrap().push(key.to_owned());
+        let (key, detail) = (key.to_owned(), "no answer within 8000 ms".to_owned());
+        std::future::ready(Err(StorageError::Unavailable { key, detail })).boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        from: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<ObjectPage, StorageError>> {
+        self.inner.list(prefix, from)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_is_not_answered_while_a_deletion_that_was_given_up_may_take_effect() {
+    let world = world("hold-late").await;
+    superseded(&world).await;
+    let late = Arc::new(Late {
+        inner: world.storage.clone(),
+        asked: Mutex::default(),
+    });
+    let archive = Archive::with_storage(world.store.clone(), late.clone());
+    let given_up = world.gc(&archive, Duration::ZERO, false).await;
+    assert_eq!((given_up.superseded, given_up.failures.failed), (0, 1));
+    // gc gives a tenant up at its first failure: one object of one year.
+    assert!(!late.asked.lock().unwrap().is_empty());
+    assert_eq!(objects(&world, FileState::Garbage).await, 1);
+    let hold = async |year| {
+        let new = NewRetention {
+            tenant: world.tenant,
+            year,
+            legal_hold: true,
+            keep_until: None,
+            expected: None,
+            origin: Origin::new("test", "req-2"),
+        };
+        world.store.put_retention(&new).await.unwrap()
+    };
+    // Of the other year nothing is being deleted.
+    assert!(matches!(hold(2023).await, PutRetention::Stored(_)));
+    for _ in 0..2 {
+        let PutRetention::Deleting(until) = hold(2022).await else {
+            panic!("a hold is answered that the late deletion breaks")
+        };
+        assert!(until > Utc::now() + TimeDelta::minutes(15));
+    }
+    // It counts already for what has not begun.
+    let kept = world.gc(&world.archive, Duration::ZERO, false).await;
+    assert_eq!((kept.held, kept.superseded, kept.garbage), (4, 0, 0));
+    late.arrive().await;
+    assert_eq!(objects(&world, FileState::Garbage).await, 0);
+    assert!(matches!(hold(2022).await, PutRetention::Deleting(_)));
+    let later = "update archive_files set superseded_at = $2
+                 where tenant_id = $1 and state = 'garbage'";
+    let asked = Utc::now() - TimeDelta::minutes(18);
+    let aged = sql().await.execute(later, &[&world.tenant.0, &asked]).await;
+    assert_eq!(aged.unwrap(), 1);
+    assert!(matches!(hold(2022).await, PutRetention::Stored(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_was_answered_keeps_no_hold_waiting() {
+    let world = world("hold-answered").await;
+    superseded(&world).await;
+    let gone = world.gc(&world.archive, Duration::ZERO, false).await;
+    assert_eq!(gone.superseded, 4);
+    for year in [2022, 2023] {
+        keep(&world.store, world.tenant, year, true, None).await;
+        let deleting = "select count(*) from archive_files
+                        where tenant_id = $1 and state = 'garbage' and superseded_at is not null";
+        let left = sql().await.query_one(deleting, &[&world.tenant.0]).await;
+        assert_eq!(left.unwrap().get::<_, i64>(0), 0);
+    }
+}
+
+/// A key that was never published may be reached by a late deletion as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_is_used_again_after_its_object_was_collected() {
+    let world = world("keys-once").await;
+    let invoice = world.invoice("2022-03-05", 0, Status::Paid);
+    world.create(vec![invoice]).await;
+    assert!(kill_at(&world, Park::at(Step::Uploaded, 0)).await);
+    let staged = world
+        .store
+        .archive_files(world.tenant, &[FileState::Staged], None, 10);
+    let staged = staged.await.unwrap();
+    let collected = world.gc(&world.archive, Duration::ZERO, false).await;
+    assert_eq!((staged.len(), collected.staged), (1, 1));
+    assert_eq!(world.tier().await.parts, 1);
+    let published = world
+        .store
+        .archive_files(world.tenant, &[FileState::Published], None, 10);
+    let published = published.await.unwrap();
+    assert_ne!(published[0].object_key, staged[0].object_key);
+    // Now there is a later one.
+    world.gc(&world.archive, Duration::ZERO, false).await;
+    let garbage = world
+        .store
+        .archive_files(world.tenant, &[FileState::Garbage], None, 10);
+    assert_eq!(garbage.await.unwrap().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -331,6 +331,8 @@ async fn what_changes_meanwhile_is_written_again_or_stays() {
             .await;
         assert_eq!(gc.garbage, u64::try_from(times).unwrap());
         assert_eq!(world.tier().await.invoices, skipped);
+        // The row of the last attempt goes when there is a later one.
+        world.gc(&world.archive, Duration::ZERO, false).await;
         let report = world.verify().await;
         assert!(
             report.is_clean() && report.unpublished == 0 && report.invoices == 6,

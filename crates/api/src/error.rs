@@ -15,7 +15,8 @@ use sheaf_archive::{ArchiveError, ExportError};
 use sheaf_documents::{DocumentError, Format};
 use sheaf_model::Code;
 use sheaf_model::invoice::lifecycle::Refusal;
-use sheaf_store::{CreateError, Full};
+use sheaf_store::{CreateError, Full, StoreError};
+use sheaf_web::problem::Cause;
 use sheaf_web::{Error, Problem};
 
 use tiers::{archive_problem, create_problem, refused};
@@ -29,10 +30,15 @@ pub(crate) enum ApiError {
     Create(CreateError),
     /// The invoice's state, or another document, forbids the step.
     Refused(Refusal),
+    /// The hold is stored, and a deletion that began before it may still take effect for so many
+    /// seconds.
+    DeletionUnderWay(u32),
     /// The document cannot be made.
     Document(DocumentError),
     /// The tenant, or all tenants together, have as much of this as they may.
     Crowded(Crowded, Full),
+    /// The disk has no room for an upload. The text is for the log.
+    DiskFull(String),
     /// The cold tier failed.
     Archive(ArchiveError),
     /// A query over the archive has no answer.
@@ -53,8 +59,8 @@ pub(crate) enum ApiError {
     /// An atomic bulk upload had lines that cannot be stored; nothing was. The lines, as members of
     /// the problem.
     BulkRejected(Map<String, Value>),
-    /// The database cannot be reached.
-    NotReady,
+    /// The database cannot be reached; why not, where it said so in time.
+    NotReady(Option<StoreError>),
     /// Nothing is taken from this queue, though work waits in it.
     QueueStalled(&'static str),
 }
@@ -78,14 +84,23 @@ impl ApiError {
             Self::Refused(refusal) => refused(refusal),
             Self::Document(DocumentError::Unsuitable(invalid)) => Problem::invalid(invalid),
             Self::Document(DocumentError::Failed(detail)) => {
-                tracing::error!(detail, "a document could not be made");
-                Problem::internal()
+                let cause = Cause::error("a document could not be made", detail);
+                Problem::internal().with_cause(cause)
             }
             Self::Document(DocumentError::NotBuilt(format)) => not_built(match format {
                 Format::Pdf => "PDF",
                 Format::Ubl => "UBL",
             }),
             Self::Crowded(what, full) => crowded(what, full),
+            Self::DiskFull(detail) => {
+                let cause = Cause::error("no room for an upload", detail);
+                crowded(Crowded::Spool, Full::All).with_cause(cause)
+            }
+            Self::DeletionUnderWay(seconds) => {
+                let detail = "the hold is stored, but a deletion that began before it was not \
+                              answered and may still take effect: ask again after Retry-After";
+                Problem::new(Code::DeletionUnderWay, detail).with_retry_after(seconds)
+            }
             Self::Archive(error) => archive_problem(&error),
             #[cfg(feature = "sql")]
             Self::Query(error) => query::problem(error),
@@ -103,7 +118,16 @@ impl ApiError {
                 problem.extensions = members;
                 problem
             }
-            Self::NotReady => Problem::again(Code::NotReady, "the database cannot be reached"),
+            Self::NotReady(why) => {
+                let problem = Problem::again(Code::NotReady, "the database cannot be reached");
+                match why {
+                    Some(error) => {
+                        let cause = Cause::warning("not ready", &error).on(error.node());
+                        problem.with_cause(cause)
+                    }
+                    None => problem,
+                }
+            }
             Self::QueueStalled(queue) => Problem::again(
                 Code::NotReady,
                 format!("the queue of {queue} does not move"),

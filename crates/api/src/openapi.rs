@@ -20,6 +20,7 @@ use sheaf_model::Code;
 
 /// Problems of any route.
 const ANYWHERE: &[Code] = &[
+    Code::InvalidHeader,
     Code::InternalError,
     Code::StoreUnavailable,
     Code::StoreTimeout,

@@ -54,7 +54,9 @@ pub(crate) type Responses = BTreeMap<String, RefOr<Response>>;
 pub(crate) fn responses(by_status: &[(u16, &[Part])]) -> Responses {
     let response = |(status, parts): &(u16, &[Part])| {
         let mut response = Response::new(description(parts));
-        if *status == Code::VersionMismatch.status() {
+        // Where there is a version, it is told.
+        let told = !response.description.contains("no ETag");
+        if *status == Code::VersionMismatch.status() && told {
             let etag = header("The version, quoted");
             response.headers.insert("ETag".to_owned(), etag);
         }

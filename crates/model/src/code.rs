@@ -53,6 +53,8 @@ codes! {
         InvalidCursor = "invalid_cursor",
         /// The body is not a gzip stream.
         InvalidGzip = "invalid_gzip",
+        /// A header says what it cannot, or is given twice.
+        InvalidHeader = "invalid_header",
         /// `Idempotency-Key` is not 1 to 255 visible ASCII characters.
         InvalidIdempotencyKey = "invalid_idempotency_key",
         /// The body, or a line of it, is no JSON document.
@@ -434,6 +436,8 @@ codes! {
         ArchiveUnavailable = "archive_unavailable",
         /// There is as much of this kind of work as may be at a time; see `Retry-After`.
         Busy = "busy",
+        /// The hold is stored, and a deletion that began before it may still take effect.
+        DeletionUnderWay = "deletion_under_way",
         /// The keys of the token's issuer could not be read yet.
         JwksUnavailable = "jwks_unavailable",
         /// The database cannot be reached, or a queue does not move.

@@ -14,6 +14,7 @@ mod node;
 mod report;
 mod storage;
 
+pub(crate) use node::{CLOCK_FAIL, CLOCK_WARN};
 use report::{Report, Status};
 
 /// Looks, prints, and fails when something does.

@@ -6,6 +6,7 @@ pub(crate) mod traces;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{TimeDelta, Utc};
 use sheaf_api::{ApiConfig, App};
 use sheaf_archive::{Archive, ExportLimits, QueryLimits, S3Config};
 use sheaf_store::{Store, StoreConfig};
@@ -14,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::doctor::{CLOCK_FAIL, CLOCK_WARN};
 use crate::error::{Doing, Error, Result};
 use crate::serve::signals::Stop;
 use crate::settings::ServeSettings;
@@ -69,6 +71,7 @@ impl Server {
             .map_err(|error| Error::new(format!("cannot start the metrics: {error}")))?;
         let store = Store::connect(parts.store).await?;
         store.watch_platform(parts.tier_older_than);
+        tell_clocks(&store).await;
         let archive = Archive::connect(store.clone(), parts.s3.clone())
             .await?
             .with_export_limits(parts.exports)
@@ -145,6 +148,42 @@ impl Server {
     }
 }
 
+/// Tells which nodes' clocks differ from ours: what follows from it is seen in other places, and
+/// much later.
+async fn tell_clocks(store: &Store) {
+    for (node, skew) in store.clock_skews(Utc::now).await {
+        let Some(differs) = differs(skew) else {
+            continue;
+        };
+        let skew_ms = skew.num_milliseconds();
+        let advice = "let all machines follow a time server";
+        if skew_ms.abs() < CLOCK_FAIL {
+            tracing::warn!(node, skew_ms, "the database's clock is {differs}: {advice}");
+        } else {
+            tracing::error!(node, skew_ms, "the database's clock is {differs}: {advice}");
+        }
+    }
+}
+
+/// In words, where it is more than clocks that follow a time server differ.
+fn differs(skew: TimeDelta) -> Option<String> {
+    if skew.num_milliseconds().abs() < CLOCK_WARN {
+        return None;
+    }
+    let side = if skew < TimeDelta::zero() {
+        "behind"
+    } else {
+        "ahead of"
+    };
+    let seconds = skew.num_seconds().abs();
+    let much = match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds} s"),
+        (minutes, 0) => format!("{minutes} min"),
+        (minutes, seconds) => format!("{minutes} min {seconds} s"),
+    };
+    Some(format!("{much} {side} this machine's"))
+}
+
 fn ended(outcome: std::result::Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<()> {
     outcome
         .map_err(|error| Error::new(format!("the API failed: {error}")))?
@@ -212,4 +251,23 @@ pub(crate) async fn run(settings: &ServeSettings) -> Result<()> {
     }
     tracing::info!("stopping");
     server.stop().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_differs_is_told_in_words() {
+        for (ms, told) in [
+            (0, None),
+            (-1_999, None),
+            (2_000, Some("2 s ahead of this machine's")),
+            (-61_500, Some("1 min 1 s behind this machine's")),
+            (900_000, Some("15 min ahead of this machine's")),
+        ] {
+            let told = told.map(str::to_owned);
+            assert_eq!(differs(TimeDelta::milliseconds(ms)), told, "{ms}");
+        }
+    }
 }

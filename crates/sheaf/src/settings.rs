@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::serve::Tiering;
 use crate::terminal::units;
 
+pub(crate) mod defaults;
 mod doctor;
 mod jwt;
 mod shares;
@@ -57,7 +58,7 @@ pub(crate) struct S3Settings {
     #[arg(
         long,
         env = "SHEAF_S3_REGION",
-        default_value = "us-east-1",
+        default_value = defaults::S3_REGION,
         value_name = "NAME"
     )]
     pub(crate) s3_region: String,
@@ -123,7 +124,7 @@ pub(crate) struct ApiSettings {
     #[arg(
         long,
         env = "SHEAF_URL",
-        default_value = "http://127.0.0.1:8080",
+        default_value = defaults::URL,
         value_name = "URL"
     )]
     pub(crate) url: String,
@@ -206,7 +207,7 @@ pub(crate) struct ServeSettings {
     #[arg(
         long,
         env = "SHEAF_LISTEN",
-        default_value = "127.0.0.1:8080",
+        default_value = defaults::LISTEN,
         value_name = "HOST:PORT"
     )]
     pub(crate) listen: String,
@@ -227,11 +228,11 @@ pub(crate) struct ServeSettings {
     #[arg(long, env = "SHEAF_TIER_INTERVAL", value_name = "INTERVAL", value_parser = units::interval)]
     pub(crate) tier_interval: Option<Duration>,
     /// Whole months before this horizon move: 12m, 1y
-    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = "12m", value_name = "AGE", value_parser = units::months)]
+    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = defaults::OLDER_THAN, value_name = "AGE", value_parser = units::months)]
     pub(crate) tier_older_than: u32,
     /// Connections to one database node, at most; over all processes fewer than the node's
     /// max_connections
-    #[arg(long, env = "SHEAF_MAX_CONNECTIONS_PER_NODE", default_value_t = 32, value_name = "N",
+    #[arg(long, env = "SHEAF_MAX_CONNECTIONS_PER_NODE", default_value = defaults::CONNECTIONS_PER_NODE, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4..=1000))]
     pub(crate) max_connections_per_node: usize,
     /// The way of a tenant's statements: straight to its owner, or through the coordinator

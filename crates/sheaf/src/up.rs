@@ -28,7 +28,7 @@ use crate::up::demo::Demo;
 pub(crate) const LOG: &str = "info,sheaf::access=warn";
 
 /// The horizon of `sheaf tier run` unless it is told another one.
-const OLDER_THAN: u32 = 12;
+pub(crate) const OLDER_THAN: u32 = 12;
 
 /// Runs until asked to stop, or until something breaks.
 pub(crate) async fn run(args: &UpArgs) -> Result<()> {

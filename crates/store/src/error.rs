@@ -6,8 +6,12 @@ use sheaf_model::Code;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
+use crate::cluster::node::NodeAddr;
 use crate::cluster::shares::Full;
 use crate::idempotency::IdemConflict;
+
+/// What the text of an error that was met on a node begins with; the node follows.
+const ON_NODE: &str = "node ";
 
 /// A failure of the store itself; conflicts with what is stored have types of their own. It can be
 /// cloned: all members of a batch that fails as a whole are told the same.
@@ -88,6 +92,37 @@ pub enum StoreError {
     /// A bug of ours, told by a panic that was caught.
     #[error("a bug: {0}")]
     Bug(String),
+}
+
+impl StoreError {
+    /// The same with the node that it was met on, for the log. One that names a node keeps it.
+    pub(crate) fn on(self, (host, port): &NodeAddr) -> Self {
+        let node = format!("{host}:{port}");
+        let told = |detail: String| match detail {
+            detail if detail.starts_with(ON_NODE) => detail,
+            detail if detail.starts_with(&node) => format!("{ON_NODE}{detail}"),
+            detail => format!("{ON_NODE}{node}: {detail}"),
+        };
+        match self {
+            Self::Unavailable { detail } => Self::Unavailable {
+                detail: told(detail),
+            },
+            Self::OutcomeUnknown { detail } => Self::OutcomeUnknown {
+                detail: told(detail),
+            },
+            other => other,
+        }
+    }
+
+    /// The node that is away, or was lost, where it is known.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        let (Self::Unavailable { detail } | Self::OutcomeUnknown { detail }) = self else {
+            return None;
+        };
+        let (node, _) = detail.strip_prefix(ON_NODE)?.split_once(": ")?;
+        Some(node)
+    }
 }
 
 /// Why one create was not done.
@@ -243,5 +278,33 @@ impl From<deadpool_postgres::PoolError> for StoreError {
                 detail: other.to_string(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_node_that_it_was_met_on() {
+        let at = |host: &str| (host.to_owned(), 5432);
+        let away = |detail: &str| StoreError::Unavailable {
+            detail: detail.to_owned(),
+        };
+        for (error, told) in [
+            (away("refused"), "node db1:5432: refused"),
+            (away("db1:5432: refused"), "node db1:5432: refused"),
+            (away("node db2:5432: gone"), "node db2:5432: gone"),
+        ] {
+            let error = error.on(&at("db1"));
+            assert_eq!(
+                error.to_string(),
+                format!("the database is unavailable: {told}")
+            );
+            assert_eq!(error.node(), told.strip_prefix("node ").map(|t| &t[..8]));
+        }
+        assert_eq!(away("the queue is full").node(), None);
+        assert_eq!(StoreError::Timeout.on(&at("db1")).node(), None);
+        assert_eq!(away("refused").on(&at("::1")).node(), Some("::1:5432"));
     }
 }

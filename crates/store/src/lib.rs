@@ -16,6 +16,7 @@ pub mod bench;
 mod config;
 mod customer;
 mod error;
+mod expected;
 mod idempotency;
 mod job_run;
 mod report;
@@ -75,6 +76,7 @@ pub use crate::tenant::PLATFORM;
 pub use crate::tenant::api_key::MAX_API_KEYS;
 pub use config::{Route, StoreConfig};
 pub use error::{CreateError, StoreError};
+pub use expected::{Expected, Versions};
 pub use idempotency::{IdemConflict, StoredKey, UploadAnswer, UploadKey};
 pub use types::*;
 

@@ -73,13 +73,19 @@ query!(
     "sql/queries/archive_file/with_numbers.sql"
 );
 query!(ARCHIVE_FILE_FOR_ID, "sql/queries/archive_file/for_id.sql");
-query!(
-    ARCHIVE_FILE_PUBLISHED_AFTER,
-    "sql/queries/archive_file/published_after.sql"
-);
+query!(ARCHIVE_FILE_LATER, "sql/queries/archive_file/later.sql");
 query!(ARCHIVE_FILE_FORGET, "sql/queries/archive_file/forget.sql");
 query!(ARCHIVE_FILE_LIST, "sql/queries/archive_file/list.sql");
 query!(ARCHIVE_FILE_NEXT, "sql/queries/archive_file/next.sql");
+query!(ARCHIVE_FILE_RETIRE, "sql/queries/archive_file/retire.sql");
+query!(
+    ARCHIVE_FILE_NOTE_DELETION,
+    "sql/queries/archive_file/note_deletion.sql"
+);
+query!(
+    ARCHIVE_FILE_DELETING,
+    "sql/queries/archive_file/deleting.sql"
+);
 query!(
     ARCHIVE_FILE_MARK_GARBAGE,
     "sql/queries/archive_file/mark_garbage.sql"
@@ -134,6 +140,7 @@ query!(
 query!(CUSTOMER_FIND_IDS, "sql/queries/customer/find_ids.sql");
 query!(CUSTOMER_CREATE, "sql/queries/customer/create.sql");
 query!(CUSTOMER_DELETE, "sql/queries/customer/delete.sql");
+query!(CUSTOMER_DELETED, "sql/queries/customer/deleted.sql");
 query!(CUSTOMER_GET, "sql/queries/customer/get.sql");
 query!(CUSTOMER_LIST, "sql/queries/customer/list.sql");
 query!(CUSTOMER_LOCK, "sql/queries/customer/lock.sql");
@@ -340,6 +347,7 @@ query!(ADMIN_ADD_NODE, "citus/admin/add_node.sql");
 query!(ADMIN_BACKEND_PID, "citus/admin/backend_pid.sql");
 query!(ADMIN_CITUS_VERSION, "citus/admin/citus_version.sql");
 query!(ADMIN_CLEANUP, "citus/admin/cleanup.sql");
+query!(ADMIN_CLOCK, "citus/admin/clock.sql");
 query!(ADMIN_CREATE_EXTENSION, "citus/admin/create_extension.sql");
 query!(ADMIN_INSPECT_DISK, "citus/admin/inspect_disk.sql");
 query!(

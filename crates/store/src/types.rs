@@ -408,7 +408,8 @@ pub struct ArchiveFile {
     pub staged_at: DateTime<Utc>,
     /// When it became its invoices' tier.
     pub published_at: Option<DateTime<Utc>>,
-    /// When a later generation replaced it.
+    /// When a later generation replaced it; of a garbage file that was published once, since when
+    /// an answer to the deletion of its object is missing.
     pub superseded_at: Option<DateTime<Utc>>,
     /// SHA-256 from `tail_offset` on; none while staged, and of files that were written before this
     /// was kept.

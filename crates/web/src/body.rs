@@ -15,6 +15,7 @@ use sheaf_model::json::strict;
 use sheaf_store::IdemKey;
 
 use crate::error::{BodyError, Error};
+use crate::headers::single;
 use crate::idempotency;
 
 /// Bounds of the bodies of single requests.
@@ -156,25 +157,23 @@ pub fn check_media_type(headers: &HeaderMap, expected: &'static str) -> Result<(
 
 /// The compression that the client names.
 pub fn encoding_of(headers: &HeaderMap) -> Result<Encoding, BodyError> {
-    let mut values = headers.get_all(CONTENT_ENCODING).iter();
-    let Some(value) = values.next() else {
+    // Twice would be two compressions, one inside the other.
+    let value = single(headers, &CONTENT_ENCODING).map_err(|_| BodyError::Encoding)?;
+    let Some(value) = value else {
         return Ok(Encoding::Identity);
     };
     let name = value.to_str().map_err(|_| BodyError::Encoding)?.trim();
-    match (values.next(), name) {
-        (None, name)
-            if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") =>
-        {
+    match name {
+        name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => {
             Ok(Encoding::Gzip)
         }
-        (None, name) if name.is_empty() || name.eq_ignore_ascii_case("identity") => {
-            Ok(Encoding::Identity)
-        }
+        name if name.is_empty() || name.eq_ignore_ascii_case("identity") => Ok(Encoding::Identity),
         _ => Err(BodyError::Encoding),
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+/// How many bytes the client says that it sends, as they are sent.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

@@ -11,7 +11,7 @@ use sheaf_model::{Code, FieldError, Invalid};
 use sheaf_store::StoreError;
 
 use crate::etag;
-use crate::problem::Problem;
+use crate::problem::{Cause, Problem};
 
 pub use self::body::BodyError;
 
@@ -58,6 +58,13 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// A header that says what it cannot.
+    InvalidHeader {
+        /// As we write it.
+        name: &'static str,
+        /// What is wrong.
+        detail: &'static str,
+    },
     /// `limit` is no number from 1 to 100.
     LimitOutOfRange,
     /// A cursor of another list, or no cursor at all.
@@ -70,11 +77,13 @@ pub enum Error {
     Invalid(Invalid),
     /// `Idempotency-Key` is malformed.
     InvalidIdempotencyKey,
-    /// `If-Match` names no version that is there.
+    /// `If-Match` or `If-None-Match` rules out the version that is there.
     VersionMismatch {
         /// The version that is.
         current: i64,
     },
+    /// The same of something that always exists, and has no version.
+    Unversioned,
     /// The store failed.
     Store(StoreError),
     /// The request took longer than the server allows.
@@ -145,6 +154,9 @@ impl Error {
             Self::InvalidParameter { field, detail } => {
                 Problem::of_field(FieldError::new(field, Code::InvalidParameter, detail))
             }
+            Self::InvalidHeader { name, detail } => {
+                Problem::of_field(FieldError::new(name, Code::InvalidHeader, detail))
+            }
             Self::LimitOutOfRange => {
                 let error = FieldError::new(
                     "limit",
@@ -166,7 +178,11 @@ impl Error {
             }
             Self::VersionMismatch { current } => Problem::new(
                 Code::VersionMismatch,
-                format!("If-Match names another version: the ETag is \"{current}\" now"),
+                format!("If-Match or If-None-Match rules it out: the ETag is \"{current}\" now"),
+            ),
+            Self::Unversioned => Problem::new(
+                Code::VersionMismatch,
+                "If-Match or If-None-Match rules it out: it always exists, and has no ETag",
             ),
             Self::Store(error) => store::problem(error),
             Self::Timeout => Problem::new(
@@ -174,8 +190,7 @@ impl Error {
                 "the request took too long; whether it took effect is unknown",
             ),
             Self::Internal(detail) => {
-                tracing::error!(detail, "internal error");
-                Problem::internal()
+                Problem::internal().with_cause(Cause::error("internal error", detail))
             }
         }
     }
@@ -229,7 +244,9 @@ impl From<StoreError> for Error {
 impl From<ParseError> for Error {
     fn from(error: ParseError) -> Self {
         match error {
-            ParseError::Syntax(detail) => Self::InvalidJson(detail),
+            ParseError::Syntax(what) => {
+                Self::InvalidJson(format!("the body is not a JSON document: {what}"))
+            }
             ParseError::Invalid(invalid) => Self::Invalid(invalid),
         }
     }

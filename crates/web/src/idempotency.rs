@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use sheaf_store::Replay;
 
 use crate::error::Error;
+use crate::headers::single;
 
 /// Marks an answer that was given before.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -15,13 +16,13 @@ const MAX_KEY: usize = 255;
 
 /// The client's key, if it sent one.
 pub fn key_of(headers: &HeaderMap) -> Result<Option<String>, Error> {
-    let mut values = headers.get_all(KEY).iter();
-    let Some(value) = values.next() else {
+    let value = single(headers, &KEY).map_err(|_| Error::InvalidIdempotencyKey)?;
+    let Some(value) = value else {
         return Ok(None);
     };
     let bytes = value.as_bytes();
     let visible = bytes.iter().all(u8::is_ascii_graphic);
-    if values.next().is_some() || bytes.is_empty() || bytes.len() > MAX_KEY || !visible {
+    if bytes.is_empty() || bytes.len() > MAX_KEY || !visible {
         return Err(Error::InvalidIdempotencyKey);
     }
     value

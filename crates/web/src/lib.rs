@@ -11,6 +11,7 @@ pub mod body;
 pub mod cursor;
 pub mod error;
 pub mod etag;
+mod headers;
 pub mod idempotency;
 pub mod observe;
 pub mod path;
@@ -18,15 +19,14 @@ pub mod problem;
 pub mod query;
 
 mod clock;
-mod config;
 mod rate_limit;
 mod serve;
 
 pub use auth::{JwksSource, JwtConfig, JwtSecret, role_table};
 pub use clock::Clock;
-pub use config::Config;
 pub use error::Error;
 pub use observe::metrics::Metrics;
 pub use problem::{PROBLEM_JSON, Problem};
 pub use rate_limit::RateLimit;
+pub use serve::config::Config;
 pub use serve::{Web, serve, serve_metrics};

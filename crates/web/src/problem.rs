@@ -29,6 +29,88 @@ pub struct Problem {
     pub retry_after: Option<u32>,
     /// Members beyond the standard ones, the summary of a bulk upload for example.
     pub extensions: serde_json::Map<String, serde_json::Value>,
+    /// For the log.
+    pub cause: Option<Cause>,
+}
+
+/// Why something failed: told in the log, with the request's id, and never to the client.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    /// Whether it is ours to mend. Else it is known to happen, as when a node is away.
+    serious: bool,
+    what: &'static str,
+    detail: String,
+    /// The node of the database that it is about, where that is known.
+    node: Option<String>,
+}
+
+/// The request that a cause is told of.
+#[derive(Clone, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) traceparent: &'a str,
+    pub(crate) code: Code,
+    pub(crate) tenant: Option<String>,
+    /// The node that holds the tenant's shards: where something of the database failed, most likely
+    /// that one.
+    pub(crate) owner: Option<String>,
+}
+
+impl Cause {
+    /// Something is wrong on our side.
+    #[must_use]
+    pub fn error(what: &'static str, detail: impl ToString) -> Self {
+        Self {
+            serious: true,
+            what,
+            detail: detail.to_string(),
+            node: None,
+        }
+    }
+
+    /// Something that we need is away.
+    #[must_use]
+    pub fn warning(what: &'static str, detail: impl ToString) -> Self {
+        Self {
+            serious: false,
+            ..Self::error(what, detail)
+        }
+    }
+
+    /// About a node of the database.
+    #[must_use]
+    pub fn on(mut self, node: Option<&str>) -> Self {
+        self.node = node.map(str::to_owned);
+        self
+    }
+
+    /// Tells it.
+    pub(crate) fn log(&self, told: &Told<'_>) {
+        let (detail, node) = (self.detail.as_str(), self.node.as_deref());
+        let (tenant, owner) = (told.tenant.as_deref(), told.owner.as_deref());
+        let (request_id, traceparent, code) =
+            (told.request_id, told.traceparent, told.code.as_str());
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    detail,
+                    node,
+                    owner,
+                    tenant,
+                    code,
+                    request_id,
+                    traceparent,
+                    "{}",
+                    self.what
+                )
+            };
+        }
+        if self.serious {
+            tell!(error);
+        } else {
+            tell!(warn);
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -56,7 +138,15 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             extensions: serde_json::Map::new(),
+            cause: None,
         }
+    }
+
+    /// With what the log is told.
+    #[must_use]
+    pub fn with_cause(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
+        self
     }
 
     /// Something that is not the client's affair; what it is stands in the log.

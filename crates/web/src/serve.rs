@@ -1,6 +1,7 @@
 //! What the HTTP surfaces of a process share, and serving them: the router on its listener, with
 //! what runs beside the requests.
 
+pub(crate) mod config;
 mod server;
 
 use std::sync::Arc;
@@ -16,11 +17,11 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::config::Config;
 use self::server::Server;
 use crate::auth::authenticator::Authenticator;
 use crate::body::BodyLimits;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::observe::denials::Denials;
 use crate::observe::layer::{Observe, RequestMetrics};
 use crate::observe::metrics::Metrics;
@@ -64,7 +65,8 @@ impl Web {
     /// The layer around every route, for these templates of paths.
     pub fn observe<'a>(&self, templates: impl Iterator<Item = &'a str>) -> Observe {
         let metrics = RequestMetrics::new(templates);
-        Observe::new(&self.config, metrics, Arc::clone(&self.denials))
+        let denials = Arc::clone(&self.denials);
+        Observe::new(&self.config, metrics, denials, self.store.clone())
     }
 }
 

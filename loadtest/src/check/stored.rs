@@ -15,8 +15,9 @@ use crate::load::setup::Tenant;
 /// starting.
 const ATTEMPTS: usize = 120;
 const PAUSE: Duration = Duration::from_millis(500);
-/// The event feed stays behind open transactions for a moment.
-const FEED: Duration = Duration::from_secs(20);
+/// The event feed stays behind open transactions, and behind those of two-phase commits that a
+/// killed coordinator left open: Citus settles these once a minute (`citus.recover_2pc_interval`).
+const FEED: Duration = Duration::from_secs(180);
 
 /// An invoice in the end.
 #[derive(Clone, Debug)]

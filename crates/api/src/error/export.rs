@@ -2,7 +2,7 @@
 
 use sheaf_archive::ExportError;
 use sheaf_model::Code;
-use sheaf_web::problem::{Problem, RETRY_AFTER};
+use sheaf_web::problem::{Cause, Problem, RETRY_AFTER};
 
 use crate::error::ApiError;
 
@@ -24,8 +24,7 @@ pub(super) fn problem(error: &ExportError) -> Problem {
         ExportError::Busy => Problem::again(Code::Busy, detail),
         ExportError::TooLarge { .. } => Problem::new(Code::ExportTooLarge, detail),
         ExportError::Idle { .. } | ExportError::Archive(_) | ExportError::Lost => {
-            tracing::error!(%error, "an export failed");
-            Problem::internal()
+            Problem::internal().with_cause(Cause::error("an export failed", error))
         }
     }
 }

@@ -4,11 +4,11 @@ use sheaf_archive::ArchiveError;
 use sheaf_documents::DocumentError;
 use sheaf_model::invoice::input::ParseError;
 use sheaf_model::{Code, FieldError, Invalid};
-use sheaf_store::{ChangeError, CreateError, CustomerError, Full, StoreError};
+use sheaf_store::{ChangeError, CreateError, CustomerError, StoreError};
 use sheaf_web::Error;
 use sheaf_web::error::{BodyError, Noun};
 
-use crate::error::{ApiError, Crowded};
+use crate::error::ApiError;
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
@@ -103,10 +103,7 @@ impl From<std::io::Error> for ApiError {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         match error.kind() {
-            StorageFull | QuotaExceeded => {
-                tracing::error!(%error, "no room for an upload");
-                Self::Crowded(Crowded::Spool, Full::All)
-            }
+            StorageFull | QuotaExceeded => Self::DiskFull(error.to_string()),
             _ => Error::Internal(error.to_string()).into(),
         }
     }

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use sheaf_archive::object::storage::StorageError;
 use sheaf_archive::{ArchiveError, QueryError};
-use sheaf_web::problem::{Problem, RETRY_AFTER};
+use sheaf_web::problem::{Cause, Problem, RETRY_AFTER};
 
 use crate::error::ApiError;
 use crate::error::tiers::restoring;
@@ -24,16 +24,17 @@ pub(super) fn problem(error: QueryError) -> Problem {
     ) {
         return restoring();
     }
-    match &error {
+    let cause = match &error {
         QueryError::Archive(ArchiveError::Storage(_) | ArchiveError::Store(_)) => {
-            tracing::warn!(%error, "a query could not read the archive");
+            Some(Cause::warning("a query could not read the archive", &error))
         }
         QueryError::Archive(_) | QueryError::Internal(_) => {
-            tracing::error!(%error, "a query failed");
+            Some(Cause::error("a query failed", &error))
         }
-        _ => {}
-    }
-    let problem = Problem::new(error.code(), error.public_detail());
+        _ => None,
+    };
+    let mut problem = Problem::new(error.code(), error.public_detail());
+    problem.cause = cause;
     match problem.status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             problem.with_retry_after(RETRY_AFTER)

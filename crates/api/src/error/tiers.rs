@@ -5,6 +5,7 @@ use sheaf_archive::object::storage::StorageError;
 use sheaf_model::invoice::lifecycle::Refusal;
 use sheaf_model::{Code, FieldError};
 use sheaf_store::CreateError;
+use sheaf_web::problem::Cause;
 use sheaf_web::{Error, Problem};
 
 /// Seconds after which a restored object may be there: slow storage classes take from minutes to
@@ -60,15 +61,16 @@ pub(super) fn archive_problem(error: &ArchiveError) -> Problem {
     if matches!(error, ArchiveError::Storage(StorageError::Restoring { .. })) {
         return restoring();
     }
-    tracing::error!(%error, "archive failed");
-    match error {
+    let cause = Cause::error("archive failed", error);
+    let problem = match error {
         // Damaged bytes as well: read again, they may be right, as of a storage that lies or of an
         // object that is restored.
         ArchiveError::Storage(_) | ArchiveError::Corrupt { .. } => {
             Problem::again(Code::ArchiveUnavailable, "the archive is unavailable")
         }
         _ => Problem::internal(),
-    }
+    };
+    problem.with_cause(cause)
 }
 
 #[cfg(test)]

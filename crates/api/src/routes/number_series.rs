@@ -14,6 +14,7 @@ use sheaf_web::answer::json;
 use sheaf_web::auth::{Reader, Settings, TenantAuth};
 use sheaf_web::body::JsonBody;
 use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag::Preconditions;
 use sheaf_web::observe::request_id::Requested;
 use sheaf_web::query;
 
@@ -28,6 +29,9 @@ const MAX_PREFIX: usize = 40;
 const MAX_PADDING: i16 = 12;
 /// Where a series may be set to go on: numbers keep at most 12 digits.
 const MAX_NEXT: i64 = 999_999_999_999;
+
+/// A series is there from the beginning, but no version of it was ever told.
+const UNSEEN: i64 = i64::MAX;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,6 +109,7 @@ problems! {
     SetProblems {
         404: NumberSeriesNotFound;
         409: NumberGoesBack;
+        412: VersionMismatch, ": a series always exists, and has no ETag";
         422: StringTooLong, StringHasNul, PaddingOutOfRange, NumberOutOfRange, DateOutOfRange,
             UnknownField, MissingField, InvalidType;
     }
@@ -124,6 +129,7 @@ pub(crate) async fn set(
     Settings(auth): Settings,
     State(app): State<Shared>,
     requested: Requested,
+    Preconditions { expected }: Preconditions,
     series: Result<Path<String>, PathRejection>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
@@ -134,6 +140,9 @@ pub(crate) async fn set(
         .ok_or(Error::NotFound(Noun::NumberSeries))?;
     let input: SeriesIn = body.parse()?;
     check(&input)?;
+    if expected.is_some_and(|expected| !expected.allows(UNSEEN)) {
+        return Err(Error::Unversioned.into());
+    }
     let now = app.clock.now();
     let yearly = input.prefix.contains(SERIES_YEAR);
     let before = app.store.number_series(auth.tenant_id).await?;

@@ -41,10 +41,7 @@ pub(crate) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiErr
     }
     match tokio::time::timeout(READY_TIMEOUT, app.store.ready()).await {
         Ok(Ok(())) => Ok(json_bytes(StatusCode::OK, r#"{"status":"ok"}"#)),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "not ready");
-            Err(ApiError::NotReady)
-        }
-        Err(_) => Err(ApiError::NotReady),
+        Ok(Err(error)) => Err(ApiError::NotReady(Some(error))),
+        Err(_) => Err(ApiError::NotReady(None)),
     }
 }

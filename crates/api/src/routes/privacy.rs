@@ -6,6 +6,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
+use chrono::Utc;
 use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
 use sheaf_model::{Code, FieldError, Invalid, plain_value};
 use sheaf_store::{Cause, NewRetention, PutRetention};
@@ -13,7 +14,7 @@ use sheaf_web::answer::{PageOut, json};
 use sheaf_web::auth::{Privacy, Reader};
 use sheaf_web::body::JsonBody;
 use sheaf_web::error::{Error, Noun};
-use sheaf_web::etag::{self, IfMatch};
+use sheaf_web::etag::{self, Preconditions};
 use sheaf_web::observe::request_id::Requested;
 use sheaf_web::path::id_in;
 use sheaf_web::query;
@@ -34,7 +35,8 @@ problems! {
 /// Erase a customer's personal data: name, email, tax id, address, external id and metadata. The
 /// record, and those merged into it, are erased at once and can be invoiced no more; documents and
 /// their histories follow in both tiers, and the receipt says how far that is. Figures, dates and
-/// the country stay. It cannot be undone. Asking again goes through everything again.
+/// the country stay. It cannot be undone. Asking again goes through everything again. A customer
+/// that was deleted can be asked for too: its history and stray invoices still tell of it.
 #[utoipa::path(
     put, path = "/v1/customers/{id}/erasure", tag = "customers", operation_id = "eraseCustomer",
     security(("bearer" = []), ("apiKey" = [])),
@@ -117,6 +119,7 @@ problems! {
     PutRetentionProblems {
         412: VersionMismatch;
         422: DateOutOfRange, UnknownField, InvalidType;
+        503: DeletionUnderWay, ": the hold is stored; ask again after `Retry-After`";
     }
 }
 
@@ -134,6 +137,11 @@ problems! {
             description = "The version that the client has seen, quoted; `\"0\"` when there was \
                 none",
         ),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "`*`: only where there is none",
+        ),
     ),
     responses(
         (
@@ -148,7 +156,7 @@ pub(crate) async fn put_retention(
     Privacy(auth): Privacy,
     State(app): State<Shared>,
     requested: Requested,
-    if_match: IfMatch,
+    Preconditions { expected }: Preconditions,
     year: Result<Path<String>, PathRejection>,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
@@ -164,7 +172,7 @@ pub(crate) async fn put_retention(
         year,
         legal_hold: input.legal_hold,
         keep_until: input.keep_until,
-        expected: if_match.versions().map(<[i64]>::to_vec),
+        expected,
         origin: requested.by(auth.actor),
     };
     match app.store.put_retention(&new).await? {
@@ -174,5 +182,9 @@ pub(crate) async fn put_retention(
             Ok(response)
         }
         PutRetention::VersionMismatch(current) => Err(Error::VersionMismatch { current }.into()),
+        PutRetention::Deleting(until) => {
+            let left = (until - Utc::now()).num_seconds();
+            Err(ApiError::DeletionUnderWay(u32::try_from(left).unwrap_or(1)))
+        }
     }
 }

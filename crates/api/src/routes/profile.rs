@@ -11,7 +11,7 @@ use sheaf_web::answer::json;
 use sheaf_web::auth::{Reader, Settings};
 use sheaf_web::body::JsonBody;
 use sheaf_web::error::{Error, Noun};
-use sheaf_web::etag::{self, IfMatch};
+use sheaf_web::etag::{self, Preconditions};
 use sheaf_web::observe::request_id::Requested;
 use sheaf_web::query;
 
@@ -71,6 +71,11 @@ problems! {
             description = "The version that the client has seen, quoted; `\"0\"` when there was \
                 none",
         ),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "`*`: only where there is none",
+        ),
     ),
     responses(
         (
@@ -85,7 +90,7 @@ pub(crate) async fn put(
     Settings(auth): Settings,
     State(app): State<Shared>,
     requested: Requested,
-    if_match: IfMatch,
+    Preconditions { expected }: Preconditions,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let profile = Profile::parse(&body.bytes)?;
@@ -93,7 +98,7 @@ pub(crate) async fn put(
         tenant: auth.tenant_id,
         profile: serde_json::to_value(&profile)
             .map_err(|error| Error::Internal(error.to_string()))?,
-        expected: if_match.versions().map(<[i64]>::to_vec),
+        expected,
         origin: requested.by(auth.actor),
     };
     match app.store.put_profile(&new).await? {

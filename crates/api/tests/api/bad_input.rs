@@ -172,7 +172,11 @@ async fn bodies_that_are_no_document_are_refused() {
         )
     };
     for bad in ["{", "nonsense", "{}{}", "{\"currency\":\"GBP\",}", "\u{0}"] {
-        post(bad.into()).await.is_problem(400, "invalid_json");
+        let problem = post(bad.into()).await.is_problem(400, "invalid_json");
+        let detail = problem["detail"].as_str().unwrap();
+        let begin = "the body is not a JSON document: ";
+        assert!(detail.starts_with(begin), "{detail}");
+        assert!(detail.contains(" at character "), "{detail}");
     }
     post(vec![b'"', 0xff, b'"'])
         .await

@@ -97,7 +97,7 @@ async fn a_change_is_bound_to_the_version_that_was_read() {
             .header("if-match", tag.to_owned())
             .json(&json!({"name": format!("by {tag}")}))
     };
-    for stale in ["\"7\"", "W/\"1\"", "1"] {
+    for stale in ["\"7\"", "W/\"1\""] {
         for method in [Method::PATCH, Method::DELETE] {
             let refused = send(change(method, stale)).await;
             refused.is_problem(412, "version_mismatch");

@@ -167,3 +167,32 @@ async fn an_admin_key_that_could_be_guessed_waits_and_a_long_one_does_not() {
         assert_eq!(answer.status.as_u16(), status, "{key}");
     }
 }
+
+#[tokio::test]
+async fn a_short_admin_key_that_its_owner_uses_is_no_easier_to_guess_elsewhere() {
+    let short = "short-admin-key-1";
+    let long = "a-longer-admin-key-of-32-letters";
+    let (owner, guesser) = ("192.0.2.1", "192.0.2.2");
+    for (key, elsewhere) in [(short, 429), (long, 200)] {
+        let app = TestApp::start_with(|config| {
+            config.web.admin_key = key.into();
+            config.web.proxies = 1;
+            config.web.guess_limit = Some(RateLimit {
+                per_second: NonZeroU32::MIN,
+                burst: NonZeroU32::MIN,
+            });
+        })
+        .await;
+        let ask = async |from: &str, key: &str| {
+            let request = app.get("/v1/tenants", key);
+            send(request.header("x-forwarded-for", from)).await
+        };
+        ask(owner, key).await.is(200);
+        exhaust(async |n| ask(guesser, &format!("guess-{n}")).await).await;
+        let found = ask(guesser, key).await;
+        assert_eq!(found.status.as_u16(), elsewhere, "{key}");
+        // Whoever guesses beside its owner does not shut the owner out.
+        exhaust(async |n| ask(owner, &format!("guess-{n}")).await).await;
+        ask(owner, key).await.is(200);
+    }
+}

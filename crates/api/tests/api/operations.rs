@@ -32,6 +32,11 @@ async fn probes_answer_without_credential_and_metrics_elsewhere() {
         .find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
     assert!(cpu.unwrap().parse::<f64>().unwrap() > 0.0, "{text}");
     assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
+    // Names in _total are counters, and no others.
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    for (name, kind) in types.filter_map(|of| of.split_once(' ')) {
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name} {kind}");
+    }
     assert_eq!(get("/openapi.json").await.is(200)["openapi"], "3.1.0");
 }
 

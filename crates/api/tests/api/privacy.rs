@@ -8,7 +8,7 @@ use sheaf_archive::{ArchiveError, ErasureOptions, Silent};
 use sheaf_model::TenantId;
 
 use crate::archive::{paid, tier};
-use crate::support::{Answer, Tenant, TestApp, now, send};
+use crate::support::{Answer, Tenant, TestApp, now, raw, send};
 
 async fn put(app: &TestApp, key: &str, path: &str, body: Option<Value>) -> Answer {
     let request = app.request(Method::PUT, path).bearer_auth(key);
@@ -23,6 +23,7 @@ async fn run(app: &TestApp, tenant: &Tenant) {
     let options = ErasureOptions {
         tenant: Some(TenantId(tenant.id)),
         grace: Duration::from_secs(3_600),
+        clock_skew: Duration::ZERO,
         as_of: now(),
     };
     while let Err(error) = app.archive.run_erasures(options, &Silent).await {
@@ -136,4 +137,36 @@ async fn retention_is_set_by_year_with_versions() {
             .await
             .is_problem(422, code);
     }
+}
+
+#[tokio::test]
+async fn a_hold_is_answered_when_no_deletion_can_break_it_any_more() {
+    let app = TestApp::start().await;
+    let tenant = app.tenant().await;
+    let db = raw().await;
+    // gc has asked for a deletion, and had no answer.
+    let file = "insert into archive_files
+                (tenant_id, period, part, generation, year, object_key, state, schema_version,
+                 staged_at, published_at, superseded_at)
+                values ($1, '2023-05', 0, 1, 2023, 'k', 'garbage', 1, now(), now(), now())";
+    db.execute(file, &[&tenant.id]).await.unwrap();
+    let hold = json!({"legal_hold": true});
+    for year in ["2023", "2022"] {
+        let path = format!("/v1/retention/{year}");
+        let asked = put(&app, &tenant.key, &path, Some(hold.clone())).await;
+        if year == "2022" {
+            asked.is(200);
+            continue;
+        }
+        asked.is_problem(503, "deletion_under_way");
+        let wait: u32 = asked.header("retry-after").parse().unwrap();
+        assert!((960..=1020).contains(&wait), "{wait}");
+    }
+    let list = app.read("/v1/retention", &tenant.key).await;
+    assert_eq!(list.is(200)["data"][1]["legal_hold"], true);
+    let later = "update archive_files set superseded_at = now() - interval '17 minutes'
+                 where tenant_id = $1";
+    db.execute(later, &[&tenant.id]).await.unwrap();
+    let again = put(&app, &tenant.key, "/v1/retention/2023", Some(hold)).await;
+    assert_eq!(again.is(200)["version"], 1);
 }

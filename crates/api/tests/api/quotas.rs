@@ -180,6 +180,9 @@ async fn what_atomic_uploads_hold_of_the_disk_is_bounded() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let open = holding.expect("never refused");
+    // What would not fit alone is told so, whoever holds what: 503 would mean to come again.
+    upload(&two.key, 20).await.is_problem(413, "body_too_large");
+    upload(&two.key, 30).await.is_problem(413, "body_too_large");
     upload(&two.key, 5).await.is(200);
     let refused = upload(&one.key, 5).await;
     refused.is_problem(429, "upload_space_exceeded");

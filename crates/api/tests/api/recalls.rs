@@ -1,10 +1,11 @@
 //! Archived invoices that come back: by a change, and by being asked to.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::archive::{paid, tier};
 use crate::money::{Desk, path, pay, types};
-use crate::support::send;
+use crate::support::{Answer, send};
 
 #[tokio::test]
 async fn a_change_of_an_archived_invoice_recalls_it() {
@@ -123,4 +124,55 @@ async fn a_recall_brings_an_invoice_back_as_it_is() {
         (1, 1)
     );
     assert_eq!(desk.read(&made).await.body, cold.body);
+}
+
+#[tokio::test]
+async fn a_recall_with_a_key_is_answered_once() {
+    let desk = Desk::open().await;
+    let (app, key) = (&desk.app, &desk.tenant.key);
+    let document = paid("keyed", "2022-04-05");
+    let cold = app.create("/v1/invoices", key, &document).await.is(201);
+    assert_eq!(tier(app, &desk.tenant).await.invoices, 1);
+    let hot = desk.make(json!({})).await;
+    // Of what is hot nothing changes, and its answer is kept like that of a change.
+    for (made, name) in [(&cold, "of-cold"), (&hot, "of-hot")] {
+        let recall = async |body: Value| desk.keyed(made, "recall", body, Some(name)).await;
+        let first = recall(Value::Null).await;
+        first.is(200);
+        assert!(!first.headers.contains_key("idempotency-replayed"));
+        let again = recall(Value::Null).await;
+        assert_eq!(again.header("idempotency-replayed"), "true", "{name}");
+        assert_eq!((again.status, &again.body), (first.status, &first.body));
+        assert_eq!(again.header("etag"), first.header("etag"));
+        recall(json!({}))
+            .await
+            .is_problem(422, "idempotency_key_reused");
+    }
+    // Nor does another recall have the key, whichever came first, or another change.
+    desk.keyed(&cold, "recall", Value::Null, Some("of-hot"))
+        .await
+        .is_problem(422, "idempotency_key_reused");
+    desk.keyed(&hot, "payments", pay("1", "p"), Some("of-hot"))
+        .await
+        .is_problem(422, "idempotency_key_reused");
+    // The answer stays what it was when the invoice has changed.
+    let before = desk.keyed(&hot, "recall", Value::Null, Some("of-hot"));
+    let before = before.await;
+    desk.step(&hot, "payments", pay("1", "p")).await.is(201);
+    let after = desk.keyed(&hot, "recall", Value::Null, Some("of-hot"));
+    assert_eq!(after.await.body, before.body);
+}
+
+#[tokio::test]
+async fn recalls_with_one_key_at_once_are_answered_alike() {
+    let desk = Desk::open().await;
+    let hot = desk.make(json!({})).await;
+    let recall = || desk.keyed(&hot, "recall", Value::Null, Some("at-once"));
+    let answers: Vec<Answer> = join_all((0..20).map(|_| recall())).await;
+    let made = |answer: &&Answer| !answer.headers.contains_key("idempotency-replayed");
+    assert_eq!(answers.iter().filter(made).count(), 1);
+    for answer in &answers {
+        answer.is(200);
+        assert_eq!(answer.body, answers[0].body);
+    }
 }

@@ -13,7 +13,7 @@ use serde::de::{
     MapAccess, SeqAccess, Visitor,
 };
 
-use crate::invoice::input::{ParseError, place};
+use crate::invoice::input::{ParseError, place, syntax};
 
 /// Reads one JSON object, and nothing behind it.
 ///
@@ -22,10 +22,9 @@ use crate::invoice::input::{ParseError, place};
 /// with `invalid_type`, `unknown_field`, `missing_field`, `duplicate_field`, `date_out_of_range` or
 /// `time_out_of_range`, and the field's path.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| ParseError::Syntax(error.to_string()))?;
+    let text = syntax::text(bytes)?;
     // The first mistake of a field would hide that the rest is no JSON.
-    serde_json::from_str::<IgnoredAny>(text)
-        .map_err(|error| ParseError::Syntax(error.to_string()))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| syntax::error(text, &error))?;
     let mut reader = serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(Strict(&mut reader)).map_err(|error| {
         let path = error.path().to_string();

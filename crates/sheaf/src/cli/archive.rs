@@ -12,7 +12,7 @@ use sheaf_store::Store;
 
 use super::OutputArgs;
 use crate::error::Result;
-use crate::settings::{ApiSettings, ColdSettings};
+use crate::settings::{ApiSettings, ColdSettings, defaults};
 use crate::terminal::units;
 
 #[derive(Debug, Subcommand)]
@@ -27,7 +27,7 @@ pub(crate) struct TierRunArgs {
     #[arg(long, value_name = "DATE", value_parser = units::date)]
     pub(crate) as_of: Option<NaiveDate>,
     /// Whole months before this horizon move: 12m, 1y, 0m
-    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = "12m", value_name = "AGE", value_parser = units::months)]
+    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = defaults::OLDER_THAN, value_name = "AGE", value_parser = units::months)]
     pub(crate) older_than: u32,
     /// Only this tenant
     #[arg(long, value_name = "ID")]
@@ -188,8 +188,11 @@ pub(crate) struct CompactArgs {
 #[derive(Debug, Args)]
 pub(crate) struct EraseArgs {
     /// The grace that `gc` is run with: receipts say by it when the last copies go
-    #[arg(long, default_value = "24h", value_name = "AGE", value_parser = units::duration)]
+    #[arg(long, default_value = defaults::GRACE, value_name = "AGE", value_parser = units::duration)]
     pub(crate) grace: Duration,
+    /// How far ahead the clock of an API process may be: a receipt is complete that much later
+    #[arg(long, default_value = "15m", value_name = "AGE", value_parser = units::duration)]
+    pub(crate) clock_skew: Duration,
     #[command(flatten)]
     pub(crate) archive: ArchiveArgs,
 }
@@ -197,7 +200,7 @@ pub(crate) struct EraseArgs {
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
     /// Leave alone what is younger: 24h, 30m, 0s
-    #[arg(long, default_value = "24h", value_name = "AGE", value_parser = units::duration)]
+    #[arg(long, default_value = defaults::GRACE, value_name = "AGE", value_parser = units::duration)]
     pub(crate) grace: Duration,
     /// Count only; change nothing
     #[arg(long)]

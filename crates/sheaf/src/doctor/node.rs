@@ -29,8 +29,9 @@ const ROOM: [(&str, i64); 4] = [
 /// come.
 const YOUNG: i64 = 1_000_000;
 /// Milliseconds by which a clock may differ.
-const CLOCK_WARN: i64 = 2_000;
-const CLOCK_FAIL: i64 = 60_000;
+pub(crate) const CLOCK_WARN: i64 = 2_000;
+/// From so many on it is no matter of networks any more.
+pub(crate) const CLOCK_FAIL: i64 = 60_000;
 /// Citus itself keeps a tenth free.
 const DISK_WARN: i64 = 10;
 const DISK_FAIL: i64 = 2;

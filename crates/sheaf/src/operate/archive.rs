@@ -202,6 +202,7 @@ pub(crate) async fn erase(args: &EraseArgs) -> Result<ExitCode> {
     let options = ErasureOptions {
         tenant: args.archive.tenant,
         grace: args.grace,
+        clock_skew: args.clock_skew,
         as_of: Utc::now(),
     };
     let outcome = archive.run_erasures(options, &bar).await;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use sheaf_archive::S3Config;
 
+use super::defaults;
 use super::jwt::JwtSettings;
 use crate::terminal::units;
 
@@ -39,7 +40,7 @@ pub(crate) struct DoctorSettings {
     #[arg(
         long,
         env = "SHEAF_S3_REGION",
-        default_value = "us-east-1",
+        default_value = defaults::S3_REGION,
         value_name = "NAME"
     )]
     pub(crate) s3_region: String,
@@ -47,7 +48,7 @@ pub(crate) struct DoctorSettings {
     #[arg(
         long,
         env = "SHEAF_LISTEN",
-        default_value = "127.0.0.1:8080",
+        default_value = defaults::LISTEN,
         value_name = "HOST:PORT"
     )]
     pub(crate) listen: String,
@@ -71,7 +72,7 @@ pub(crate) struct DoctorSettings {
     #[arg(
         long,
         env = "SHEAF_MAX_CONNECTIONS_PER_NODE",
-        default_value_t = 32,
+        default_value = defaults::CONNECTIONS_PER_NODE,
         value_name = "N"
     )]
     pub(crate) max_connections_per_node: u32,
@@ -80,7 +81,7 @@ pub(crate) struct DoctorSettings {
     #[arg(long, env = "SHEAF_SPOOL_DIR", value_name = "DIR")]
     pub(crate) spool_dir: Option<PathBuf>,
     /// Bytes of atomic uploads that may lie in the spool directory
-    #[arg(long, env = "SHEAF_SPOOL", default_value = "16GiB", value_name = "BYTES", value_parser = units::bytes)]
+    #[arg(long, env = "SHEAF_SPOOL", default_value = defaults::SPOOL, value_name = "BYTES", value_parser = units::bytes)]
     pub(crate) spool: NonZeroU64,
     #[command(flatten)]
     pub(crate) jwt: JwtSettings,

@@ -39,7 +39,7 @@ pub(crate) struct ShareSettings {
     #[arg(long, env = "SHEAF_SPOOL_DIR", value_name = "DIR")]
     spool_dir: Option<PathBuf>,
     /// Bytes of atomic uploads that may lie in the spool directory: 500MiB, 16GiB
-    #[arg(long, env = "SHEAF_SPOOL", default_value = "16GiB", value_name = "BYTES", value_parser = units::bytes)]
+    #[arg(long, env = "SHEAF_SPOOL", default_value = super::defaults::SPOOL, value_name = "BYTES", value_parser = units::bytes)]
     spool: NonZeroU64,
     /// Bytes of one tenant's atomic uploads there, and of one upload
     #[arg(long, env = "SHEAF_SPOOL_PER_TENANT", default_value = "8GiB", value_name = "BYTES", value_parser = units::bytes)]

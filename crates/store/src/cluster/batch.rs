@@ -267,6 +267,13 @@ impl<W, T> FromIterator<(W, Carried, T)> for Batch<W, T> {
     }
 }
 
+impl Store {
+    /// The error of a batch, which ran on the owner of its work's tenant.
+    pub(crate) fn met<W: Work>(&self, work: &W, error: StoreError) -> StoreError {
+        error.on(&self.inner.cluster.shard_of(work.tenant()).node)
+    }
+}
+
 /// Whether something may have been done, though its answer says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doubt {

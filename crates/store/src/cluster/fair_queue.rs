@@ -182,7 +182,7 @@ impl Store {
             (work, carried) = (returned.work, returned.carried);
             match returned.end {
                 End::Done(Ok(outcome)) => return Ok((work, outcome)),
-                End::Done(Err(error)) => return Err(error.into()),
+                End::Done(Err(error)) => return Err(self.met(&work, error).into()),
                 // It has its place behind the others of its tenant.
                 End::Apart => {}
                 End::Needs(needs) => {

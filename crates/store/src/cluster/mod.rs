@@ -3,6 +3,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod batch;
+pub(crate) mod clocks;
 pub(crate) mod connect;
 pub(crate) mod ddl;
 pub(crate) mod fair_queue;

@@ -39,6 +39,7 @@ pub(crate) struct Connections {
 
 /// A connection pool.
 pub(crate) struct Node {
+    addr: NodeAddr,
     pool: Pool,
     way: Pooled,
     started: Instant,
@@ -97,6 +98,7 @@ impl Node {
             .build()
             .expect("a pool with a runtime");
         Self {
+            addr: addr.clone(),
             pool,
             way,
             started,
@@ -120,13 +122,14 @@ impl Node {
                 // A busy pool says nothing about the node.
                 _ => {}
             }
-            match (error.into(), self.way.why()) {
+            let error = match (error.into(), self.way.why()) {
                 // The pool's own words name no host.
                 (StoreError::Unavailable { .. }, Some(detail)) if is_backends => {
                     StoreError::Unavailable { detail }
                 }
                 (error, _) => error,
-            }
+            };
+            error.on(&self.addr)
         })
     }
 
@@ -173,9 +176,10 @@ impl Node {
     /// An error while the node counts as down.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         if self.down_until.load(Ordering::Relaxed) > self.now() {
-            return Err(StoreError::Unavailable {
-                detail: "the node did not answer a moment ago".into(),
-            });
+            let error = StoreError::Unavailable {
+                detail: "it did not answer a moment ago".into(),
+            };
+            return Err(error.on(&self.addr));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use metrics::gauge;
+use sheaf_model::TenantId;
 
 use crate::Store;
 use crate::cluster::node::{Connections, NodeAddr};
@@ -77,6 +78,14 @@ impl Store {
             gauge!("sheaf_node_up", "node" => name(gone)).set(f64::NAN);
         }
         *told = nodes;
+    }
+}
+
+impl Store {
+    /// The node that holds a tenant's shards, as metrics and the log call it.
+    #[must_use]
+    pub fn owner_of(&self, tenant: TenantId) -> String {
+        name(&self.inner.cluster.shard_of(tenant).node)
     }
 }
 

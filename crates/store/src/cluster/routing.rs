@@ -4,7 +4,7 @@
 //! tables first make sure that the shard is there (`sheaf_hold_shards`). A stale route is slower,
 //! never wrong.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -97,7 +97,8 @@ impl Cluster {
 
     /// Reads of reference tables, which every node has: on a worker first, so that the coordinator
     /// is neither in the way nor missed when it is away. A miss is looked up on the coordinator as
-    /// well, where one answers: it is the first to have a new row.
+    /// well, which is the first to have a new row; where it does not answer, on another worker.
+    /// Nobody is waited for long while others know the same.
     pub(crate) async fn read_anywhere<T, F>(
         &self,
         read: impl Fn(Lent) -> F,
@@ -107,34 +108,34 @@ impl Cluster {
     {
         let mut missed = false;
         let mut failed = None;
-        let mut nodes: Vec<NodeAddr> = self.owners().into_iter().collect();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
-        nodes.rotate_left(turn);
-        nodes.retain(|addr| *addr != self.coordinator);
-        nodes.push(self.coordinator.clone());
-        // One that hangs is asked last: it says nothing, for as long as it is waited for.
-        nodes.sort_by_key(|addr| self.node(addr).is_slow());
-        for (at, addr) in nodes.iter().enumerate() {
-            if missed && *addr != self.coordinator {
-                continue;
-            }
-            let node = self.node(addr);
+        let mut left = self.in_turn();
+        while let Some(addr) = left.pop_front() {
+            let node = self.node(&addr);
             let asked = async {
                 let conn = node.lookup().await?;
                 read(conn).await
             };
-            let found = if at + 1 < nodes.len() && !missed {
-                tokio::time::timeout(SLOW, asked).await.unwrap_or_else(|_| {
-                    node.mark_slow();
-                    Err(StoreError::Unavailable {
-                        detail: format!("the node did not answer within {} ms", SLOW.as_millis()),
-                    })
-                })
+            let is_last = left.is_empty() && !missed;
+            let bound = if is_last {
+                self.config.attempt_timeout()
             } else {
-                asked.await
+                SLOW
             };
-            match found {
-                Ok(None) => missed = true,
+            let found = within(bound, &node, asked).await;
+            match found.map_err(|error| error.on(&addr)) {
+                Ok(None) => {
+                    let coordinator = left.iter().position(|addr| *addr == self.coordinator);
+                    let Some(next) = coordinator.and_then(|at| left.remove(at)) else {
+                        // It has said so itself, or it is away and two workers have.
+                        if missed || addr == self.coordinator {
+                            return Ok(None);
+                        }
+                        missed = true;
+                        continue;
+                    };
+                    missed = true;
+                    left.push_front(next);
+                }
                 Err(error @ (StoreError::Unavailable { .. } | StoreError::Busy(_))) => {
                     failed = Some(error)
                 }
@@ -145,6 +146,18 @@ impl Cluster {
             Some(error) if !missed => Err(error),
             _ => Ok(None),
         }
+    }
+
+    /// All nodes, in the order in which they are asked what each of them knows.
+    fn in_turn(&self) -> VecDeque<NodeAddr> {
+        let mut nodes: Vec<NodeAddr> = self.owners().into_iter().collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % nodes.len().max(1);
+        nodes.rotate_left(turn);
+        nodes.retain(|addr| *addr != self.coordinator);
+        nodes.push(self.coordinator.clone());
+        // One that hangs is asked last: it says nothing, for as long as it is waited for.
+        nodes.sort_by_key(|addr| self.node(addr).is_slow());
+        nodes.into()
     }
 
     /// The nodes that this process works with: the coordinator, and those that hold shards.
@@ -174,7 +187,7 @@ impl Cluster {
         nodes.insert(self.coordinator.clone());
         let asked = nodes.iter().map(|addr| {
             let node = self.node(addr);
-            async move {
+            let asked = async move {
                 let conn = node.get().await?;
                 let asked = async {
                     if self.citus {
@@ -192,10 +205,11 @@ impl Cluster {
                         )),
                     },
                     Err(_) => Err(StoreError::Unavailable {
-                        detail: "the node does not answer".into(),
+                        detail: "it does not answer".into(),
                     }),
                 }
-            }
+            };
+            async move { asked.await.map_err(|error| error.on(addr)) }
         });
         let mut asked: FuturesUnordered<_> = asked.collect();
         let mut failed = None;
@@ -227,8 +241,14 @@ impl Cluster {
 
     async fn citus_shards(&self) -> Result<Arc<[Arc<Shard>]>, StoreError> {
         let mut failed = None;
-        for addr in [&self.coordinator].into_iter().chain(&self.owners()) {
-            match self.placements(addr).await {
+        let owners = self.owners();
+        let mut nodes: Vec<&NodeAddr> = [&self.coordinator].into_iter().chain(&owners).collect();
+        nodes.sort_by_key(|addr| self.node(addr).is_slow());
+        for addr in nodes {
+            // A node that hangs must not be waited for: whoever needs new routes waits for this one
+            // call.
+            let asked = self.placements(addr);
+            match within(self.config.acquire_timeout, &self.node(addr), asked).await {
                 Err(error @ StoreError::Unavailable { .. }) => failed = failed.or(Some(error)),
                 read => return read,
             }
@@ -277,6 +297,22 @@ impl Cluster {
     }
 }
 
+/// The node's answer, if it comes within the bound; a node whose answer does not is asked last for
+/// a while.
+async fn within<T>(
+    bound: Duration,
+    node: &Node,
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(bound, asked)
+        .await
+        .unwrap_or_else(|_| {
+            node.mark_slow();
+            let detail = format!("the node did not answer within {} ms", bound.as_millis());
+            Err(StoreError::Unavailable { detail })
+        })
+}
+
 /// The shards of all tables that share a hash range.
 fn shard(group: &[Row]) -> Result<Shard, StoreError> {
     let id_of = |table: &str| {
@@ -299,4 +335,23 @@ fn shard(group: &[Row]) -> Result<Shard, StoreError> {
         true,
         |table| format!("_{}", id_of(table).unwrap_or_default()),
     ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_says_nothing_is_not_waited_for() {
+        let config = StoreConfig::new("postgres://nobody@127.0.0.1:1/none");
+        let database = parse_url(&config.database_url).unwrap();
+        let node = Node::new(&database, &database.coordinator(), &config);
+        let bound = Duration::from_millis(20);
+        let known = within(bound, &node, async { Ok(7) }).await;
+        assert!(matches!(known, Ok(7)) && !node.is_slow());
+        let silent = within(bound, &node, std::future::pending::<Result<(), _>>()).await;
+        assert!(matches!(silent, Err(StoreError::Unavailable { .. })));
+        assert!(node.is_slow());
+    }
 }

@@ -1,6 +1,8 @@
 //! The catalog of the cold tier: which files there are, and which of them are the tier of their
 //! invoices.
 
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Object;
 use sheaf_model::{Period, TenantId};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -144,8 +146,10 @@ impl Store {
             == 1)
     }
 
-    /// The same for a file that was published: not while its year is on legal hold, also one that
-    /// is set at this moment.
+    /// The same for a file that was published, and each time before the deletion of its object is
+    /// asked for: not while its year is on legal hold, also one that is set at this moment. Whoever
+    /// sets one later is told of the deletion for as long as it may take effect, unless
+    /// [`Store::forget_file`] tells that it has.
     ///
     /// # Errors
     /// When the database fails.
@@ -157,8 +161,9 @@ impl Store {
         if set.is_some_and(|set| set.legal_hold) {
             return Ok(Retired::Held);
         }
-        let params: [&(dyn ToSql + Sync); 4] = [&tenant.0, &month, &file.part, &file.generation];
-        let marked = tx.execute(sql::ARCHIVE_FILE_MARK_GARBAGE, &params).await?;
+        let params: [&(dyn ToSql + Sync); 5] =
+            [&tenant.0, &month, &file.part, &file.generation, &now()];
+        let marked = tx.execute(sql::ARCHIVE_FILE_RETIRE, &params).await?;
         tx.commit().await?;
         Ok(match marked {
             1 => Retired::Done,
@@ -167,8 +172,9 @@ impl Store {
     }
 
     /// Deletes the row of a garbage file whose object is gone. False where it has to stay: a key
-    /// that readers may remember is never used again, and the last row of a year sees to that.
-    /// Takes the tenant's tiering lock: nobody else may forget files of it meanwhile.
+    /// that readers may remember, or that a late deletion may reach, is never used again, and the
+    /// last row of a year sees to that. Takes the tenant's tiering lock: nobody else may forget
+    /// files of it meanwhile.
     ///
     /// # Errors
     /// When the database fails.
@@ -181,7 +187,7 @@ impl Store {
         // shard.
         let later = conn
             .query_opt(
-                sql::ARCHIVE_FILE_PUBLISHED_AFTER,
+                sql::ARCHIVE_FILE_LATER,
                 &[&tenant, &first, &last, &generation],
             )
             .await?;
@@ -191,7 +197,24 @@ impl Store {
                 &[&tenant, &month, &part, &generation, &later.is_some()],
             )
             .await?;
+        if gone == 0 {
+            note_deletion(&conn, file, None).await?;
+        }
         Ok(gone == 1)
+    }
+
+    /// After [`Store::retire_file`], where the deletion was not asked for after all: what is known
+    /// of it is what was before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn withdraw_deletion(&self, file: &ArchiveFile) -> Result<(), StoreError> {
+        let before = match file.state {
+            FileState::Garbage => file.superseded_at,
+            _ => None,
+        };
+        let conn = self.inner.cluster.owner(file.tenant_id).get().await?;
+        Ok(note_deletion(&conn, file, before).await?)
     }
 
     /// Enters which numbers a file of an older release may have; what is known already stays.
@@ -324,6 +347,18 @@ impl Store {
             .map(from_row)
             .collect()
     }
+}
+
+async fn note_deletion(
+    conn: &Object,
+    file: &ArchiveFile,
+    asked: Option<DateTime<Utc>>,
+) -> Result<(), tokio_postgres::Error> {
+    let (tenant, month) = (file.tenant_id.0, file.period.to_string());
+    let params: [&(dyn ToSql + Sync); 5] = [&tenant, &month, &file.part, &file.generation, &asked];
+    conn.execute(sql::ARCHIVE_FILE_NOTE_DELETION, &params)
+        .await?;
+    Ok(())
 }
 
 /// The first and the last period of the catalog that are of the year.

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDate, Utc};
 use deadpool_postgres::Transaction;
 use serde::{Deserialize, Serialize};
-use sheaf_model::TenantId;
+use sheaf_model::{TenantId, id};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
@@ -94,7 +94,9 @@ pub struct Pass {
 impl Store {
     /// Asks for a customer's personal data to be erased. The record itself and those merged into it
     /// are erased at once, and nothing can be invoiced to them any more; histories and invoices
-    /// follow by [`Store::erase_hot`] and the archive. Asking again starts another pass.
+    /// follow by [`Store::erase_hot`] and the archive. Asking again starts another pass. Of a
+    /// customer that was deleted, histories and invoices are all there is: another process may have
+    /// let one in after it, and its own history still tells the name.
     ///
     /// # Errors
     /// [`CustomerError::NotFound`]; conflict `customer_merged`: the survivor is the one to ask for.
@@ -126,8 +128,11 @@ impl Store {
             .collect();
         let rows = tx.query(sql::CUSTOMER_LOCK, &[&tenant.0, &ids]).await?;
         let records: Vec<CustomerRecord> = rows.iter().map(record).collect();
-        let asked = records.iter().find(|record| record.id == customer);
-        refuse_merged(asked.ok_or(CustomerError::NotFound)?)?;
+        match records.iter().find(|record| record.id == customer) {
+            Some(asked) => refuse_merged(asked)?,
+            None if left_traces(&tx, tenant, customer).await? => {}
+            None => return Err(CustomerError::NotFound.into()),
+        }
         for old in &records {
             let is_done = scrub::is_erased(&old.fields.customer);
             if !is_done || old.fields.metadata.as_str() != "{}" {
@@ -226,6 +231,36 @@ impl Store {
         conn.execute(sql::ERASURE_PASS, &params).await?;
         Ok(())
     }
+}
+
+/// Whether a customer without a record was one: its history says that it was deleted, an invoice
+/// names it, or its erasure was asked for before. After the record was looked for, so that a
+/// deletion that commits meanwhile is seen.
+async fn left_traces(
+    tx: &Transaction<'_>,
+    tenant: TenantId,
+    customer: Uuid,
+) -> Result<bool, Failed> {
+    let of_customer: [&(dyn ToSql + Sync); 2] = [&tenant.0, &customer];
+    if tx
+        .query_opt(sql::ERASURE_GET, &of_customer)
+        .await?
+        .is_some()
+    {
+        return Ok(true);
+    }
+    let of_year: [&(dyn ToSql + Sync); 3] = [&tenant.0, &id::year_of(customer), &customer];
+    if tx
+        .query_opt(sql::CUSTOMER_DELETED, &of_year)
+        .await?
+        .is_some()
+    {
+        return Ok(true);
+    }
+    let invoice = tx
+        .query_opt(sql::CUSTOMER_ANY_INVOICE, &of_customer)
+        .await?;
+    Ok(invoice.is_some())
 }
 
 async fn erase_record(

@@ -23,7 +23,7 @@ use crate::error::{Failure, classify, commit_failed};
 use crate::idempotency::KeyError;
 use crate::invoice::decode::JsonbText;
 use crate::types::{CreateOutcome, IdemKey, Page, Replay};
-use crate::{Store, StoreError, idempotency, sql};
+use crate::{Expected, Store, StoreError, idempotency, sql};
 use change::{changed, created, deleted, raw};
 pub use erase::{ErasureRecord, Held, Pass, Pending};
 pub use merge::{MAX_MERGED, Merged};
@@ -177,7 +177,7 @@ impl Store {
     }
 
     /// Changes a customer: `change` gives the fields as they are to be. Nothing is written where
-    /// nothing changes. `expected`: versions of which the customer must have one.
+    /// nothing changes. `expected`: what the customer's version must be.
     ///
     /// # Errors
     /// [`CustomerError::VersionMismatch`]; conflicts `customer_merged`, `customer_erased` and
@@ -186,7 +186,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: Uuid,
-        expected: Option<&[i64]>,
+        expected: Option<&Expected>,
         cause: &Cause,
         change: impl Fn(&CustomerFields) -> Result<CustomerFields, Invalid> + Send + Sync,
     ) -> Result<CustomerRecord, CustomerError> {
@@ -198,7 +198,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: Uuid,
-        expected: Option<&[i64]>,
+        expected: Option<&Expected>,
         cause: &Cause,
         change: &(impl Fn(&CustomerFields) -> Result<CustomerFields, Invalid> + Sync),
     ) -> Result<CustomerRecord, Failed> {
@@ -247,7 +247,7 @@ impl Store {
 
     /// Deletes a customer that no invoice refers to. What another process has read of it in the
     /// last seconds may still let an invoice in, whose own snapshot of the customer then is all
-    /// there is.
+    /// there is. Its data can still be erased ([`Store::request_erasure`]).
     ///
     /// # Errors
     /// Conflict `customer_in_use` where a hot invoice refers to it, where the tenant has archived
@@ -257,7 +257,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: Uuid,
-        expected: Option<&[i64]>,
+        expected: Option<&Expected>,
         cause: &Cause,
     ) -> Result<(), CustomerError> {
         self.again(|| self.try_delete(tenant, id, expected, cause))
@@ -268,7 +268,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: Uuid,
-        expected: Option<&[i64]>,
+        expected: Option<&Expected>,
         cause: &Cause,
     ) -> Result<(), Failed> {
         let mut conn = self.lend(tenant).await?;
@@ -416,20 +416,20 @@ fn taken(error: tokio_postgres::Error, external_id: Option<&str>) -> Failed {
     CustomerError::conflict(Code::DuplicateExternalId, detail).into()
 }
 
-/// The record, if it has one of the versions that the client expects. Locked, so that changes that
-/// meet wait for one another instead of failing; what keeps them from getting lost is the version
-/// that they write upon.
+/// The record, if it has the version that the client expects. Locked, so that changes that meet
+/// wait for one another instead of failing; what keeps them from getting lost is the version that
+/// they write upon.
 async fn read(
     tx: &Transaction<'_>,
     tenant: TenantId,
     id: Uuid,
-    expected: Option<&[i64]>,
+    expected: Option<&Expected>,
 ) -> Result<CustomerRecord, Failed> {
     let one = vec![id];
     let row = tx.query_opt(sql::CUSTOMER_LOCK, &[&tenant.0, &one]).await?;
     let record = record(&row.ok_or(CustomerError::NotFound)?);
     let current = record.version;
-    if expected.is_some_and(|versions| !versions.contains(&current)) {
+    if expected.is_some_and(|expected| !expected.allows(current)) {
         return Err(CustomerError::VersionMismatch { current }.into());
     }
     Ok(record)

@@ -3,15 +3,16 @@
 //! most once a minute and within bounds.
 //!
 //! Each tenant is asked by itself, by its keys, and a round goes on where the one before stopped:
-//! of many tenants, the figures are as old as the last walk over all of them.
+//! of many tenants, the figures are as old as the last walk over all of them. What waits for
+//! tiering is a walk of its own (`settled`), which may take long.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use deadpool_postgres::Object;
 use metrics::gauge;
-use sheaf_model::bounds::MIN_YEAR;
-use sheaf_model::{Period, TenantId};
+use sheaf_model::TenantId;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -20,6 +21,8 @@ use crate::cluster::transaction::{Session, in_order};
 use crate::job_run::{Job, JobRun};
 use crate::types::FileState;
 use crate::{Store, StoreError, sql};
+
+pub(crate) mod settled;
 
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(60);
@@ -59,9 +62,6 @@ struct Figures {
     open_erasures: i64,
     /// Since when the oldest of them is asked for.
     erasing_since: Option<DateTime<Utc>>,
-    /// Tenants with settled invoices past the horizon, and the oldest month of these.
-    waiting: u32,
-    oldest: Option<NaiveDate>,
 }
 
 impl Figures {
@@ -75,8 +75,6 @@ impl Figures {
         }
         self.open_erasures += other.open_erasures;
         self.erasing_since = earliest(self.erasing_since, other.erasing_since);
-        self.waiting += other.waiting;
-        self.oldest = earliest(self.oldest, other.oldest);
     }
 }
 
@@ -101,52 +99,50 @@ impl Store {
         let watch = move || {
             let weak = weak.clone();
             async move {
-                let mut walk = Walk::default();
-                loop {
-                    let Some(store) = weak.upgrade() else { return };
-                    let as_of = Utc::now().date_naive();
-                    if let Err(error) = store
-                        .tell_figures(&mut walk, as_of, older_than_months)
-                        .await
-                    {
-                        tracing::warn!(%error, "the platform's figures were not read");
+                // Of the last walk over what waits for tiering: tenants that it could not read.
+                let unread = AtomicU32::new(0);
+                let figures = async {
+                    let mut walk = Walk::default();
+                    while let Some(store) = weak.upgrade() {
+                        note(store.tell_figures(&mut walk, &unread).await);
+                        drop(store);
+                        tokio::time::sleep(EVERY).await;
                     }
-                    drop(store);
-                    tokio::time::sleep(EVERY).await;
-                }
+                };
+                let settled = async {
+                    let mut walk = settled::Walk::default();
+                    while let Some(store) = weak.upgrade() {
+                        note(
+                            store
+                                .tell_settled(&mut walk, older_than_months, &unread)
+                                .await,
+                        );
+                        drop(store);
+                        tokio::time::sleep(EVERY).await;
+                    }
+                };
+                tokio::join!(figures, settled);
             }
         };
         tokio::spawn(supervised("figures", watch));
     }
 
-    async fn tell_figures(
-        &self,
-        walk: &mut Walk,
-        as_of: NaiveDate,
-        older_than_months: u32,
-    ) -> Result<(), StoreError> {
+    async fn tell_figures(&self, walk: &mut Walk, unread: &AtomicU32) -> Result<(), StoreError> {
         // Whoever cannot read the one may still read the other.
         match self.job_runs().await {
             Ok(runs) => tell_jobs(&runs),
             Err(error) => tracing::warn!(%error, "how the jobs ended was not read"),
         }
-        let horizon = as_of
-            .checked_sub_months(Months::new(older_than_months))
-            .filter(|day| day.year() >= i32::from(MIN_YEAR));
-        // Further back than any invoice: nothing is due.
-        let first = Period {
-            year: MIN_YEAR,
-            month: 1,
-        };
-        let horizon = horizon.map_or(first, Period::of_date);
-        if let Some(figures) = self.walk(walk, horizon).await? {
-            tell(&figures, horizon.first_day(), Utc::now());
+        if let Some(mut figures) = self.walk(walk).await? {
+            // Most of them are the same.
+            figures.unread = figures.unread.max(unread.load(Ordering::Relaxed));
+            tell(&figures, Utc::now());
         }
         Ok(())
     }
 
     /// One round; the figures of all tenants, where it came to the last of them.
-    async fn walk(&self, walk: &mut Walk, horizon: Period) -> Result<Option<Figures>, StoreError> {
+    async fn walk(&self, walk: &mut Walk) -> Result<Option<Figures>, StoreError> {
         let ends = Instant::now() + ROUND;
         let mut left = MOST;
         while left > 0 {
@@ -160,60 +156,72 @@ impl Store {
                 if Instant::now() >= ends {
                     return Ok(None);
                 }
-                walk.sum
-                    .add(&self.figures_or_unread(tenant.id, horizon).await);
+                walk.sum.add(&self.figures_or_unread(tenant.id).await);
                 walk.after = Some(tenant.id.0);
             }
         }
         Ok(None)
     }
 
-    async fn figures_or_unread(&self, tenant: TenantId, horizon: Period) -> Figures {
-        let read = match timeout(PATIENCE, self.figures(tenant, horizon)).await {
-            Ok(read) => read.map_err(|error| error.to_string()),
-            Err(_) => Err("the node did not answer in time".to_owned()),
+    async fn figures_or_unread(&self, tenant: TenantId) -> Figures {
+        let unread = Figures {
+            tenants: 1,
+            unread: 1,
+            ..Figures::default()
         };
-        read.unwrap_or_else(|detail| {
-            tracing::debug!(%tenant, detail, "a tenant's figures were not read");
-            Figures {
-                tenants: 1,
-                unread: 1,
-                ..Figures::default()
-            }
-        })
+        in_time(tenant, self.figures(tenant))
+            .await
+            .unwrap_or(unread)
     }
 
-    async fn figures(&self, tenant: TenantId, horizon: Period) -> Result<Figures, StoreError> {
+    async fn figures(&self, tenant: TenantId) -> Result<Figures, StoreError> {
         let session = Session::open(&self.inner.cluster.owner(tenant)).await?;
         let conn = session.conn()?;
-        let figures = read(conn, tenant, horizon).await?;
+        let figures = read(conn, tenant).await?;
         conn.batch_execute("commit").await?;
         session.release();
         Ok(figures)
     }
 }
 
-async fn read(conn: &Object, tenant: TenantId, horizon: Period) -> Result<Figures, StoreError> {
-    let (count, open, next) = (
+fn note(round: Result<(), StoreError>) {
+    if let Err(error) = round {
+        tracing::warn!(%error, "the platform's figures were not read");
+    }
+}
+
+/// What is read of one tenant; none where its node does not answer in time.
+async fn in_time<T>(
+    tenant: TenantId,
+    read: impl Future<Output = Result<T, StoreError>>,
+) -> Option<T> {
+    let detail = match timeout(PATIENCE, read).await {
+        Ok(Ok(read)) => return Some(read),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the node did not answer in time".to_owned(),
+    };
+    tracing::debug!(%tenant, detail, "a tenant's figures were not read");
+    None
+}
+
+async fn read(conn: &Object, tenant: TenantId) -> Result<Figures, StoreError> {
+    let (count, open) = (
         conn.prepare_cached(sql::ARCHIVE_FILE_COUNT).await?,
         conn.prepare_cached(sql::ERASURE_COUNT_OPEN).await?,
-        conn.prepare_cached(sql::TIERING_NEXT_SETTLED).await?,
     );
     conn.batch_execute(BEGIN).await?;
-    let (nil, end) = (Uuid::nil(), horizon.id_bounds().0);
-    let (of_tenant, in_span) = ([&tenant.0 as _], [&tenant.0 as _, &nil as _, &end as _]);
+    let of_tenant = [&tenant.0 as _];
     let asked = [
         conn.query(&count, &of_tenant),
         conn.query(&open, &of_tenant),
-        conn.query(&next, &in_span),
     ];
     let answers = in_order(asked).await?;
     let mut figures = Figures {
         tenants: 1,
         ..Figures::default()
     };
-    let [files, erasures, settled] = &answers[..] else {
-        return Err(StoreError::Bug("three statements, other answers".into()));
+    let [files, erasures] = &answers[..] else {
+        return Err(StoreError::Bug("two statements, other answers".into()));
     };
     for row in files {
         let state = row.get::<_, &str>(0).parse()?;
@@ -230,9 +238,6 @@ async fn read(conn: &Object, tenant: TenantId, horizon: Period) -> Result<Figure
         figures.open_erasures = row.get(0);
         figures.erasing_since = row.get(1);
     }
-    let oldest = settled.first().map(|row| Period::of(row.get(0)));
-    figures.waiting = u32::from(oldest.is_some());
-    figures.oldest = oldest.map(Period::first_day);
     Ok(figures)
 }
 
@@ -247,7 +252,7 @@ fn midnight(day: NaiveDate) -> f64 {
     number(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp())
 }
 
-fn tell(figures: &Figures, horizon: NaiveDate, now: DateTime<Utc>) {
+fn tell(figures: &Figures, now: DateTime<Utc>) {
     let age = |since: Option<DateTime<Utc>>| {
         number(since.map_or(0, |since| (now - since).num_seconds().max(0)))
     };
@@ -265,10 +270,6 @@ fn tell(figures: &Figures, horizon: NaiveDate, now: DateTime<Utc>) {
     gauge!("sheaf_tenants").set(figures.tenants);
     gauge!("sheaf_figures_unread_tenants").set(figures.unread);
     gauge!("sheaf_figures_timestamp_seconds").set(number(now.timestamp()));
-    gauge!("sheaf_tiering_waiting_tenants").set(figures.waiting);
-    gauge!("sheaf_tiering_horizon_timestamp_seconds").set(midnight(horizon));
-    let oldest = figures.oldest.unwrap_or(horizon);
-    gauge!("sheaf_tiering_oldest_month_timestamp_seconds").set(midnight(oldest));
 }
 
 /// Jobs that never ran, or never succeeded, are told by zeros: an alert has to see them.
@@ -296,12 +297,9 @@ mod tests {
 
     #[test]
     fn tenants_add_up_and_the_oldest_counts() {
-        let day = |text: &str| text.parse::<NaiveDate>().ok();
-        let one = |count, since: i64, oldest: Option<NaiveDate>| {
+        let one = |count, since: i64| {
             let mut figures = Figures {
                 tenants: 1,
-                waiting: u32::from(oldest.is_some()),
-                oldest,
                 ..Figures::default()
             };
             figures.files[2] = Files {
@@ -312,16 +310,15 @@ mod tests {
             figures
         };
         let mut all = Figures::default();
-        all.add(&one(2, 500, day("2024-03-01")));
-        all.add(&one(3, 400, None));
-        all.add(&one(1, 900, day("2023-11-01")));
+        all.add(&one(2, 500));
+        all.add(&one(3, 400));
+        all.add(&one(1, 900));
         all.add(&Figures {
             tenants: 1,
             unread: 1,
             ..Figures::default()
         });
-        assert_eq!((all.tenants, all.unread, all.waiting), (4, 1, 2));
-        assert_eq!(all.oldest, day("2023-11-01"));
+        assert_eq!((all.tenants, all.unread), (4, 1));
         let superseded = all.files[2];
         assert_eq!((superseded.count, superseded.bytes), (6, 60));
         assert_eq!(superseded.since, DateTime::from_timestamp(400, 0));

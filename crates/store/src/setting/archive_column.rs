@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::error::commit_failed;
 use crate::tenant::now;
-use crate::{NewEvent, Origin, Store, StoreError, sql};
+use crate::{Expected, NewEvent, Origin, Store, StoreError, sql};
 
 /// Keys of a tenant, at most: each costs every file a column.
 pub const MAX_METADATA_COLUMNS: usize = 16;
@@ -36,8 +36,8 @@ pub struct NewMetadataColumns {
     pub tenant: TenantId,
     /// All of them: those that are left out are columns no more.
     pub keys: Vec<String>,
-    /// The versions that the client has seen; any, where it does not say. 0 where there is none.
-    pub expected: Option<Vec<i64>>,
+    /// The version that the client means; any, where it does not say. 0 where there is none.
+    pub expected: Option<Expected>,
     /// Who, and in which request.
     pub origin: Origin,
 }
@@ -96,8 +96,8 @@ impl Store {
             .query_opt(sql::METADATA_COLUMNS_LOCK, &[&tenant.0])
             .await?;
         let old = declared(row.as_ref());
-        let expected = new.expected.as_deref();
-        if expected.is_some_and(|expected| !expected.contains(&old.version)) {
+        let expected = new.expected.as_ref();
+        if expected.is_some_and(|expected| !expected.allows(old.version)) {
             return Ok(Some(PutMetadataColumns::VersionMismatch(old.version)));
         }
         if *old.keys == *new.keys {

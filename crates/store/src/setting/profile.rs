@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 
 use crate::error::commit_failed;
 use crate::tenant::now;
-use crate::{NewEvent, Origin, Store, StoreError, sql};
+use crate::{Expected, NewEvent, Origin, Store, StoreError, sql};
 
 /// Attempts when two requests write the first profile at once.
 const ATTEMPTS: u32 = 3;
@@ -33,8 +33,8 @@ pub struct NewProfile {
     pub tenant: TenantId,
     /// The whole document.
     pub profile: Value,
-    /// The versions that the client has seen; any, where it does not say.
-    pub expected: Option<Vec<i64>>,
+    /// The version that the client means; any, where it does not say. 0 where there is none.
+    pub expected: Option<Expected>,
     /// Who, and in which request.
     pub origin: Origin,
 }
@@ -44,7 +44,7 @@ pub struct NewProfile {
 pub enum PutProfile {
     /// It is stored. The same document again changes nothing, neither version nor trail.
     Stored(StoredProfile),
-    /// The client has seen another version than this one; 0 where there is none yet.
+    /// The client means another version than this one; 0 where there is none yet.
     VersionMismatch(i64),
 }
 
@@ -104,8 +104,8 @@ impl Store {
         let found = tx.query_opt(sql::PROFILE_LOCK, &[&tenant.0]).await?;
         let found = found.as_ref().map(stored);
         let current = found.as_ref().map_or(0, |found| found.version);
-        let expected = new.expected.as_deref();
-        if expected.is_some_and(|expected| !expected.contains(&current)) {
+        let expected = new.expected.as_ref();
+        if expected.is_some_and(|expected| !expected.allows(current)) {
             return Ok(Some(PutProfile::VersionMismatch(current)));
         }
         let old = found.as_ref().map(|found| found.profile.clone());

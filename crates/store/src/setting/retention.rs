@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use deadpool_postgres::Transaction;
 use serde_json::json;
 use sheaf_model::TenantId;
@@ -15,7 +15,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::error::commit_failed;
 use crate::tenant::now;
-use crate::{Held, NewEvent, Origin, Store, StoreError, sql};
+use crate::{Expected, Held, NewEvent, Origin, Store, StoreError, sql};
 
 /// The setting of one year.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,8 @@ pub struct NewRetention {
     pub legal_hold: bool,
     /// As [`Retention::keep_until`].
     pub keep_until: Option<NaiveDate>,
-    /// The versions that the client has seen; any, where it does not say. 0 where there is none.
-    pub expected: Option<Vec<i64>>,
+    /// The version that the client means; any, where it does not say. 0 where there is none.
+    pub expected: Option<Expected>,
     /// Who, and in which request.
     pub origin: Origin,
 }
@@ -72,6 +72,10 @@ pub struct NewRetention {
 pub enum PutRetention {
     /// It is stored. The same again changes nothing, neither version nor trail.
     Stored(Retention),
+    /// The hold is stored, and nothing that it forbids begins any more. But the deletion of an
+    /// object of the year was asked for before, and not answered: it may take effect until then.
+    /// The same request is answered as usual afterwards.
+    Deleting(DateTime<Utc>),
     /// The client has seen another version than this one; 0 where there is none yet.
     VersionMismatch(i64),
 }
@@ -79,6 +83,10 @@ pub enum PutRetention {
 /// How long the work of [`Store::unless_on_hold`] may take: less than a server lets a transaction
 /// wait for its client.
 const WORK_UNDER_LOCK: Duration = Duration::from_secs(30);
+/// For how long a request to delete an object may take effect after it was sent, whoever has given
+/// it up: S3 refuses one whose signature is older than 15 minutes. The rest is for clocks that
+/// differ, and for attempts that are signed later.
+const DELETION_LASTS: TimeDelta = TimeDelta::minutes(17);
 /// Attempts when two requests write the same year at once.
 const ATTEMPTS: u32 = 3;
 
@@ -118,7 +126,9 @@ impl Store {
         Ok(Some(done))
     }
 
-    /// Writes the setting of a year, and the event that tells old and new, in one transaction.
+    /// Writes the setting of a year, and the event that tells old and new, in one transaction. A
+    /// hold is answered as stored only when no deletion that began before it can take effect any
+    /// more.
     ///
     /// # Errors
     /// When the database fails.
@@ -150,14 +160,15 @@ impl Store {
         // Version 0 is a row that was made to be locked.
         let old = row.as_ref().map(setting).filter(|old| old.version > 0);
         let current = old.map_or(0, |old| old.version);
-        let expected = new.expected.as_deref();
-        if expected.is_some_and(|expected| !expected.contains(&current)) {
+        let expected = new.expected.as_ref();
+        if expected.is_some_and(|expected| !expected.allows(current)) {
             return Ok(Some(PutRetention::VersionMismatch(current)));
         }
         if let Some(old) = old
             && (old.legal_hold, old.keep_until) == (new.legal_hold, new.keep_until)
         {
-            return Ok(Some(PutRetention::Stored(old)));
+            let deleting = deleting(&tx, new, at).await?;
+            return Ok(Some(deleting.unwrap_or(PutRetention::Stored(old))));
         }
         let params: [&(dyn ToSql + Sync); 6] = [
             &tenant.0,
@@ -175,15 +186,33 @@ impl Store {
         let now = json!({"legal_hold": new.legal_hold, "keep_until": new.keep_until});
         event.data = json!({"year": new.year, "old": old, "new": now}).to_string();
         event.write_in(&tx, tenant).await?;
+        let deleting = deleting(&tx, new, at).await?;
         tx.commit().await.map_err(commit_failed)?;
-        Ok(Some(PutRetention::Stored(Retention {
+        let stored = PutRetention::Stored(Retention {
             year: new.year,
             legal_hold: new.legal_hold,
             keep_until: new.keep_until,
             version: current + 1,
             modified_at: at,
-        })))
+        });
+        Ok(Some(deleting.unwrap_or(stored)))
     }
+}
+
+/// Whether a hold is to be answered while a deletion may still break it. In the transaction that
+/// has the year's setting locked: whoever asks for a deletion notes it under the same lock before.
+async fn deleting(
+    tx: &Transaction<'_>,
+    new: &NewRetention,
+    at: DateTime<Utc>,
+) -> Result<Option<PutRetention>, tokio_postgres::Error> {
+    if !new.legal_hold {
+        return Ok(None);
+    }
+    let params: [&(dyn ToSql + Sync); 3] = [&new.tenant.0, &new.year, &(at - DELETION_LASTS)];
+    let row = tx.query_one(sql::ARCHIVE_FILE_DELETING, &params).await?;
+    let asked: Option<DateTime<Utc>> = row.get(0);
+    Ok(asked.map(|asked| PutRetention::Deleting(asked + DELETION_LASTS)))
 }
 
 /// What is set for the year's documents, as the transaction that changes them has to know it: from

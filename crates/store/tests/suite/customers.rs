@@ -4,7 +4,7 @@ use crate::support::{now, raw, simple, store, tenant};
 use serde_json::{Value, json};
 use sheaf_model::TenantId;
 use sheaf_model::invoice::input::{CustomerPatch, new_customer};
-use sheaf_store::{Cause, CreateOutcome, CustomerError, CustomerRecord, Origin, Store};
+use sheaf_store::{Cause, CreateOutcome, CustomerError, CustomerRecord, Expected, Origin, Store};
 use uuid::Uuid;
 
 fn cause() -> Cause {
@@ -53,15 +53,16 @@ async fn each_change_tells_what_was_and_what_is() {
         let patch = CustomerPatch::parse(text.as_bytes()).unwrap();
         move |fields: &_| patch.clone().apply(fields)
     };
+    let (one, two) = (Expected::one_of(&[1]), Expected::one_of(&[2]));
     let update = store.update_customer(tenant, record.id, None, &by, change(patch));
     assert_eq!(update.await.unwrap().version, 2);
-    let stale = store.update_customer(tenant, record.id, Some(&[1]), &by, change("{}"));
+    let stale = store.update_customer(tenant, record.id, Some(&one), &by, change("{}"));
     assert!(matches!(
         stale.await,
         Err(CustomerError::VersionMismatch { current: 2 })
     ));
     store
-        .delete_customer(tenant, record.id, Some(&[2]), &cause())
+        .delete_customer(tenant, record.id, Some(&two), &cause())
         .await
         .unwrap();
     let told = events(tenant, record.id).await;

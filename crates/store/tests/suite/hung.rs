@@ -88,3 +88,38 @@ async fn citus_a_node_that_hangs_is_asked_last_and_readiness_does_not_wait_for_i
     store.close().await;
     cluster.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn citus_a_coordinator_that_hangs_holds_up_no_look_up() {
+    let cluster = Throwaway::start(CitusMode::Require).await.unwrap();
+    let url = cluster.env().database_url().to_owned();
+    sheaf_store::migrate(&url, 8).await.unwrap();
+    let to = url.parse::<tokio_postgres::Config>().unwrap().get_ports()[0];
+    let (hang, hangs) = watch::channel(false);
+    let port = door(to, hangs).await;
+    let through = url.replace(&format!(":{to}/"), &format!(":{port}/"));
+    assert_ne!(through, url);
+    let mut config = StoreConfig::new(through);
+    config.acquire_timeout = ACQUIRE;
+    let store = Store::connect(config).await.unwrap();
+    for n in 0..16 {
+        assert!(store.find_api_key(&[n; 32]).await.unwrap().is_none());
+    }
+    hang.send_replace(true);
+    // Keys that no worker has: the coordinator would be the first to have them.
+    let asked = async {
+        for n in 0..8 {
+            assert!(store.find_api_key(&[n; 32]).await.unwrap().is_none());
+        }
+    };
+    let started = Instant::now();
+    let answered = tokio::time::timeout(SOON, asked).await;
+    answered.expect("the coordinator is waited for");
+    eprintln!(
+        "8 times with a coordinator that hangs: {:?}",
+        started.elapsed()
+    );
+    hang.send_replace(false);
+    store.close().await;
+    cluster.stop().await.unwrap();
+}

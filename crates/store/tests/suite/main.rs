@@ -3,6 +3,7 @@
 
 mod api_role;
 mod batches;
+mod clocks;
 mod customers;
 mod encoding;
 mod hung;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::json;
 use sheaf_model::{Period, TenantId};
-use sheaf_store::{CreateError, LineOutcome, NewInvoice, Store, StoreError};
+use sheaf_store::{CreateError, LineOutcome, NewInvoice, Store, StoreConfig, StoreError};
 use uuid::Uuid;
 
 use crate::support::explain::Home;
@@ -298,6 +298,101 @@ async fn a_new_year_keeps_only_those_waiting_who_need_it() {
     db.execute(free, &[&PARTITION_LOCK]).await.unwrap();
     for maker in makers {
         assert!(maker.await.unwrap());
+    }
+}
+
+/// A document of a year that is to come: no other test writes there.
+fn of_year(tenant: TenantId, year: i16) -> NewInvoice {
+    let mut new = dated(tenant, 2025);
+    let day = chrono::NaiveDate::from_ymd_opt(i32::from(year), 5, 5).unwrap();
+    let at = day.and_time(chrono::NaiveTime::MIN).and_utc();
+    let random = Uuid::new_v4().into_bytes();
+    new.invoice.id = sheaf_model::id::derived_id(at, std::array::from_fn(|n| random[n]));
+    new
+}
+
+/// How many indexes the year's table of invoices has.
+async fn indexes(db: &tokio_postgres::Client, year: i16) -> i64 {
+    let count = format!(
+        "select count(*) from pg_index
+         where indrelid = 'invoices_y{year}'::regclass and indisvalid"
+    );
+    db.query_one(&count, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_year_does_not_wait_for_transactions_that_stay_open() {
+    const YEARS: [i16; 3] = [2101, 2102, 2103];
+    // Less than a request may take, and more than a busy machine needs.
+    const SOON: Duration = Duration::from_secs(12);
+    let (store, db) = (store().await, raw().await);
+    let [ours, theirs, third] = [
+        tenant(&store).await,
+        tenant(&store).await,
+        tenant(&store).await,
+    ];
+    assert!(write(&store, Way::Bulk, dated(theirs, 2025)).await);
+    // Years are made by the API's login, which does not own the tables.
+    let api = StoreConfig::new(sheaf_local::test_env().api_database_url);
+    let api = Store::connect(api).await.unwrap();
+    for year in YEARS {
+        free(&store, &db, year).await;
+    }
+    // An upload of one tenant, one of several, which goes through the coordinator, and a dump.
+    let mut one = store
+        .begin_atomic(Some(ours), &[2025].into())
+        .await
+        .unwrap();
+    one.write(vec![dated(ours, 2025)]).await.unwrap();
+    let mut several = None;
+    let dump = raw().await;
+    for year in YEARS {
+        if year == YEARS[1] {
+            let mut upload = store.begin_atomic(None, &[2025].into()).await.unwrap();
+            let lines = vec![dated(ours, 2025), dated(third, 2025)];
+            upload.write(lines).await.unwrap();
+            several = Some(upload);
+        }
+        if year == YEARS[2] {
+            let tables = "invoices, invoice_lines, payments, events";
+            let read = format!("begin; lock table {tables} in access share mode");
+            dump.batch_execute(&read).await.unwrap();
+        }
+        let new = of_year(theirs, year);
+        let id = new.invoice.id;
+        let started = Instant::now();
+        let created = tokio::time::timeout(SOON, write(&api, Way::Single, new));
+        let mut created = std::pin::pin!(created);
+        // Nobody else waits long either.
+        let mut longest = Duration::ZERO;
+        let answered = loop {
+            let beside = async {
+                let asked = Instant::now();
+                assert!(write(&store, Way::Single, dated(third, 2025)).await);
+                asked.elapsed()
+            };
+            tokio::select! {
+                biased;
+                answered = &mut created => break answered,
+                took = beside => longest = longest.max(took),
+            }
+        };
+        let took = started.elapsed();
+        eprintln!("{year}: made in {took:?}, the longest write beside took {longest:?}");
+        assert_eq!(
+            answered,
+            Ok(true),
+            "{year} waits for somebody's transaction"
+        );
+        assert!(longest < Duration::from_secs(4), "a write took {longest:?}");
+        assert!(store.get_invoice(theirs, id).await.unwrap().is_some());
+        assert_eq!(indexes(&db, year).await, indexes(&db, 2025).await);
+    }
+    dump.batch_execute("commit").await.unwrap();
+    one.commit(None).await.unwrap();
+    several.unwrap().commit(None).await.unwrap();
+    for year in YEARS {
+        free(&store, &db, year).await;
     }
 }
 

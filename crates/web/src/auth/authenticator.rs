@@ -3,25 +3,24 @@
 
 use std::sync::Arc;
 
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
 use sheaf_store::{Role, Store};
 use uuid::Uuid;
 
 use crate::auth::api_key::{self, KeyCache};
 use crate::auth::caller::{Caller, TenantAuth};
-use crate::auth::guesses::Guesses;
+use crate::auth::guesses::{Guesses, Secret};
 use crate::auth::jwt::{self, Jwt};
 use crate::auth::known_tenant::KnownTenants;
 use crate::auth::role::{self, Action};
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::error::Error;
+use crate::headers::{X_API_KEY, X_TENANT_ID};
 use crate::rate_limit::Limits;
+use crate::serve::config::Config;
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const X_TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
 /// Characters of an admin key that nobody finds by trying: 128 bits even where each is a
 /// hexadecimal digit.
 const UNGUESSABLE: usize = 32;
@@ -119,14 +118,19 @@ impl Authenticator {
     pub(crate) async fn principal(&self, parts: &Parts) -> Result<Principal, Error> {
         let guesses = self.0.guesses.as_ref();
         let from = guesses.and_then(|guesses| Some((guesses, guesses.address(parts)?)));
-        let credential = credential(&parts.headers);
-        // A missing one is no guess; one in a form that is not ours is, and all such are the same.
-        let hash = match &credential {
-            Ok(credential) => api_key::hash(credential.text()),
-            Err(Error::MissingCredential) => return Err(Error::MissingCredential),
-            Err(_) => [0; 32],
+        let credential = match credential(&parts.headers) {
+            // None is no guess, nor are two.
+            Err(error) if !matches!(error, Error::InvalidCredential) => return Err(error),
+            credential => credential,
         };
-        let admitted = from.map(|(guesses, from)| (guesses, guesses.admit(from, &hash)));
+        // One in a form that is not ours is a guess, and all such are the same.
+        let hash = credential.as_ref();
+        let hash = hash.map_or([0; 32], |credential| api_key::hash(credential.text()));
+        let secret = Secret {
+            hash,
+            can_be_guessed: self.0.admin_can_be_guessed && self.is_admin(&hash),
+        };
+        let admitted = from.map(|(guesses, from)| (guesses, guesses.admit(from, secret)));
         let suspect = admitted.is_some_and(|(_, admitted)| admitted.is_suspect());
         let outcome = match credential {
             Ok(credential) => self.recognise(parts, &credential, &hash, suspect).await,
@@ -137,7 +141,7 @@ impl Authenticator {
                 Err(guesses.wrong(admitted))
             }
             (Some((guesses, admitted)), Ok(principal)) => {
-                guesses.right(admitted, &hash);
+                guesses.right(admitted, secret);
                 Ok(principal)
             }
             (Some((guesses, admitted)), outcome) => {
@@ -241,18 +245,25 @@ impl<'a> Credential<'a> {
 
 /// A credential in a form that is not ours is a wrong one, not a missing one.
 fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Error> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
+    let key = headers.get(X_API_KEY);
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        let value = key.ok_or(Error::MissingCredential)?;
         let text = value.to_str().map_err(|_| Error::InvalidCredential)?;
-        return match text.split_once(' ') {
-            Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => {
-                Ok(Credential::Bearer(secret.trim()))
-            }
-            _ => Err(Error::InvalidCredential),
-        };
-    }
-    let value = headers.get(X_API_KEY).ok_or(Error::MissingCredential)?;
+        return Ok(Credential::Key(text));
+    };
     let text = value.to_str().map_err(|_| Error::InvalidCredential)?;
-    Ok(Credential::Key(text))
+    let secret = match text.split_once(' ') {
+        Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => secret.trim(),
+        _ => return Err(Error::InvalidCredential),
+    };
+    // Nobody says which of two it is (RFC 6750, section 2).
+    if key.is_some_and(|key| key.as_bytes() != secret.as_bytes()) {
+        return Err(Error::InvalidHeader {
+            name: "X-Api-Key",
+            detail: "is another credential than that of Authorization: send one of them",
+        });
+    }
+    Ok(Credential::Bearer(secret))
 }
 
 /// Compares hashes without stopping at the first difference: the time taken says nothing about the

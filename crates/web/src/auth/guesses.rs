@@ -2,7 +2,8 @@
 //! Credentials from an address that has emptied it are suspect: what can be guessed opens nothing
 //! then, keys are looked up many at a time, and what is wrong is answered with 429. A client behind
 //! the same address as a guesser is not refused: its key cannot be guessed, and what opened a door
-//! before is not even slowed.
+//! before is not even slowed. What can be guessed is known again only where it was right: that its
+//! owner has used it somewhere must not let a guesser elsewhere try it for ever.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,23 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const ADDRESSES: usize = 50_000;
 /// Credentials that were right, by their hashes, that are kept.
 const PROVEN: usize = 100_000;
+
+/// What a client presents, as far as guesses are concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Secret {
+    pub(crate) hash: [u8; 32],
+    /// Whether it is right, and so short that somebody who tries for long enough may find it.
+    pub(crate) can_be_guessed: bool,
+}
+
+/// A credential that was right: anywhere, or, where it can be guessed, at one address.
+type Proven = ([u8; 32], Option<Address>);
+
+impl Secret {
+    fn proven(self, from: Address) -> Proven {
+        (self.hash, self.can_be_guessed.then_some(from))
+    }
+}
 
 /// The other end of the connection that a request came by.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +94,7 @@ pub(crate) struct Guesses {
     /// Whether it was told that the header is there.
     unasked: Once,
     buckets: Cache<Address, Arc<Bucket>>,
-    proven: Cache<[u8; 32], ()>,
+    proven: Cache<Proven, ()>,
 }
 
 impl Guesses {
@@ -111,7 +129,7 @@ impl Guesses {
 
     /// Judges a credential before it is looked at. One that may be wrong is counted now, so that
     /// many at once are not more than the bucket has; [`Guesses::forgive`] gives it back.
-    pub(crate) fn admit(&self, from: Address, secret: &[u8; 32]) -> Admitted {
+    pub(crate) fn admit(&self, from: Address, secret: Secret) -> Admitted {
         let admitted = |counted, wait| Admitted {
             from,
             counted,
@@ -120,7 +138,7 @@ impl Guesses {
         let Some(bucket) = self.buckets.get(&from) else {
             return admitted(false, None);
         };
-        if self.proven.get(secret).is_some() {
+        if self.proven.get(&secret.proven(from)).is_some() {
             return admitted(false, None);
         }
         let now = self.now();
@@ -167,10 +185,11 @@ impl Guesses {
     }
 
     /// Remembers one that was right.
-    pub(crate) fn right(&self, admitted: Admitted, secret: &[u8; 32]) {
+    pub(crate) fn right(&self, admitted: Admitted, secret: Secret) {
         self.forgive(admitted);
-        if self.proven.get(secret).is_none() {
-            self.proven.insert(*secret, ());
+        let proven = secret.proven(admitted.from);
+        if self.proven.get(&proven).is_none() {
+            self.proven.insert(proven, ());
         }
     }
 
@@ -221,13 +240,20 @@ mod tests {
         }
     }
 
+    fn secret(hash: [u8; 32]) -> Secret {
+        Secret {
+            hash,
+            can_be_guessed: false,
+        }
+    }
+
     fn at(text: &str) -> Address {
         Address::of(text.parse().unwrap())
     }
 
     /// Sends a wrong credential; seconds to wait, if there were too many.
     fn guess(guesses: &Guesses, from: Address) -> Option<u32> {
-        match guesses.wrong(guesses.admit(from, &[9; 32])) {
+        match guesses.wrong(guesses.admit(from, secret([9; 32]))) {
             Error::InvalidCredential => None,
             Error::TooManyGuesses(seconds) => Some(seconds),
             other => unreachable!("{other:?}"),
@@ -238,18 +264,19 @@ mod tests {
     fn an_address_runs_out_of_guesses_and_good_credentials_go_on() {
         let guesses = Guesses::new(limit(1, 3), 0);
         let (guesser, other) = (at("192.0.2.7"), at("192.0.2.8"));
-        guesses.right(guesses.admit(other, &[1; 32]), &[1; 32]);
+        let (seen, unseen) = (secret([1; 32]), secret([2; 32]));
+        guesses.right(guesses.admit(other, seen), seen);
         for _ in 0..3 {
             assert_eq!(guess(&guesses, guesser), None);
         }
         assert_eq!(guess(&guesses, guesser), Some(1));
         // The key that worked works on, from anywhere; one that nobody has seen is suspect until it
         // opens something.
-        assert!(!guesses.admit(guesser, &[1; 32]).is_suspect());
-        let fresh = guesses.admit(guesser, &[2; 32]);
+        assert!(!guesses.admit(guesser, seen).is_suspect());
+        let fresh = guesses.admit(guesser, unseen);
         assert!(fresh.is_suspect());
-        guesses.right(fresh, &[2; 32]);
-        assert!(!guesses.admit(guesser, &[2; 32]).is_suspect());
+        guesses.right(fresh, unseen);
+        assert!(!guesses.admit(guesser, unseen).is_suspect());
         assert_eq!(guess(&guesses, other), None);
         for _ in 0..1_000 {
             guess(&guesses, guesser);
@@ -258,18 +285,34 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_guessed_is_known_again_where_it_was_right_and_nowhere_else() {
+        let guesses = Guesses::new(limit(1, 3), 0);
+        let (guesser, owner) = (at("192.0.2.7"), at("192.0.2.8"));
+        let short = Secret {
+            hash: [1; 32],
+            can_be_guessed: true,
+        };
+        guesses.right(guesses.admit(owner, short), short);
+        for from in [guesser, owner] {
+            while guess(&guesses, from).is_none() {}
+        }
+        assert!(guesses.admit(guesser, short).is_suspect());
+        assert!(!guesses.admit(owner, short).is_suspect());
+    }
+
+    #[test]
     fn many_at_once_are_no_more_than_the_bucket_has() {
         let guesses = Guesses::new(limit(1, 10), 0);
         let from = at("192.0.2.7");
         assert_eq!(guess(&guesses, from), None);
-        let at_once = (0..100).map(|_| guesses.admit(from, &[9; 32]));
+        let at_once = (0..100).map(|_| guesses.admit(from, secret([9; 32])));
         let admitted: Vec<Admitted> = at_once.filter(|one| !one.is_suspect()).collect();
         assert_eq!(admitted.len(), 9);
         // Those that turn out right cost nothing.
         for (n, admitted) in admitted.into_iter().enumerate() {
-            let mut secret = [0; 32];
-            secret[0] = u8::try_from(n).unwrap();
-            guesses.right(admitted, &secret);
+            let mut hash = [0; 32];
+            hash[0] = u8::try_from(n).unwrap();
+            guesses.right(admitted, secret(hash));
         }
         assert_eq!(guess(&guesses, from), None);
     }
@@ -289,11 +332,11 @@ mod tests {
         let guesses = Guesses::new(limit(1, 1), 0);
         for n in 0..200_000_u32 {
             let from = Address::of(IpAddr::from(n.to_be_bytes()));
-            let mut secret = [0; 32];
-            secret[..4].copy_from_slice(&n.to_be_bytes());
-            let first = guesses.admit(from, &secret);
+            let mut hash = [0; 32];
+            hash[..4].copy_from_slice(&n.to_be_bytes());
+            let first = guesses.admit(from, secret(hash));
             guesses.wrong(first);
-            guesses.right(first, &secret);
+            guesses.right(first, secret(hash));
         }
         assert!(guesses.buckets.len() <= ADDRESSES && guesses.proven.len() <= PROVEN);
     }

@@ -3,7 +3,7 @@
 use sheaf_model::Code;
 use sheaf_store::{IdemConflict, StoreError};
 
-use crate::problem::{Problem, RETRY_AFTER};
+use crate::problem::{Cause, Problem, RETRY_AFTER};
 
 pub(super) fn problem(error: StoreError) -> Problem {
     match error {
@@ -11,22 +11,25 @@ pub(super) fn problem(error: StoreError) -> Problem {
             Problem::crowded(Code::TooManyRequests, "requests of this kind running", full)
         }
         StoreError::Idempotency(conflict) => idempotency_problem(conflict),
-        StoreError::Unavailable { detail } => {
-            tracing::warn!(detail, "store unavailable");
-            Problem::again(Code::StoreUnavailable, "the database is unavailable")
+        StoreError::Unavailable { ref detail } => {
+            let cause = Cause::warning("store unavailable", detail).on(error.node());
+            Problem::again(Code::StoreUnavailable, "the database is unavailable").with_cause(cause)
         }
-        StoreError::OutcomeUnknown { detail } => {
-            tracing::error!(detail, "the outcome of a request is unknown");
-            outcome_unknown()
+        StoreError::OutcomeUnknown { ref detail } => {
+            let cause = Cause::error("the outcome of a request is unknown", detail);
+            outcome_unknown().with_cause(cause.on(error.node()))
         }
         StoreError::Contended { what } => {
             let detail = format!("others are changing {what} at the same time; nothing was done");
             Problem::new(Code::ConcurrentChanges, detail).with_retry_after(RETRY_AFTER)
         }
-        StoreError::Timeout => Problem::again(Code::StoreTimeout, "the database took too long"),
+        StoreError::Timeout => {
+            let cause = Cause::warning("store timeout", &error);
+            Problem::again(Code::StoreTimeout, "the database took too long").with_cause(cause)
+        }
         StoreError::Cold { detail } => {
-            tracing::warn!(detail, "archive unavailable");
-            Problem::again(Code::ArchiveUnavailable, "the archive is unavailable")
+            let cause = Cause::warning("archive unavailable", detail);
+            Problem::again(Code::ArchiveUnavailable, "the archive is unavailable").with_cause(cause)
         }
         StoreError::Conflict { code, detail } => Problem::new(code, detail),
         error @ (StoreError::SchemaTooNew { .. }
@@ -35,8 +38,7 @@ pub(super) fn problem(error: StoreError) -> Problem {
         | StoreError::Corrupt(_)
         | StoreError::Database(_)
         | StoreError::Bug(_)) => {
-            tracing::error!(%error, "store failed");
-            Problem::internal()
+            Problem::internal().with_cause(Cause::error("store failed", error))
         }
     }
 }

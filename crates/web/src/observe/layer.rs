@@ -16,18 +16,19 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use metrics::{Counter, Gauge, Histogram};
-use sheaf_store::caught;
+use sheaf_store::{Store, caught};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::auth::caller::Caller;
-use crate::config::Config;
 use crate::error::Error;
+use crate::headers;
 use crate::observe::denials::{Denial, Denials};
 use crate::observe::request_id::{RequestId, TRACEPARENT, X_REQUEST_ID};
 use crate::observe::trace;
-use crate::problem::Problem;
+use crate::problem::{Problem, Told};
 use crate::rate_limit;
+use crate::serve::config::Config;
 
 /// The layer; see the module.
 #[derive(Clone)]
@@ -38,15 +39,22 @@ struct Settings {
     timeout: Duration,
     access_log: bool,
     denials: Arc<Denials>,
+    store: Store,
     /// `RateLimit-Policy`, where there is a limit.
     policy: Option<HeaderValue>,
 }
 
 impl Observe {
-    pub(crate) fn new(config: &Config, metrics: RequestMetrics, denials: Arc<Denials>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        metrics: RequestMetrics,
+        denials: Arc<Denials>,
+        store: Store,
+    ) -> Self {
         Self(Arc::new(Settings {
             metrics,
             denials,
+            store,
             policy: config.rate_limit.and_then(rate_limit::policy),
             timeout: config.request_timeout,
             access_log: config.access_log,
@@ -99,7 +107,14 @@ impl Service<Request> for Observed {
         let extensions = request.extensions_mut();
         extensions.insert(seen.id.clone());
         extensions.insert(Arc::clone(&seen.caller));
+        let refused = headers::check(request.headers()).err();
         let answer = self.inner.call(request);
+        let answer = async move {
+            match refused {
+                None => answer.await,
+                Some(error) => Ok(error.into_response()),
+            }
+        };
         // Uploads take as long as they take: each read of their body has a bound instead.
         let streaming = seen.template().ends_with("/bulk");
         Box::pin(async move {
@@ -141,6 +156,7 @@ impl Seen {
         if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
             *response.body_mut() = Body::from(problem.render(&self.id.0));
             self.note_denial(&problem);
+            self.tell_cause(&problem);
         }
         let status = response.status();
         let elapsed = self.started.elapsed();
@@ -179,6 +195,19 @@ impl Seen {
 }
 
 impl Seen {
+    /// Whoever looks for a request in the log finds why it failed, and on which node.
+    fn tell_cause(&self, problem: &Problem) {
+        let Some(cause) = &problem.cause else { return };
+        let tenant = self.caller.auth.get().map(|auth| auth.tenant_id);
+        cause.log(&Told {
+            request_id: &self.id.0,
+            traceparent: &self.trace,
+            code: problem.code,
+            owner: tenant.map(|tenant| self.settings.store.owner_of(tenant)),
+            tenant: tenant.map(|tenant| tenant.to_string()),
+        });
+    }
+
     /// Whatever refused it, an extractor or a handler: nobody can forget to.
     fn note_denial(&self, problem: &Problem) {
         if !matches!(

@@ -13,6 +13,8 @@ const LATENCY_BUCKETS: [f64; 14] = [
 ];
 const UPKEEP: Duration = Duration::from_secs(5);
 
+const CPU_IS_GAUGE: &str = "# TYPE process_cpu_seconds_total gauge\n";
+
 static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
 
 /// The recorder's handle. One process has one recorder, however many apps it runs.
@@ -60,7 +62,10 @@ impl Metrics {
     #[must_use]
     pub fn render(&self) -> String {
         self.0.process.collect();
-        self.0.recorder.render()
+        // The collector keeps it as a gauge, since the recorder's counters are whole numbers; it
+        // only ever grows.
+        let counter = CPU_IS_GAUGE.replace("gauge", "counter");
+        self.0.recorder.render().replacen(CPU_IS_GAUGE, &counter, 1)
     }
 
     /// Moves recorded samples into their buckets, for ever: without it histograms grow until

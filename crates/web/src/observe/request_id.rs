@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, HeaderName};
 use sheaf_store::{Origin, Trace};
 use uuid::Uuid;
 
+use crate::headers::single;
+
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 const X_CAUSATION_ID: HeaderName = HeaderName::from_static("x-causation-id");
@@ -79,9 +81,10 @@ impl<S: Sync> FromRequestParts<S> for Requested {
     }
 }
 
-/// An id that a client sent, if it is one that we repeat.
+/// An id that a client sent, if it is one that we repeat. Of two nobody knows which one is meant.
 fn usable(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    let sent = headers.get(name).and_then(|value| value.to_str().ok());
+    let sent = single(headers, &name).ok().flatten();
+    let sent = sent.and_then(|value| value.to_str().ok());
     sent.filter(|id| {
         !id.is_empty()
             && id.len() <= MAX_REQUEST_ID
@@ -100,9 +103,8 @@ pub(crate) fn traceparent(headers: &HeaderMap) -> String {
 
 /// Trace, span and flags that the client sent.
 pub(crate) fn sent_trace(headers: &HeaderMap) -> Option<(&str, &str, &str)> {
-    let sent = headers
-        .get(TRACEPARENT)
-        .and_then(|value| value.to_str().ok());
+    let sent = single(headers, &TRACEPARENT).ok().flatten();
+    let sent = sent.and_then(|value| value.to_str().ok());
     sent.and_then(trace_of)
 }
 
@@ -148,6 +150,10 @@ mod tests {
         );
         assert!(trace_of(&traceparent(&headers)).is_some());
         assert!(!traceparent(&headers).contains("-00000000000000000000000000000000-"));
+        // Two are none (W3C Trace Context, section 3.2.1).
+        headers.insert(TRACEPARENT, HeaderValue::from_static(sent));
+        headers.append(TRACEPARENT, HeaderValue::from_static(sent));
+        assert_eq!(sent_trace(&headers), None);
     }
 
     #[test]
@@ -159,5 +165,8 @@ mod tests {
             headers.insert(X_REQUEST_ID, HeaderValue::from_str(bad).unwrap());
             assert_eq!(RequestId::of(&headers).0.len(), 36);
         }
+        headers.insert(X_REQUEST_ID, HeaderValue::from_static("mine-1"));
+        headers.append(X_REQUEST_ID, HeaderValue::from_static("mine-2"));
+        assert_eq!(RequestId::of(&headers).0.len(), 36);
     }
 }

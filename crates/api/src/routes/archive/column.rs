@@ -10,7 +10,7 @@ use sheaf_store::{MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, Put
 use sheaf_web::answer::json;
 use sheaf_web::auth::{Reader, Settings};
 use sheaf_web::body::JsonBody;
-use sheaf_web::etag::{self, IfMatch};
+use sheaf_web::etag::{self, Preconditions};
 use sheaf_web::observe::request_id::Requested;
 use sheaf_web::{Error, query};
 
@@ -67,6 +67,11 @@ problems! {
             description = "The version that the client has seen, quoted; `\"0\"` when there was \
                 none",
         ),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "`*`: only where there is none",
+        ),
     ),
     responses(
         (
@@ -81,7 +86,7 @@ pub(crate) async fn put(
     Settings(auth): Settings,
     State(app): State<Shared>,
     requested: Requested,
-    if_match: IfMatch,
+    Preconditions { expected }: Preconditions,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let input: MetadataColumnsIn = body.parse()?;
@@ -89,7 +94,7 @@ pub(crate) async fn put(
     let new = NewMetadataColumns {
         tenant: auth.tenant_id,
         keys: input.metadata_keys,
-        expected: if_match.versions().map(<[i64]>::to_vec),
+        expected,
         origin: requested.by(auth.actor),
     };
     match app.store.put_metadata_columns(&new).await? {

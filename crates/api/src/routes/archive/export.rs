@@ -21,6 +21,7 @@ use sheaf_archive::{Export, ExportError, ExportFormat, ExportOptions, ExportTier
 use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
 use sheaf_web::answer::{SHEAF_TIER, json};
 use sheaf_web::auth::Reader;
+use sheaf_web::observe::request_id::RequestId;
 use sheaf_web::query::{Params, invalid};
 use tokio_util::io::{ReaderStream, StreamReader};
 
@@ -138,6 +139,7 @@ problems! {
 pub(crate) async fn export(
     Reader(auth): Reader,
     State(app): State<Shared>,
+    request_id: RequestId,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -146,7 +148,8 @@ pub(crate) async fn export(
             let mut export = app.archive.export(auth.tenant_id, options)?;
             // What fails before the first line is a problem with its own status.
             let first = export.next().await.transpose()?;
-            Ok(lines(&options, first, export, takes_gzip(&headers)))
+            let chunks = chunks(first, export, request_id);
+            Ok(lines(&options, chunks, takes_gzip(&headers)))
         }
         Asked::Manifest { from, to, expires } => {
             let made = app
@@ -167,8 +170,11 @@ fn name(headers: &mut HeaderMap, tiers: &'static str, from: i16, to: i16, extens
     headers.extend(file.map(|value| (CONTENT_DISPOSITION, value)));
 }
 
-fn lines(options: &ExportOptions, first: Option<Bytes>, export: Export, gzip: bool) -> Response {
-    let chunks = chunks(first, export);
+fn lines(
+    options: &ExportOptions,
+    chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    gzip: bool,
+) -> Response {
     let body = if gzip {
         let encoder = GzipEncoder::new(StreamReader::new(Box::pin(chunks)));
         Body::from_stream(ReaderStream::with_capacity(encoder, 64 << 10))
@@ -197,24 +203,28 @@ fn lines(options: &ExportOptions, first: Option<Bytes>, export: Export, gzip: bo
 fn chunks(
     first: Option<Bytes>,
     export: Export,
+    request_id: RequestId,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    stream::unfold((first, export), |(first, mut export)| async move {
+    let begun = (first, export, request_id);
+    stream::unfold(begun, |(first, mut export, request_id)| async move {
         if let Some(first) = first {
-            return Some((Ok(first), (None, export)));
+            return Some((Ok(first), (None, export, request_id)));
         }
         let chunk = export.next().await?;
         let chunk = chunk.map_err(|error| {
-            told(&error);
+            told(&error, &request_id.0);
             io::Error::other(error)
         });
-        Some((chunk, (None, export)))
+        Some((chunk, (None, export, request_id)))
     })
 }
 
-fn told(error: &ExportError) {
+fn told(error: &ExportError, request_id: &str) {
     match error {
-        ExportError::Idle { .. } => tracing::info!(%error, "an export is broken off"),
-        _ => tracing::warn!(%error, "an export failed on its way; it is broken off"),
+        ExportError::Idle { .. } => tracing::info!(%error, request_id, "an export is broken off"),
+        _ => {
+            tracing::warn!(%error, request_id, "an export failed on its way; it is broken off")
+        }
     }
 }
 

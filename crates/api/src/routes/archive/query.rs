@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use sheaf_web::auth::Reader;
 use sheaf_web::body::JsonBody;
+use sheaf_web::observe::request_id::RequestId;
 
 use crate::error::ApiError;
 use crate::problems::problems;
@@ -58,10 +59,12 @@ problems! {
 pub(crate) async fn query(
     Reader(auth): Reader,
     State(app): State<Shared>,
+    request_id: RequestId,
     headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    answer(&app, auth.tenant_id, &headers, body.parse()?).await
+    let input = body.parse()?;
+    answer(&app, auth.tenant_id, (&headers, request_id), input).await
 }
 
 #[cfg(feature = "sql")]
@@ -71,7 +74,7 @@ use engine::answer;
 async fn answer(
     _: &Shared,
     _: sheaf_model::TenantId,
-    _: &HeaderMap,
+    _: (&HeaderMap, RequestId),
     _: QueryIn,
 ) -> Result<Response, ApiError> {
     Err(ApiError::NotBuilt("SQL over the archive"))

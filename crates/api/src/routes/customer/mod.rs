@@ -19,7 +19,7 @@ use sheaf_web::auth::{Customers, Reader, TenantAuth};
 use sheaf_web::body::{JsonBody, PatchBody};
 use sheaf_web::cursor::Scope;
 use sheaf_web::error::{Error, Noun};
-use sheaf_web::etag::{self, IfMatch, matches_etag};
+use sheaf_web::etag::{self, Preconditions, matches_etag};
 use sheaf_web::idempotency;
 use sheaf_web::observe::request_id::Requested;
 use sheaf_web::path::id_in;
@@ -246,7 +246,7 @@ pub(crate) async fn update(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
-    if_match: IfMatch,
+    Preconditions { expected }: Preconditions,
     id: Result<Path<String>, PathRejection>,
     PatchBody(body): PatchBody,
 ) -> Result<Response, ApiError> {
@@ -256,7 +256,7 @@ pub(crate) async fn update(
     let change = |fields: &_| patch.clone().apply(fields);
     let record = app
         .store
-        .update_customer(auth.tenant_id, id, if_match.versions(), &cause, change)
+        .update_customer(auth.tenant_id, id, expected.as_ref(), &cause, change)
         .await?;
     Ok(answer(StatusCode::OK, &record))
 }
@@ -288,7 +288,7 @@ pub(crate) async fn delete(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
-    if_match: IfMatch,
+    Preconditions { expected }: Preconditions,
     uri: Uri,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
@@ -296,7 +296,7 @@ pub(crate) async fn delete(
     let id = id_in(id, Noun::Customer)?;
     let cause = Cause::new(requested.by(auth.actor), app.clock.now());
     app.store
-        .delete_customer(auth.tenant_id, id, if_match.versions(), &cause)
+        .delete_customer(auth.tenant_id, id, expected.as_ref(), &cause)
         .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

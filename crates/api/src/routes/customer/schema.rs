@@ -44,7 +44,7 @@ pub struct CustomerNew {
     /// Postal address.
     #[schema(max_length = 1000)]
     pub address: Option<String>,
-    /// Country.
+    /// Country, as the tenant writes it; an e-invoice needs its ISO 3166-1 alpha-2 code.
     #[schema(max_length = 100)]
     pub country: Option<String>,
     /// Free-form, regional fields for example: at most 64 KiB, nested at most 32 deep.
@@ -74,7 +74,7 @@ pub struct CustomerPatchIn {
     /// Postal address.
     #[schema(max_length = 1000)]
     pub address: Option<String>,
-    /// Country.
+    /// Country, as the tenant writes it; an e-invoice needs its ISO 3166-1 alpha-2 code.
     #[schema(max_length = 100)]
     pub country: Option<String>,
     /// Merged member by member; `null` empties it.
@@ -104,7 +104,7 @@ pub struct CustomerRecordOut {
     /// Postal address.
     #[schema(required)]
     pub address: Option<String>,
-    /// Country.
+    /// Country, as the tenant writes it; an e-invoice needs its ISO 3166-1 alpha-2 code.
     #[schema(required)]
     pub country: Option<String>,
     /// Free-form.

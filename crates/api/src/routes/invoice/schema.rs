@@ -130,7 +130,7 @@ pub struct CustomerIn {
     /// Postal address.
     #[schema(max_length = 1000)]
     pub address: Option<String>,
-    /// Country.
+    /// Country, as the tenant writes it; an e-invoice needs its ISO 3166-1 alpha-2 code.
     #[schema(max_length = 100)]
     pub country: Option<String>,
 }
@@ -264,7 +264,7 @@ pub struct CustomerOut {
     /// Postal address.
     #[schema(required)]
     pub address: Option<String>,
-    /// Country.
+    /// Country, as the tenant writes it; an e-invoice needs its ISO 3166-1 alpha-2 code.
     #[schema(required)]
     pub country: Option<String>,
 }

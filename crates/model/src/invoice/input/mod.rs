@@ -10,6 +10,7 @@ pub(crate) mod payment;
 pub(crate) mod read;
 pub(crate) mod restore;
 pub(crate) mod step;
+pub(crate) mod syntax;
 pub(crate) mod validate;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -190,7 +191,7 @@ impl InvoiceInput {
 
 /// Reads one JSON object.
 pub(crate) fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, ParseError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| ParseError::Syntax(error.to_string()))?;
+    let text = syntax::text(bytes)?;
     match serde_json::from_str(text) {
         Ok(Object(input)) => Ok(input),
         Err(_) => Err(explain::<T>(text)),
@@ -202,7 +203,7 @@ fn explain<'de, T: Deserialize<'de>>(text: &'de str) -> ParseError {
     // serde stops at the first mistake; whether the rest is JSON decides between the two kinds of
     // error.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
-        return ParseError::Syntax(error.to_string());
+        return syntax::error(text, &error);
     }
     let deserializer = &mut serde_json::Deserializer::from_str(text);
     match serde_path_to_error::deserialize::<_, Object<T>>(deserializer) {
@@ -217,7 +218,7 @@ fn explain<'de, T: Deserialize<'de>>(text: &'de str) -> ParseError {
 /// Gives serde's message its code. The prefixes are those of `serde::de::Error`.
 pub(crate) fn place(path: &str, error: &serde_json::Error) -> ParseError {
     if !error.is_data() {
-        return ParseError::Syntax(error.to_string());
+        return syntax::error("", error);
     }
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();

@@ -11,7 +11,7 @@ use super::discount::Discount;
 use super::read::{Field, Object};
 use super::restore::refuse_lines;
 use super::validate::{amount, check_lines};
-use super::{LineInput, ParseError, explain};
+use super::{LineInput, ParseError, explain, syntax};
 use crate::Code;
 use crate::invoice::input::payment::check_paid_on;
 use crate::invoice::lifecycle::{NewPayment, Reversal};
@@ -56,7 +56,7 @@ body!(
 );
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| ParseError::Syntax(error.to_string()))?;
+    let text = syntax::text(bytes)?;
     let text = if text.trim().is_empty() { "{}" } else { text };
     match serde_json::from_str(text) {
         Ok(Object(input)) => Ok(input),

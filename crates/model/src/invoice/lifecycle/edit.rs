@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Refusal, Step};
 use crate::Code;
-use crate::invoice::input::{Context, ParseError};
+use crate::invoice::input::{Context, ParseError, syntax};
 use crate::money::decimal::{render_amount, render_plain};
 use crate::{FieldError, Invalid, Invoice, InvoiceInput, Metadata, TaxRounding};
 
@@ -51,10 +51,9 @@ impl Patch {
     /// # Errors
     /// `invalid_json`; `invalid_type` when it is no object; `field_not_editable`; `empty_patch`.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let text =
-            std::str::from_utf8(bytes).map_err(|error| ParseError::Syntax(error.to_string()))?;
+        let text = syntax::text(bytes)?;
         let raw: &RawValue =
-            serde_json::from_str(text).map_err(|error| ParseError::Syntax(error.to_string()))?;
+            serde_json::from_str(text).map_err(|error| syntax::error(text, &error))?;
         let invalid = |field: &str, code, detail| {
             ParseError::Invalid(FieldError::new(field, code, detail).into())
         };

@@ -280,7 +280,7 @@ impl Store {
                 .await
                 .unwrap_or_else(|_| {
                     Err(Abort::Store(StoreError::Unavailable {
-                        detail: format!("the node did not answer within {} s", most.as_secs()),
+                        detail: format!("it did not answer within {} s", most.as_secs()),
                     }))
                 })
         };

@@ -75,7 +75,7 @@ impl Work {
             .ok_or(ChangeError::NotFound(change.invoice_id))?;
         let current = doc.new.version;
         if let Some(expected) = &change.expected
-            && !expected.contains(&current)
+            && !expected.allows(current)
         {
             return Err(ChangeError::VersionMismatch { current });
         }

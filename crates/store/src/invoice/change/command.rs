@@ -6,6 +6,7 @@ use sheaf_model::invoice::lifecycle::{NewPayment, Patch, Reversal};
 use sheaf_model::{Decimal, TenantId};
 use uuid::Uuid;
 
+use crate::Expected;
 use crate::types::{IdemKey, Origin};
 
 /// One step of an invoice's life.
@@ -75,8 +76,8 @@ pub struct NewChange {
     pub invoice_id: Uuid,
     /// What.
     pub command: Command,
-    /// Versions of which the invoice must have one (`If-Match`).
-    pub expected: Option<Vec<i64>>,
+    /// What the invoice's version must be (`If-Match`, `If-None-Match`).
+    pub expected: Option<Expected>,
     /// Who, and in which request.
     pub origin: Origin,
     /// So that a retry is answered, not done again.

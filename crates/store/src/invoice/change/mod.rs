@@ -50,7 +50,7 @@ pub enum ChangeError {
     /// The document that would come out is not valid.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// `If-Match` names another version.
+    /// `If-Match` or `If-None-Match` rules out the version that it has.
     #[error("the invoice has version {current}")]
     VersionMismatch {
         /// The version that it has.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::apply::{Doc, Work};
 use super::attempt::Keyed;
-use super::command::NewChange;
+use super::command::{Answer, NewChange};
 use super::{Changed, Outcome};
 use crate::Store;
 use crate::cluster::batch::Abort;
@@ -28,6 +28,7 @@ use crate::invoice::create::write::same_archive;
 use crate::invoice::encode::Batch;
 use crate::invoice::number::Claim;
 use crate::invoice::send::{Place, write};
+use crate::types::IdemKey;
 
 /// What a batch came to.
 #[derive(Clone, Copy)]
@@ -50,7 +51,10 @@ impl Store {
     ) -> Result<(), Abort> {
         let conn = place.conn;
         let work = decided.work;
-        if work.docs.values().all(|doc| !doc.changed) {
+        // A recall of what is hot changes nothing, and yet its key must find its answer.
+        let mut answers = changes.iter().zip(decided.outcomes);
+        let keeps = answers.any(|(change, outcome)| kept(change, outcome).is_some());
+        if !keeps && work.docs.values().all(|doc| !doc.changed) {
             // Nothing but refusals and answers of before.
             return Ok(place.frame.run(conn, "rollback").await?);
         }
@@ -112,6 +116,14 @@ impl Store {
             place.commit().await?;
         }
         Ok(())
+    }
+}
+
+/// An answer that is kept under the key of its change.
+fn kept<'a>(change: &'a NewChange, outcome: &'a Outcome) -> Option<(&'a IdemKey, &'a Answer)> {
+    match (&change.idem, outcome) {
+        (Some(idem), Ok(Changed::New(answer))) => Some((idem, answer)),
+        _ => None,
     }
 }
 
@@ -308,7 +320,7 @@ fn encode(
         });
     }
     for (index, (change, outcome)) in changes.iter().zip(outcomes).enumerate() {
-        if let (Some(idem), Ok(Changed::New(answer))) = (&change.idem, outcome) {
+        if let Some((idem, answer)) = kept(change, outcome) {
             let status = i16::try_from(answer.status).unwrap_or(500);
             on(&place.shards[index], &mut |batch| {
                 let kept = (status, answer.location.as_deref(), answer.body.as_slice());

@@ -13,6 +13,7 @@ use sheaf_web::answer::SHEAF_TIER;
 use crate::error::ApiError;
 use crate::routes::archive::query::schema::{QueryFormat, QueryIn, QueryTier};
 use crate::state::Shared;
+use sheaf_web::observe::request_id::RequestId;
 
 /// The moment up to which the answer is complete.
 const FRESHNESS: HeaderName = HeaderName::from_static("sheaf-freshness");
@@ -20,7 +21,7 @@ const FRESHNESS: HeaderName = HeaderName::from_static("sheaf-freshness");
 pub(super) async fn answer(
     app: &Shared,
     tenant: TenantId,
-    headers: &HeaderMap,
+    (headers, request_id): (&HeaderMap, RequestId),
     input: QueryIn,
 ) -> Result<Response, ApiError> {
     let mut options = QueryOptions {
@@ -41,16 +42,14 @@ pub(super) async fn answer(
     };
     let run = app.archive.query(tenant, &input.sql, options).await?;
     let answer = Answer::begin(run, format).await?;
-    Ok(respond(answer, format))
+    Ok(respond(answer, format, request_id))
 }
 
 /// The first format that `Accept` names; JSON where it names none.
 fn accepted(headers: &HeaderMap) -> Format {
-    let accept = headers
-        .get(ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let named = accept.split(',').find_map(|range| {
+    let accept = headers.get_all(ACCEPT).iter();
+    let accept = accept.filter_map(|value| value.to_str().ok());
+    let named = accept.flat_map(|text| text.split(',')).find_map(|range| {
         let essence = range.split(';').next().unwrap_or_default().trim();
         [Format::Json, Format::Csv, Format::Arrow]
             .into_iter()
@@ -62,7 +61,7 @@ fn accepted(headers: &HeaderMap) -> Format {
     named.unwrap_or_default()
 }
 
-fn respond(answer: Answer, format: Format) -> Response {
+fn respond(answer: Answer, format: Format, request_id: RequestId) -> Response {
     let tiers = match answer.run().tiers() {
         Tiers::Cold => "cold",
         Tiers::All => "hot, cold",
@@ -70,12 +69,15 @@ fn respond(answer: Answer, format: Format) -> Response {
     let as_of = answer.run().as_of();
     let as_of = as_of.to_rfc3339_opts(SecondsFormat::Micros, true);
     // Dropped with the client's connection, which ends the query.
-    let chunks = stream::unfold(answer, |mut answer| async move {
+    let begun = (answer, request_id);
+    let chunks = stream::unfold(begun, |(mut answer, request_id)| async move {
         let chunk = answer.next().await?;
         if let Err(error) = &chunk {
-            tracing::warn!(%error, "a query failed on its way; its answer is broken off");
+            let request_id = &*request_id.0;
+            let what = "a query failed on its way; its answer is broken off";
+            tracing::warn!(%error, request_id, "{what}");
         }
-        Some((chunk, answer))
+        Some((chunk, (answer, request_id)))
     });
     let mut response = Response::new(Body::from_stream(chunks));
     let headers = response.headers_mut();
@@ -103,5 +105,10 @@ mod tests {
             headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
             assert_eq!(accepted(&headers), format, "{accept}");
         }
+        // A list may come in several headers.
+        let mut headers = HeaderMap::new();
+        headers.append(ACCEPT, HeaderValue::from_static("text/html"));
+        headers.append(ACCEPT, HeaderValue::from_static("text/csv"));
+        assert_eq!(accepted(&headers), Format::Csv);
     }
 }

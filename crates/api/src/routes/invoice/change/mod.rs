@@ -13,12 +13,12 @@ use axum::response::Response;
 use serde::Deserialize;
 use sheaf_model::invoice::input::{Body, CancelInput, IssueInput, RecallInput, SendInput};
 use sheaf_model::invoice::lifecycle::Patch;
-use sheaf_store::{Changed, Command, NewChange};
+use sheaf_store::{Changed, Command, Expected, NewChange};
 use sheaf_web::answer::json_bytes;
 use sheaf_web::auth::{Money, TenantAuth, Writer};
 use sheaf_web::body::{JsonBody, OptionalBody, PatchBody};
 use sheaf_web::error::Noun;
-use sheaf_web::etag::{self, IfMatch};
+use sheaf_web::etag::{self, Preconditions};
 use sheaf_web::idempotency;
 use sheaf_web::observe::request_id::Requested;
 use sheaf_web::path::id_in;
@@ -32,7 +32,7 @@ use crate::state::Shared;
 /// What every change has besides its body.
 pub(crate) struct About {
     requested: Requested,
-    if_match: IfMatch,
+    expected: Option<Expected>,
 }
 
 impl FromRequestParts<Shared> for About {
@@ -40,10 +40,10 @@ impl FromRequestParts<Shared> for About {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
         let Ok(requested) = Requested::from_request_parts(parts, app).await;
-        let Ok(if_match) = IfMatch::from_request_parts(parts, app).await;
+        let Preconditions { expected } = Preconditions::from_request_parts(parts, app).await?;
         Ok(Self {
             requested,
-            if_match,
+            expected,
         })
     }
 }
@@ -63,7 +63,7 @@ async fn change(
         tenant_id: auth.tenant_id,
         invoice_id: id,
         command,
-        expected: about.if_match.versions().map(<[i64]>::to_vec),
+        expected: about.expected,
         origin: about.requested.by(auth.actor),
         idem: body.idem,
         now: app.clock.now(),

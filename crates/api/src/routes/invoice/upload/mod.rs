@@ -26,7 +26,7 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use sheaf_store::StoreError;
-use sheaf_web::body::{check_media_type, encoding_of};
+use sheaf_web::body::{Encoding, check_media_type, content_length, encoding_of};
 use sheaf_web::idempotency;
 
 use crate::error::ApiError;
@@ -51,6 +51,12 @@ pub(crate) async fn run(
     let key = idempotency::key_of(&parts.headers)?;
     check_media_type(&parts.headers, "application/x-ndjson")?;
     let encoding = encoding_of(&parts.headers)?;
+    if options.atomic
+        && encoding == Encoding::Identity
+        && let Some(bytes) = content_length(&parts.headers)
+    {
+        app.uploads.fits(bytes)?;
+    }
     let hasher = key
         .is_some()
         .then(|| idempotency::hasher(&parts.method, &parts.uri));

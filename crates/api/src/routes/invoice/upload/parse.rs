@@ -127,7 +127,8 @@ impl Common {
             };
             match InvoiceInput::parse(&text) {
                 Ok(input) => self.place(number, text, input, known, &mut parsed),
-                Err(ParseError::Syntax(detail)) => {
+                Err(ParseError::Syntax(what)) => {
+                    let detail = format!("line {number} is not a JSON document of its own: {what}");
                     parsed.errors.push(LineError {
                         line: number,
                         code: Code::InvalidJson,
