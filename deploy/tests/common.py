@@ -77,8 +77,8 @@ def seconds(text):
 
 def shutdown():
     """How long the server may take to end: requests in flight, then the denials; and 10 s for the queues."""
-    requests = re.search(r"shutdown_grace: Duration::from_secs\((\d+)\)", (ROOT / "crates/api/src/config.rs").read_text())
-    denials = re.search(r"LAST_DENIALS: Duration = Duration::from_secs\((\d+)\)", (ROOT / "crates/api/src/serve.rs").read_text())
+    requests = re.search(r"shutdown_grace: Duration::from_secs\((\d+)\)", (ROOT / "crates/web/src/serve/config.rs").read_text())
+    denials = re.search(r"LAST_DENIALS: Duration = Duration::from_secs\((\d+)\)", (ROOT / "crates/web/src/serve.rs").read_text())
     return int(requests[1]) + int(denials[1]) + 10
 
 

@@ -4,6 +4,7 @@ use datafusion::error::DataFusionError;
 
 use crate::ArchiveError;
 use crate::query::bound::watch::Stop;
+use sheaf_model::Code;
 
 /// Why a query has no answer, or no whole one.
 #[derive(Debug, thiserror::Error)]
@@ -69,22 +70,22 @@ pub enum QueryError {
 impl QueryError {
     /// The stable code of the problem.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Invalid(_) => "invalid_sql",
-            Self::NotReadOnly(_) => "not_read_only",
-            Self::Complex(_) => "query_too_complex",
-            Self::Failed(_) => "query_failed",
-            Self::Memory { .. } => "query_memory_exceeded",
-            Self::TooManyRows { .. } => "too_many_rows",
-            Self::TooManyHotRows { .. } => "too_many_hot_rows",
-            Self::Timeout { .. } => "query_timeout",
-            Self::TooManyQueries { .. } => "too_many_queries",
-            Self::Busy => "busy",
+            Self::Invalid(_) => Code::InvalidSql,
+            Self::NotReadOnly(_) => Code::NotReadOnly,
+            Self::Complex(_) => Code::QueryTooComplex,
+            Self::Failed(_) => Code::QueryFailed,
+            Self::Memory { .. } => Code::QueryMemoryExceeded,
+            Self::TooManyRows { .. } => Code::TooManyRows,
+            Self::TooManyHotRows { .. } => Code::TooManyHotRows,
+            Self::Timeout { .. } => Code::QueryTimeout,
+            Self::TooManyQueries { .. } => Code::TooManyQueries,
+            Self::Busy => Code::Busy,
             Self::Archive(ArchiveError::Storage(_) | ArchiveError::Store(_)) => {
-                "archive_unavailable"
+                Code::ArchiveUnavailable
             }
-            Self::Archive(_) | Self::Internal(_) => "internal_error",
+            Self::Archive(_) | Self::Internal(_) => Code::InternalError,
         }
     }
 

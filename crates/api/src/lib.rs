@@ -1,36 +1,21 @@
-//! The front door: axum routes, authentication, problem+json, OpenAPI.
+//! The API: axum routes over both tiers, OpenAPI.
 //!
-//! A handler parses, makes one call, and responds. Everything around that is done once: credentials
-//! by the extractors of `auth`, guesses at them by `guesses`, rate limits by `limits`, what was
-//! refused by `denials`, bodies and their bounds by `body`, errors by the match in `error`, request
-//! ids, metrics, the access log and timeouts by the one layer of `observe`.
+//! A handler parses, makes one call, and responds. What every HTTP surface needs is in `sheaf-web`:
+//! credentials, bodies and their bounds, rate limits, denials, request ids, metrics, timeouts.
 
-mod observe;
-
-mod auth;
-mod body;
 mod config;
-mod cursor;
 mod error;
-mod etag;
-mod headers;
-mod idempotency;
 mod openapi;
-mod problem;
-mod query;
-mod rate_limit;
+mod problems;
 mod render_pool;
+mod router;
 mod routes;
 pub mod schema;
-mod serve;
 mod state;
 
-pub use crate::observe::metrics::Metrics;
-pub use crate::state::{App, openapi, router};
-pub use auth::role_table;
-pub use config::{ApiConfig, BulkConfig, Clock, JwksSource, JwtConfig, JwtSecret, RateLimit};
-pub use problem::{PROBLEM_JSON, Problem};
-pub use serve::{serve, serve_metrics};
+pub use config::{ApiConfig, BulkConfig};
+pub use router::{openapi, router, serve};
+pub use state::App;
 
 /// What this build lacks, of what answers 501 `not_built`.
 pub const NOT_BUILT: &[&str] = &[

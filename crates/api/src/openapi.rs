@@ -2,61 +2,67 @@
 //! problem answers, the headers that every answer carries. Written once here instead of at each
 //! handler.
 
-use utoipa::PartialSchema;
-use utoipa::ToSchema;
+use sheaf_web::PROBLEM_JSON;
 use utoipa::openapi::path::{
     HttpMethod, Operation, Parameter, ParameterBuilder, ParameterIn, PathItem,
 };
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    Components, ContentBuilder, Header, HeaderBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref,
-    RefOr, Required, Response, Schema, ServerBuilder, tag::TagBuilder,
+    Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr, Required,
+    Response, Schema, ServerBuilder, tag::TagBuilder,
 };
+use utoipa::{PartialSchema, ToSchema};
 
-use crate::problem::PROBLEM_JSON;
+use crate::problems::{self, header};
 use crate::schema::{FieldErrorSchema, InvoiceLineIn, ProblemSchema};
+use sheaf_model::Code;
 
 /// Problems of any route.
-const ANYWHERE: [(&str, &str); 4] = [
-    ("400", "`invalid_header`"),
-    ("500", "`internal_error`"),
-    (
-        "503",
-        "`store_unavailable`, `store_timeout`, `archive_unavailable`, `busy`, `not_ready`",
-    ),
-    ("504", "`timeout`"),
+const ANYWHERE: &[Code] = &[
+    Code::InvalidHeader,
+    Code::InternalError,
+    Code::StoreUnavailable,
+    Code::StoreTimeout,
+    Code::ArchiveUnavailable,
+    Code::Busy,
+    Code::NotReady,
+    Code::Timeout,
 ];
 /// Problems of routes that need a credential.
-const SECURED: [(&str, &str); 5] = [
-    (
-        "400",
-        "`unknown_parameter`, `invalid_parameter`, `limit_out_of_range`, `invalid_cursor`",
-    ),
-    (
-        "401",
-        "`missing_credential`, `invalid_credential`, `revoked_credential`, `expired_credential`",
-    ),
-    (
-        "403",
-        "`tenant_mismatch`, `forbidden_role`, `admin_required`, `tenant_credential_required`, `unknown_tenant`",
-    ),
-    (
-        "429",
-        "`rate_limited`, `too_many_wrong_credentials`, `too_many_requests`",
-    ),
-    ("503", "`jwks_unavailable`"),
+const SECURED: &[Code] = &[
+    Code::UnknownParameter,
+    Code::InvalidParameter,
+    Code::LimitOutOfRange,
+    Code::InvalidCursor,
+    Code::MissingCredential,
+    Code::InvalidCredential,
+    Code::RevokedCredential,
+    Code::ExpiredCredential,
+    Code::TenantMismatch,
+    Code::ForbiddenRole,
+    Code::AdminRequired,
+    Code::TenantCredentialRequired,
+    Code::UnknownTenant,
+    Code::RateLimited,
+    Code::TooManyWrongCredentials,
+    Code::TooManyRequests,
+    Code::JwksUnavailable,
 ];
 /// Problems of routes that read a body.
-const WITH_BODY: [(&str, &str); 4] = [
-    (
-        "400",
-        "`invalid_json`, `missing_body`, `incomplete_body`, `truncated_gzip`, `invalid_gzip`, \
-         `invalid_idempotency_key`, `unknown_parameter`, `invalid_parameter`",
-    ),
-    ("408", "`request_timeout`"),
-    ("413", "`body_too_large`"),
-    ("415", "`unsupported_media_type`, `unsupported_encoding`"),
+const WITH_BODY: &[Code] = &[
+    Code::InvalidJson,
+    Code::MissingBody,
+    Code::IncompleteBody,
+    Code::TruncatedGzip,
+    Code::InvalidGzip,
+    Code::InvalidIdempotencyKey,
+    Code::UnknownParameter,
+    Code::InvalidParameter,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::UnsupportedEncoding,
 ];
 
 /// Headers of draft-ietf-httpapi-ratelimit-headers-10.
@@ -71,12 +77,9 @@ const RATE_LIMIT: [(&str, &str); 2] = [
     ),
 ];
 /// Problems of routes that change something.
-const CHANGING: [(&str, &str); 2] = [
-    ("409", "`concurrent_changes`"),
-    ("504", "`outcome_unknown`"),
-];
+const CHANGING: &[Code] = &[Code::ConcurrentChanges, Code::OutcomeUnknown];
 /// Problems of routes that take an idempotency key.
-const REPEATABLE: [(&str, &str); 1] = [("409", "`idempotency_in_progress`")];
+const REPEATABLE: &[Code] = &[Code::IdempotencyInProgress];
 
 /// Completes the document that the handlers' attributes give.
 pub(crate) fn complete(api: &mut OpenApi) {
@@ -174,8 +177,8 @@ fn add_schemas(components: &mut Components) {
 }
 
 fn add_security(components: &mut Components) {
-    let description = "A tenant's API key or a JWT, or the admin key for `/v1/tenants` and `/v1/platform`. What a role \
-                       may do is in docs/roles.md.";
+    let description = "A tenant's API key or a JWT, or the admin key for `/v1/tenants` and \
+                       `/v1/platform`. What a role may do is in docs/roles.md.";
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(description))
@@ -191,21 +194,18 @@ fn complete_operation(method: &HttpMethod, operation: &mut Operation) {
     let secured = !security.is_empty();
     let repeatable = *method == HttpMethod::Post;
     let with_body = repeatable || matches!(method, HttpMethod::Patch | HttpMethod::Put);
-    let bodies: &[(&str, &str)] = if with_body { &WITH_BODY } else { &[] };
-    let repeats: &[(&str, &str)] = if repeatable { &REPEATABLE } else { &[] };
     let changing = *method != HttpMethod::Get;
-    let changes: &[(&str, &str)] = if changing { &CHANGING } else { &[] };
-    let keys: &[(&str, &str)] = if secured { &SECURED } else { &[] };
-    let all = bodies
-        .iter()
-        .chain(repeats)
-        .chain(changes)
-        .chain(keys)
-        .chain(&ANYWHERE);
-    for (status, codes) in all {
-        let known = operation.responses.responses.entry((*status).to_owned());
-        let response = known.or_insert_with(|| RefOr::T(Response::new(*codes)));
-        add_codes(response, codes);
+    let codes = [
+        (with_body, WITH_BODY),
+        (repeatable, REPEATABLE),
+        (changing, CHANGING),
+        (secured, SECURED),
+        (true, ANYWHERE),
+    ];
+    for (_, codes) in codes.into_iter().filter(|(applies, _)| *applies) {
+        for code in codes {
+            problems::add(&mut operation.responses.responses, *code);
+        }
     }
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else {
@@ -263,8 +263,9 @@ fn of_key(operation: &Operation) -> &'static str {
         .as_deref()
         .is_some_and(|id| uploads.contains(&id));
     if is_upload {
-        "The same key and upload replay the first answer. An upload that broke off has none: sent again with its key, it goes on, and \
-         lines that were stored count as duplicates. The same key with another upload is 422. Kept for 7 days"
+        "The same key and upload replay the first answer. An upload that broke off has none: sent \
+         again with its key, it goes on, and lines that were stored count as duplicates. The same \
+         key with another upload is 422. Kept for 7 days"
     } else {
         "The same key and request replay the first answer; the same key with another request is 422"
     }
@@ -277,17 +278,6 @@ fn outcome(method: &HttpMethod, status: &str) -> &'static str {
         (_, "201") => "It was made",
         (_, "202") => "It has begun",
         _ => "It was done",
-    }
-}
-
-/// Adds the codes that a response does not name yet.
-fn add_codes(response: &mut RefOr<Response>, codes: &str) {
-    let RefOr::T(response) = response else { return };
-    for code in codes.split(", ") {
-        if !response.description.contains(code) {
-            response.description.push_str(", ");
-            response.description.push_str(code);
-        }
     }
 }
 
@@ -310,15 +300,6 @@ fn describe_problem(status: &str, response: &mut Response) {
         ),
         _ => {}
     }
-}
-
-fn header(description: &str) -> RefOr<Header> {
-    RefOr::T(
-        HeaderBuilder::new()
-            .schema(Some(String::schema()))
-            .description(Some(description))
-            .build(),
-    )
 }
 
 fn header_parameter(name: &str, description: &str, max_length: usize) -> RefOr<Parameter> {

@@ -1,7 +1,7 @@
 //! The forms of a document, and what keeps an invoice out of each.
 
 use chrono::NaiveDate;
-use sheaf_model::{FieldError, Invoice, Status};
+use sheaf_model::{Code, FieldError, Invoice, Status};
 
 use crate::{Profile, amounts, ubl};
 
@@ -57,7 +57,7 @@ impl Format {
 pub(crate) fn too_long(invoice: &Invoice) -> Option<FieldError> {
     if invoice.lines.len() > MAX_PDF_LINES {
         let detail = format!("a PDF has {MAX_PDF_LINES} lines at most");
-        return Some(FieldError::new("lines", "too_many_lines", detail));
+        return Some(FieldError::new("lines", Code::TooManyLines, detail));
     }
     let lines = invoice
         .lines
@@ -71,7 +71,7 @@ pub(crate) fn too_long(invoice: &Invoice) -> Option<FieldError> {
     (rows > MAX_PDF_ROWS).then(|| {
         let detail =
             format!("its texts take {rows} rows; a PDF has {MAX_PDF_ROWS} rows of text at most");
-        FieldError::new("lines", "too_much_text", detail)
+        FieldError::new("lines", Code::TooMuchText, detail)
     })
 }
 

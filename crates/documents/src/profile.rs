@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sheaf_model::invoice::input::ParseError;
 use sheaf_model::json::strict;
 use sheaf_model::visible_text::{is_blank, is_noncharacter};
-use sheaf_model::{FieldError, Invalid, bounds};
+use sheaf_model::{Code, FieldError, Invalid, bounds};
 
 use crate::countries::{is_country, is_vat_id};
 use crate::{Language, text};
@@ -189,7 +189,7 @@ impl ProfileInput {
             name: m
                 .text("name", self.name, bounds::MAX_CUSTOMER_NAME)
                 .unwrap_or_else(|| {
-                    m.note("name", "missing_field", "is required");
+                    m.note("name", Code::MissingField, "is required");
                     String::new()
                 }),
             address_lines: m.address(self.address_lines.unwrap_or_default()),
@@ -235,7 +235,7 @@ impl ProfileInput {
 struct Mistakes(Vec<FieldError>);
 
 impl Mistakes {
-    fn note(&mut self, field: impl Into<String>, code: &'static str, detail: &str) {
+    fn note(&mut self, field: impl Into<String>, code: Code, detail: &str) {
         // One mistake a field: a name that is too long is not missing.
         let field = field.into();
         if self.0.iter().all(|known| known.field != field) {
@@ -247,13 +247,13 @@ impl Mistakes {
         let text = text?;
         let text = text.trim();
         if text.contains('\0') {
-            self.note(field, "string_has_nul", "must not contain U+0000");
+            self.note(field, Code::StringHasNul, "must not contain U+0000");
             return None;
         }
         if text.chars().count() > max {
             self.note(
                 field,
-                "string_too_long",
+                Code::StringTooLong,
                 &format!("at most {max} characters"),
             );
             return None;
@@ -266,14 +266,14 @@ impl Mistakes {
         let text = self.text(field, text, max)?;
         let detail = "must have no control characters";
         let value = (!has_hidden(&text)).then_some(text);
-        self.must(field, "string_has_control", detail, value)
+        self.must(field, Code::StringHasControl, detail, value)
     }
 
     fn address(&mut self, lines: Vec<String>) -> Vec<String> {
         if lines.len() > MAX_ADDRESS_LINES {
             self.note(
                 "address_lines",
-                "too_many_items",
+                Code::TooManyItems,
                 &format!("at most {MAX_ADDRESS_LINES} lines"),
             );
             return Vec::new();
@@ -290,7 +290,7 @@ impl Mistakes {
         let code = self.plain("country", text, bounds::MAX_COUNTRY)?;
         self.must(
             "country",
-            "invalid_country",
+            Code::InvalidCountry,
             "must be an ISO 3166-1 alpha-2 code in upper case, such as DE",
             is_country(&code).then_some(code),
         )
@@ -300,7 +300,7 @@ impl Mistakes {
         let id = self.plain("vat_id", text, bounds::MAX_TAX_ID)?;
         self.must(
             "vat_id",
-            "invalid_vat_id",
+            Code::InvalidVatId,
             "must start with the code of its country, such as DE (EL for Greece); other numbers \
             are a tax_id",
             is_vat_id(&id).then_some(id),
@@ -315,7 +315,7 @@ impl Mistakes {
         }) && !email.contains(char::is_whitespace);
         self.must(
             "email",
-            "invalid_email",
+            Code::InvalidEmail,
             "must be an email address",
             well_formed.then_some(email),
         )
@@ -326,7 +326,7 @@ impl Mistakes {
         let iban: String = spaced.chars().filter(|c| *c != ' ').collect();
         self.must(
             "iban",
-            "invalid_iban",
+            Code::InvalidIban,
             "must be an IBAN in upper case with the right check digits",
             is_iban(&iban).then_some(iban),
         )
@@ -340,7 +340,7 @@ impl Mistakes {
             });
         self.must(
             "bic",
-            "invalid_bic",
+            Code::InvalidBic,
             "must be a BIC of 8 or 11 characters in upper case",
             well_formed.then_some(bic),
         )
@@ -354,16 +354,10 @@ impl Mistakes {
         detail: &str,
     ) -> Option<T> {
         let text = text?;
-        self.must(field, "invalid_choice", detail, parse(&text))
+        self.must(field, Code::InvalidChoice, detail, parse(&text))
     }
 
-    fn must<T>(
-        &mut self,
-        field: &str,
-        code: &'static str,
-        detail: &str,
-        value: Option<T>,
-    ) -> Option<T> {
+    fn must<T>(&mut self, field: &str, code: Code, detail: &str, value: Option<T>) -> Option<T> {
         if value.is_none() {
             self.note(field, code, detail);
         }

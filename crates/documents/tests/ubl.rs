@@ -50,7 +50,9 @@ fn mistakes(invoice: &Invoice, profile: &Profile) -> Vec<(String, &'static str)>
     match ubl(invoice, profile, None) {
         Err(DocumentError::Unsuitable(invalid)) => {
             let errors = invalid.into_errors().into_iter();
-            errors.map(|error| (error.field, error.code)).collect()
+            errors
+                .map(|error| (error.field, error.code.as_str()))
+                .collect()
         }
         other => panic!("{other:?}"),
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::Code;
 use crate::bounds;
 
 /// One mistake in one field.
@@ -12,14 +13,14 @@ pub struct FieldError {
     /// Where: `currency`, `lines[0].quantity`; empty for the whole document.
     pub field: String,
     /// What, for machines: stable, snake case.
-    pub code: &'static str,
+    pub code: Code,
     /// What, for people: one sentence that may change.
     pub detail: String,
 }
 
 impl FieldError {
     /// A mistake in `field`.
-    pub fn new(field: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(field: impl Into<String>, code: Code, detail: impl Into<String>) -> Self {
         Self {
             field: field.into(),
             code,
@@ -63,8 +64,8 @@ impl Invalid {
 
     /// The code of the first mistake: the code of the whole answer.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.0.first().map_or("invalid", |error| error.code)
+    pub fn code(&self) -> Code {
+        self.0.first().map_or(Code::Invalid, |error| error.code)
     }
 
     /// The mistakes in the order in which they were found.

@@ -8,6 +8,7 @@ use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, Variant, Version};
 
+use crate::Code;
 use crate::{FieldError, bounds};
 
 /// A tenant: the shard key of every distributed table. A type of its own, so that no other UUID can
@@ -288,7 +289,7 @@ pub fn check_client_id(id: Uuid, now: DateTime<Utc>) -> Result<(), FieldError> {
     if id.get_version() != Some(Version::SortRand) || id.get_variant() != Variant::RFC4122 {
         return Err(FieldError::new(
             "id",
-            "id_not_v7",
+            Code::IdNotV7,
             "the id must be a UUID of version 7",
         ));
     }
@@ -296,7 +297,7 @@ pub fn check_client_id(id: Uuid, now: DateTime<Utc>) -> Result<(), FieldError> {
     if timestamp_of(id) > latest || year_of(id) > bounds::MAX_YEAR {
         return Err(FieldError::new(
             "id",
-            "id_in_future",
+            Code::IdInFuture,
             "the time in the id lies in the future",
         ));
     }

@@ -11,6 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use crate::Code;
 use crate::{Credited, Currency, FieldError, Metadata, TaxRounding, TenantId};
 
 mod render;
@@ -232,7 +233,7 @@ impl FromStr for PaymentKind {
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| {
                 let detail = "must be payment, reversal, refund or credit";
-                FieldError::new("kind", "invalid_payment_kind", detail)
+                FieldError::new("kind", Code::InvalidPaymentKind, detail)
             })
     }
 }
@@ -256,7 +257,7 @@ impl FromStr for Kind {
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| {
-                FieldError::new("kind", "invalid_kind", "must be invoice or credit_note")
+                FieldError::new("kind", Code::InvalidKind, "must be invoice or credit_note")
             })
     }
 }
@@ -300,7 +301,7 @@ impl FromStr for Status {
             .ok_or_else(|| {
                 FieldError::new(
                     "status",
-                    "invalid_status",
+                    Code::InvalidStatus,
                     "must be draft, issued, partially_paid, paid or cancelled",
                 )
             })

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::Code;
 use crate::{FieldError, bounds};
 
 mod merge;
@@ -38,7 +39,7 @@ impl Metadata {
         }
         let raw: &RawValue = serde_json::from_str(raw).map_err(|error| invalid_json(&error))?;
         if !raw.get().starts_with('{') {
-            return Err(FieldError::new("", "invalid_type", "must be an object"));
+            return Err(FieldError::new("", Code::InvalidType, "must be an object"));
         }
         let mut out = String::with_capacity(raw.get().len() + 16);
         write_value(&mut out, raw.get(), 0)?;
@@ -117,11 +118,11 @@ impl fmt::Display for Metadata {
 }
 
 fn too_large() -> FieldError {
-    FieldError::new("", "metadata_too_large", "metadata holds at most 64 KiB")
+    FieldError::new("", Code::MetadataTooLarge, "metadata holds at most 64 KiB")
 }
 
 fn invalid_json(error: &serde_json::Error) -> FieldError {
-    FieldError::new("", "invalid_json", error.to_string())
+    FieldError::new("", Code::InvalidJson, error.to_string())
 }
 
 /// A number in normal form without the zeros behind its last decimal.
@@ -142,7 +143,7 @@ fn write_value(out: &mut String, raw: &str, depth: usize) -> Result<(), FieldErr
         Some(b'{' | b'[') if depth >= bounds::MAX_METADATA_DEPTH => {
             return Err(FieldError::new(
                 "",
-                "metadata_too_deep",
+                Code::MetadataTooDeep,
                 "metadata nests at most 32 levels",
             ));
         }
@@ -204,7 +205,7 @@ fn write_object(out: &mut String, raw: &str, depth: usize) -> Result<(), FieldEr
 fn write_string(out: &mut String, text: &str) -> Result<(), FieldError> {
     if text.contains('\0') {
         let detail = "a text must not contain U+0000";
-        return Err(FieldError::new("", "string_has_nul", detail));
+        return Err(FieldError::new("", Code::StringHasNul, detail));
     }
     quote(out, text);
     Ok(())
@@ -243,7 +244,7 @@ fn write_number(out: &mut String, raw: &str) -> Result<(), FieldError> {
     let out_of_range = || {
         FieldError::new(
             "",
-            "metadata_number_out_of_range",
+            Code::MetadataNumberOutOfRange,
             "a number has at most 100 digits and an exponent to 100",
         )
     };

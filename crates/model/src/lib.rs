@@ -14,12 +14,14 @@
 //! | [`plain`] | dates, times, ids and counts as clients write them |
 //! | [`text`] | whether a text shows anything |
 //! | [`strict`] | JSON objects into structs, arrays refused |
-//! | [`error`] | field errors with stable codes |
+//! | [`error`] | field errors |
+//! | [`code`] | every stable error code, its status and its meaning |
 
 pub mod customer;
 pub mod money;
 
 pub mod bounds;
+pub mod code;
 pub mod error;
 pub mod id;
 pub mod invoice;
@@ -30,6 +32,7 @@ pub mod visible_text;
 pub use crate::invoice::input::InvoiceInput;
 pub use crate::money::currency::Currency;
 pub use crate::money::tax::{Credited, CreditedRate, TaxRounding};
+pub use code::Code;
 pub use error::{FieldError, Invalid};
 pub use id::{NotATenantId, Period, TenantId};
 pub use invoice::{Customer, Invoice, Kind, Line, Payment, PaymentKind, Status};

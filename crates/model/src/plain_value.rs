@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Deserializer, de};
 use uuid::Uuid;
 
+use crate::Code;
 use crate::{FieldError, bounds};
 
 /// A calendar date, `YYYY-MM-DD` (RFC 3339, full-date), from 1970-01-01 to 2199-12-31.
@@ -15,11 +16,11 @@ use crate::{FieldError, bounds};
 pub fn date(text: &str) -> Result<NaiveDate, FieldError> {
     let Some(date) = full_date(text) else {
         let detail = "must be a calendar date as YYYY-MM-DD";
-        return Err(FieldError::new("", "invalid_date", detail));
+        return Err(FieldError::new("", Code::InvalidDate, detail));
     };
     if date < bounds::min_date() || date > bounds::max_date() {
         let detail = "dates run from 1970-01-01 to 2199-12-31";
-        return Err(FieldError::new("", "date_out_of_range", detail));
+        return Err(FieldError::new("", Code::DateOutOfRange, detail));
     }
     Ok(date)
 }
@@ -31,7 +32,7 @@ pub fn date(text: &str) -> Result<NaiveDate, FieldError> {
 pub fn time(text: &str) -> Result<DateTime<Utc>, FieldError> {
     let invalid = || {
         let detail = "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z";
-        FieldError::new("", "invalid_time", detail)
+        FieldError::new("", Code::InvalidTime, detail)
     };
     // chrono also takes a space between the two parts.
     let (day, rest) = text.split_at_checked(10).ok_or_else(invalid)?;
@@ -43,7 +44,7 @@ pub fn time(text: &str) -> Result<DateTime<Utc>, FieldError> {
     let day = time.date_naive();
     if day < bounds::min_date() || day > bounds::max_date() {
         let detail = "times run from 1970 to 2199";
-        return Err(FieldError::new("", "time_out_of_range", detail));
+        return Err(FieldError::new("", Code::TimeOutOfRange, detail));
     }
     Ok(time)
 }
@@ -56,7 +57,13 @@ pub fn uuid(text: &str) -> Result<Uuid, FieldError> {
     let id = (text.len() == 36)
         .then(|| Uuid::try_parse(text).ok())
         .flatten();
-    id.ok_or_else(|| FieldError::new("", "invalid_uuid", "must be a UUID in its hyphenated form"))
+    id.ok_or_else(|| {
+        FieldError::new(
+            "",
+            Code::InvalidUuid,
+            "must be a UUID in its hyphenated form",
+        )
+    })
 }
 
 /// A whole number in decimal digits, without sign and leading zeros; `None` for anything else, and
@@ -134,12 +141,12 @@ where
 /// Code and detail of a mistake of this module in serde's words for it, which end with the code as
 /// [`FieldError`] writes it: serde keeps of an error nothing but its text. What is no date, time or
 /// id at all is, where structs are read, of the wrong type.
-pub(crate) fn coded(message: &str) -> Option<(&'static str, &str)> {
+pub(crate) fn coded(message: &str) -> Option<(Code, &str)> {
     let (detail, rest) = message.rsplit_once(" (")?;
     let code = match rest.strip_suffix(')')? {
-        "invalid_date" | "invalid_time" | "invalid_uuid" => "invalid_type",
-        "date_out_of_range" => "date_out_of_range",
-        "time_out_of_range" => "time_out_of_range",
+        "invalid_date" | "invalid_time" | "invalid_uuid" => Code::InvalidType,
+        "date_out_of_range" => Code::DateOutOfRange,
+        "time_out_of_range" => Code::TimeOutOfRange,
         _ => return None,
     };
     Some((code, detail))
@@ -150,7 +157,7 @@ mod tests {
     use super::*;
 
     fn code<T>(read: Result<T, FieldError>) -> &'static str {
-        read.map_or_else(|error| error.code, |_| "")
+        read.map_or_else(|error| error.code.as_str(), |_| "")
     }
 
     #[test]
@@ -233,9 +240,9 @@ mod tests {
             coded(message).map(|(code, detail)| (code, detail.to_owned()))
         };
         let detail = "dates run from 1970-01-01 to 2199-12-31".to_owned();
-        assert_eq!(read("\"9999-01-01\""), Some(("date_out_of_range", detail)));
+        assert_eq!(read("\"9999-01-01\""), Some((Code::DateOutOfRange, detail)));
         let detail = "must be a calendar date as YYYY-MM-DD".to_owned();
-        assert_eq!(read("\"2026-1-5\""), Some(("invalid_type", detail)));
+        assert_eq!(read("\"2026-1-5\""), Some((Code::InvalidType, detail)));
         assert_eq!(read("5"), None);
         assert_eq!(read("null"), None);
     }

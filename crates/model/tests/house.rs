@@ -20,6 +20,7 @@ const CRATES: &[(&str, &str, &[&str])] = &[
         &["sheaf-model", "sheaf-cluster"],
     ),
     ("sheaf-archive", "archive", &["sheaf-model", "sheaf-store"]),
+    ("sheaf-web", "crates/web", &["sheaf-model", "sheaf-store"]),
     (
         "sheaf-api",
         "crates/api",
@@ -28,6 +29,7 @@ const CRATES: &[(&str, &str, &[&str])] = &[
             "sheaf-documents",
             "sheaf-store",
             "sheaf-archive",
+            "sheaf-web",
         ],
     ),
     ("sheaf-local", "crates/local", &[]),
@@ -44,7 +46,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("aws-sdk-s3", &["sheaf-archive"]),
     ("parquet", &["sheaf-archive"]),
     ("datafusion", &["sheaf-archive"]),
-    ("axum", &["sheaf-api", "sheaf-loadtest"]),
+    ("axum", &["sheaf-web", "sheaf-api", "sheaf-loadtest"]),
+    ("jsonwebtoken", &["sheaf-web"]),
 ];
 
 /// Files that may depend on one another in a circle, all of them in one folder.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use sheaf_api::{ApiConfig, App, Clock, Metrics};
+use sheaf_api::{ApiConfig, App};
 use sheaf_archive::{Archive, ExportLimits, QueryLimits, S3Config};
 use sheaf_store::{Store, StoreConfig};
+use sheaf_web::{Clock, Metrics};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -98,7 +99,7 @@ impl Server {
         };
         let told = parts.metrics.map(|listener| {
             let shutdown = stop.clone().cancelled_owned();
-            tokio::spawn(sheaf_api::serve_metrics(
+            tokio::spawn(sheaf_web::serve_metrics(
                 listener,
                 metrics.clone(),
                 shutdown,

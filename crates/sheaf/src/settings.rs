@@ -6,10 +6,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use sheaf_api::{ApiConfig, RateLimit};
+use sheaf_api::ApiConfig;
 use sheaf_archive::{Archive, Keeping, ObjectLock, S3Config};
 use sheaf_model::TenantId;
 use sheaf_store::{ClusterConfig, Route, Store, StoreConfig};
+use sheaf_web::RateLimit;
 
 use crate::error::{Error, Result};
 use crate::serve::Tiering;
@@ -341,14 +342,12 @@ impl ServeSettings {
             per_second,
             burst: per_second.saturating_mul(THIRTY_SECONDS),
         });
-        let mut config = ApiConfig {
-            max_connections: self.max_connections,
-            jwt: self.jwt.config()?,
-            rate_limit,
-            guess_limit,
-            proxies: self.proxies,
-            ..ApiConfig::new(self.admin_key.as_str())
-        };
+        let mut config = ApiConfig::new(self.admin_key.as_str());
+        config.web.max_connections = self.max_connections;
+        config.web.jwt = self.jwt.config()?;
+        config.web.rate_limit = rate_limit;
+        config.web.guess_limit = guess_limit;
+        config.web.proxies = self.proxies;
         self.shares.apply(&mut config);
         if let Some(dir) = &config.bulk.spool_dir
             && !dir.is_dir()

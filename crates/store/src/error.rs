@@ -2,6 +2,8 @@
 
 use sheaf_cluster::error::{Error, OfCluster};
 
+use sheaf_model::Code;
+
 use crate::idempotency::key::IdemConflict;
 
 /// A failure of the store itself; conflicts with what is stored have types of their own. It can be
@@ -36,7 +38,7 @@ pub enum StoreError {
     #[error("{detail}")]
     Conflict {
         /// Stable code.
-        code: &'static str,
+        code: Code,
         /// For the client.
         detail: String,
     },

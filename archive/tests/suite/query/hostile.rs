@@ -368,7 +368,7 @@ async fn what_would_fill_the_memory_ends_before_it_does() {
         let took = began.elapsed();
         let ended = match &told {
             Ok(_) => "answered",
-            Err(error) => error.code(),
+            Err(error) => error.code().as_str(),
         };
         eprintln!("{name}: {ended} in {took:?}, {} MiB", gauge.taken() >> 20);
         assert!(

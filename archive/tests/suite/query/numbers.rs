@@ -284,7 +284,7 @@ async fn odd_values_are_the_querys_fault() {
             // No error stands where a value ought to be.
             Ok(answer) => assert!(!answer.to_string().contains("ERROR"), "{sql}: {answer}"),
             Err(error) => assert!(
-                matches!(error.code(), "query_failed" | "invalid_sql"),
+                matches!(error.code().as_str(), "query_failed" | "invalid_sql"),
                 "{sql}: {error:?}"
             ),
         }

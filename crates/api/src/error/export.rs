@@ -1,10 +1,10 @@
 //! Exports that did not begin.
 
-use axum::http::StatusCode;
 use sheaf_archive::ExportError;
+use sheaf_model::Code;
+use sheaf_web::problem::{Cause, Problem, RETRY_AFTER};
 
-use super::{ApiError, RETRY_AFTER, internal, unavailable};
-use crate::problem::{Cause, Problem};
+use crate::error::ApiError;
 
 impl From<ExportError> for ApiError {
     fn from(error: ExportError) -> Self {
@@ -19,15 +19,12 @@ pub(super) fn problem(error: &ExportError) -> Problem {
     let detail = error.to_string();
     match error {
         ExportError::TooMany { .. } => {
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            Problem::new(status, "too_many_exports", detail).with_retry_after(RETRY_AFTER)
+            Problem::new(Code::TooManyExports, detail).with_retry_after(RETRY_AFTER)
         }
-        ExportError::Busy => unavailable("busy", &detail),
-        ExportError::TooLarge { .. } => {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "export_too_large", detail)
-        }
+        ExportError::Busy => Problem::again(Code::Busy, detail),
+        ExportError::TooLarge { .. } => Problem::new(Code::ExportTooLarge, detail),
         ExportError::Idle { .. } | ExportError::Archive(_) | ExportError::Lost => {
-            internal().with_cause(Cause::error("an export failed", error))
+            Problem::internal().with_cause(Cause::error("an export failed", error))
         }
     }
 }

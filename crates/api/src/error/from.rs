@@ -1,23 +1,44 @@
-//! What the parts below the front door answer, as errors of the front door.
+//! What the parts below the API answer, as errors of the API.
 
-use super::*;
+use sheaf_archive::ArchiveError;
+use sheaf_documents::DocumentError;
+use sheaf_model::invoice::input::ParseError;
+use sheaf_model::{Code, FieldError, Invalid};
+use sheaf_store::{ChangeError, CreateError, CustomerError, StoreError};
+use sheaf_web::Error;
+use sheaf_web::error::{BodyError, Noun};
 
-impl From<BodyError> for ApiError {
-    fn from(error: BodyError) -> Self {
-        Self::Body(error)
+use crate::error::ApiError;
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self::Web(error)
     }
 }
 
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
+/// What the web's error is made from.
+macro_rules! by_way_of_web {
+    ($($from:ty),*) => {$(
+        impl From<$from> for ApiError {
+            fn from(error: $from) -> Self {
+                Self::Web(error.into())
+            }
+        }
+    )*};
 }
+
+by_way_of_web!(
+    BodyError,
+    StoreError,
+    ParseError,
+    Invalid,
+    tokio::task::JoinError
+);
 
 impl From<ArchiveError> for ApiError {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::Store(error) => Self::Store(error),
+            ArchiveError::Store(error) => error.into(),
             other => Self::Archive(other),
         }
     }
@@ -26,7 +47,7 @@ impl From<ArchiveError> for ApiError {
 impl From<CreateError> for ApiError {
     fn from(error: CreateError) -> Self {
         match error {
-            CreateError::Store(error) => Self::Store(error),
+            CreateError::Store(error) => error.into(),
             other => Self::Create(other),
         }
     }
@@ -34,40 +55,41 @@ impl From<CreateError> for ApiError {
 
 impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Store(error) => Self::Store(error),
-            ChangeError::NotFound(_) => Self::NotFound(Noun::Invoice),
-            ChangeError::Invalid(invalid) => Self::Invalid(invalid),
+        let create = match error {
+            ChangeError::Store(error) => return error.into(),
+            ChangeError::NotFound(_) => return Error::NotFound(Noun::Invoice).into(),
+            ChangeError::Invalid(invalid) => return invalid.into(),
+            ChangeError::VersionMismatch { current } => {
+                return Error::VersionMismatch { current }.into();
+            }
+            ChangeError::Refused(refusal) => return Self::Refused(refusal),
             ChangeError::DuplicateExternalId { existing } => {
-                Self::Create(CreateError::DuplicateExternalId { existing })
+                CreateError::DuplicateExternalId { existing }
             }
-            ChangeError::DuplicateNumber { existing } => {
-                Self::Create(CreateError::DuplicateNumber { existing })
-            }
-            ChangeError::CustomerNotFound => Self::Create(CreateError::CustomerNotFound),
-            ChangeError::CustomerInactive => Self::Create(CreateError::CustomerInactive),
-            ChangeError::Busy => Self::Create(CreateError::Busy),
-            ChangeError::VersionMismatch { current } => Self::VersionMismatch { current },
-            ChangeError::Refused(refusal) => Self::Refused(refusal),
-        }
+            ChangeError::DuplicateNumber { existing } => CreateError::DuplicateNumber { existing },
+            ChangeError::CustomerNotFound => CreateError::CustomerNotFound,
+            ChangeError::CustomerInactive => CreateError::CustomerInactive,
+            ChangeError::Busy => CreateError::Busy,
+        };
+        Self::Create(create)
     }
 }
 
 impl From<CustomerError> for ApiError {
     fn from(error: CustomerError) -> Self {
-        match error {
-            CustomerError::NotFound => Self::NotFound(Noun::Customer),
+        Self::Web(match error {
+            CustomerError::NotFound => Error::NotFound(Noun::Customer),
             CustomerError::SurvivorNotFound => {
                 let detail = "there is no such customer";
-                Self::Invalid(FieldError::new("into", "customer_not_found", detail).into())
+                Error::Invalid(FieldError::new("into", Code::CustomerNotFound, detail).into())
             }
-            CustomerError::VersionMismatch { current } => Self::VersionMismatch { current },
-            CustomerError::Invalid(invalid) => Self::Invalid(invalid),
+            CustomerError::VersionMismatch { current } => Error::VersionMismatch { current },
+            CustomerError::Invalid(invalid) => Error::Invalid(invalid),
             CustomerError::Conflict { code, detail } => {
-                Self::Store(StoreError::Conflict { code, detail })
+                Error::Store(StoreError::Conflict { code, detail })
             }
-            CustomerError::Store(error) => Self::Store(error),
-        }
+            CustomerError::Store(error) => Error::Store(error),
+        })
     }
 }
 
@@ -77,35 +99,12 @@ impl From<DocumentError> for ApiError {
     }
 }
 
-impl From<ParseError> for ApiError {
-    fn from(error: ParseError) -> Self {
-        match error {
-            ParseError::Syntax(what) => {
-                Self::InvalidJson(format!("the body is not a JSON document: {what}"))
-            }
-            ParseError::Invalid(invalid) => Self::Invalid(invalid),
-        }
-    }
-}
-
-impl From<Invalid> for ApiError {
-    fn from(invalid: Invalid) -> Self {
-        Self::Invalid(invalid)
-    }
-}
-
-impl From<tokio::task::JoinError> for ApiError {
-    fn from(error: tokio::task::JoinError) -> Self {
-        Self::Internal(error.to_string())
-    }
-}
-
 impl From<std::io::Error> for ApiError {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         match error.kind() {
             StorageFull | QuotaExceeded => Self::DiskFull(error.to_string()),
-            _ => Self::Internal(error.to_string()),
+            _ => Error::Internal(error.to_string()).into(),
         }
     }
 }

@@ -3,9 +3,10 @@
 use axum::http::StatusCode;
 use sheaf_archive::object::storage::StorageError;
 use sheaf_archive::{ArchiveError, QueryError};
+use sheaf_web::problem::{Cause, Problem, RETRY_AFTER};
 
-use super::{ApiError, RETRY_AFTER};
-use crate::problem::{Cause, Problem};
+use crate::error::ApiError;
+use crate::error::tiers::restoring;
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
@@ -17,38 +18,27 @@ impl From<QueryError> for ApiError {
 }
 
 pub(super) fn problem(error: QueryError) -> Problem {
-    use StatusCode as S;
     if matches!(
         &error,
         QueryError::Archive(ArchiveError::Storage(StorageError::Restoring { .. }))
     ) {
-        return super::restoring();
+        return restoring();
     }
-    let mut cause = None;
-    let status = match &error {
-        QueryError::Invalid(_) => S::BAD_REQUEST,
-        QueryError::NotReadOnly(_)
-        | QueryError::Complex(_)
-        | QueryError::Failed(_)
-        | QueryError::Memory { .. }
-        | QueryError::TooManyRows { .. }
-        | QueryError::TooManyHotRows { .. } => S::UNPROCESSABLE_ENTITY,
-        QueryError::TooManyQueries { .. } => S::TOO_MANY_REQUESTS,
-        QueryError::Timeout { .. } => S::GATEWAY_TIMEOUT,
-        QueryError::Busy => S::SERVICE_UNAVAILABLE,
+    let cause = match &error {
         QueryError::Archive(ArchiveError::Storage(_) | ArchiveError::Store(_)) => {
-            cause = Some(Cause::warning("a query could not read the archive", &error));
-            S::SERVICE_UNAVAILABLE
+            Some(Cause::warning("a query could not read the archive", &error))
         }
         QueryError::Archive(_) | QueryError::Internal(_) => {
-            cause = Some(Cause::error("a query failed", &error));
-            S::INTERNAL_SERVER_ERROR
+            Some(Cause::error("a query failed", &error))
         }
+        _ => None,
     };
-    let mut problem = Problem::new(status, error.code(), error.public_detail());
+    let mut problem = Problem::new(error.code(), error.public_detail());
     problem.cause = cause;
-    match status {
-        S::TOO_MANY_REQUESTS | S::SERVICE_UNAVAILABLE => problem.with_retry_after(RETRY_AFTER),
+    match problem.status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            problem.with_retry_after(RETRY_AFTER)
+        }
         _ => problem,
     }
 }

@@ -1,140 +1,60 @@
-//! What a client is told of failures of the two tiers: of the store, of the archive, and of the
-//! rules of a document's life.
+//! Creates that were refused, failures of the archive, and the rules of a document's life.
 
-use axum::http::StatusCode;
 use sheaf_archive::ArchiveError;
 use sheaf_archive::object::storage::StorageError;
-use sheaf_model::FieldError;
 use sheaf_model::invoice::lifecycle::Refusal;
-use sheaf_store::{ClusterError, CreateError, IdemConflict, StoreError};
-
-use super::{Crowded, RETRY_AFTER, crowded, field_problem, internal, unavailable};
-use crate::problem::{Cause, Problem};
+use sheaf_model::{Code, FieldError};
+use sheaf_store::CreateError;
+use sheaf_web::problem::Cause;
+use sheaf_web::{Error, Problem};
 
 /// Seconds after which a restored object may be there: slow storage classes take from minutes to
 /// hours.
 const RESTORING_RETRY_AFTER: u32 = 900;
 
 pub(super) fn create_problem(error: CreateError) -> Problem {
-    use StatusCode as S;
     match error {
         CreateError::DuplicateExternalId { existing } => {
             let detail = format!("invoice {existing} of the same year has this external_id");
-            field_problem(
-                S::CONFLICT,
-                FieldError::new("external_id", "duplicate_external_id", detail),
-            )
+            Problem::of_field(FieldError::new(
+                "external_id",
+                Code::DuplicateExternalId,
+                detail,
+            ))
         }
         CreateError::DuplicateNumber { existing } => {
             let detail = format!("invoice {existing} of the same year has this number");
-            field_problem(
-                S::CONFLICT,
-                FieldError::new("number", "duplicate_number", detail),
-            )
+            Problem::of_field(FieldError::new("number", Code::DuplicateNumber, detail))
         }
-        CreateError::DuplicateId => field_problem(
-            S::CONFLICT,
-            FieldError::new("id", "duplicate_id", "the id is taken"),
-        ),
+        CreateError::DuplicateId => {
+            Problem::of_field(FieldError::new("id", Code::DuplicateId, "the id is taken"))
+        }
         CreateError::CustomerNotFound => {
             let error = FieldError::new(
                 "customer_id",
-                "customer_not_found",
+                Code::CustomerNotFound,
                 "there is no such customer",
             );
-            field_problem(S::UNPROCESSABLE_ENTITY, error)
+            Problem::invalid(error.into())
         }
         CreateError::CustomerInactive => {
             let detail = "the customer is not active; if it was merged, name its survivor";
-            let error = FieldError::new("customer", "customer_inactive", detail);
-            field_problem(StatusCode::CONFLICT, error)
+            let error = FieldError::new("customer", Code::CustomerInactive, detail);
+            Problem::of_field(error)
         }
-        CreateError::Busy => unavailable("busy", "the write queue is full"),
-        CreateError::Store(error) => store_problem(error),
+        CreateError::Busy => Problem::again(Code::Busy, "the write queue is full"),
+        CreateError::Store(error) => Error::Store(error).into_problem(),
     }
 }
 
 pub(super) fn refused(refusal: Refusal) -> Problem {
-    let status = match refusal.code {
-        "payment_not_found" => StatusCode::NOT_FOUND,
-        // What no state would allow is a mistake of the document.
-        "too_many_decimals"
-        | "due_before_issue"
-        | "amount_out_of_range"
-        | "credit_of_nothing"
-        | "credit_before_invoice"
-        | "credit_rate_not_charged"
-        | "credit_exceeds_rate" => StatusCode::UNPROCESSABLE_ENTITY,
-        _ => StatusCode::CONFLICT,
-    };
-    Problem::new(status, refusal.code, refusal.detail)
-}
-
-fn idempotency_problem(conflict: IdemConflict) -> Problem {
-    use StatusCode as S;
-    match conflict {
-        IdemConflict::Mismatch => {
-            let detail = "the idempotency key was used with another request";
-            Problem::new(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
-        }
-        IdemConflict::Running => {
-            let detail = "the first request with this idempotency key is still running";
-            Problem::new(S::CONFLICT, "idempotency_in_progress", detail)
-                .with_retry_after(RETRY_AFTER)
-        }
-    }
-}
-
-pub(super) fn store_problem(error: StoreError) -> Problem {
-    match error {
-        StoreError::Cluster(ClusterError::Busy(full)) => crowded(Crowded::Requests, full),
-        StoreError::Idempotency(conflict) => idempotency_problem(conflict),
-        StoreError::Cluster(ClusterError::Unavailable { ref detail }) => {
-            let cause = Cause::warning("store unavailable", detail).on(error.node());
-            unavailable("store_unavailable", "the database is unavailable").with_cause(cause)
-        }
-        StoreError::Cluster(ClusterError::OutcomeUnknown { ref detail }) => {
-            let cause = Cause::error("the outcome of a request is unknown", detail);
-            outcome_unknown().with_cause(cause.on(error.node()))
-        }
-        StoreError::Cluster(ClusterError::Contended { what }) => {
-            let detail = format!("others are changing {what} at the same time; nothing was done");
-            Problem::new(StatusCode::CONFLICT, "concurrent_changes", detail)
-                .with_retry_after(RETRY_AFTER)
-        }
-        StoreError::Cluster(ClusterError::Timeout) => {
-            let cause = Cause::warning("store timeout", &error);
-            unavailable("store_timeout", "the database took too long").with_cause(cause)
-        }
-        StoreError::Cold { detail } => {
-            let cause = Cause::warning("archive unavailable", detail);
-            unavailable("archive_unavailable", "the archive is unavailable").with_cause(cause)
-        }
-        StoreError::Conflict { code, detail } => Problem::new(StatusCode::CONFLICT, code, detail),
-        error @ (StoreError::SchemaTooNew { .. }
-        | StoreError::SchemaTooOld { .. }
-        | StoreError::Cluster(
-            ClusterError::Config(_)
-            | ClusterError::Corrupt(_)
-            | ClusterError::Database(_)
-            | ClusterError::Bug(_),
-        )) => internal().with_cause(Cause::error("store failed", error)),
-    }
-}
-
-/// No `Retry-After`: whoever sends it again without looking may do it twice.
-fn outcome_unknown() -> Problem {
-    let detail = "whether the request took effect is unknown: the database's answer to its commit was lost. With the same \
-                  Idempotency-Key it can be sent again. Without one look first: a change shows in GET /v1/invoices/{id}, \
-                  in its events and in its credit notes, and what was made in the newest of its list";
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", detail)
+    Problem::new(refusal.code, refusal.detail)
 }
 
 /// Not an error: what was asked for is on its way from a slow storage class.
 pub(super) fn restoring() -> Problem {
     let detail = "the archived object is being restored from its storage class; ask again later";
-    Problem::new(StatusCode::ACCEPTED, "archive_restoring", detail)
-        .with_retry_after(RESTORING_RETRY_AFTER)
+    Problem::new(Code::ArchiveRestoring, detail).with_retry_after(RESTORING_RETRY_AFTER)
 }
 
 pub(super) fn archive_problem(error: &ArchiveError) -> Problem {
@@ -146,22 +66,23 @@ pub(super) fn archive_problem(error: &ArchiveError) -> Problem {
         // Damaged bytes as well: read again, they may be right, as of a storage that lies or of an
         // object that is restored.
         ArchiveError::Storage(_) | ArchiveError::Corrupt { .. } => {
-            unavailable("archive_unavailable", "the archive is unavailable")
+            Problem::again(Code::ArchiveUnavailable, "the archive is unavailable")
         }
-        _ => internal(),
+        _ => Problem::internal(),
     };
     problem.with_cause(cause)
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
     use axum::response::IntoResponse as _;
     #[cfg(feature = "sql")]
     use sheaf_archive::QueryError;
-    use sheaf_store::{ChangeError, CustomerError};
+    use sheaf_store::{ClusterError, ChangeError, CustomerError, StoreError};
 
-    use super::super::ApiError;
     use super::*;
+    use crate::error::ApiError;
 
     #[test]
     fn an_object_that_is_being_restored_is_no_failure() {
@@ -193,7 +114,7 @@ mod tests {
             let problem = error.into_problem();
             assert_eq!(
                 (problem.status.as_u16(), problem.code),
-                (504, "outcome_unknown")
+                (504, Code::OutcomeUnknown)
             );
             let response = problem.into_response();
             assert!(!response.headers().contains_key("retry-after"));

@@ -3,6 +3,7 @@
 pub(crate) mod column;
 pub(crate) mod export;
 pub(crate) mod query;
+pub(crate) mod schema;
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -10,12 +11,13 @@ use axum::response::Response;
 use sheaf_model::Period;
 use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
 use sheaf_store::{ArchiveFile, FileState};
+use sheaf_web::Error;
+use sheaf_web::answer::{PageOut, json};
+use sheaf_web::auth::Reader;
+use sheaf_web::cursor::Scope;
+use sheaf_web::query::Params;
 
-use super::{PageOut, json};
-use crate::auth::Reader;
-use crate::cursor::Scope;
 use crate::error::ApiError;
-use crate::query::Params;
 use crate::schema::{ArchiveFileOut, ArchiveFilePage};
 use crate::state::Shared;
 
@@ -48,10 +50,13 @@ impl From<ArchiveFile> for ArchiveFileOut {
 }
 
 /// The published files of the tenant's archive, oldest period first.
-#[utoipa::path(get, path = "/v1/archive/files", tag = "archive", operation_id = "listArchiveFiles",
-    security(("bearer" = []), ("apiKey" = [])), params(crate::schema::PageParams),
-    responses((status = 200, body = ArchiveFilePage)))]
-pub(super) async fn list_files(
+#[utoipa::path(
+    get, path = "/v1/archive/files", tag = "archive", operation_id = "listArchiveFiles",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(crate::schema::PageParams),
+    responses((status = 200, body = ArchiveFilePage)),
+)]
+pub(crate) async fn list_files(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -94,7 +99,7 @@ fn position_of((period, part, generation): Position) -> [u8; POSITION] {
     bytes
 }
 
-fn position_in(bytes: [u8; POSITION]) -> Result<Position, ApiError> {
+fn position_in(bytes: [u8; POSITION]) -> Result<Position, Error> {
     let [y0, y1, month, p0, p1, p2, p3, g0, g1, g2, g3] = bytes;
     let period = Period {
         year: i16::from_be_bytes([y0, y1]),
@@ -108,7 +113,7 @@ fn position_in(bytes: [u8; POSITION]) -> Result<Position, ApiError> {
     let known = (MIN_YEAR..=MAX_YEAR).contains(&period.year) && month <= 12;
     (known && part >= 0 && generation >= 0)
         .then_some((period, part, generation))
-        .ok_or(ApiError::InvalidCursor)
+        .ok_or(Error::InvalidCursor)
 }
 
 #[cfg(test)]

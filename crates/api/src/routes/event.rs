@@ -1,8 +1,9 @@
 //! The audit trail: the history of an invoice, and the feed of all changes of a tenant.
 
-use axum::extract::Path;
-use axum::extract::State;
+pub(crate) mod schema;
+
 use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
@@ -10,13 +11,16 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sheaf_model::bounds;
 use sheaf_store::{EventRow, FeedPosition};
+use sheaf_web::answer::{PageOut, json};
+use sheaf_web::auth::Auditor;
+use sheaf_web::cursor::Scope;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::path::id_in;
+use sheaf_web::query::Params;
 use uuid::Uuid;
 
-use super::{PageOut, id_in, json};
-use crate::auth::Auditor;
-use crate::cursor::Scope;
-use crate::error::{ApiError, Noun};
-use crate::query::Params;
+use crate::error::ApiError;
+use crate::problems::problems;
 use crate::schema::{EventPage, PageParams};
 use crate::state::Shared;
 
@@ -37,7 +41,7 @@ struct EventOut {
 impl EventOut {
     fn new(subject_id: Uuid, event: EventRow) -> Result<Self, ApiError> {
         let data = RawValue::from_string(event.data)
-            .map_err(|error| ApiError::Internal(format!("event {}: {error}", event.id)))?;
+            .map_err(|error| Error::Internal(format!("event {}: {error}", event.id)))?;
         Ok(Self {
             id: event.id,
             subject_id,
@@ -53,11 +57,20 @@ impl EventOut {
     }
 }
 
+problems! {
+    OfInvoiceProblems {
+        404: InvoiceNotFound;
+    }
+}
+
 /// The history of an invoice, from whichever tier holds it: one event a change, oldest first.
-#[utoipa::path(get, path = "/v1/invoices/{id}/events", tag = "events", operation_id = "listInvoiceEvents",
-    security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The invoice"), PageParams),
-    responses((status = 200, body = EventPage), (status = 404, description = "`invoice_not_found`")))]
-pub(super) async fn of_invoice(
+#[utoipa::path(
+    get, path = "/v1/invoices/{id}/events", tag = "events", operation_id = "listInvoiceEvents",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The invoice"), PageParams),
+    responses((status = 200, body = EventPage), OfInvoiceProblems),
+)]
+pub(crate) async fn of_invoice(
     Auditor(auth): Auditor,
     State(app): State<Shared>,
     uri: Uri,
@@ -74,7 +87,7 @@ pub(super) async fn of_invoice(
         .reader
         .events(auth.tenant_id, id, after, limit)
         .await?
-        .ok_or(ApiError::NotFound(Noun::Invoice))?;
+        .ok_or(Error::NotFound(Noun::Invoice))?;
     let last = page.items.last().filter(|_| page.has_more);
     let next_cursor = last.map(|event| scope.encode(event.id.as_bytes()));
     let data = page.items.into_iter().map(|event| EventOut::new(id, event));
@@ -92,9 +105,13 @@ const POSITION: usize = 24;
 /// All changes of the tenant in one order, oldest first: come again with `next_cursor`, which is
 /// always given, and no change is missed, however late it was committed. An event appears about
 /// half a second after its change. Events of archived invoices are read with the invoice.
-#[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "listEvents",
-    security(("bearer" = []), ("apiKey" = [])), params(PageParams), responses((status = 200, body = EventPage)))]
-pub(super) async fn feed(
+#[utoipa::path(
+    get, path = "/v1/events", tag = "events", operation_id = "listEvents",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(PageParams),
+    responses((status = 200, body = EventPage)),
+)]
+pub(crate) async fn feed(
     Auditor(auth): Auditor,
     State(app): State<Shared>,
     uri: Uri,
@@ -138,10 +155,10 @@ fn position_in(bytes: [u8; POSITION]) -> Result<FeedPosition, ApiError> {
     micros.copy_from_slice(&bytes[..8]);
     id.copy_from_slice(&bytes[8..]);
     let micros = i64::from_be_bytes(micros);
-    let time = DateTime::from_timestamp_micros(micros).ok_or(ApiError::InvalidCursor)?;
+    let time = DateTime::from_timestamp_micros(micros).ok_or(Error::InvalidCursor)?;
     let day = time.date_naive();
     if day < bounds::min_date() || day > bounds::max_date() {
-        return Err(ApiError::InvalidCursor);
+        return Err(Error::InvalidCursor.into());
     }
     Ok(FeedPosition {
         micros,

@@ -1,21 +1,25 @@
 //! `/v1/number-series`: what the tenant's invoice numbers look like, and where they go on.
 
+pub(crate) mod schema;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use chrono::Datelike as _;
 use serde::{Deserialize, Serialize};
-use sheaf_model::{FieldError, Invalid};
+use sheaf_model::{Code, FieldError, Invalid};
 use sheaf_store::{INVOICE_SERIES, NOTE_SERIES, NewEvent, NumberSeries, SERIES_YEAR, StoreError};
+use sheaf_web::answer::json;
+use sheaf_web::auth::{Reader, Settings, TenantAuth};
+use sheaf_web::body::JsonBody;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag::Preconditions;
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::query;
 
-use super::json;
-use crate::auth::{Reader, Settings, TenantAuth};
-use crate::body::JsonBody;
-use crate::error::{ApiError, Noun};
-use crate::etag::Preconditions;
-use crate::observe::layer::Requested;
-use crate::query;
+use crate::error::ApiError;
+use crate::problems::problems;
 use crate::schema::{NumberSeriesIn, NumberSeriesList, NumberSeriesOut};
 use crate::state::Shared;
 
@@ -54,9 +58,12 @@ struct Count {
 }
 
 /// The tenant's number series: `invoice` and `credit_note`.
-#[utoipa::path(get, path = "/v1/number-series", tag = "invoices", operation_id = "listNumberSeries",
-    security(("bearer" = []), ("apiKey" = [])), responses((status = 200, body = NumberSeriesList)))]
-pub(super) async fn list(
+#[utoipa::path(
+    get, path = "/v1/number-series", tag = "invoices", operation_id = "listNumberSeries",
+    security(("bearer" = []), ("apiKey" = [])),
+    responses((status = 200, body = NumberSeriesList)),
+)]
+pub(crate) async fn list(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -98,18 +105,27 @@ async fn read(app: &Shared, auth: &TenantAuth) -> Result<Vec<SeriesOut>, ApiErro
     Ok(all)
 }
 
+problems! {
+    SetProblems {
+        404: NumberSeriesNotFound;
+        409: NumberGoesBack;
+        412: VersionMismatch, ": a series always exists, and has no ETag";
+        422: StringTooLong, StringHasNul, PaddingOutOfRange, NumberOutOfRange, DateOutOfRange,
+            UnknownField, MissingField, InvalidType;
+    }
+}
+
 /// Set a series: the prefix, in which `{year}` is the year of issue and makes the numbers start
 /// again every year; the digits; and the next number, which only goes forward. Documents that are
 /// issued keep their numbers.
-#[utoipa::path(put, path = "/v1/number-series/{series}", tag = "invoices", operation_id = "setNumberSeries",
-    request_body = NumberSeriesIn, security(("bearer" = []), ("apiKey" = [])),
+#[utoipa::path(
+    put, path = "/v1/number-series/{series}", tag = "invoices", operation_id = "setNumberSeries",
+    request_body = NumberSeriesIn,
+    security(("bearer" = []), ("apiKey" = [])),
     params(("series" = String, Path, description = "`invoice` or `credit_note`")),
-    responses((status = 200, body = NumberSeriesOut),
-        (status = 404, description = "`number_series_not_found`"),
-        (status = 409, description = "`number_goes_back`"),
-        (status = 412, description = "`version_mismatch`: a series always exists, and has no ETag"),
-        (status = 422, description = "`string_too_long`, `string_has_nul`, `padding_out_of_range`, `number_out_of_range`, `date_out_of_range`, `unknown_field`, `missing_field`, `invalid_type`")))]
-pub(super) async fn set(
+    responses((status = 200, body = NumberSeriesOut), SetProblems),
+)]
+pub(crate) async fn set(
     Settings(auth): Settings,
     State(app): State<Shared>,
     requested: Requested,
@@ -121,11 +137,11 @@ pub(super) async fn set(
         .ok()
         .map(|Path(series)| series)
         .filter(|series| [INVOICE_SERIES, NOTE_SERIES].contains(&series.as_str()))
-        .ok_or(ApiError::NotFound(Noun::NumberSeries))?;
+        .ok_or(Error::NotFound(Noun::NumberSeries))?;
     let input: SeriesIn = body.parse()?;
     check(&input)?;
     if expected.is_some_and(|expected| !expected.allows(UNSEEN)) {
-        return Err(ApiError::Unversioned);
+        return Err(Error::Unversioned.into());
     }
     let now = app.clock.now();
     let yearly = input.prefix.contains(SERIES_YEAR);
@@ -154,7 +170,11 @@ pub(super) async fn set(
         rows.push(row(input.year.unwrap_or(this_year), next));
     }
     let told = |rows: &[NumberSeries]| -> Vec<serde_json::Value> {
-        let one = |s: &NumberSeries| serde_json::json!({"year": s.year, "prefix": s.prefix, "padding": s.padding, "next": s.next});
+        let one = |s: &NumberSeries| {
+            serde_json::json!({
+                "year": s.year, "prefix": s.prefix, "padding": s.padding, "next": s.next,
+            })
+        };
         rows.iter()
             .filter(|s| s.series == series)
             .map(one)
@@ -173,16 +193,17 @@ pub(super) async fn set(
         .set_number_series(auth.tenant_id, &rows, &event)
         .await?
     {
-        return Err(ApiError::Store(StoreError::Conflict {
-            code: "number_goes_back",
+        let conflict = StoreError::Conflict {
+            code: Code::NumberGoesBack,
             detail: "next is below the number that the series has reached".to_owned(),
-        }));
+        };
+        return Err(conflict.into());
     }
     let found = read(&app, &auth).await?;
     let found = found.into_iter().find(|s| s.series == series);
     Ok(json(
         StatusCode::OK,
-        &found.ok_or(ApiError::NotFound(Noun::NumberSeries))?,
+        &found.ok_or(Error::NotFound(Noun::NumberSeries))?,
     ))
 }
 
@@ -191,21 +212,21 @@ fn check(input: &SeriesIn) -> Result<(), Invalid> {
     if input.prefix.chars().count() > MAX_PREFIX {
         mistakes.push(FieldError::new(
             "prefix",
-            "string_too_long",
+            Code::StringTooLong,
             "at most 40 characters",
         ));
     }
     if input.prefix.contains('\0') {
         mistakes.push(FieldError::new(
             "prefix",
-            "string_has_nul",
+            Code::StringHasNul,
             "must not contain U+0000",
         ));
     }
     if !(0..=MAX_PADDING).contains(&input.padding) {
         mistakes.push(FieldError::new(
             "padding",
-            "padding_out_of_range",
+            Code::PaddingOutOfRange,
             "from 0 to 12",
         ));
     }
@@ -215,7 +236,7 @@ fn check(input: &SeriesIn) -> Result<(), Invalid> {
     {
         mistakes.push(FieldError::new(
             "next",
-            "number_out_of_range",
+            Code::NumberOutOfRange,
             "from 1 to 999999999999",
         ));
     }
@@ -225,7 +246,7 @@ fn check(input: &SeriesIn) -> Result<(), Invalid> {
     {
         mistakes.push(FieldError::new(
             "year",
-            "date_out_of_range",
+            Code::DateOutOfRange,
             "from 1970 to 2199",
         ));
     }

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use sheaf_web::answer::json_bytes;
 
-use super::json_bytes;
 use crate::error::ApiError;
-use crate::observe::metrics::Metrics;
+use crate::problems::problems;
 use crate::schema::Health;
 use crate::state::Shared;
 
@@ -17,15 +16,26 @@ use crate::state::Shared;
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whether the process runs.
-#[utoipa::path(get, path = "/healthz", tag = "operations", operation_id = "healthz", responses((status = 200, body = Health)))]
-pub(super) async fn healthz() -> Response {
+#[utoipa::path(
+    get, path = "/healthz", tag = "operations", operation_id = "healthz",
+    responses((status = 200, body = Health)),
+)]
+pub(crate) async fn healthz() -> Response {
     json_bytes(StatusCode::OK, r#"{"status":"ok"}"#)
 }
 
+problems! {
+    ReadyzProblems {
+        503: NotReady;
+    }
+}
+
 /// Whether requests can be served now: the database answers within 2 s, and no queue stands still.
-#[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz",
-    responses((status = 200, body = Health), (status = 503, description = "`not_ready`")))]
-pub(super) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiError> {
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations", operation_id = "readyz",
+    responses((status = 200, body = Health), ReadyzProblems),
+)]
+pub(crate) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiError> {
     if let Some(queue) = app.store.stalled_queue() {
         return Err(ApiError::QueueStalled(queue));
     }
@@ -34,17 +44,4 @@ pub(super) async fn readyz(State(app): State<Shared>) -> Result<Response, ApiErr
         Ok(Err(error)) => Err(ApiError::NotReady(Some(error))),
         Err(_) => Err(ApiError::NotReady(None)),
     }
-}
-
-/// Metrics in Prometheus' text format, on a listener of their own: they tell how much business is
-/// done.
-pub(super) async fn metrics(State(metrics): State<Metrics>) -> Response {
-    (
-        [
-            (CONTENT_TYPE, "text/plain; version=0.0.4"),
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        ],
-        metrics.render(),
-    )
-        .into_response()
 }

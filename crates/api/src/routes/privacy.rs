@@ -8,31 +8,42 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use chrono::Utc;
 use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
-use sheaf_model::{FieldError, Invalid, plain_value};
+use sheaf_model::{Code, FieldError, Invalid, plain_value};
 use sheaf_store::{Cause, NewRetention, PutRetention};
+use sheaf_web::answer::{PageOut, json};
+use sheaf_web::auth::{Privacy, Reader};
+use sheaf_web::body::JsonBody;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag::{self, Preconditions};
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::path::id_in;
+use sheaf_web::query;
 use uuid::Uuid;
 
-use super::{PageOut, id_in, json};
-use crate::auth::{Privacy, Reader};
-use crate::body::JsonBody;
-use crate::error::{ApiError, Noun};
-use crate::etag::{self, Preconditions};
-use crate::observe::layer::Requested;
-use crate::query;
+use crate::error::ApiError;
+use crate::problems::problems;
 use crate::schema::{ErasureOut, RetentionIn, RetentionList, RetentionOut};
 use crate::state::Shared;
+
+problems! {
+    EraseProblems {
+        404: CustomerNotFound;
+        409: CustomerMerged, ": the survivor is the one to ask for";
+    }
+}
 
 /// Erase a customer's personal data: name, email, tax id, address, external id and metadata. The
 /// record, and those merged into it, are erased at once and can be invoiced no more; documents and
 /// their histories follow in both tiers, and the receipt says how far that is. Figures, dates and
 /// the country stay. It cannot be undone. Asking again goes through everything again. A customer
 /// that was deleted can be asked for too: its history and stray invoices still tell of it.
-#[utoipa::path(put, path = "/v1/customers/{id}/erasure", tag = "customers", operation_id = "eraseCustomer",
+#[utoipa::path(
+    put, path = "/v1/customers/{id}/erasure", tag = "customers", operation_id = "eraseCustomer",
     security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The customer")),
-    responses((status = 202, body = ErasureOut), (status = 404, description = "`customer_not_found`"),
-        (status = 409, description = "`customer_merged`: the survivor is the one to ask for")))]
-pub(super) async fn erase(
+    responses((status = 202, body = ErasureOut), EraseProblems),
+)]
+pub(crate) async fn erase(
     Privacy(auth): Privacy,
     State(app): State<Shared>,
     requested: Requested,
@@ -49,13 +60,20 @@ pub(super) async fn erase(
     Ok(json(StatusCode::ACCEPTED, &ErasureOut::from(receipt)))
 }
 
+problems! {
+    ReceiptProblems {
+        404: CustomerNotFound, ErasureNotFound, ": none was asked for";
+    }
+}
+
 /// The receipt of a customer's erasure.
-#[utoipa::path(get, path = "/v1/customers/{id}/erasure", tag = "customers", operation_id = "getErasure",
+#[utoipa::path(
+    get, path = "/v1/customers/{id}/erasure", tag = "customers", operation_id = "getErasure",
     security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The customer")),
-    responses((status = 200, body = ErasureOut),
-        (status = 404, description = "`customer_not_found`, `erasure_not_found`: none was asked for")))]
-pub(super) async fn receipt(
+    responses((status = 200, body = ErasureOut), ReceiptProblems),
+)]
+pub(crate) async fn receipt(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -66,19 +84,23 @@ pub(super) async fn receipt(
     let tenant = auth.tenant_id;
     let Some(receipt) = app.store.erasure(tenant, id).await? else {
         let customer = app.store.get_customer(tenant, id).await?;
-        return Err(ApiError::NotFound(if customer.is_some() {
+        return Err(Error::NotFound(if customer.is_some() {
             Noun::Erasure
         } else {
             Noun::Customer
-        }));
+        })
+        .into());
     };
     Ok(json(StatusCode::OK, &ErasureOut::from(receipt)))
 }
 
 /// How long documents must stay as they are, by year. A year that is not listed is not held.
-#[utoipa::path(get, path = "/v1/retention", tag = "archive", operation_id = "listRetention",
-    security(("bearer" = []), ("apiKey" = [])), responses((status = 200, body = RetentionList)))]
-pub(super) async fn list_retention(
+#[utoipa::path(
+    get, path = "/v1/retention", tag = "archive", operation_id = "listRetention",
+    security(("bearer" = []), ("apiKey" = [])),
+    responses((status = 200, body = RetentionList)),
+)]
+pub(crate) async fn list_retention(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -93,20 +115,44 @@ pub(super) async fn list_retention(
     Ok(json(StatusCode::OK, &page))
 }
 
+problems! {
+    PutRetentionProblems {
+        412: VersionMismatch;
+        422: DateOutOfRange, UnknownField, InvalidType;
+        503: DeletionUnderWay, ": the hold is stored; ask again after `Retry-After`";
+    }
+}
+
 /// Set how long documents of a year must stay as they are. Erasure leaves a held year alone, says
 /// so in its receipt, and goes on when it is held no more. The same again changes nothing.
-#[utoipa::path(put, path = "/v1/retention/{year}", tag = "archive", operation_id = "putRetention",
-    request_body = RetentionIn, security(("bearer" = []), ("apiKey" = [])),
-    params(("year" = i16, Path, description = "1970-2199"),
-        ("If-Match" = Option<String>, Header,
-            description = "The version that the client has seen, quoted; `\"0\"` when there was none"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is none")),
-    responses((status = 200, body = RetentionOut, headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`date_out_of_range`, `unknown_field`, `invalid_type`"),
-        (status = 503,
-            description = "`deletion_under_way`: the hold is stored; ask again after `Retry-After`")))]
-pub(super) async fn put_retention(
+#[utoipa::path(
+    put, path = "/v1/retention/{year}", tag = "archive", operation_id = "putRetention",
+    request_body = RetentionIn,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        ("year" = i16, Path, description = "1970-2199"),
+        (
+            "If-Match" = Option<String>,
+            Header,
+            description = "The version that the client has seen, quoted; `\"0\"` when there was \
+                none",
+        ),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "`*`: only where there is none",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = RetentionOut,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
+        PutRetentionProblems,
+    ),
+)]
+pub(crate) async fn put_retention(
     Privacy(auth): Privacy,
     State(app): State<Shared>,
     requested: Requested,
@@ -117,7 +163,7 @@ pub(super) async fn put_retention(
     let year = year.ok().and_then(|Path(text)| plain_value::count(&text));
     let year = year.filter(|year| (MIN_YEAR..=MAX_YEAR).contains(year));
     let Some(year) = year else {
-        let mistake = FieldError::new("year", "date_out_of_range", "from 1970 to 2199");
+        let mistake = FieldError::new("year", Code::DateOutOfRange, "from 1970 to 2199");
         return Err(Invalid::from(mistake).into());
     };
     let input: RetentionIn = body.parse()?;
@@ -135,10 +181,10 @@ pub(super) async fn put_retention(
             etag::set(response.headers_mut(), setting.version);
             Ok(response)
         }
+        PutRetention::VersionMismatch(current) => Err(Error::VersionMismatch { current }.into()),
         PutRetention::Deleting(until) => {
             let left = (until - Utc::now()).num_seconds();
             Err(ApiError::DeletionUnderWay(u32::try_from(left).unwrap_or(1)))
         }
-        PutRetention::VersionMismatch(current) => Err(ApiError::VersionMismatch { current }),
     }
 }

@@ -7,45 +7,86 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use sheaf_documents::Profile;
 use sheaf_store::{NewProfile, PutProfile, StoredProfile};
+use sheaf_web::answer::json;
+use sheaf_web::auth::{Reader, Settings};
+use sheaf_web::body::JsonBody;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag::{self, Preconditions};
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::query;
 
-use super::json;
-use crate::auth::{Reader, Settings};
-use crate::body::JsonBody;
-use crate::error::{ApiError, Noun};
-use crate::etag::{self, Preconditions};
-use crate::observe::layer::Requested;
-use crate::query;
+use crate::error::ApiError;
+use crate::problems::problems;
 use crate::routes::invoice::document;
 use crate::schema::ProfileDoc;
 use crate::state::Shared;
 
+problems! {
+    GetProblems {
+        404: ProfileNotFound, ": none was set yet";
+    }
+}
+
 /// The tenant's profile.
-#[utoipa::path(get, path = "/v1/profile", tag = "documents", operation_id = "getProfile",
+#[utoipa::path(
+    get, path = "/v1/profile", tag = "documents", operation_id = "getProfile",
     security(("bearer" = []), ("apiKey" = [])),
-    responses((status = 200, body = ProfileDoc, headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 404, description = "`profile_not_found`: none was set yet")))]
-pub(super) async fn get(
+    responses(
+        (
+            status = 200,
+            body = ProfileDoc,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
+        GetProblems,
+    ),
+)]
+pub(crate) async fn get(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     query::none(&uri)?;
     let stored = app.store.profile(auth.tenant_id).await?;
-    answer(stored.ok_or(ApiError::NotFound(Noun::Profile))?)
+    answer(stored.ok_or(Error::NotFound(Noun::Profile))?)
+}
+
+problems! {
+    PutProblems {
+        403: TenantMismatch, ForbiddenRole, TenantCredentialRequired;
+        412: VersionMismatch;
+        422: "The first field's code: ", MissingField, UnknownField, StringTooLong, InvalidIban,
+            " for example";
+    }
 }
 
 /// Set the tenant's profile, the whole of it. The same profile again changes nothing.
-#[utoipa::path(put, path = "/v1/profile", tag = "documents", operation_id = "putProfile", request_body = ProfileDoc,
+#[utoipa::path(
+    put, path = "/v1/profile", tag = "documents", operation_id = "putProfile",
+    request_body = ProfileDoc,
     security(("bearer" = []), ("apiKey" = [])),
-    params(("If-Match" = Option<String>, Header,
-        description = "The version that the client has seen, quoted; `\"0\"` when there was none"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is none")),
-    responses((status = 200, body = ProfileDoc, headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "The first field's code: `missing_field`, `unknown_field`, `string_too_long`, \
-            `invalid_iban` for example")))]
-pub(super) async fn put(
+    params(
+        (
+            "If-Match" = Option<String>,
+            Header,
+            description = "The version that the client has seen, quoted; `\"0\"` when there was \
+                none",
+        ),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "`*`: only where there is none",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = ProfileDoc,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
+        PutProblems,
+    ),
+)]
+pub(crate) async fn put(
     Settings(auth): Settings,
     State(app): State<Shared>,
     requested: Requested,
@@ -56,13 +97,13 @@ pub(super) async fn put(
     let new = NewProfile {
         tenant: auth.tenant_id,
         profile: serde_json::to_value(&profile)
-            .map_err(|error| ApiError::Internal(error.to_string()))?,
+            .map_err(|error| Error::Internal(error.to_string()))?,
         expected,
         origin: requested.by(auth.actor),
     };
     match app.store.put_profile(&new).await? {
         PutProfile::Stored(stored) => answer(stored),
-        PutProfile::VersionMismatch(current) => Err(ApiError::VersionMismatch { current }),
+        PutProfile::VersionMismatch(current) => Err(Error::VersionMismatch { current }.into()),
     }
 }
 

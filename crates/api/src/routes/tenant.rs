@@ -1,22 +1,27 @@
 //! `/v1/tenants`: the platform's tenants, by the admin key.
 
+pub(crate) mod schema;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use sheaf_model::visible_text::is_blank;
-use sheaf_model::{FieldError, Invalid, TenantId, bounds};
+use sheaf_model::{Code, FieldError, Invalid, TenantId, bounds};
 use sheaf_store::{CreateOutcome, NewTenant, Tenant};
+use sheaf_web::answer::{PageOut, json, json_bytes, to_bytes};
+use sheaf_web::auth::AdminAuth;
+use sheaf_web::body::JsonBody;
+use sheaf_web::cursor::Scope;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::path::id_in;
+use sheaf_web::{idempotency, query};
 
-use super::{PageOut, id_in, json, json_bytes, to_bytes};
-use crate::auth::AdminAuth;
-use crate::body::JsonBody;
-use crate::cursor::Scope;
-use crate::error::{ApiError, Noun};
+use crate::error::ApiError;
+use crate::problems::problems;
 use crate::schema::{TenantIn, TenantOut, TenantPage};
 use crate::state::Shared;
-use crate::{idempotency, query};
 
 /// Characters of a name, of tenants and of API keys.
 const MAX_NAME: usize = 200;
@@ -32,13 +37,29 @@ impl From<&Tenant> for TenantOut {
     }
 }
 
+problems! {
+    CreateProblems {
+        409: DuplicateExternalId, IdempotencyInProgress;
+        422: StringEmpty, StringTooLong, StringHasNul, MissingField, UnknownField, InvalidType,
+            IdempotencyKeyReused;
+    }
+}
+
 /// Make a tenant.
-#[utoipa::path(post, path = "/v1/tenants", tag = "tenants", operation_id = "createTenant", request_body = TenantIn,
+#[utoipa::path(
+    post, path = "/v1/tenants", tag = "tenants", operation_id = "createTenant",
+    request_body = TenantIn,
     security(("bearer" = []), ("apiKey" = [])),
-    responses((status = 201, body = TenantOut, headers(("Location" = String, description = "Path of the tenant"))),
-        (status = 409, description = "`duplicate_external_id`, `idempotency_in_progress`"),
-        (status = 422, description = "`string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn create(
+    responses(
+        (
+            status = 201,
+            body = TenantOut,
+            headers(("Location" = String, description = "Path of the tenant")),
+        ),
+        CreateProblems,
+    ),
+)]
+pub(crate) async fn create(
     _: AdminAuth,
     State(app): State<Shared>,
     body: JsonBody,
@@ -80,10 +101,13 @@ pub(super) async fn create(
 }
 
 /// The tenants, newest first.
-#[utoipa::path(get, path = "/v1/tenants", tag = "tenants", operation_id = "listTenants",
-    security(("bearer" = []), ("apiKey" = [])), params(crate::schema::PageParams),
-    responses((status = 200, body = TenantPage)))]
-pub(super) async fn list(
+#[utoipa::path(
+    get, path = "/v1/tenants", tag = "tenants", operation_id = "listTenants",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(crate::schema::PageParams),
+    responses((status = 200, body = TenantPage)),
+)]
+pub(crate) async fn list(
     _: AdminAuth,
     State(app): State<Shared>,
     uri: Uri,
@@ -112,11 +136,20 @@ pub(super) async fn list(
     ))
 }
 
+problems! {
+    GetProblems {
+        404: TenantNotFound;
+    }
+}
+
 /// One tenant.
-#[utoipa::path(get, path = "/v1/tenants/{id}", tag = "tenants", operation_id = "getTenant",
-    security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The tenant")),
-    responses((status = 200, body = TenantOut), (status = 404, description = "`tenant_not_found`")))]
-pub(super) async fn get(
+#[utoipa::path(
+    get, path = "/v1/tenants/{id}", tag = "tenants", operation_id = "getTenant",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The tenant")),
+    responses((status = 200, body = TenantOut), GetProblems),
+)]
+pub(crate) async fn get(
     _: AdminAuth,
     State(app): State<Shared>,
     uri: Uri,
@@ -128,7 +161,7 @@ pub(super) async fn get(
         .store
         .get_tenant(id)
         .await?
-        .ok_or(ApiError::NotFound(Noun::Tenant))?;
+        .ok_or(Error::NotFound(Noun::Tenant))?;
     Ok(json(StatusCode::OK, &TenantOut::from(&tenant)))
 }
 
@@ -136,12 +169,12 @@ pub(super) async fn get(
 pub(super) fn check_text(field: &str, text: &str, max: usize, mistakes: &mut Vec<FieldError>) {
     let mut note = |code, detail: &str| mistakes.push(FieldError::new(field, code, detail));
     if is_blank(text) {
-        note("string_empty", "must not be empty");
+        note(Code::StringEmpty, "must not be empty");
     } else if text.contains('\0') {
-        note("string_has_nul", "must not contain NUL");
+        note(Code::StringHasNul, "must not contain NUL");
     } else if text.chars().nth(max).is_some() {
         note(
-            "string_too_long",
+            Code::StringTooLong,
             &format!("may have {max} characters at most"),
         );
     }

@@ -211,9 +211,10 @@ async fn bodies_that_are_no_document_are_refused() {
 
 #[tokio::test]
 async fn a_body_that_comes_too_slowly_is_given_up() {
-    let app =
-        TestApp::start_with(|config| config.body_timeout = std::time::Duration::from_millis(200))
-            .await;
+    let app = TestApp::start_with(|config| {
+        config.web.body_timeout = std::time::Duration::from_millis(200)
+    })
+    .await;
     let tenant = app.tenant().await;
     let endless = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
     let request = app

@@ -9,8 +9,8 @@ use crate::tokens::{claims, config, hs256};
 
 async fn app() -> TestApp {
     TestApp::start_with(|settings| {
-        settings.denial_window = Duration::from_millis(300);
-        settings.jwt = Some(config());
+        settings.web.denial_window = Duration::from_millis(300);
+        settings.web.jwt = Some(config());
     })
     .await
 }
@@ -107,7 +107,8 @@ async fn each_reason_is_an_event_of_the_tenant() {
 
 #[tokio::test]
 async fn a_flood_is_one_event_with_a_count() {
-    let app = TestApp::start_with(|settings| settings.denial_window = Duration::from_secs(2)).await;
+    let app =
+        TestApp::start_with(|settings| settings.web.denial_window = Duration::from_secs(2)).await;
     let tenant = app.tenant().await;
     let (viewer, _) = app.api_key(tenant.id, "viewer").await;
     for _ in 0..50 {

@@ -4,15 +4,15 @@ use std::num::NonZeroU32;
 
 use futures_util::future::join_all;
 use reqwest::Method;
-use sheaf_api::RateLimit;
+use sheaf_web::RateLimit;
 
 use crate::support::{ADMIN_KEY, Answer, TestApp, send};
 
 /// With so many guesses at once, and none that comes back while the test runs.
 async fn app(burst: u32, proxies: usize) -> TestApp {
     TestApp::start_with(|config| {
-        config.proxies = proxies;
-        config.guess_limit = Some(RateLimit {
+        config.web.proxies = proxies;
+        config.web.guess_limit = Some(RateLimit {
             per_second: NonZeroU32::MIN,
             burst: NonZeroU32::new(burst).unwrap(),
         });
@@ -155,8 +155,8 @@ async fn an_admin_key_that_could_be_guessed_waits_and_a_long_one_does_not() {
     let long = "a-longer-admin-key-of-32-letters";
     for (key, status) in [(short, 429), (long, 200)] {
         let app = TestApp::start_with(|config| {
-            config.admin_key = key.into();
-            config.guess_limit = Some(RateLimit {
+            config.web.admin_key = key.into();
+            config.web.guess_limit = Some(RateLimit {
                 per_second: NonZeroU32::MIN,
                 burst: NonZeroU32::MIN,
             });
@@ -175,9 +175,9 @@ async fn a_short_admin_key_that_its_owner_uses_is_no_easier_to_guess_elsewhere()
     let (owner, guesser) = ("192.0.2.1", "192.0.2.2");
     for (key, elsewhere) in [(short, 429), (long, 200)] {
         let app = TestApp::start_with(|config| {
-            config.admin_key = key.into();
-            config.proxies = 1;
-            config.guess_limit = Some(RateLimit {
+            config.web.admin_key = key.into();
+            config.web.proxies = 1;
+            config.web.guess_limit = Some(RateLimit {
                 per_second: NonZeroU32::MIN,
                 burst: NonZeroU32::MIN,
             });

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sheaf_api::{JwksSource, JwtConfig};
+use sheaf_web::{JwksSource, JwtConfig};
 use uuid::Uuid;
 
 use crate::support::{ADMIN_KEY, TestApp, events, invoice, now, send};
 use crate::tokens::{Ec, Issuer, Rsa, claims, config, hmac, hs256, token};
 
 async fn app(jwt: JwtConfig) -> TestApp {
-    TestApp::start_with(|config| config.jwt = Some(jwt)).await
+    TestApp::start_with(|config| config.web.jwt = Some(jwt)).await
 }
 
 async fn with_set(keys: Value) -> (TestApp, Issuer) {

@@ -99,7 +99,7 @@ async fn a_503_of_a_dead_node_is_found_by_its_request_and_its_node() {
             store.cluster.database_url = through;
             store.cluster.acquire_timeout = Duration::from_secs(1);
         },
-        |config| config.key_ttl = Duration::from_secs(600),
+        |config| config.web.key_ttl = Duration::from_secs(600),
     )
     .await;
     let tenant = app.tenant().await;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use sheaf_model::Code;
 
 #[test]
 fn the_document_is_as_reviewed() {
@@ -96,6 +97,31 @@ fn the_document_is_valid() {
             }
         }
     }
+}
+
+/// A code has one status, and 422 where a field of a document has it.
+#[test]
+fn every_code_of_the_document_stands_at_its_status() {
+    let document = serde_json::to_value(sheaf_api::openapi()).unwrap();
+    let mut found = HashSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                if !status.starts_with(['4', '5']) {
+                    continue;
+                }
+                let description = response["description"].as_str().unwrap();
+                for code in Code::ALL {
+                    if description.contains(&format!("`{code}`")) {
+                        found.insert(code);
+                        let own = code.status().to_string();
+                        assert!(*status == own || status == "422", "{path}: {status} {code}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(found.len() > 100, "{}", found.len());
 }
 
 /// A value has one type: `allOf` of schemas of different ones is satisfied by nothing. Generated

@@ -2,13 +2,13 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde_json::json;
-use sheaf_api::RateLimit;
+use sheaf_web::RateLimit;
 
 use crate::support::{ADMIN_KEY, TestApp, invoice, ndjson, send};
 
 async fn app(per_second: u32, burst: u32) -> TestApp {
     TestApp::start_with(|config| {
-        config.rate_limit = Some(RateLimit {
+        config.web.rate_limit = Some(RateLimit {
             per_second: NonZeroU32::new(per_second).unwrap(),
             burst: NonZeroU32::new(burst).unwrap(),
         });

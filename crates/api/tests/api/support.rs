@@ -8,9 +8,10 @@ use chrono::{DateTime, TimeZone, Utc};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use sheaf_api::{ApiConfig, App, Clock, Metrics};
+use sheaf_api::{ApiConfig, App};
 use sheaf_archive::{Archive, S3Config};
 use sheaf_store::{Store, StoreConfig};
+use sheaf_web::{Clock, Metrics};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -160,7 +161,7 @@ impl TestApp {
         let of_metrics = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let metrics_addr = of_metrics.local_addr().unwrap();
         // Ends with the test's runtime.
-        let told = sheaf_api::serve_metrics(of_metrics, metrics.clone(), std::future::pending());
+        let told = sheaf_web::serve_metrics(of_metrics, metrics.clone(), std::future::pending());
         drop(tokio::spawn(told));
         let app = Arc::new(App::new(store, &archive, config, metrics, clock()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -15,7 +15,7 @@ use ring::signature::{
     RsaPublicKeyComponents,
 };
 use serde_json::{Value, json};
-use sheaf_api::{JwtConfig, JwtSecret};
+use sheaf_web::{JwtConfig, JwtSecret};
 use uuid::Uuid;
 
 use crate::support::now;

@@ -3,7 +3,8 @@
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
-use sheaf_api::{openapi, role_table};
+use sheaf_api::openapi;
+use sheaf_web::role_table;
 use uuid::Uuid;
 
 use crate::support::{ADMIN_KEY, Tenant, TestApp, invoice, send};

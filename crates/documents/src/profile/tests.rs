@@ -6,7 +6,7 @@ fn mistakes(json: &str) -> Vec<(String, &'static str)> {
         ParseError::Invalid(invalid) => invalid
             .into_errors()
             .into_iter()
-            .map(|error| (error.field, error.code))
+            .map(|error| (error.field, error.code.as_str()))
             .collect(),
         ParseError::Syntax(detail) => vec![(detail, "invalid_json")],
     }

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use sheaf_model::money::decimal;
-use sheaf_model::{FieldError, Invalid, Invoice, Status};
+use sheaf_model::{Code, FieldError, Invalid, Invoice, Status};
 
 use super::MAX_DECIMALS;
 use crate::amounts::RateSum;
@@ -56,20 +56,22 @@ pub(crate) fn check(
         (None, Some(facts)) => Ok(facts),
         (Some(invalid), _) => Err(invalid),
         // A fact that is not there was noted; a mistake of ours otherwise, still no panic.
-        (None, None) => Err(FieldError::new("", "invalid", "the invoice is not complete").into()),
+        (None, None) => {
+            Err(FieldError::new("", Code::Invalid, "the invoice is not complete").into())
+        }
     }
 }
 
 struct Missing(Vec<FieldError>);
 
 impl Missing {
-    fn note(&mut self, field: impl Into<String>, code: &'static str, detail: impl Into<String>) {
+    fn note(&mut self, field: impl Into<String>, code: Code, detail: impl Into<String>) {
         self.0.push(FieldError::new(field, code, detail));
     }
 
     fn required<T>(&mut self, field: &str, value: Option<T>) -> Option<T> {
         if value.is_none() {
-            self.note(field, "missing_field", "an e-invoice needs it");
+            self.note(field, Code::MissingField, "an e-invoice needs it");
         }
         value
     }
@@ -85,7 +87,7 @@ impl Missing {
             Status::Cancelled => "a cancelled invoice is no e-invoice",
             Status::Issued | Status::PartiallyPaid | Status::Paid => return,
         };
-        self.note("status", "not_in_force", detail);
+        self.note("status", Code::NotInForce, detail);
     }
 
     /// BR-02, BR-03, BR-06 to BR-11.
@@ -136,7 +138,7 @@ impl Missing {
             return Some(code);
         }
         let detail = "an e-invoice needs it as an ISO 3166-1 alpha-2 code, such as DE";
-        self.note("customer.country", "invalid_country", detail);
+        self.note("customer.country", Code::InvalidCountry, detail);
         None
     }
 
@@ -167,7 +169,7 @@ impl Missing {
             || (profile.tax_id.is_some() && profile.registration_number.is_some());
         if !known {
             let detail = "an e-invoice needs it, or a tax_id and a registration_number";
-            self.note("profile.vat_id", "missing_field", detail);
+            self.note("profile.vat_id", Code::MissingField, detail);
         }
     }
 
@@ -176,7 +178,7 @@ impl Missing {
         let code = invoice.currency.code();
         if UNLISTED_CURRENCIES.contains(&code) {
             let detail = format!("the e-invoice rules do not list {code} among the currencies");
-            self.note("currency", "currency_not_listed", detail);
+            self.note("currency", Code::CurrencyNotListed, detail);
         }
     }
 
@@ -186,7 +188,7 @@ impl Missing {
         for (index, line) in invoice.lines.iter().enumerate() {
             if text::xml(&line.description).is_none() {
                 let field = format!("lines[{index}].description");
-                self.note(field, "missing_field", "an e-invoice needs it");
+                self.note(field, Code::MissingField, "an e-invoice needs it");
             }
         }
     }
@@ -200,7 +202,7 @@ impl Missing {
             if value.normalize().scale() > MAX_DECIMALS {
                 self.note(
                     field,
-                    "too_many_decimals",
+                    Code::TooManyDecimals,
                     "an e-invoice has amounts of two decimals at most",
                 );
             }
@@ -245,7 +247,7 @@ impl Missing {
                     an e-invoice",
                     sum.rate, sum.tax
                 );
-                self.note("tax_total", "tax_rounding", detail);
+                self.note("tax_total", Code::TaxRounding, detail);
             }
         }
         if zero == Some(ZeroRate::E) {
@@ -255,7 +257,7 @@ impl Missing {
         if zero == Some(ZeroRate::O) && rates.len() > 1 {
             let detail =
                 "what is not subject to VAT (O) cannot be on one e-invoice with other rates";
-            self.note("profile.zero_rate_category", "mixed_categories", detail);
+            self.note("profile.zero_rate_category", Code::MixedCategories, detail);
         }
     }
 }

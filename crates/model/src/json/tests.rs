@@ -8,7 +8,7 @@ fn normal(raw: &str) -> String {
 }
 
 fn code(raw: &str) -> &'static str {
-    Metadata::parse(raw).unwrap_err().code
+    Metadata::parse(raw).unwrap_err().code.as_str()
 }
 
 /// Each pair as PostgreSQL 15 gives it for `raw::jsonb::text`.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::Code;
 use crate::FieldError;
 
 /// A currency of ISO 4217 that has a minor unit.
@@ -25,7 +26,7 @@ impl Currency {
             }
             Err(_) => Err(FieldError::new(
                 "currency",
-                "unknown_currency",
+                Code::UnknownCurrency,
                 "must be an ISO 4217 code of an active currency in upper case, such as EUR",
             )),
         }

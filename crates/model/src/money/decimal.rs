@@ -2,6 +2,7 @@
 
 use rust_decimal::{Decimal, RoundingStrategy};
 
+use crate::Code;
 use crate::{FieldError, bounds};
 
 /// Significant digits that every [`Decimal`] can hold (96 bits hold 28 nines).
@@ -19,11 +20,11 @@ impl From<Fault> for FieldError {
     fn from(fault: Fault) -> Self {
         let (code, detail) = match fault {
             Fault::NotANumber => (
-                "invalid_type",
+                Code::InvalidType,
                 "must be a decimal, as a JSON string or number",
             ),
-            Fault::TooLarge => ("amount_out_of_range", "the number is too large"),
-            Fault::TooFine => ("too_many_decimals", "the number has too many decimals"),
+            Fault::TooLarge => (Code::AmountOutOfRange, "the number is too large"),
+            Fault::TooFine => (Code::TooManyDecimals, "the number has too many decimals"),
         };
         Self::new("", code, detail)
     }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
+use crate::Code;
 use crate::FieldError;
 use crate::money::decimal;
 use crate::money::decimal::write_decimal;
@@ -39,7 +40,7 @@ impl FromStr for TaxRounding {
             .find(|rounding| rounding.as_str() == text)
             .ok_or_else(|| {
                 let detail = "must be document or line";
-                FieldError::new("tax_rounding", "invalid_tax_rounding", detail)
+                FieldError::new("tax_rounding", Code::InvalidTaxRounding, detail)
             })
     }
 }

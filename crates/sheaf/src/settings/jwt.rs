@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use sheaf_api::{JwksSource, JwtConfig, JwtSecret};
+use sheaf_web::{JwksSource, JwtConfig, JwtSecret};
 
 use crate::error::{Error, Result};
 use crate::terminal::units;

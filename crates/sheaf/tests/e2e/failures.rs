@@ -58,12 +58,12 @@ fn one_broken_tenant_stops_no_run() {
 
     // A row of the catalog, and a receipt, that cannot be read; beside what there is to do for
     // another tenant.
-    let row = |tenant: &str, period: &str, state: &str| {
+    let row = |tenant: &str, period: &str, generation: u8, state: &str| {
         format!(
             "insert into archive_files (tenant_id, period, part, generation, year, object_key, \
             state, min_id, max_id,
                                         sha256, schema_version, staged_at)
-             values ('{tenant}', '{period}', 9, 99, 2021, 'nowhere', '{state}', '{tenant}', \
+             values ('{tenant}', '{period}', 9, {generation}, 2021, 'nowhere-{generation}', '{state}', '{tenant}', \
              '{tenant}', decode(repeat('00', 32), 'hex'), 1, now())"
         )
     };
@@ -73,8 +73,10 @@ fn one_broken_tenant_stops_no_run() {
              values ('{tenant}', '{tenant}', now() - interval '1 year', 'test', '{held}')"
         )
     };
-    sql(&up, &row(broken, "2024-99", "published"));
-    sql(&up, &row(good, "2020-05", "garbage"));
+    sql(&up, &row(broken, "2024-99", 99, "published"));
+    // The last row of a year stays, so that no key is used again.
+    sql(&up, &row(good, "2020-05", 98, "garbage"));
+    sql(&up, &row(good, "2020-05", 99, "garbage"));
     sql(&up, &receipt(broken, "{\"not\": \"a list\"}"));
     sql(&up, &receipt(good, "[]"));
     let gc = failed(&up.run(&["archive", "gc", "--grace", "0s"]), 1);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use deadpool_postgres::Transaction;
 use futures_util::SinkExt;
-use sheaf_model::{TenantId, id};
+use sheaf_model::{Code, TenantId, id};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -157,13 +157,13 @@ impl Merge<'_> {
         let duplicate = take(self.duplicate).ok_or(CustomerError::NotFound)?;
         if self.duplicate == self.survivor {
             let detail = "a customer cannot be merged into itself";
-            return Err(CustomerError::conflict("merge_chain", detail).into());
+            return Err(CustomerError::conflict(Code::MergeChain, detail).into());
         }
         let survivor = take(self.survivor).ok_or(CustomerError::SurvivorNotFound)?;
         match duplicate.merged_into {
             Some(into) if into != self.survivor => {
                 let detail = format!("the customer was merged into {into}");
-                Err(CustomerError::conflict("customer_merged", detail).into())
+                Err(CustomerError::conflict(Code::CustomerMerged, detail).into())
             }
             _ => Ok((duplicate, survivor)),
         }
@@ -174,12 +174,15 @@ impl Merge<'_> {
         let refuse = |code, detail: String| Err(CustomerError::conflict(code, detail).into());
         if let Some(into) = survivor.merged_into {
             return refuse(
-                "merge_chain",
+                Code::MergeChain,
                 format!("the survivor was itself merged into {into}: merge into that one"),
             );
         }
         if !survivor.fields.active {
-            return refuse("customer_inactive", "the survivor is not active".to_owned());
+            return refuse(
+                Code::CustomerInactive,
+                "the survivor is not active".to_owned(),
+            );
         }
         let merged = async |into: Uuid| {
             tx.query(sql::CUSTOMER_MERGED, &[&self.tenant.0, &into, &MAX_MERGED])
@@ -188,14 +191,14 @@ impl Merge<'_> {
         if let Some(row) = merged(self.duplicate).await?.first() {
             let id: Uuid = row.get(0);
             return refuse(
-                "merge_chain",
+                Code::MergeChain,
                 format!("{id} was merged into this customer, which must survive"),
             );
         }
         let merged = merged(self.survivor).await?.len();
         if i64::try_from(merged).unwrap_or(i64::MAX) >= MAX_MERGED {
             return refuse(
-                "too_many_merges",
+                Code::TooManyMerges,
                 format!("at most {MAX_MERGED} customers can be merged into one"),
             );
         }

@@ -13,7 +13,7 @@ use std::future::Future;
 
 use deadpool_postgres::Transaction;
 use sheaf_model::customer::CustomerFields;
-use sheaf_model::{Customer, Invalid, Metadata, TenantId, id};
+use sheaf_model::{Code, Customer, Invalid, Metadata, TenantId, id};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -301,7 +301,7 @@ impl Store {
         };
         if let Some(why) = why {
             let detail = format!("{why}: set active to false instead");
-            return Err(CustomerError::conflict("customer_in_use", detail).into());
+            return Err(CustomerError::conflict(Code::CustomerInUse, detail).into());
         }
         let data = deleted(&old.fields, old.version)?;
         cause
@@ -415,7 +415,7 @@ fn taken(error: tokio_postgres::Error, external_id: Option<&str>) -> Failed {
     }
     let external_id = external_id.unwrap_or_default();
     let detail = format!("another customer has the external_id {external_id:?}");
-    CustomerError::conflict("duplicate_external_id", detail).into()
+    CustomerError::conflict(Code::DuplicateExternalId, detail).into()
 }
 
 /// The record, if it has the version that the client expects. Locked, so that changes that meet
@@ -441,7 +441,7 @@ fn refuse_merged(record: &CustomerRecord) -> Result<(), CustomerError> {
     match record.merged_into {
         None => Ok(()),
         Some(into) => Err(CustomerError::conflict(
-            "customer_merged",
+            Code::CustomerMerged,
             format!("the customer was merged into {into}, which is the one to change"),
         )),
     }
@@ -460,7 +460,7 @@ async fn refuse_erased(tx: &Transaction<'_>, record: &CustomerRecord) -> Result<
             .is_some();
     if is_erased {
         let detail = "the customer's data was erased: make a new customer";
-        return Err(CustomerError::conflict("customer_erased", detail).into());
+        return Err(CustomerError::conflict(Code::CustomerErased, detail).into());
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 use sheaf_model::customer::CustomerFields;
-use sheaf_model::{Invalid, TenantId};
+use sheaf_model::{Code, Invalid, TenantId};
 use uuid::Uuid;
 
 use crate::{Origin, StoreError};
@@ -81,7 +81,7 @@ pub enum CustomerError {
     #[error("{detail}")]
     Conflict {
         /// Stable code.
-        code: &'static str,
+        code: Code,
         /// For the client.
         detail: String,
     },
@@ -91,7 +91,7 @@ pub enum CustomerError {
 }
 
 impl CustomerError {
-    pub(super) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn conflict(code: Code, detail: impl Into<String>) -> Self {
         Self::Conflict {
             code,
             detail: detail.into(),

@@ -1,7 +1,7 @@
 //! An invoice on its way in, and what becomes of it.
 
 use chrono::{DateTime, Utc};
-use sheaf_model::Invoice;
+use sheaf_model::{Code, Invoice};
 use uuid::Uuid;
 
 use crate::event::origin::Origin;
@@ -65,7 +65,7 @@ pub enum LineOutcome {
     /// Refused.
     Rejected {
         /// Stable code.
-        code: &'static str,
+        code: Code,
         /// For the client.
         detail: String,
     },

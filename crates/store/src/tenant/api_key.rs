@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::Transaction;
 use serde_json::json;
-use sheaf_model::{TenantId, id};
+use sheaf_model::{Code, TenantId, id};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -180,7 +180,7 @@ impl Store {
         }
         if tx.query_opt(sql::TENANT_GET, &[&tenant.0]).await?.is_none() {
             return Err(StoreError::Conflict {
-                code: "tenant_not_found",
+                code: Code::TenantNotFound,
                 detail: "no such tenant".into(),
             });
         }
@@ -245,7 +245,7 @@ impl Store {
         let params: [&(dyn ToSql + Sync); 4] = [&tenant.0, &id, &end, &rotation.now];
         let Some(row) = tx.query_opt(sql::API_KEY_EXPIRE, &params).await? else {
             return Err(StoreError::Conflict {
-                code: "api_key_ended",
+                code: Code::ApiKeyEnded,
                 detail: "the key is revoked or has expired: there is nothing to rotate".into(),
             });
         };
@@ -377,7 +377,7 @@ async fn insert(
                  last 30 days"
             );
             return Err(StoreError::Conflict {
-                code: "too_many_api_keys",
+                code: Code::TooManyApiKeys,
                 detail,
             });
         }

@@ -5,7 +5,7 @@ pub(crate) mod api_key;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sheaf_model::{TenantId, id};
+use sheaf_model::{Code, TenantId, id};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -94,7 +94,7 @@ impl Store {
         let params: [&(dyn ToSql + Sync); 4] =
             [&tenant.id.0, &tenant.name, &tenant.external_id, &at];
         unique_as(
-            "duplicate_external_id",
+            Code::DuplicateExternalId,
             "external_id is taken by another tenant",
             tx.execute(sql::TENANT_CREATE, &params).await,
         )?;
@@ -199,7 +199,7 @@ impl Store {
 }
 
 fn unique_as(
-    code: &'static str,
+    code: Code,
     detail: &str,
     result: Result<u64, tokio_postgres::Error>,
 ) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use crate::support::{archived_year, now, simple, store, tenant};
 use chrono::NaiveDate;
 use serde_json::json;
 use sheaf_local::{CitusMode, Throwaway};
-use sheaf_model::{TenantId, id};
+use sheaf_model::{Code, TenantId, id};
 use sheaf_store::{
     ChangeError, ClusterError, Command, CreateError, Created, LineOutcome, NewChange, NewInvoice,
     Origin, Store, StoreConfig, StoreError,
@@ -81,7 +81,7 @@ async fn an_upload_does_not_commit_a_number_that_was_claimed_while_it_was_writte
         assert!(matches!(
             &again[..],
             [LineOutcome::Rejected {
-                code: "duplicate_number",
+                code: Code::DuplicateNumber,
                 ..
             }]
         ));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::{raw, simple, store, tenant};
 use serde_json::json;
+use sheaf_model::Code;
 use sheaf_store::{
     ClusterError, CreateError, Created, IdemConflict, IdemKey, LineOutcome, ListFilter, StoreError,
 };
@@ -269,7 +270,7 @@ async fn chunks_answer_line_by_line() {
         ]
     );
     assert!(
-        matches!(&outcomes[4], LineOutcome::Rejected { code: "duplicate_number",
+        matches!(&outcomes[4], LineOutcome::Rejected { code: Code::DuplicateNumber,
             detail } if detail.contains(&seventh.to_string()))
     );
     let again = store.write_chunk(chunk[..3].to_vec()).await.unwrap();

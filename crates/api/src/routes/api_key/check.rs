@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use sheaf_model::{FieldError, Invalid};
+use sheaf_model::{Code, FieldError, Invalid};
 use sheaf_store::{NewApiKey, Role, Rotation};
+use sheaf_web::auth::api_key::NewKey;
 
-use crate::auth::api_key::NewKey;
 use crate::routes::tenant::check_text;
 use crate::schema::{ApiKeyIn, ApiKeyRotationIn};
 
@@ -28,7 +28,7 @@ pub(super) fn new_key(
     if role.is_err() {
         mistakes.push(FieldError::new(
             "role",
-            "invalid_role",
+            Code::InvalidRole,
             "must be admin, finance or viewer",
         ));
     }
@@ -42,7 +42,7 @@ pub(super) fn new_key(
             expires_at,
         }),
         (Some(invalid), _) => Err(invalid),
-        (None, Err(())) => Err(FieldError::new("role", "invalid_role", "is not valid").into()),
+        (None, Err(())) => Err(FieldError::new("role", Code::InvalidRole, "is not valid").into()),
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) fn rotation(
     if !(0..=MAX_OVERLAP).contains(&overlap) {
         mistakes.push(FieldError::new(
             "overlap_seconds",
-            "overlap_out_of_range",
+            Code::OverlapOutOfRange,
             format!("must be from 0 to {MAX_OVERLAP}"),
         ));
     }
@@ -83,7 +83,7 @@ fn end(
     let end = asked?;
     if end <= now {
         let detail = "must lie in the future";
-        mistakes.push(FieldError::new("expires_at", "expires_at_in_past", detail));
+        mistakes.push(FieldError::new("expires_at", Code::ExpiresAtInPast, detail));
     }
     Some(end.trunc_subsecs(6))
 }

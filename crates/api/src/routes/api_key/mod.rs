@@ -7,19 +7,22 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use sheaf_model::TenantId;
 use sheaf_store::{ApiKey, CreateOutcome, KeyCause, Origin};
+use sheaf_web::answer::{json, to_bytes};
+use sheaf_web::auth::{AdminAuth, Keys, api_key};
+use sheaf_web::body::JsonBody;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::path::{id_in, parse_id};
+use sheaf_web::{idempotency, query};
 use uuid::Uuid;
 
-use super::{id_in, json, parse_id, to_bytes};
-use crate::auth::api_key;
-use crate::auth::{AdminAuth, Keys};
-use crate::body::JsonBody;
-use crate::error::{ApiError, Noun};
-use crate::observe::layer::Requested;
+use crate::error::ApiError;
+use crate::problems::problems;
 use crate::schema::{ApiKeyCreated, ApiKeyIn, ApiKeyList, ApiKeyOut, ApiKeyRotationIn};
 use crate::state::Shared;
-use crate::{idempotency, query};
 
 pub(crate) mod check;
+pub(crate) mod schema;
 
 type TwoIds = Result<Path<(String, String)>, PathRejection>;
 type OneId = Result<Path<String>, PathRejection>;
@@ -49,15 +52,25 @@ struct Call {
     collection: String,
 }
 
+problems! {
+    CreateProblems {
+        404: TenantNotFound;
+        409: TooManyApiKeys, IdempotencyInProgress;
+        422: InvalidRole, ExpiresAtInPast, TimeOutOfRange, StringEmpty, StringTooLong, StringHasNul,
+            MissingField, UnknownField, InvalidType, IdempotencyKeyReused;
+    }
+}
+
 /// Make an API key. The answer holds the key itself, this once: it is not stored. An idempotent
 /// replay answers `"api_key": null`.
-#[utoipa::path(post, path = "/v1/tenants/{id}/api-keys", tag = "tenants", operation_id = "createApiKey",
-    request_body = ApiKeyIn, security(("bearer" = []), ("apiKey" = [])),
+#[utoipa::path(
+    post, path = "/v1/tenants/{id}/api-keys", tag = "tenants", operation_id = "createApiKey",
+    request_body = ApiKeyIn,
+    security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The tenant")),
-    responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`tenant_not_found`"),
-        (status = 409, description = "`too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`invalid_role`, `expires_at_in_past`, `time_out_of_range`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn create(
+    responses((status = 201, body = ApiKeyCreated), CreateProblems),
+)]
+pub(crate) async fn create(
     _: AdminAuth,
     State(app): State<Shared>,
     requested: Requested,
@@ -68,11 +81,20 @@ pub(super) async fn create(
     platform(app, tenant, requested).create(body).await
 }
 
+problems! {
+    ListProblems {
+        404: TenantNotFound;
+    }
+}
+
 /// The tenant's API keys, at most 1,000, revoked and expired ones included.
-#[utoipa::path(get, path = "/v1/tenants/{id}/api-keys", tag = "tenants", operation_id = "listApiKeys",
-    security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The tenant")),
-    responses((status = 200, body = ApiKeyList), (status = 404, description = "`tenant_not_found`")))]
-pub(super) async fn list(
+#[utoipa::path(
+    get, path = "/v1/tenants/{id}/api-keys", tag = "tenants", operation_id = "listApiKeys",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The tenant")),
+    responses((status = 200, body = ApiKeyList), ListProblems),
+)]
+pub(crate) async fn list(
     _: AdminAuth,
     State(app): State<Shared>,
     requested: Requested,
@@ -84,13 +106,25 @@ pub(super) async fn list(
     platform(app, tenant, requested).list().await
 }
 
+problems! {
+    RevokeProblems {
+        404: TenantNotFound, ApiKeyNotFound;
+    }
+}
+
 /// Revoke an API key. At once in this process, within 5 seconds in others. Revoking it again
 /// changes nothing.
-#[utoipa::path(delete, path = "/v1/tenants/{id}/api-keys/{key_id}", tag = "tenants", operation_id = "revokeApiKey",
+#[utoipa::path(
+    delete, path = "/v1/tenants/{id}/api-keys/{key_id}", tag = "tenants",
+    operation_id = "revokeApiKey",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The tenant"), ("key_id" = Uuid, Path, description = "The key's id")),
-    responses((status = 204, description = "Revoked"), (status = 404, description = "`tenant_not_found`, `api_key_not_found`")))]
-pub(super) async fn revoke(
+    params(
+        ("id" = Uuid, Path, description = "The tenant"),
+        ("key_id" = Uuid, Path, description = "The key's id"),
+    ),
+    responses((status = 204, description = "Revoked"), RevokeProblems),
+)]
+pub(crate) async fn revoke(
     _: AdminAuth,
     State(app): State<Shared>,
     requested: Requested,
@@ -102,16 +136,29 @@ pub(super) async fn revoke(
     platform(app, tenant, requested).revoke(key).await
 }
 
+problems! {
+    RotateProblems {
+        404: TenantNotFound, ApiKeyNotFound;
+        409: ApiKeyEnded, TooManyApiKeys, IdempotencyInProgress;
+        422: OverlapOutOfRange, ExpiresAtInPast, TimeOutOfRange, UnknownField, InvalidType,
+            IdempotencyKeyReused;
+    }
+}
+
 /// Replace an API key by a new one with the same name and role. The old one goes on for
 /// `overlap_seconds`, so that whoever uses it can change over. The answer holds the new key itself,
 /// this once.
-#[utoipa::path(post, path = "/v1/tenants/{id}/api-keys/{key_id}/rotate", tag = "tenants", operation_id = "rotateApiKey",
-    request_body = ApiKeyRotationIn, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The tenant"), ("key_id" = Uuid, Path, description = "The old key's id")),
-    responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`tenant_not_found`, `api_key_not_found`"),
-        (status = 409, description = "`api_key_ended`, `too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `time_out_of_range`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn rotate(
+#[utoipa::path(
+    post, path = "/v1/tenants/{id}/api-keys/{key_id}/rotate", tag = "tenants",
+    operation_id = "rotateApiKey", request_body = ApiKeyRotationIn,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The tenant"),
+        ("key_id" = Uuid, Path, description = "The old key's id"),
+    ),
+    responses((status = 201, body = ApiKeyCreated), RotateProblems),
+)]
+pub(crate) async fn rotate(
     _: AdminAuth,
     State(app): State<Shared>,
     requested: Requested,
@@ -122,14 +169,23 @@ pub(super) async fn rotate(
     platform(app, tenant, requested).rotate(key, body).await
 }
 
+problems! {
+    CreateOwnProblems {
+        409: TooManyApiKeys, IdempotencyInProgress;
+        422: InvalidRole, ExpiresAtInPast, TimeOutOfRange, StringEmpty, StringTooLong, StringHasNul,
+            MissingField, UnknownField, InvalidType, IdempotencyKeyReused;
+    }
+}
+
 /// Make an API key of the caller's tenant. The answer holds the key itself, this once. An
 /// idempotent replay answers `"api_key": null`.
-#[utoipa::path(post, path = "/v1/api-keys", tag = "api keys", operation_id = "createOwnApiKey",
-    request_body = ApiKeyIn, security(("bearer" = []), ("apiKey" = [])),
-    responses((status = 201, body = ApiKeyCreated),
-        (status = 409, description = "`too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`invalid_role`, `expires_at_in_past`, `time_out_of_range`, `string_empty`, `string_too_long`, `string_has_nul`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn create_own(
+#[utoipa::path(
+    post, path = "/v1/api-keys", tag = "api keys", operation_id = "createOwnApiKey",
+    request_body = ApiKeyIn,
+    security(("bearer" = []), ("apiKey" = [])),
+    responses((status = 201, body = ApiKeyCreated), CreateOwnProblems),
+)]
+pub(crate) async fn create_own(
     auth: Keys,
     State(app): State<Shared>,
     requested: Requested,
@@ -139,9 +195,12 @@ pub(super) async fn create_own(
 }
 
 /// The API keys of the caller's tenant, at most 1,000, revoked and expired ones included.
-#[utoipa::path(get, path = "/v1/api-keys", tag = "api keys", operation_id = "listOwnApiKeys",
-    security(("bearer" = []), ("apiKey" = [])), responses((status = 200, body = ApiKeyList)))]
-pub(super) async fn list_own(
+#[utoipa::path(
+    get, path = "/v1/api-keys", tag = "api keys", operation_id = "listOwnApiKeys",
+    security(("bearer" = []), ("apiKey" = [])),
+    responses((status = 200, body = ApiKeyList)),
+)]
+pub(crate) async fn list_own(
     auth: Keys,
     State(app): State<Shared>,
     requested: Requested,
@@ -151,11 +210,20 @@ pub(super) async fn list_own(
     own(app, auth, requested).list().await
 }
 
+problems! {
+    RevokeOwnProblems {
+        404: ApiKeyNotFound, ", also for another tenant's";
+    }
+}
+
 /// Revoke an API key of the caller's tenant. At once in this process, within 5 seconds in others.
-#[utoipa::path(delete, path = "/v1/api-keys/{key_id}", tag = "api keys", operation_id = "revokeOwnApiKey",
-    security(("bearer" = []), ("apiKey" = [])), params(("key_id" = Uuid, Path, description = "The key's id")),
-    responses((status = 204, description = "Revoked"), (status = 404, description = "`api_key_not_found`, also for another tenant's")))]
-pub(super) async fn revoke_own(
+#[utoipa::path(
+    delete, path = "/v1/api-keys/{key_id}", tag = "api keys", operation_id = "revokeOwnApiKey",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("key_id" = Uuid, Path, description = "The key's id")),
+    responses((status = 204, description = "Revoked"), RevokeOwnProblems),
+)]
+pub(crate) async fn revoke_own(
     auth: Keys,
     State(app): State<Shared>,
     requested: Requested,
@@ -167,15 +235,25 @@ pub(super) async fn revoke_own(
     own(app, auth, requested).revoke(key).await
 }
 
+problems! {
+    RotateOwnProblems {
+        404: ApiKeyNotFound, ", also for another tenant's";
+        409: ApiKeyEnded, TooManyApiKeys, IdempotencyInProgress;
+        422: OverlapOutOfRange, ExpiresAtInPast, TimeOutOfRange, UnknownField, InvalidType,
+            IdempotencyKeyReused;
+    }
+}
+
 /// Replace an API key of the caller's tenant by a new one with the same name and role; the old one
 /// goes on for `overlap_seconds`. The answer holds the new key itself, this once.
-#[utoipa::path(post, path = "/v1/api-keys/{key_id}/rotate", tag = "api keys", operation_id = "rotateOwnApiKey",
-    request_body = ApiKeyRotationIn, security(("bearer" = []), ("apiKey" = [])),
+#[utoipa::path(
+    post, path = "/v1/api-keys/{key_id}/rotate", tag = "api keys", operation_id = "rotateOwnApiKey",
+    request_body = ApiKeyRotationIn,
+    security(("bearer" = []), ("apiKey" = [])),
     params(("key_id" = Uuid, Path, description = "The old key's id")),
-    responses((status = 201, body = ApiKeyCreated), (status = 404, description = "`api_key_not_found`, also for another tenant's"),
-        (status = 409, description = "`api_key_ended`, `too_many_api_keys`, `idempotency_in_progress`"),
-        (status = 422, description = "`overlap_out_of_range`, `expires_at_in_past`, `time_out_of_range`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn rotate_own(
+    responses((status = 201, body = ApiKeyCreated), RotateOwnProblems),
+)]
+pub(crate) async fn rotate_own(
     auth: Keys,
     State(app): State<Shared>,
     requested: Requested,
@@ -234,8 +312,8 @@ impl Call {
         let outcome = store
             .rotate_api_key(self.tenant, old, rotation, &cause, without_secret)
             .await?;
-        self.app.keys.forget(old);
-        answer(outcome.ok_or(ApiError::NotFound(Noun::ApiKey))?, key.secret)
+        self.app.web.auth.forget(old);
+        answer(outcome.ok_or(Error::NotFound(Noun::ApiKey))?, key.secret)
     }
 
     async fn list(self) -> Result<Response, ApiError> {
@@ -257,8 +335,8 @@ impl Call {
         store
             .revoke_api_key(self.tenant, key, &cause)
             .await?
-            .ok_or(ApiError::NotFound(Noun::ApiKey))?;
-        self.app.keys.forget(key);
+            .ok_or(Error::NotFound(Noun::ApiKey))?;
+        self.app.web.auth.forget(key);
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 }
@@ -286,7 +364,7 @@ fn answer(outcome: CreateOutcome<ApiKey>, secret: String) -> Result<Response, Ap
 
 fn tenant_and_key(path: TwoIds) -> Result<(TenantId, Uuid), ApiError> {
     let Ok(Path((tenant, key))) = path else {
-        return Err(ApiError::NotFound(Noun::ApiKey));
+        return Err(Error::NotFound(Noun::ApiKey).into());
     };
     let tenant = TenantId(parse_id(&tenant, Noun::Tenant)?);
     Ok((tenant, parse_id(&key, Noun::ApiKey)?))
@@ -298,5 +376,5 @@ async fn existing_tenant(app: &Shared, id: OneId) -> Result<TenantId, ApiError> 
         .get_tenant(id)
         .await?
         .map(|tenant| tenant.id)
-        .ok_or(ApiError::NotFound(Noun::Tenant))
+        .ok_or(Error::NotFound(Noun::Tenant).into())
 }

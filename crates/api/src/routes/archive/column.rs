@@ -1,18 +1,21 @@
 //! Keys of `metadata` that are columns of archive SQL.
 
+pub(crate) mod schema;
+
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use sheaf_model::{FieldError, Invalid};
+use sheaf_model::{Code, FieldError, Invalid};
 use sheaf_store::{MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns};
+use sheaf_web::answer::json;
+use sheaf_web::auth::{Reader, Settings};
+use sheaf_web::body::JsonBody;
+use sheaf_web::etag::{self, Preconditions};
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::{Error, query};
 
-use crate::auth::{Reader, Settings};
-use crate::body::JsonBody;
 use crate::error::ApiError;
-use crate::etag::{self, Preconditions};
-use crate::observe::layer::Requested;
-use crate::query;
-use crate::routes::json;
+use crate::problems::problems;
 use crate::schema::{MetadataColumnsIn, MetadataColumnsOut};
 use crate::state::Shared;
 
@@ -22,9 +25,17 @@ const MAX_KEY: usize = 50;
 
 /// The keys of `metadata` that are columns of the archive: `meta_<key>` of the SQL table
 /// `invoices`, and of its objects.
-#[utoipa::path(get, path = "/v1/archive/columns", tag = "archive", operation_id = "getArchiveColumns",
+#[utoipa::path(
+    get, path = "/v1/archive/columns", tag = "archive", operation_id = "getArchiveColumns",
     security(("bearer" = []), ("apiKey" = [])),
-    responses((status = 200, body = MetadataColumnsOut, headers(("ETag" = String, description = "The version, quoted")))))]
+    responses(
+        (
+            status = 200,
+            body = MetadataColumnsOut,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
+    ),
+)]
 pub(crate) async fn get(
     Reader(auth): Reader,
     State(app): State<Shared>,
@@ -34,18 +45,43 @@ pub(crate) async fn get(
     Ok(answer(app.store.metadata_columns(auth.tenant_id).await?))
 }
 
+problems! {
+    PutProblems {
+        412: VersionMismatch;
+        422: InvalidMetadataKey, DuplicateMetadataKey, TooManyMetadataKeys, MissingField,
+            UnknownField, InvalidType;
+    }
+}
+
 /// Declare which keys of `metadata` are columns of the archive, all of them. SQL has the columns at
 /// once; objects that are written from then on hold them, and for older ones the values are taken
 /// out of `metadata`, so that nothing is written anew. The same again changes nothing.
-#[utoipa::path(put, path = "/v1/archive/columns", tag = "archive", operation_id = "putArchiveColumns",
-    request_body = MetadataColumnsIn, security(("bearer" = []), ("apiKey" = [])),
-    params(("If-Match" = Option<String>, Header,
-        description = "The version that the client has seen, quoted; `\"0\"` when there was none"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is none")),
-    responses((status = 200, body = MetadataColumnsOut, headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`invalid_metadata_key`, `duplicate_metadata_key`, `too_many_metadata_keys`, \
-            `missing_field`, `unknown_field`, `invalid_type`")))]
+#[utoipa::path(
+    put, path = "/v1/archive/columns", tag = "archive", operation_id = "putArchiveColumns",
+    request_body = MetadataColumnsIn,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        (
+            "If-Match" = Option<String>,
+            Header,
+            description = "The version that the client has seen, quoted; `\"0\"` when there was \
+                none",
+        ),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "`*`: only where there is none",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = MetadataColumnsOut,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
+        PutProblems,
+    ),
+)]
 pub(crate) async fn put(
     Settings(auth): Settings,
     State(app): State<Shared>,
@@ -63,7 +99,9 @@ pub(crate) async fn put(
     };
     match app.store.put_metadata_columns(&new).await? {
         PutMetadataColumns::Stored(declared) => Ok(answer(declared)),
-        PutMetadataColumns::VersionMismatch(current) => Err(ApiError::VersionMismatch { current }),
+        PutMetadataColumns::VersionMismatch(current) => {
+            Err(Error::VersionMismatch { current }.into())
+        }
     }
 }
 
@@ -72,21 +110,21 @@ pub(crate) async fn put(
 fn check(keys: &[String]) -> Result<(), Invalid> {
     if keys.len() > MAX_METADATA_COLUMNS {
         let detail = format!("{MAX_METADATA_COLUMNS} at most");
-        return Err(FieldError::new("metadata_keys", "too_many_metadata_keys", detail).into());
+        return Err(FieldError::new("metadata_keys", Code::TooManyMetadataKeys, detail).into());
     }
     for (at, key) in keys.iter().enumerate() {
         let field = || format!("metadata_keys[{at}]");
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if key.is_empty() || key.len() > MAX_KEY || !key.chars().all(is_word) {
             let detail = format!("1 to {MAX_KEY} letters, digits and underscores of ASCII");
-            return Err(FieldError::new(field(), "invalid_metadata_key", detail).into());
+            return Err(FieldError::new(field(), Code::InvalidMetadataKey, detail).into());
         }
         if keys[..at]
             .iter()
             .any(|other| other.eq_ignore_ascii_case(key))
         {
             let detail = "stands there already, be it in another case";
-            return Err(FieldError::new(field(), "duplicate_metadata_key", detail).into());
+            return Err(FieldError::new(field(), Code::DuplicateMetadataKey, detail).into());
         }
     }
     Ok(())

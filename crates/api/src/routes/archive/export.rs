@@ -19,15 +19,15 @@ use sheaf_archive::export::DEFAULT_URL_AGE;
 use sheaf_archive::object::storage::MAX_URL_AGE;
 use sheaf_archive::{Export, ExportError, ExportFormat, ExportOptions, ExportTiers};
 use sheaf_model::bounds::{MAX_YEAR, MIN_YEAR};
+use sheaf_web::answer::{SHEAF_TIER, json};
+use sheaf_web::auth::Reader;
+use sheaf_web::observe::request_id::RequestId;
+use sheaf_web::query::{Params, invalid};
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use crate::auth::Reader;
 use crate::error::ApiError;
-use crate::observe::layer::RequestId;
-use crate::query::{Params, invalid};
+use crate::problems::problems;
 use crate::routes::archive::export::schema::{ExportParams, ManifestOut};
-use crate::routes::invoice::SHEAF_TIER;
-use crate::routes::json;
 use crate::state::Shared;
 
 /// What is asked for.
@@ -48,7 +48,7 @@ impl Asked {
             None | Some("ndjson") => Some(ExportFormat::Ndjson),
             Some("csv") => Some(ExportFormat::Csv),
             Some("parquet") => None,
-            Some(_) => return Err(invalid("format", "must be ndjson, csv or parquet")),
+            Some(_) => return Err(invalid("format", "must be ndjson, csv or parquet").into()),
         };
         let mut year = |name, default| {
             let year = params.count(name, "a year")?.unwrap_or(default);
@@ -59,7 +59,7 @@ impl Asked {
         };
         let (from, to) = (year("from", MIN_YEAR)?, year("to", MAX_YEAR)?);
         if from > to {
-            return Err(invalid("to", "must not be before from"));
+            return Err(invalid("to", "must not be before from").into());
         }
         let tier = params.take("tier")?;
         let asked = match format {
@@ -68,7 +68,7 @@ impl Asked {
                     None | Some("all") => ExportTiers::All,
                     Some("hot") => ExportTiers::Hot,
                     Some("cold") => ExportTiers::Cold,
-                    Some(_) => return Err(invalid("tier", "must be all, hot or cold")),
+                    Some(_) => return Err(invalid("tier", "must be all, hot or cold").into()),
                 };
                 let after = params.uuid("after")?;
                 let limit = params.count("limit", "a number")?;
@@ -83,18 +83,25 @@ impl Asked {
             }
             None => {
                 if tier.is_some_and(|tier| tier != "cold") {
-                    return Err(invalid("tier", "must be cold: objects are the archive's"));
+                    return Err(invalid("tier", "must be cold: objects are the archive's").into());
                 }
                 let seconds = params.count("expires", "a number of seconds")?;
                 let expires = seconds.map_or(DEFAULT_URL_AGE, Duration::from_secs);
                 if expires.is_zero() || expires > MAX_URL_AGE {
-                    return Err(invalid("expires", "must be from 1 to 43200 seconds"));
+                    return Err(invalid("expires", "must be from 1 to 43200 seconds").into());
                 }
                 Self::Manifest { from, to, expires }
             }
         };
         params.finish()?;
         Ok(asked)
+    }
+}
+
+problems! {
+    ExportProblems {
+        422: ExportTooLarge, " (parquet)";
+        429: TooManyExports;
     }
 }
 
@@ -106,17 +113,29 @@ impl Asked {
 /// export that fails on its way is broken off, and the connection with it: go on with `after`, the
 /// id of the last whole line. docs/export.md has the columns and the statements that read a
 /// manifest.
-#[utoipa::path(get, path = "/v1/archive/export", tag = "archive", operation_id = "exportArchive",
-    security(("bearer" = []), ("apiKey" = [])), params(ExportParams),
+#[utoipa::path(
+    get, path = "/v1/archive/export", tag = "archive", operation_id = "exportArchive",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(ExportParams),
     responses(
-        (status = 200, content(
-            (String = "application/x-ndjson"),
-            (String = "text/csv"),
-            (ManifestOut = "application/json")),
-         headers(("Sheaf-Tier" = String, description = "`hot`, `cold` or `hot, cold`: what the export reads"),
-                 ("Content-Disposition" = String, description = "A name for the file"))),
-        (status = 422, description = "`export_too_large` (parquet)"),
-        (status = 429, description = "`too_many_exports`")))]
+        (
+            status = 200,
+            content(
+                (String = "application/x-ndjson"),
+                (String = "text/csv"),
+                (ManifestOut = "application/json"),
+            ),
+            headers(
+                (
+                    "Sheaf-Tier" = String,
+                    description = "`hot`, `cold` or `hot, cold`: what the export reads"
+                ),
+                ("Content-Disposition" = String, description = "A name for the file"),
+            ),
+        ),
+        ExportProblems,
+    ),
+)]
 pub(crate) async fn export(
     Reader(auth): Reader,
     State(app): State<Shared>,

@@ -14,19 +14,21 @@ use sheaf_model::{Decimal, TenantId};
 use sheaf_store::{
     Balance, Cause, CreateOutcome, CustomerFilter, CustomerRecord, ListFilter, Merged,
 };
+use sheaf_web::answer::{PageOut, json, json_bytes, to_bytes};
+use sheaf_web::auth::{Customers, Reader, TenantAuth};
+use sheaf_web::body::{JsonBody, PatchBody};
+use sheaf_web::cursor::Scope;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag::{self, Preconditions, matches_etag};
+use sheaf_web::idempotency;
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::path::id_in;
+use sheaf_web::query::{self, Params};
 use uuid::Uuid;
 
-use super::{PageOut, id_in, json, json_bytes, to_bytes};
-use crate::auth::{Customers, Reader, TenantAuth};
-use crate::body::{JsonBody, PatchBody};
-use crate::cursor::Scope;
-use crate::error::{ApiError, Noun};
-use crate::etag::{self, Preconditions};
-use crate::idempotency;
-use crate::observe::layer::Requested;
-use crate::query::{self, Params};
-use crate::routes::invoice;
-use crate::routes::invoice::{Asked, matches_etag};
+use crate::error::ApiError;
+use crate::problems::problems;
+use crate::routes::invoice::{self, Asked};
 use crate::schema::{
     BalanceOut, CustomerBalance, CustomerNew, CustomerPage, CustomerParams, CustomerPatchIn,
     CustomerRecordOut, InvoicePage, InvoiceParams, MergeIn, MergeOut,
@@ -66,14 +68,31 @@ impl From<&Merged> for MergeOut {
     }
 }
 
+problems! {
+    CreateProblems {
+        409: DuplicateExternalId, IdempotencyInProgress;
+        422: "The first field's code, ", StringTooLong, " for example; ", IdempotencyKeyReused;
+    }
+}
+
 /// Make a customer.
-#[utoipa::path(post, path = "/v1/customers", tag = "customers", operation_id = "createCustomer", request_body = CustomerNew,
+#[utoipa::path(
+    post, path = "/v1/customers", tag = "customers", operation_id = "createCustomer",
+    request_body = CustomerNew,
     security(("bearer" = []), ("apiKey" = [])),
-    responses((status = 201, body = CustomerRecordOut, headers(("Location" = String, description = "Path of the customer"),
-            ("ETag" = String, description = "The version, quoted"))),
-        (status = 409, description = "`duplicate_external_id`, `idempotency_in_progress`"),
-        (status = 422, description = "The first field's code, `string_too_long` for example; `idempotency_key_reused`")))]
-pub(super) async fn create(
+    responses(
+        (
+            status = 201,
+            body = CustomerRecordOut,
+            headers(
+                ("Location" = String, description = "Path of the customer"),
+                ("ETag" = String, description = "The version, quoted"),
+            ),
+        ),
+        CreateProblems,
+    ),
+)]
+pub(crate) async fn create(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
@@ -104,10 +123,13 @@ pub(super) async fn create(
 }
 
 /// The customers, newest first.
-#[utoipa::path(get, path = "/v1/customers", tag = "customers", operation_id = "listCustomers",
-    security(("bearer" = []), ("apiKey" = [])), params(CustomerParams),
-    responses((status = 200, body = CustomerPage)))]
-pub(super) async fn list(
+#[utoipa::path(
+    get, path = "/v1/customers", tag = "customers", operation_id = "listCustomers",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(CustomerParams),
+    responses((status = 200, body = CustomerPage)),
+)]
+pub(crate) async fn list(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -143,15 +165,35 @@ pub(super) async fn list(
     ))
 }
 
+problems! {
+    GetProblems {
+        404: CustomerNotFound, ", also for another tenant's";
+    }
+}
+
 /// One customer.
-#[utoipa::path(get, path = "/v1/customers/{id}", tag = "customers", operation_id = "getCustomer",
+#[utoipa::path(
+    get, path = "/v1/customers/{id}", tag = "customers", operation_id = "getCustomer",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The customer"),
-        ("If-None-Match" = Option<String>, Header, description = "Answer 304 when the version is one of these")),
-    responses((status = 200, body = CustomerRecordOut, headers(("ETag" = String, description = "The version, quoted"))),
+    params(
+        ("id" = Uuid, Path, description = "The customer"),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "Answer 304 when the version is one of these",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = CustomerRecordOut,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
         (status = 304, description = "The client has this version"),
-        (status = 404, description = "`customer_not_found`, also for another tenant's")))]
-pub(super) async fn get(
+        GetProblems,
+    ),
+)]
+pub(crate) async fn get(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -168,18 +210,39 @@ pub(super) async fn get(
     Ok(answer(StatusCode::OK, &record))
 }
 
+problems! {
+    UpdateProblems {
+        404: CustomerNotFound;
+        409: DuplicateExternalId, CustomerMerged, CustomerErased;
+        412: VersionMismatch;
+        422: "The first field's code, ", StringTooLong, " for example";
+    }
+}
+
 /// Change a customer, by a JSON merge patch (`application/json` or `application/merge-patch+json`).
 /// What was issued keeps the customer as it was.
-#[utoipa::path(patch, path = "/v1/customers/{id}", tag = "customers", operation_id = "updateCustomer",
-    request_body = CustomerPatchIn, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The customer"),
-        ("If-Match" = Option<String>, Header, description = "Only where the version is one of these")),
-    responses((status = 200, body = CustomerRecordOut, headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 404, description = "`customer_not_found`"),
-        (status = 409, description = "`duplicate_external_id`, `customer_merged`, `customer_erased`"),
-        (status = 412, description = "`version_mismatch`", headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 422, description = "The first field's code, `string_too_long` for example")))]
-pub(super) async fn update(
+#[utoipa::path(
+    patch, path = "/v1/customers/{id}", tag = "customers", operation_id = "updateCustomer",
+    request_body = CustomerPatchIn,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The customer"),
+        (
+            "If-Match" = Option<String>,
+            Header,
+            description = "Only where the version is one of these",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = CustomerRecordOut,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
+        UpdateProblems,
+    ),
+)]
+pub(crate) async fn update(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
@@ -198,15 +261,30 @@ pub(super) async fn update(
     Ok(answer(StatusCode::OK, &record))
 }
 
+problems! {
+    DeleteProblems {
+        404: CustomerNotFound;
+        409: CustomerInUse,
+            ": a hot invoice refers to it, archived ones may, or it took part in a merge";
+        412: VersionMismatch;
+    }
+}
+
 /// Delete a customer that no invoice refers to. Others can be made inactive.
-#[utoipa::path(delete, path = "/v1/customers/{id}", tag = "customers", operation_id = "deleteCustomer",
+#[utoipa::path(
+    delete, path = "/v1/customers/{id}", tag = "customers", operation_id = "deleteCustomer",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The customer"),
-        ("If-Match" = Option<String>, Header, description = "Only where the version is one of these")),
-    responses((status = 204, description = "Deleted"), (status = 404, description = "`customer_not_found`"),
-        (status = 409, description = "`customer_in_use`: a hot invoice refers to it, archived ones may, or it took part in a merge"),
-        (status = 412, description = "`version_mismatch`", headers(("ETag" = String, description = "The version, quoted")))))]
-pub(super) async fn delete(
+    params(
+        ("id" = Uuid, Path, description = "The customer"),
+        (
+            "If-Match" = Option<String>,
+            Header,
+            description = "Only where the version is one of these",
+        ),
+    ),
+    responses((status = 204, description = "Deleted"), DeleteProblems),
+)]
+pub(crate) async fn delete(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
@@ -223,18 +301,28 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+problems! {
+    MergeProblems {
+        404: CustomerNotFound;
+        409: MergeChain, CustomerMerged, CustomerInactive, CustomerErased, TooManyMerges,
+            IdempotencyInProgress;
+        422: CustomerNotFound, " of `into`, ", MissingField, UnknownField, InvalidType,
+            IdempotencyKeyReused;
+    }
+}
+
 /// Merge a duplicate into the customer that it duplicates. Its hot invoices get the survivor's
 /// `customer_id` (what was issued keeps the customer as it was), it becomes inactive, and its
 /// `external_id` leads to the survivor from then on. With very many invoices the answer says
 /// `"complete": false`: the same request again goes on.
-#[utoipa::path(post, path = "/v1/customers/{id}/merge", tag = "customers", operation_id = "mergeCustomer",
-    request_body = MergeIn, security(("bearer" = []), ("apiKey" = [])),
+#[utoipa::path(
+    post, path = "/v1/customers/{id}/merge", tag = "customers", operation_id = "mergeCustomer",
+    request_body = MergeIn,
+    security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The duplicate")),
-    responses((status = 200, body = MergeOut), (status = 404, description = "`customer_not_found`"),
-        (status = 409, description = "`merge_chain`, `customer_merged`, `customer_inactive`, `customer_erased`, `too_many_merges`, \
-            `idempotency_in_progress`"),
-        (status = 422, description = "`customer_not_found` of `into`, `missing_field`, `unknown_field`, `invalid_type`, `idempotency_key_reused`")))]
-pub(super) async fn merge(
+    responses((status = 200, body = MergeOut), MergeProblems),
+)]
+pub(crate) async fn merge(
     Customers(auth): Customers,
     State(app): State<Shared>,
     requested: Requested,
@@ -262,14 +350,33 @@ pub(super) async fn merge(
     }
 }
 
+problems! {
+    ListInvoicesProblems {
+        404: CustomerNotFound;
+    }
+}
+
 /// Invoices of a customer and of those merged into it, of both tiers in one order, newest first.
-#[utoipa::path(get, path = "/v1/customers/{id}/invoices", tag = "customers", operation_id = "listCustomerInvoices",
+#[utoipa::path(
+    get, path = "/v1/customers/{id}/invoices", tag = "customers",
+    operation_id = "listCustomerInvoices",
     security(("bearer" = []), ("apiKey" = [])),
     params(("id" = Uuid, Path, description = "The customer"), InvoiceParams),
-    responses((status = 200, body = InvoicePage,
-        headers(("Sheaf-Tier" = String, description = "`hot`, `cold` or `hot, cold`: where the page's invoices are"))),
-        (status = 404, description = "`customer_not_found`")))]
-pub(super) async fn list_invoices(
+    responses(
+        (
+            status = 200,
+            body = InvoicePage,
+            headers(
+                (
+                    "Sheaf-Tier" = String,
+                    description = "`hot`, `cold` or `hot, cold`: where the page's invoices are"
+                ),
+            ),
+        ),
+        ListInvoicesProblems,
+    ),
+)]
+pub(crate) async fn list_invoices(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -293,12 +400,22 @@ pub(super) async fn list_invoices(
     Ok(invoice::page(&page.await?, &asked))
 }
 
+problems! {
+    BalanceProblems {
+        404: CustomerNotFound;
+    }
+}
+
 /// What a customer owes and has paid, by currency, from the hot tier: the last year, and whatever
 /// is still owed.
-#[utoipa::path(get, path = "/v1/customers/{id}/balance", tag = "customers", operation_id = "getCustomerBalance",
-    security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The customer")),
-    responses((status = 200, body = CustomerBalance), (status = 404, description = "`customer_not_found`")))]
-pub(super) async fn balance(
+#[utoipa::path(
+    get, path = "/v1/customers/{id}/balance", tag = "customers",
+    operation_id = "getCustomerBalance",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(("id" = Uuid, Path, description = "The customer")),
+    responses((status = 200, body = CustomerBalance), BalanceProblems),
+)]
+pub(crate) async fn balance(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -344,7 +461,7 @@ fn answer(status: StatusCode, record: &CustomerRecord) -> Response {
 
 async fn existing(app: &Shared, tenant: TenantId, id: Uuid) -> Result<CustomerRecord, ApiError> {
     let found = app.store.get_customer(tenant, id).await?;
-    found.ok_or(ApiError::NotFound(Noun::Customer))
+    found.ok_or(Error::NotFound(Noun::Customer).into())
 }
 
 /// The customer, which must exist, and those that were merged into it: archived invoices keep the

@@ -7,11 +7,14 @@ use axum::response::{IntoResponse, Response};
 use sheaf_documents::{Corrected, Profile, pdf, ubl};
 use sheaf_model::{Invoice, Status, TenantId};
 use sheaf_store::{ClusterError, StoreError, StoredProfile};
+use sheaf_web::answer::SHEAF_TIER;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag::matches_etag;
+use sheaf_web::path::parse_id;
 use utoipa::OpenApi;
 
-use crate::error::{ApiError, Noun};
-use crate::routes::invoice::{SHEAF_TIER, matches_etag, tier_name};
-use crate::routes::parse_id;
+use crate::error::ApiError;
+use crate::problems::problems;
 use crate::state::Shared;
 
 /// What an invoice is made into.
@@ -63,7 +66,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, ApiError> {
     let id = parse_id(id, Noun::Invoice)?;
     let found = app.reader.get(tenant, id).await?;
-    let (invoice, tier) = found.ok_or(ApiError::NotFound(Noun::Invoice))?;
+    let (invoice, tier) = found.ok_or(Error::NotFound(Noun::Invoice))?;
     let (profile, version) = seller(app, &invoice).await?;
     // Both make the document what it is.
     let etag = format!("\"{}-{version}\"", invoice.version);
@@ -86,7 +89,7 @@ pub(crate) async fn answer(
         response
     };
     let answered = response.headers_mut();
-    answered.insert(SHEAF_TIER, HeaderValue::from_static(tier_name(tier)));
+    answered.insert(SHEAF_TIER, HeaderValue::from_static(tier.as_str()));
     answered.extend(HeaderValue::try_from(etag).ok().map(|v| (ETAG, v)));
     Ok(response)
 }
@@ -133,38 +136,82 @@ async fn corrected(
     }))
 }
 
+problems! {
+    PdfRouteProblems {
+        404: InvoiceNotFound, ", also for another tenant's";
+        422: TooManyLines, TooMuchText;
+        429: TooManyDocuments;
+        501: NotBuilt, ": this build of the server has no typesetter";
+    }
+}
+
 /// The invoice as A4 pages, in the language of the profile. Without a profile the seller's place
 /// stays empty.
 #[allow(dead_code)] // Only its attribute is used.
-#[utoipa::path(get, path = "/v1/invoices/{id}.pdf", tag = "documents", operation_id = "getInvoicePdf",
+#[utoipa::path(
+    get, path = "/v1/invoices/{id}.pdf", tag = "documents", operation_id = "getInvoicePdf",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = uuid::Uuid, Path, description = "The invoice"),
-        ("If-None-Match" = Option<String>, Header, description = "Answer 304 when the document is one of these")),
-    responses((status = 200, body = Vec<u8>, content_type = "application/pdf",
-            headers(("ETag" = String, description = "Versions of the invoice and the profile, quoted"),
-            ("Sheaf-Tier" = String, description = "`hot` or `cold`"))),
+    params(
+        ("id" = uuid::Uuid, Path, description = "The invoice"),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "Answer 304 when the document is one of these",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = Vec<u8>,
+            content_type = "application/pdf",
+            headers(
+                ("ETag" = String, description = "Versions of the invoice and the profile, quoted"),
+                ("Sheaf-Tier" = String, description = "`hot` or `cold`"),
+            ),
+        ),
         (status = 304, description = "The client has this document"),
-        (status = 404, description = "`invoice_not_found`, also for another tenant's"),
-        (status = 422, description = "`too_many_lines`, `too_much_text`"),
-        (status = 429, description = "`too_many_documents`"),
-        (status = 501, description = "`not_built`: this build of the server has no typesetter")))]
+        PdfRouteProblems,
+    ),
+)]
 fn pdf_route() {}
+
+problems! {
+    XmlRouteProblems {
+        404: InvoiceNotFound, ", also for another tenant's";
+        422: "The first field's code: ", MissingField, NotInForce, InvalidCountry, TooManyDecimals,
+            TaxRounding, MixedCategories, CurrencyNotListed;
+        429: TooManyDocuments;
+    }
+}
 
 /// The invoice as UBL 2.1 under EN 16931. What the standard asks for and the invoice or the profile
 /// does not have is named in `errors`, fields of the profile as `profile.<field>`.
 #[allow(dead_code)] // Only its attribute is used.
-#[utoipa::path(get, path = "/v1/invoices/{id}.xml", tag = "documents", operation_id = "getInvoiceXml",
+#[utoipa::path(
+    get, path = "/v1/invoices/{id}.xml", tag = "documents", operation_id = "getInvoiceXml",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = uuid::Uuid, Path, description = "The invoice"),
-        ("If-None-Match" = Option<String>, Header, description = "Answer 304 when the document is one of these")),
-    responses((status = 200, body = String, content_type = "application/xml",
-            headers(("ETag" = String, description = "Versions of the invoice and the profile, quoted"),
-            ("Sheaf-Tier" = String, description = "`hot` or `cold`"))),
+    params(
+        ("id" = uuid::Uuid, Path, description = "The invoice"),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "Answer 304 when the document is one of these",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = String,
+            content_type = "application/xml",
+            headers(
+                ("ETag" = String, description = "Versions of the invoice and the profile, quoted"),
+                ("Sheaf-Tier" = String, description = "`hot` or `cold`"),
+            ),
+        ),
         (status = 304, description = "The client has this document"),
-        (status = 404, description = "`invoice_not_found`, also for another tenant's"),
-        (status = 422, description = "The first field's code: `missing_field`, `not_in_force`, `invalid_country`, \
-            `too_many_decimals`, `tax_rounding`, `mixed_categories`, `currency_not_listed`"),
-        (status = 429, description = "`too_many_documents`")))]
+        XmlRouteProblems,
+    ),
+)]
 fn xml_route() {}
 
 #[derive(OpenApi)]

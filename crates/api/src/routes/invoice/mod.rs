@@ -8,41 +8,62 @@ pub(crate) mod validate;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chrono::NaiveDate;
 use sheaf_archive::{MergedPage, Tier};
 use sheaf_model::invoice::input::{Context, TenantRef};
 use sheaf_model::{Invoice, InvoiceInput, TenantId};
 use sheaf_store::{Created, IdFrom, ListFilter, NewInvoice};
+use sheaf_web::answer::{SHEAF_TIER, json_bytes};
+use sheaf_web::auth::{Reader, Writer};
+use sheaf_web::body::JsonBody;
+use sheaf_web::cursor::Scope;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::etag::matches_etag;
+use sheaf_web::idempotency;
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::path::id_in;
+use sheaf_web::query::{self, Params};
 use uuid::Uuid;
 
-use super::{id_in, json_bytes};
-use crate::auth::{Reader, Writer};
-use crate::body::JsonBody;
-use crate::cursor::Scope;
-use crate::error::{ApiError, Noun};
-use crate::idempotency;
-use crate::observe::layer::Requested;
-use crate::query::{self, Params};
+use crate::error::ApiError;
+use crate::problems::problems;
 use crate::routes::invoice::document::Form;
 use crate::schema::{InvoiceIn, InvoiceOut, InvoicePage, InvoiceParams};
 use crate::state::Shared;
 
-pub(super) const SHEAF_TIER: HeaderName = HeaderName::from_static("sheaf-tier");
 /// `metadata.<key>=` conditions of one list.
 const MAX_METADATA_FILTERS: usize = 8;
 
+problems! {
+    CreateProblems {
+        403: TenantMismatch, ForbiddenRole, TenantCredentialRequired;
+        409: DuplicateExternalId, DuplicateNumber, DuplicateId, CustomerInactive,
+            IdempotencyInProgress;
+        422: "The first field's code, ", UnknownCurrency, " for example; ", IdempotencyKeyReused;
+    }
+}
+
 /// Create an invoice. Totals are computed here; a `total` sent along is checked.
-#[utoipa::path(post, path = "/v1/invoices", tag = "invoices", operation_id = "createInvoice", request_body = InvoiceIn,
+#[utoipa::path(
+    post, path = "/v1/invoices", tag = "invoices", operation_id = "createInvoice",
+    request_body = InvoiceIn,
     security(("bearer" = []), ("apiKey" = [])),
-    responses((status = 201, body = InvoiceOut, headers(("Location" = String, description = "Path of the invoice"),
-            ("ETag" = String, description = "The version, quoted"))),
-        (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
-        (status = 409, description = "`duplicate_external_id`, `duplicate_number`, `duplicate_id`, `customer_inactive`, `idempotency_in_progress`"),
-        (status = 422, description = "The first field's code, `unknown_currency` for example; `idempotency_key_reused`")))]
-pub(super) async fn create(
+    responses(
+        (
+            status = 201,
+            body = InvoiceOut,
+            headers(
+                ("Location" = String, description = "Path of the invoice"),
+                ("ETag" = String, description = "The version, quoted"),
+            ),
+        ),
+        CreateProblems,
+    ),
+)]
+pub(crate) async fn create(
     Writer(auth): Writer,
     State(app): State<Shared>,
     requested: Requested,
@@ -99,24 +120,46 @@ fn created(invoice: &Invoice) -> Response {
 fn check_tenant(input: &InvoiceInput, tenant: TenantId) -> Result<(), ApiError> {
     match input
         .tenant_ref()
-        .map_err(|error| ApiError::Invalid(error.into()))?
+        .map_err(|error| Error::Invalid(error.into()))?
     {
         None => Ok(()),
         Some(TenantRef::Id(named)) if named == tenant => Ok(()),
-        Some(TenantRef::Id(_) | TenantRef::ExternalId(_)) => Err(ApiError::TenantMismatch),
+        Some(TenantRef::Id(_) | TenantRef::ExternalId(_)) => Err(Error::TenantMismatch.into()),
+    }
+}
+
+problems! {
+    GetProblems {
+        404: InvoiceNotFound, ", also for another tenant's";
     }
 }
 
 /// One invoice, from whichever tier holds it.
-#[utoipa::path(get, path = "/v1/invoices/{id}", tag = "invoices", operation_id = "getInvoice",
+#[utoipa::path(
+    get, path = "/v1/invoices/{id}", tag = "invoices", operation_id = "getInvoice",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The invoice"),
-        ("If-None-Match" = Option<String>, Header, description = "Answer 304 when the version is one of these")),
-    responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The version, quoted"),
-            ("Sheaf-Tier" = String, description = "`hot` or `cold`"))),
+    params(
+        ("id" = Uuid, Path, description = "The invoice"),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            description = "Answer 304 when the version is one of these",
+        ),
+    ),
+    responses(
+        (
+            status = 200,
+            body = InvoiceOut,
+            headers(
+                ("ETag" = String, description = "The version, quoted"),
+                ("Sheaf-Tier" = String, description = "`hot` or `cold`"),
+            ),
+        ),
         (status = 304, description = "The client has this version"),
-        (status = 404, description = "`invoice_not_found`, also for another tenant's")))]
-pub(super) async fn get(
+        GetProblems,
+    ),
+)]
+pub(crate) async fn get(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -132,7 +175,7 @@ pub(super) async fn get(
     }
     let id = id_in(id, Noun::Invoice)?;
     let found = app.reader.get(auth.tenant_id, id).await?;
-    let (invoice, tier) = found.ok_or(ApiError::NotFound(Noun::Invoice))?;
+    let (invoice, tier) = found.ok_or(Error::NotFound(Noun::Invoice))?;
     let etag = invoice.etag();
     let mut response = if matches_etag(&headers, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -140,35 +183,30 @@ pub(super) async fn get(
         json_bytes(StatusCode::OK, invoice.render())
     };
     let answered = response.headers_mut();
-    answered.insert(SHEAF_TIER, HeaderValue::from_static(tier_name(tier)));
+    answered.insert(SHEAF_TIER, HeaderValue::from_static(tier.as_str()));
     answered.extend(HeaderValue::try_from(etag).ok().map(|value| (ETAG, value)));
     Ok(response)
 }
 
-/// `If-None-Match` (RFC 9110, section 13.1.2): any of a list, compared weakly, or `*`.
-pub(super) fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
-    let tags = headers
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    tags.flat_map(|value| value.split(','))
-        .map(str::trim)
-        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
-}
-
-pub(super) fn tier_name(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Hot => "hot",
-        Tier::Cold => "cold",
-    }
-}
-
 /// Invoices of both tiers in one order, newest first.
-#[utoipa::path(get, path = "/v1/invoices", tag = "invoices", operation_id = "listInvoices",
-    security(("bearer" = []), ("apiKey" = [])), params(InvoiceParams),
-    responses((status = 200, body = InvoicePage,
-        headers(("Sheaf-Tier" = String, description = "`hot`, `cold` or `hot, cold`: where the page's invoices are"))),))]
-pub(super) async fn list(
+#[utoipa::path(
+    get, path = "/v1/invoices", tag = "invoices", operation_id = "listInvoices",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(InvoiceParams),
+    responses(
+        (
+            status = 200,
+            body = InvoicePage,
+            headers(
+                (
+                    "Sheaf-Tier" = String,
+                    description = "`hot`, `cold` or `hot, cold`: where the page's invoices are"
+                ),
+            ),
+        ),
+    ),
+)]
+pub(crate) async fn list(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -228,7 +266,7 @@ fn tiers_of(tiers: impl Iterator<Item = Tier>, asked: Option<Tier>) -> &'static 
         (true, true) => "hot, cold",
         (true, false) => "hot",
         (false, true) => "cold",
-        (false, false) => asked.map_or("hot", tier_name),
+        (false, false) => asked.map_or("hot", Tier::as_str),
     }
 }
 
@@ -250,17 +288,17 @@ impl Asked {
             None => None,
             Some("hot") => Some(Tier::Hot),
             Some("cold") => Some(Tier::Cold),
-            Some(_) => return Err(query::invalid("tier", "must be hot or cold")),
+            Some(_) => return Err(query::invalid("tier", "must be hot or cold").into()),
         };
         let metadata = params.take_prefixed("metadata.");
         if metadata.len() > MAX_METADATA_FILTERS {
-            return Err(query::invalid("metadata", "may have 8 conditions at most"));
+            return Err(query::invalid("metadata", "may have 8 conditions at most").into());
         }
         if metadata
             .iter()
             .any(|(key, value)| key.is_empty() || key.contains('\0') || value.contains('\0'))
         {
-            return Err(query::invalid("metadata", "needs a key, and no NUL"));
+            return Err(query::invalid("metadata", "needs a key, and no NUL").into());
         }
         // Overdue is no status that is stored: it follows from the day.
         let status = params.take("status")?;
@@ -304,7 +342,7 @@ impl Asked {
 fn scope_of(tenant: TenantId, filter: &ListFilter, tier: Option<Tier>) -> Scope {
     let scope = Scope::new("invoices")
         .with(&tenant.to_string())
-        .with(tier.map_or("", tier_name));
+        .with(tier.map_or("", Tier::as_str));
     if *filter == ListFilter::default() {
         return scope;
     }
@@ -318,18 +356,6 @@ fn scope_of(tenant: TenantId, filter: &ListFilter, tier: Option<Tier>) -> Scope 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn etags_compare_weakly_and_in_lists() {
-        let with = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(IF_NONE_MATCH, HeaderValue::from_static(value));
-            matches_etag(&headers, "\"3\"")
-        };
-        assert!(with("\"3\"") && with("W/\"3\"") && with("\"1\", \"3\"") && with("*"));
-        assert!(!with("\"1\"") && !with("3"));
-        assert!(!matches_etag(&HeaderMap::new(), "\"3\""));
-    }
 
     #[test]
     fn a_page_names_the_tiers_on_it() {

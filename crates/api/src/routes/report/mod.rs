@@ -8,13 +8,14 @@ use axum::response::Response;
 use sheaf_model::Currency;
 use sheaf_model::money::decimal::render_amount;
 use sheaf_store::{Aging, AgingCursor, KindSum, Sum, Summary, SummaryFilter};
+use sheaf_web::Error;
+use sheaf_web::answer::json;
+use sheaf_web::auth::{Reader, TenantAuth};
+use sheaf_web::cursor::Scope;
+use sheaf_web::query::{self, Params};
 use uuid::Uuid;
 
-use super::json;
-use crate::auth::{Reader, TenantAuth};
-use crate::cursor::Scope;
 use crate::error::ApiError;
-use crate::query::{self, Params};
 use crate::schema::{
     AgingOut, AgingPage, AgingParams, CurrencyKindSum, CurrencySum, StatusTotalOut, SummaryOut,
     SummaryParams,
@@ -26,10 +27,13 @@ const POSITION: usize = 19;
 
 /// Totals by status and currency; what is overdue; what was issued and paid in the last 30 days.
 /// Read from the hot tier, at most some seconds ago (`as_of`).
-#[utoipa::path(get, path = "/v1/reports/summary", tag = "reports", operation_id = "getSummary",
-    security(("bearer" = []), ("apiKey" = [])), params(SummaryParams),
-    responses((status = 200, body = SummaryOut)))]
-pub(super) async fn summary(
+#[utoipa::path(
+    get, path = "/v1/reports/summary", tag = "reports", operation_id = "getSummary",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(SummaryParams),
+    responses((status = 200, body = SummaryOut)),
+)]
+pub(crate) async fn summary(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -88,10 +92,13 @@ fn kind_sum((currency, kind, sum): &KindSum) -> CurrencyKindSum {
 /// What is owed now by days past due on `as_of`, by currency; credit notes that were not applied
 /// yet count against it. `group=customer` gives one entry a customer and currency, in the order of
 /// the customers' ids, in pages.
-#[utoipa::path(get, path = "/v1/reports/aging", tag = "reports", operation_id = "getAging",
-    security(("bearer" = []), ("apiKey" = [])), params(AgingParams),
-    responses((status = 200, body = AgingPage)))]
-pub(super) async fn aging(
+#[utoipa::path(
+    get, path = "/v1/reports/aging", tag = "reports", operation_id = "getAging",
+    security(("bearer" = []), ("apiKey" = [])),
+    params(AgingParams),
+    responses((status = 200, body = AgingPage)),
+)]
+pub(crate) async fn aging(
     Reader(auth): Reader,
     State(app): State<Shared>,
     uri: Uri,
@@ -112,7 +119,7 @@ pub(super) async fn aging(
             }
         }
         Some("customer") => by_customer(&app, &auth, params, as_of).await?,
-        Some(_) => return Err(query::invalid("group", "must be customer or total")),
+        Some(_) => return Err(query::invalid("group", "must be customer or total").into()),
     };
     Ok(json(StatusCode::OK, &page))
 }
@@ -171,15 +178,15 @@ fn position_of(customer: Option<Uuid>, currency: Currency) -> [u8; POSITION] {
     bytes
 }
 
-fn position_in(bytes: [u8; POSITION]) -> Result<AgingCursor, ApiError> {
+fn position_in(bytes: [u8; POSITION]) -> Result<AgingCursor, Error> {
     let (customer, currency) = bytes.split_at(16);
-    let customer = Uuid::from_slice(customer).map_err(|_| ApiError::InvalidCursor)?;
+    let customer = Uuid::from_slice(customer).map_err(|_| Error::InvalidCursor)?;
     let currency = std::str::from_utf8(currency)
         .ok()
         .and_then(|code| Currency::parse(code).ok());
     Ok(AgingCursor {
         customer_id: (!customer.is_max()).then_some(customer),
-        currency: currency.ok_or(ApiError::InvalidCursor)?,
+        currency: currency.ok_or(Error::InvalidCursor)?,
     })
 }
 

@@ -1,10 +1,10 @@
 //! What a number of an invoice may be: its size, its decimals, and a rule of its own.
 
 use super::check::{Bounds, Rule};
-use crate::{Currency, bounds};
+use crate::{Code, Currency, bounds};
 
 /// The total needs no rule of its own: it must be the sum.
-pub(super) const ANY: Rule = (|_| true, "", "");
+pub(super) const ANY: Rule = (|_| true, Code::Invalid, "");
 
 /// DECIMAL(18,6), and a rule.
 pub(super) const fn fine(rule: Rule) -> Bounds {

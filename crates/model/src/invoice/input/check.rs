@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use rust_decimal::Decimal;
 
 use super::read::Field;
+use crate::Code;
 use crate::visible_text::is_blank;
 use crate::{FieldError, Invalid, bounds};
 
@@ -28,7 +29,7 @@ impl At {
 }
 
 /// A rule of a number, and the code and detail of breaking it.
-pub(super) type Rule = (fn(Decimal) -> bool, &'static str, &'static str);
+pub(super) type Rule = (fn(Decimal) -> bool, Code, &'static str);
 
 /// What a number must be.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +62,13 @@ impl Mistakes {
             (Some(invalid), _) => Err(invalid),
             (None, Some(value)) => Ok(value),
             // A check gave no value without noting why: a mistake of ours, still no panic.
-            (None, None) => Err(FieldError::new("", "invalid", "the document is not valid").into()),
+            (None, None) => {
+                Err(FieldError::new("", Code::Invalid, "the document is not valid").into())
+            }
         }
     }
 
-    pub(super) fn note(&mut self, at: At, name: &str, code: &'static str, detail: &str) {
+    pub(super) fn note(&mut self, at: At, name: &str, code: Code, detail: &str) {
         if self.0.len() < bounds::MAX_FIELD_ERRORS {
             self.0.push(FieldError::new(at.path(name), code, detail));
         }
@@ -81,12 +84,12 @@ impl Mistakes {
     pub(super) fn refuse_stored(&mut self, at: At, members: &[(&str, bool)]) {
         for (name, _) in members.iter().filter(|(_, sent)| *sent) {
             let detail = "only an exported document, which has a version, has this field";
-            self.note(at, name, "unknown_field", detail);
+            self.note(at, name, Code::UnknownField, detail);
         }
     }
 
     pub(crate) fn missing(&mut self, at: At, name: &str) {
-        self.note(at, name, "missing_field", "is required");
+        self.note(at, name, Code::MissingField, "is required");
     }
 
     /// A value that may be absent.
@@ -118,7 +121,7 @@ impl Mistakes {
     ) -> Option<Decimal> {
         let value = self.optional(at, name, field)?;
         if value >= bounds.below || value <= -bounds.below {
-            self.note(at, name, "amount_out_of_range", "the number is too large");
+            self.note(at, name, Code::AmountOutOfRange, "the number is too large");
             return None;
         }
         // Read values have no trailing zeros.
@@ -126,7 +129,7 @@ impl Mistakes {
             self.note(
                 at,
                 name,
-                "too_many_decimals",
+                Code::TooManyDecimals,
                 &format!("at most {} decimals", bounds.decimals),
             );
             return None;
@@ -207,7 +210,7 @@ impl Mistakes {
     ) -> Option<String> {
         let text = self.text(at, name, text, max)?;
         if text.trim().is_empty() || (is_blank(&text) && !self.1) {
-            self.note(at, name, "string_empty", "must not be empty");
+            self.note(at, name, Code::StringEmpty, "must not be empty");
             return None;
         }
         Some(text)
@@ -229,12 +232,12 @@ impl Mistakes {
 }
 
 /// Code and detail of what is wrong with a text.
-pub(super) fn text_mistake(text: &str, max: usize) -> Option<(&'static str, String)> {
+pub(super) fn text_mistake(text: &str, max: usize) -> Option<(Code, String)> {
     if text.len() > max && text.chars().count() > max {
-        return Some(("string_too_long", format!("at most {max} characters")));
+        return Some((Code::StringTooLong, format!("at most {max} characters")));
     }
     // PostgreSQL's text cannot hold it.
     text.as_bytes()
         .contains(&0)
-        .then(|| ("string_has_nul", "must not contain U+0000".to_owned()))
+        .then(|| (Code::StringHasNul, "must not contain U+0000".to_owned()))
 }

@@ -8,15 +8,16 @@ use rust_decimal::Decimal;
 use super::bounds::{ANY, amount, fine};
 use super::check::{At, Bounds, Mistakes};
 use super::read::Field;
+use crate::Code;
 use crate::invoice::totals;
 use crate::invoice::totals::{LineDiscount, earlier};
 use crate::money::decimal::render_amount;
 use crate::{Currency, Line, TaxRounding};
 
-const NEGATIVE: (&str, &str) = ("discount_negative", "must not be negative");
+const NEGATIVE: (Code, &str) = (Code::DiscountNegative, "must not be negative");
 const PERCENT: Bounds = fine((
     |value| value >= Decimal::ZERO && value <= Decimal::ONE_HUNDRED,
-    "discount_percent_out_of_range",
+    Code::DiscountPercentOutOfRange,
     "from 0 to 100: 10 is 10 %",
 ));
 
@@ -110,7 +111,7 @@ impl Discount {
                 "discount_percent comes to {}",
                 render_amount(amount, exponent)
             );
-            mistakes.note(at, "discount", "discount_mismatch", &detail);
+            mistakes.note(at, "discount", Code::DiscountMismatch, &detail);
             return None;
         }
         Some(Taken {
@@ -141,7 +142,7 @@ impl Discount {
         }
         if taken.percent.is_none() && taken.amount > sum {
             let detail = "larger than the lines";
-            mistakes.note(At::Root, "discount", "discount_exceeds_lines", detail);
+            mistakes.note(At::Root, "discount", Code::DiscountExceedsLines, detail);
             return None;
         }
         let spread = match rounding {
@@ -157,7 +158,7 @@ impl Discount {
 
 fn too_large(at: At, mistakes: &mut Mistakes) -> Option<Taken> {
     let detail = "the discount is too large";
-    mistakes.note(at, "discount", "amount_out_of_range", detail);
+    mistakes.note(at, "discount", Code::AmountOutOfRange, detail);
     None
 }
 

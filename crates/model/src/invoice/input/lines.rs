@@ -1,5 +1,6 @@
 //! The rules of an invoice's lines.
 
+use crate::Code;
 use rust_decimal::Decimal;
 
 use super::bounds::fine;
@@ -12,15 +13,19 @@ use crate::invoice::totals::{LineFault, earlier};
 use crate::{Currency, Line, TaxRounding, bounds};
 
 /// A line that gives back has a negative quantity; its price is not negative (EN 16931, BR-27).
-const QUANTITY: Bounds = fine((|value| !value.is_zero(), "quantity_zero", "must not be 0"));
+const QUANTITY: Bounds = fine((
+    |value| !value.is_zero(),
+    Code::QuantityZero,
+    "must not be 0",
+));
 const UNIT_PRICE: Bounds = fine((
     |value| value >= Decimal::ZERO,
-    "unit_price_negative",
+    Code::UnitPriceNegative,
     "must not be negative",
 ));
 const TAX_RATE: Bounds = fine((
     |value| value >= Decimal::ZERO && value <= Decimal::ONE,
-    "tax_rate_out_of_range",
+    Code::TaxRateOutOfRange,
     "a fraction from 0 to 1: 0.2 is 20 %",
 ));
 /// The lines with their nets, before a discount on the document and, but for the earlier rules,
@@ -39,7 +44,7 @@ pub(super) fn check_lines(
         mistakes.note(
             At::Root,
             "lines",
-            "no_lines",
+            Code::NoLines,
             "an invoice has at least one line",
         );
     }
@@ -47,7 +52,7 @@ pub(super) fn check_lines(
         mistakes.note(
             At::Root,
             "lines",
-            "too_many_lines",
+            Code::TooManyLines,
             "an invoice has at most 10,000 lines",
         );
         return Vec::new();
@@ -117,7 +122,7 @@ fn check_line(
             mistakes.note(
                 at,
                 "discount",
-                "discount_exceeds_line",
+                Code::DiscountExceedsLine,
                 "larger than quantity x unit_price",
             );
             None
@@ -126,7 +131,7 @@ fn check_line(
 }
 
 pub(super) fn out_of_range(mistakes: &mut Mistakes, at: At, name: &str, detail: &str) {
-    mistakes.note(at, name, "amount_out_of_range", detail);
+    mistakes.note(at, name, Code::AmountOutOfRange, detail);
 }
 
 /// Takes the document's discount off the lines, and gives them their taxes.

@@ -4,6 +4,7 @@
 //! kept as its mistake, so that validation names all mistakes at once. Only a document that serde
 //! refuses is read again, slowly, to find out where.
 
+use crate::Code;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -25,9 +26,9 @@ pub enum ParseError {
 impl ParseError {
     /// The stable code.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Syntax(_) => "invalid_json",
+            Self::Syntax(_) => Code::InvalidJson,
             Self::Invalid(invalid) => invalid.code(),
         }
     }
@@ -70,16 +71,18 @@ pub(crate) fn place(path: &str, error: &serde_json::Error) -> ParseError {
         return ParseError::Invalid(FieldError::new(path, code, detail).into());
     }
     let code = match message {
-        _ if message.starts_with("unknown field") => "unknown_field",
-        _ if message.starts_with("duplicate field") => "duplicate_field",
-        _ if message.starts_with("missing field") => "missing_field",
-        _ => "invalid_type",
+        _ if message.starts_with("unknown field") => Code::UnknownField,
+        _ if message.starts_with("duplicate field") => Code::DuplicateField,
+        _ if message.starts_with("missing field") => Code::MissingField,
+        _ => Code::InvalidType,
     };
     // serde notices these two before, or after, it descends: the message names the field, the path
     // its parent.
     let path = match (code, message.split('`').nth(1), path) {
-        ("duplicate_field" | "missing_field", Some(name), "") => name.to_owned(),
-        ("duplicate_field" | "missing_field", Some(name), parent) => format!("{parent}.{name}"),
+        (Code::DuplicateField | Code::MissingField, Some(name), "") => name.to_owned(),
+        (Code::DuplicateField | Code::MissingField, Some(name), parent) => {
+            format!("{parent}.{name}")
+        }
         (_, _, path) => path.to_owned(),
     };
     ParseError::Invalid(FieldError::new(path, code, message).into())

@@ -9,6 +9,7 @@ use super::bounds::amount;
 use super::check::{At, Mistakes, Rule};
 use super::document::PaymentInput;
 use super::read::{Field, Object};
+use crate::Code;
 use crate::money::decimal::{is_amount, render_amount};
 use crate::{Currency, Payment, bounds, id};
 
@@ -17,13 +18,13 @@ const EARLIEST_ZONE: TimeDelta = TimeDelta::hours(14);
 
 const RECEIVED: Rule = (
     |value| value > Decimal::ZERO,
-    "payment_not_positive",
+    Code::PaymentNotPositive,
     "must be greater than 0",
 );
 
 const MOVED: Rule = (
     |value| value != Decimal::ZERO,
-    "payment_zero",
+    Code::PaymentZero,
     "must not be 0",
 );
 
@@ -52,7 +53,7 @@ pub(super) fn check_payments(
         mistakes.note(
             At::Root,
             "payments",
-            "too_many_payments",
+            Code::TooManyPayments,
             "an invoice has at most 1,000 payments",
         );
         return Vec::new();
@@ -64,7 +65,7 @@ pub(super) fn check_payments(
         mistakes.note(
             At::Root,
             "payments",
-            "payment_on_draft",
+            Code::PaymentOnDraft,
             "a draft cannot be paid",
         );
     }
@@ -87,14 +88,14 @@ fn check_references(payments: &[Payment], mistakes: &mut Mistakes) {
     for (index, payment) in payments.iter().enumerate() {
         if !ids.insert(payment.id) {
             let detail = "another payment of the invoice has this id";
-            mistakes.note(At::Payment(index), "id", "duplicate_payment_id", detail);
+            mistakes.note(At::Payment(index), "id", Code::DuplicatePaymentId, detail);
         }
         if !seen.insert(payment.reference.as_str()) {
             let detail = "another payment of the invoice has this reference";
             mistakes.note(
                 At::Payment(index),
                 "reference",
-                "duplicate_payment_reference",
+                Code::DuplicatePaymentReference,
                 detail,
             );
         }
@@ -157,7 +158,7 @@ pub(super) fn check_paid_on(
     let last = (now + EARLIEST_ZONE + TimeDelta::days(1)).date_naive();
     if paid_on > last {
         let detail = format!("money has moved already: {last} at the latest");
-        mistakes.note(at, "paid_on", "paid_in_future", &detail);
+        mistakes.note(at, "paid_on", Code::PaidInFuture, &detail);
         return None;
     }
     Some(paid_on)
@@ -190,14 +191,14 @@ pub(super) fn check_paid(
                      that",
                 );
             }
-            mistakes.note(At::Root, "payments", "overpaid", &detail);
+            mistakes.note(At::Root, "payments", Code::Overpaid, &detail);
             None
         }
         None => {
             mistakes.note(
                 At::Root,
                 "payments",
-                "amount_out_of_range",
+                Code::AmountOutOfRange,
                 "the payments are too large",
             );
             None

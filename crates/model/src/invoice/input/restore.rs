@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::check::Mistakes;
 use super::document::{Context, InvoiceInput};
+use crate::Code;
 use crate::{FieldError, Invalid, Invoice, Kind, Payment, PaymentKind, Status};
 
 impl InvoiceInput {
@@ -32,7 +33,7 @@ impl InvoiceInput {
         let told = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap_or_default() };
         let (sent, made) = (told(line), told(&invoice.render()));
         let (Some(sent), Some(made)) = (sent.as_object(), made.as_object()) else {
-            return Err(FieldError::new("", "invalid_type", "must be an object").into());
+            return Err(FieldError::new("", Code::InvalidType, "must be an object").into());
         };
         // Whose it is and which record its customer has are the archive's matter, not the
         // document's. Nothing follows from metadata, which is what was sent (and has numbers that
@@ -45,7 +46,7 @@ impl InvoiceInput {
             None => Ok(invoice),
             Some((member, value)) => {
                 let detail = format!("the document comes to {value}");
-                Err(FieldError::new(member.as_str(), "inconsistent_document", detail).into())
+                Err(FieldError::new(member.as_str(), Code::InconsistentDocument, detail).into())
             }
         }
     }
@@ -54,7 +55,7 @@ impl InvoiceInput {
 /// The first member that no life of a document leads to, though each value is sound by itself.
 fn impossible(invoice: &Invoice) -> Option<FieldError> {
     let wrong = |field: &str, detail: &str| {
-        let code = "inconsistent_document";
+        let code = Code::InconsistentDocument;
         Some(FieldError::new(field, code, detail))
     };
     let is_note = invoice.kind == Kind::CreditNote;
@@ -62,7 +63,7 @@ fn impossible(invoice: &Invoice) -> Option<FieldError> {
     match invoice.status {
         Status::Issued | Status::PartiallyPaid | Status::Paid if invoice.issue_date.is_none() => {
             let detail = "what is issued has a date";
-            return Some(FieldError::new("issue_date", "missing_field", detail));
+            return Some(FieldError::new("issue_date", Code::MissingField, detail));
         }
         Status::Cancelled if !(invoice.amount_paid.is_zero() && credited.is_zero()) => {
             return wrong("status", "what is paid or credited is not cancelled");

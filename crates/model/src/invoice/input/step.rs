@@ -16,12 +16,13 @@ use super::payment::check_paid_on;
 use super::read::{Field, Object};
 use super::stored::refuse_lines;
 use super::syntax;
+use crate::Code;
 use crate::invoice::lifecycle::{NewPayment, Reversal};
 use crate::{Currency, Invalid, Line, Metadata, TaxRounding, bounds};
 
 const MOVED: Rule = (
     |value| value > Decimal::ZERO,
-    "payment_not_positive",
+    Code::PaymentNotPositive,
     "must be greater than 0",
 );
 /// The method of a payment that names none.
@@ -303,7 +304,7 @@ fn check_lines_of(
         // All of the invoice is meant, with the discounts that it has.
         if !discount.is_nothing() {
             let detail = "a discount is taken off the lines that are credited: send them as well";
-            mistakes.note(at, "lines", "missing_field", detail);
+            mistakes.note(at, "lines", Code::MissingField, detail);
         }
         return None;
     };

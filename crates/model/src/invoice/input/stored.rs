@@ -3,6 +3,7 @@
 //! One that corrects an invoice was made from what was left of that: its taxes, and the shares that
 //! its lines have of a discount, are taken as sent, if they can be right.
 
+use crate::Code;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -60,12 +61,12 @@ impl InvoiceInput {
         let version = self.version?;
         if !(1..=bounds::MAX_RESTORED_VERSION).contains(&version) {
             let detail = format!("from 1 to {}", bounds::MAX_RESTORED_VERSION);
-            mistakes.note(at, "version", "invalid_version", &detail);
+            mistakes.note(at, "version", Code::InvalidVersion, &detail);
         }
         let mut time = |name, field: Option<Field<DateTime<Utc>>>| {
             let time = mistakes.required(at, name, field)?;
             if time > now {
-                mistakes.note(at, name, "time_out_of_range", "from 1970 until now");
+                mistakes.note(at, name, Code::TimeOutOfRange, "from 1970 until now");
             }
             Some(time)
         };
@@ -73,7 +74,7 @@ impl InvoiceInput {
         let modified_at = time("modified_at", self.modified_at.take());
         if created_at > modified_at && modified_at.is_some() {
             let detail = "must not be before created_at";
-            mistakes.note(at, "modified_at", "time_out_of_range", detail);
+            mistakes.note(at, "modified_at", Code::TimeOutOfRange, detail);
         }
         // Read for its form alone: records are the tenant's.
         mistakes.optional(at, "customer_id", self.customer_id.take());
@@ -160,7 +161,7 @@ impl Told {
             return Some(taken);
         }
         let detail = "their taxes or shares of the discount do not follow from the rest";
-        mistakes.note(At::Root, "lines", "inconsistent_document", detail);
+        mistakes.note(At::Root, "lines", Code::InconsistentDocument, detail);
         None
     }
 }
@@ -221,6 +222,6 @@ impl Stored {
 
 const NOT_NEGATIVE: Rule = (
     |value| value >= Decimal::ZERO,
-    "amount_negative",
+    Code::AmountNegative,
     "must not be negative",
 );

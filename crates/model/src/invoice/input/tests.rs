@@ -286,7 +286,7 @@ fn tenant_of_a_bulk_line() {
         input
             .tenant_ref()
             .map(|found| format!("{found:?}"))
-            .map_err(|error| error.code)
+            .map_err(|error| error.code.as_str())
     };
     assert_eq!(tenant(""), Ok("None".to_owned()));
     assert_eq!(

@@ -11,6 +11,7 @@ use super::document::{Context, CustomerInput, InvoiceInput, TenantRef};
 use super::lines::{check_lines, out_of_range, put_amounts};
 use super::payment::{check_paid, check_payments};
 use super::read::{Field, Object};
+use crate::Code;
 use crate::invoice::totals;
 use crate::invoice::totals::Totals;
 use crate::money::decimal::render_amount;
@@ -30,7 +31,7 @@ impl InvoiceInput {
             (None, None) => Ok(None),
             (Some(_), Some(_)) => Err(FieldError::new(
                 "tenant_id",
-                "tenant_ambiguous",
+                Code::TenantAmbiguous,
                 "name tenant_id or tenant_external_id, not both",
             )),
             (Some(Field(Ok(tenant))), None) => Ok(Some(TenantRef::Id(TenantId(*tenant)))),
@@ -42,7 +43,7 @@ impl InvoiceInput {
                 if text.trim().is_empty() {
                     return Err(FieldError::new(
                         "tenant_external_id",
-                        "string_empty",
+                        Code::StringEmpty,
                         "must not be empty",
                     ));
                 }
@@ -63,7 +64,7 @@ impl InvoiceInput {
         let mut mistakes = Mistakes::default();
         if self.is_stored() {
             let detail = "only bulk ingestion takes an exported document";
-            mistakes.note(At::Root, "version", "unknown_field", detail);
+            mistakes.note(At::Root, "version", Code::UnknownField, detail);
         }
         let invoice = self.build(context, &mut mistakes);
         mistakes.into_result(invoice)
@@ -111,7 +112,7 @@ impl InvoiceInput {
             mistakes.note(
                 at,
                 "due_date",
-                "due_before_issue",
+                Code::DueBeforeIssue,
                 "must not be before issue_date",
             );
         }
@@ -227,7 +228,7 @@ fn check_status(
             mistakes.note(
                 At::Root,
                 "status",
-                "invalid_status",
+                Code::InvalidStatus,
                 "only draft or issued can be sent",
             );
             return (true, issue_date);
@@ -253,7 +254,7 @@ fn check_customers(
         mistakes.note(
             At::Root,
             "customer",
-            "customer_ambiguous",
+            Code::CustomerAmbiguous,
             "name customer_id or customer, not both",
         );
     }
@@ -312,7 +313,7 @@ fn check_totals(
     };
     if totals.total < Decimal::ZERO {
         let detail = "the lines come to less than nothing: that is a credit note";
-        mistakes.note(At::Root, "lines", "negative_total", detail);
+        mistakes.note(At::Root, "lines", Code::NegativeTotal, detail);
         return None;
     }
     if let Some(sent) = sent.filter(|sent| *sent != totals.total) {
@@ -322,14 +323,14 @@ fn check_totals(
             && totals::total_by_line(lines, exponent) == Some(sent);
         let (code, detail) = match by_line {
             true => (
-                "total_fits_line_rounding",
+                Code::TotalFitsLineRounding,
                 format!(
                     "the lines come to {total}; what was sent is what they come to with the tax of \
                     each line rounded \
                      by itself: send \"tax_rounding\": \"line\" for that"
                 ),
             ),
-            false => ("total_mismatch", format!("the lines come to {total}")),
+            false => (Code::TotalMismatch, format!("the lines come to {total}")),
         };
         mistakes.note(At::Root, "total", code, &detail);
     }

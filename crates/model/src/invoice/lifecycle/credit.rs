@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::{NewPayment, Refusal, Step};
+use crate::Code;
 use crate::{Invoice, Kind, Line, Metadata, PaymentKind, Status, id};
 
 /// How a credit note is recorded as a payment.
@@ -52,7 +53,7 @@ impl Invoice {
         self.permit(Step::Credit)?;
         if self.issue_date.is_some_and(|day| note.issue_date < day) {
             let detail = "a credit note is not issued before its invoice";
-            return Err(Refusal::new("credit_before_invoice", detail));
+            return Err(Refusal::new(Code::CreditBeforeInvoice, detail));
         }
         let whole = note.lines.is_none();
         let mut lines = note.lines.unwrap_or_else(|| self.lines.clone());
@@ -131,18 +132,18 @@ pub fn apply_credit(
             "{} cannot be set off against {}",
             note.currency, invoice.currency
         );
-        return Err(Refusal::new("currency_mismatch", detail));
+        return Err(Refusal::new(Code::CurrencyMismatch, detail));
     }
     if note.customer_id != invoice.customer_id {
         let detail = "the credit note is another customer's";
-        return Err(Refusal::new("customer_mismatch", detail));
+        return Err(Refusal::new(Code::CustomerMismatch, detail));
     }
     let amount = amount.unwrap_or_else(|| note.amount_due.min(invoice.amount_due));
     if amount > note.amount_due {
-        return Err(note.beyond("credit_exceeded", amount, "is left", note.amount_due));
+        return Err(note.beyond(Code::CreditExceeded, amount, "is left", note.amount_due));
     }
     if amount > invoice.amount_due {
-        return Err(invoice.beyond("overpayment", amount, "is owed", invoice.amount_due));
+        return Err(invoice.beyond(Code::Overpayment, amount, "is owed", invoice.amount_due));
     }
     set_off(note, invoice, amount, now)
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use super::Refusal;
+use crate::Code;
 use crate::invoice::totals;
 use crate::invoice::totals::{TaxTotal, Totals};
 use crate::money::decimal::{render_amount, render_plain};
@@ -87,7 +88,7 @@ impl Invoice {
         &self,
         lines: &mut [Line],
     ) -> Result<(Totals, Option<Credited>), Refusal> {
-        let out_of_range = || Refusal::new("amount_out_of_range", "the total is too large");
+        let out_of_range = || Refusal::new(Code::AmountOutOfRange, "the total is too large");
         let (rounding, exponent) = (self.note_rounding(), self.currency.exponent());
         // By line it is this, or near it; by document it does not matter.
         totals::tax_lines(lines, TaxRounding::Line, exponent).ok_or_else(out_of_range)?;
@@ -151,7 +152,7 @@ impl Invoice {
             let charged = charged.ok_or_else(|| {
                 let rate = render_plain(of, 0);
                 let detail = format!("nothing was charged at a tax rate of {rate}");
-                Refusal::new("credit_rate_not_charged", detail)
+                Refusal::new(Code::CreditRateNotCharged, detail)
             })?;
             let before = before.unwrap_or_default();
             let at = before.binary_search_by(|before| before.rate.cmp(&of));
@@ -185,10 +186,10 @@ impl Invoice {
     ) -> Result<(), Refusal> {
         if totals.total <= Decimal::ZERO {
             let detail = "a credit note comes to more than nothing";
-            return Err(Refusal::new("credit_of_nothing", detail));
+            return Err(Refusal::new(Code::CreditOfNothing, detail));
         }
         if totals.total > left {
-            let (code, words) = ("credit_exceeds_invoice", "is not credited");
+            let (code, words) = (Code::CreditExceedsInvoice, "is not credited");
             return Err(self.beyond(code, totals.total, words, left));
         }
         let beyond = |rate: &&Rate| rate.lines.net > rate.left();
@@ -201,7 +202,7 @@ impl Invoice {
                 render_plain(rate.lines.rate, 0),
                 render_amount(rate.left(), exponent)
             );
-            return Err(Refusal::new("credit_exceeds_rate", detail));
+            return Err(Refusal::new(Code::CreditExceedsRate, detail));
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
 use super::{Refusal, Step};
+use crate::Code;
 use crate::invoice::input::{Context, ParseError, syntax};
 use crate::money::decimal::{render_amount, render_plain};
 use crate::{FieldError, Invalid, Invoice, InvoiceInput, Metadata, TaxRounding};
@@ -57,14 +58,14 @@ impl Patch {
             ParseError::Invalid(FieldError::new(field, code, detail).into())
         };
         let Some(fields) = object(raw.get()) else {
-            return Err(invalid("", "invalid_type", "must be an object"));
+            return Err(invalid("", Code::InvalidType, "must be an object"));
         };
         if let Some(fixed) = FIXED.into_iter().find(|name| fields.contains_key(*name)) {
             let detail = "cannot be set by an edit";
-            return Err(invalid(fixed, "field_not_editable", detail));
+            return Err(invalid(fixed, Code::FieldNotEditable, detail));
         }
         if fields.is_empty() {
-            return Err(invalid("", "empty_patch", "names no field"));
+            return Err(invalid("", Code::EmptyPatch, "names no field"));
         }
         Ok(Self(fields))
     }
@@ -132,7 +133,7 @@ impl Invoice {
         let text = serde_json::to_string(&merged).unwrap_or_default();
         let input = InvoiceInput::parse(text.as_bytes()).map_err(|error| match error {
             ParseError::Invalid(invalid) => invalid,
-            ParseError::Syntax(detail) => FieldError::new("", "invalid_json", detail).into(),
+            ParseError::Syntax(detail) => FieldError::new("", Code::InvalidJson, detail).into(),
         })?;
         let context = Context {
             tenant_id: self.tenant_id,

@@ -30,6 +30,7 @@ pub use told::told_metadata;
 
 use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
 
+use crate::Code;
 use crate::invoice::totals;
 use crate::{FieldError, Invoice, Kind, Status, bounds};
 
@@ -38,13 +39,13 @@ use crate::{FieldError, Invoice, Kind, Status, bounds};
 #[error("{detail}")]
 pub struct Refusal {
     /// Stable code.
-    pub code: &'static str,
+    pub code: Code,
     /// For people.
     pub detail: String,
 }
 
 impl Refusal {
-    pub(crate) fn new(code: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
             code,
             detail: detail.into(),
@@ -91,7 +92,7 @@ impl Invoice {
         let due_date = issue.due_date.or(self.due_date);
         if due_date.is_some_and(|due| due < issued_on) {
             let detail = "due_date must not be before issue_date";
-            return Err(Refusal::new("due_before_issue", detail));
+            return Err(Refusal::new(Code::DueBeforeIssue, detail));
         }
         self.issue_date = Some(issued_on);
         self.due_date = due_date;
@@ -126,11 +127,11 @@ impl Invoice {
         }
         if self.credits.is_some() {
             let detail = "a credit note that corrects an invoice is not cancelled";
-            return Err(Refusal::new("credit_note_final", detail));
+            return Err(Refusal::new(Code::CreditNoteFinal, detail));
         }
         if !self.amount_credited.is_zero() {
             let detail = "the invoice has credit notes: credit the rest instead";
-            return Err(Refusal::new("invoice_credited", detail));
+            return Err(Refusal::new(Code::InvoiceCredited, detail));
         }
         self.status = Status::Cancelled;
         self.amount_due = rust_decimal::Decimal::ZERO;
@@ -142,7 +143,7 @@ impl Invoice {
     fn permit(&self, step: Step) -> Result<(), Refusal> {
         if self.version >= bounds::MAX_VERSION {
             let detail = "the document's version cannot count any further";
-            return Err(Refusal::new("too_many_changes", detail));
+            return Err(Refusal::new(Code::TooManyChanges, detail));
         }
         forbidden(self.kind, self.status, step)
             .map_or(Ok(()), |(code, detail)| Err(Refusal::new(code, detail)))

@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::{Refusal, Step};
+use crate::Code;
 use crate::money::decimal::render_amount;
 use crate::{Credited, Invoice, Kind, Payment, PaymentKind, bounds, id};
 
@@ -71,7 +72,7 @@ impl Invoice {
         self.check_reference(&new.reference)?;
         self.permit(Step::Pay)?;
         if new.amount > self.amount_due {
-            return Err(self.beyond("overpayment", new.amount, "is owed", self.amount_due));
+            return Err(self.beyond(Code::Overpayment, new.amount, "is owed", self.amount_due));
         }
         self.record(PaymentKind::Payment, new, None, now)
     }
@@ -94,7 +95,12 @@ impl Invoice {
             Kind::CreditNote => {
                 let left = self.amount_due;
                 if new.amount > left {
-                    return Err(self.beyond("refund_exceeds_credit", new.amount, "is left", left));
+                    return Err(self.beyond(
+                        Code::RefundExceedsCredit,
+                        new.amount,
+                        "is left",
+                        left,
+                    ));
                 }
             }
         }
@@ -112,7 +118,7 @@ impl Invoice {
                 true => "was paid",
                 false => "was paid and not paid out on its credit notes",
             };
-            return Err(self.beyond("refund_exceeds_paid", amount, words, left));
+            return Err(self.beyond(Code::RefundExceedsPaid, amount, words, left));
         }
         Ok(())
     }
@@ -127,20 +133,20 @@ impl Invoice {
         let of = reversal.payment_id;
         let Some(payment) = self.payments.iter().find(|payment| payment.id == of) else {
             let detail = "the invoice has no payment with this id";
-            return Err(Refusal::new("payment_not_found", detail));
+            return Err(Refusal::new(Code::PaymentNotFound, detail));
         };
         if self.payments.iter().any(|p| p.reverses == Some(of)) {
             let detail = "the payment was reversed before";
-            return Err(Refusal::new("payment_already_reversed", detail));
+            return Err(Refusal::new(Code::PaymentAlreadyReversed, detail));
         }
         self.permit(Step::Reverse)?;
         if payment.kind != PaymentKind::Payment {
             let detail = format!("a {} cannot be reversed", payment.kind.as_str());
-            return Err(Refusal::new("payment_not_reversible", detail));
+            return Err(Refusal::new(Code::PaymentNotReversible, detail));
         }
         let paid = self.paid_in_money();
         if payment.amount > paid {
-            return Err(self.beyond("reversal_exceeds_paid", payment.amount, "is left", paid));
+            return Err(self.beyond(Code::ReversalExceedsPaid, payment.amount, "is left", paid));
         }
         let new = NewPayment {
             reference: reversal
@@ -176,11 +182,11 @@ impl Invoice {
                 self.currency,
                 self.currency.exponent()
             );
-            return Err(Refusal::new("too_many_decimals", detail));
+            return Err(Refusal::new(Code::TooManyDecimals, detail));
         }
         if self.payments.len() >= bounds::MAX_PAYMENTS {
             let detail = "an invoice has at most 1,000 payments";
-            return Err(Refusal::new("too_many_payments", detail));
+            return Err(Refusal::new(Code::TooManyPayments, detail));
         }
         self.check_reference(&new.reference)?;
         let id = self.next_payment_id(now);
@@ -201,7 +207,7 @@ impl Invoice {
     fn check_reference(&self, reference: &str) -> Result<(), Refusal> {
         if self.payments.iter().any(|p| p.reference == reference) {
             let detail = "another payment of the invoice has this reference";
-            return Err(Refusal::new("duplicate_payment_reference", detail));
+            return Err(Refusal::new(Code::DuplicatePaymentReference, detail));
         }
         Ok(())
     }
@@ -216,13 +222,7 @@ impl Invoice {
         }
     }
 
-    pub(super) fn beyond(
-        &self,
-        code: &'static str,
-        amount: Decimal,
-        is: &str,
-        limit: Decimal,
-    ) -> Refusal {
+    pub(super) fn beyond(&self, code: Code, amount: Decimal, is: &str, limit: Decimal) -> Refusal {
         let show = |amount| render_amount(amount, self.currency.exponent());
         Refusal::new(
             code,

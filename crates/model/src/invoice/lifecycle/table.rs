@@ -1,5 +1,6 @@
 //! The one table of steps and statuses.
 
+use crate::Code;
 use crate::{Kind, Status};
 
 /// What can be done to an invoice.
@@ -44,33 +45,33 @@ impl Step {
 }
 
 const IMMUTABLE: Named = (
-    "invoice_immutable",
+    Code::InvoiceImmutable,
     "an issued document does not change, but for its metadata: correct it with a credit note",
 );
-const NOT_ISSUED: Named = ("not_issued", "a draft has to be issued first");
-const ISSUED: Named = ("already_issued", "the document is issued");
-const CANCELLED: Named = ("invoice_cancelled", "the document is cancelled");
-const PAID: Named = ("already_paid", "nothing is owed on the invoice");
+const NOT_ISSUED: Named = (Code::NotIssued, "a draft has to be issued first");
+const ISSUED: Named = (Code::AlreadyIssued, "the document is issued");
+const CANCELLED: Named = (Code::InvoiceCancelled, "the document is cancelled");
+const PAID: Named = (Code::AlreadyPaid, "nothing is owed on the invoice");
 const NOTHING_PAID: Named = (
-    "nothing_paid",
+    Code::NothingPaid,
     "nothing is paid that could be taken or given back",
 );
 const HAS_PAYMENTS: Named = (
-    "invoice_has_payments",
+    Code::InvoiceHasPayments,
     "something is paid: reverse or refund it first, or correct the invoice with a credit note",
 );
-const SETTLED: Named = ("already_settled", "nothing is left of the credit note");
+const SETTLED: Named = (Code::AlreadySettled, "nothing is left of the credit note");
 const NOT_PAYABLE: Named = (
-    "credit_note_not_payable",
+    Code::CreditNoteNotPayable,
     "a credit note is applied to an invoice or refunded, not paid",
 );
 const NOT_CREDITABLE: Named = (
-    "credit_note_of_credit_note",
+    Code::CreditNoteOfCreditNote,
     "only an invoice is corrected by a credit note",
 );
-const NO_CREDIT_NOTE: Named = ("not_a_credit_note", "only a credit note can be applied");
+const NO_CREDIT_NOTE: Named = (Code::NotACreditNote, "only a credit note can be applied");
 
-type Named = (&'static str, &'static str);
+type Named = (Code, &'static str);
 
 /// Why `step` is forbidden: its stable code and a sentence; `None` when the status allows it. A
 /// step that is allowed here can still be refused for an amount, or for what another document says.

@@ -54,7 +54,7 @@ fn every_step_of_every_status() {
             let answers = Status::ALL.map(|status| {
                 forbidden(kind, status, step).map_or("yes", |(code, detail)| {
                     assert!(!detail.is_empty());
-                    code
+                    code.as_str()
                 })
             });
             table.push_str(&format!("{kind} {step:?}: {}\n", answers.join(" ")));

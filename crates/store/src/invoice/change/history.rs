@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use sheaf_model::invoice::lifecycle::Refusal;
-use sheaf_model::{TenantId, id};
+use sheaf_model::{Code, TenantId, id};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -104,7 +104,7 @@ pub(super) fn check(command: &Command, history: usize) -> Result<(), ChangeError
         history >> 20
     );
     Err(ChangeError::Refused(Refusal {
-        code: "history_full",
+        code: Code::HistoryFull,
         detail,
     }))
 }

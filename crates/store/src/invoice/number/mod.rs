@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{Datelike, NaiveDate};
 use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
-use sheaf_model::{Invoice, TenantId, id};
+use sheaf_model::{Code, Invoice, TenantId, id};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 use uuid::Uuid;
@@ -293,7 +293,7 @@ impl Store {
             let before = collisions(&other, sql::NUMBER_CLAIM_COLLISIONS, *tenant).await?;
             if let Some(new) = seen.difference(&before).next() {
                 return Err(StoreError::Conflict {
-                    code: "duplicate_number",
+                    code: Code::DuplicateNumber,
                     detail: format!(
                         "number {}: taken in {} by another document (one of {} and {}), while the \
                          upload was written",

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool_postgres::Object;
 use futures_util::{StreamExt, stream};
-use sheaf_model::{TenantId, id};
+use sheaf_model::{Code, TenantId, id};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{Abort, Attachment, Carried, End, Needs, moving};
@@ -407,19 +407,20 @@ fn line_outcome(new: &NewInvoice, outcome: Outcome) -> LineOutcome {
         Outcome::DuplicateExternalId(existing) => LineOutcome::Duplicate(existing),
         Outcome::DuplicateId => LineOutcome::Duplicate(new.invoice.id),
         Outcome::DuplicateNumber(existing) => rejected(
-            "duplicate_number",
+            Code::DuplicateNumber,
             format!(
                 "number: taken by invoice {existing} of year {}",
                 id::year_of(existing)
             ),
         ),
-        Outcome::CustomerNotFound => {
-            rejected("customer_not_found", "customer_id: no such customer".into())
-        }
+        Outcome::CustomerNotFound => rejected(
+            Code::CustomerNotFound,
+            "customer_id: no such customer".into(),
+        ),
         Outcome::CustomerInactive => {
-            rejected("customer_inactive", "customer: is not active".into())
+            rejected(Code::CustomerInactive, "customer: is not active".into())
         }
         // Lines have no key of their own.
-        Outcome::Idempotency(conflict) => rejected("idempotency_conflict", conflict.to_string()),
+        Outcome::Idempotency(conflict) => rejected(Code::IdempotencyConflict, conflict.to_string()),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use deadpool_postgres::Object;
-use sheaf_model::{Invoice, TenantId};
+use sheaf_model::{Code, Invoice, TenantId};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -259,7 +259,7 @@ impl Numbers {
                 }
                 if counter.known - counter.first > MAX_SKIPPED {
                     return Err(Abort::Failed(StoreError::Conflict {
-                        code: "number_series_exhausted",
+                        code: Code::NumberSeriesExhausted,
                         detail: format!(
                             "millions of numbers after {} are taken: set the series' next number",
                             counter.text(counter.first)

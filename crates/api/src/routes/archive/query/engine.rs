@@ -8,12 +8,12 @@ use chrono::SecondsFormat;
 use futures_util::stream;
 use sheaf_archive::{Answer, Format, QueryOptions, Tiers};
 use sheaf_model::TenantId;
+use sheaf_web::answer::SHEAF_TIER;
 
 use crate::error::ApiError;
-use crate::observe::layer::RequestId;
 use crate::routes::archive::query::schema::{QueryFormat, QueryIn, QueryTier};
-use crate::routes::invoice::SHEAF_TIER;
 use crate::state::Shared;
+use sheaf_web::observe::request_id::RequestId;
 
 /// The moment up to which the answer is complete.
 const FRESHNESS: HeaderName = HeaderName::from_static("sheaf-freshness");

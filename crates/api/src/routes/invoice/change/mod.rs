@@ -1,6 +1,7 @@
 //! The steps of an invoice's life: one handler each, all of the same form. The rules are the
 //! model's (`sheaf_model::invoice::lifecycle`).
 
+pub(crate) mod money;
 pub(crate) mod schema;
 
 use axum::extract::rejection::PathRejection;
@@ -10,25 +11,22 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
-use sheaf_model::invoice::input::{
-    ApplyInput, Body, CancelInput, CreditNoteInput, IssueInput, PaymentBody, RecallInput,
-    ReversalInput, SendInput,
-};
+use sheaf_model::invoice::input::{Body, CancelInput, IssueInput, RecallInput, SendInput};
 use sheaf_model::invoice::lifecycle::Patch;
 use sheaf_store::{Changed, Command, Expected, NewChange};
+use sheaf_web::answer::json_bytes;
+use sheaf_web::auth::{Money, TenantAuth, Writer};
+use sheaf_web::body::{JsonBody, OptionalBody, PatchBody};
+use sheaf_web::error::Noun;
+use sheaf_web::etag::{self, Preconditions};
+use sheaf_web::idempotency;
+use sheaf_web::observe::request_id::Requested;
+use sheaf_web::path::id_in;
 use uuid::Uuid;
 
-use crate::auth::{Money, TenantAuth, Writer};
-use crate::body::{JsonBody, OptionalBody, PatchBody};
-use crate::error::{ApiError, Noun};
-use crate::etag::{self, Preconditions};
-use crate::idempotency;
-use crate::observe::layer::Requested;
-use crate::routes::{id_in, json_bytes, parse_id};
-use crate::schema::{
-    ApplyIn, CancelIn, CreditNoteIn, InvoiceOut, InvoicePatch, IssueIn, NewPaymentIn,
-    PaymentRecorded, RecallIn, ReversalIn, SendIn,
-};
+use crate::error::ApiError;
+use crate::problems::problems;
+use crate::schema::{CancelIn, InvoiceOut, InvoicePatch, IssueIn, RecallIn, SendIn};
 use crate::state::Shared;
 
 /// What every change has besides its body.
@@ -50,7 +48,7 @@ impl FromRequestParts<Shared> for About {
     }
 }
 
-type InvoicePath = Result<Path<String>, PathRejection>;
+pub(super) type InvoicePath = Result<Path<String>, PathRejection>;
 
 /// Runs a command on the invoice in the path, and answers with what it made or changed.
 async fn change(
@@ -106,19 +104,41 @@ fn version_in(body: &[u8]) -> Option<i64> {
     told.version.or_else(|| told.invoice?.version)
 }
 
+problems! {
+    EditProblems {
+        404: InvoiceNotFound;
+        409: HistoryFull, InvoiceImmutable, InvoiceCancelled, DuplicateExternalId, DuplicateNumber,
+            CustomerInactive;
+        412: VersionMismatch, "; `ETag` is the current version";
+        422: "The first field's code; ", FieldNotEditable, EmptyPatch, CustomerNotFound,
+            IdempotencyKeyReused;
+    }
+}
+
 /// Edit a draft by a JSON merge patch (RFC 7396): any field, lines as a whole. Of an issued invoice
 /// only `metadata` can be changed; corrections are credit notes.
-#[utoipa::path(patch, path = "/v1/invoices/{id}", tag = "invoices", operation_id = "editInvoice",
-    request_body(content((InvoicePatch = "application/merge-patch+json"), (InvoicePatch = "application/json"))),
-    security(("bearer" = []), ("apiKey" = [])), params(("id" = Uuid, Path, description = "The invoice"),
-        ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
-    responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The new version, quoted"))),
-        (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`history_full`, `invoice_immutable`, `invoice_cancelled`, `duplicate_external_id`, `duplicate_number`, \
-            `customer_inactive`"),
-        (status = 412, description = "`version_mismatch`; `ETag` is the current version"),
-        (status = 422, description = "The first field's code; `field_not_editable`, `empty_patch`, `customer_not_found`, \
-            `idempotency_key_reused`")))]
+#[utoipa::path(
+    patch, path = "/v1/invoices/{id}", tag = "invoices", operation_id = "editInvoice",
+    request_body(
+        content(
+            (InvoicePatch = "application/merge-patch+json"),
+            (InvoicePatch = "application/json"),
+        ),
+    ),
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The invoice"),
+        ("If-Match" = Option<String>, Header, description = "The versions that it may have"),
+    ),
+    responses(
+        (
+            status = 200,
+            body = InvoiceOut,
+            headers(("ETag" = String, description = "The new version, quoted")),
+        ),
+        EditProblems,
+    ),
+)]
 pub(crate) async fn edit(
     Writer(auth): Writer,
     State(app): State<Shared>,
@@ -131,18 +151,36 @@ pub(crate) async fn edit(
     change(&app, auth, about, id, Command::Edit(patch), body).await
 }
 
+problems! {
+    IssueProblems {
+        404: InvoiceNotFound;
+        409: AlreadyIssued, InvoiceCancelled, CustomerInactive, DuplicateNumber,
+            NumberSeriesExhausted;
+        412: VersionMismatch;
+        422: DueBeforeIssue, InvalidDate, DateOutOfRange, CustomerNotFound, UnknownField,
+            IdempotencyKeyReused;
+    }
+}
+
 /// Issue a draft: it gets its date, and the next number of the tenant's series unless it has one.
 /// It does not change afterwards.
-#[utoipa::path(post, path = "/v1/invoices/{id}/issue", tag = "invoices", operation_id = "issueInvoice",
-    request_body = Option<IssueIn>, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The invoice"),
-        ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
-    responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The new version, quoted"))),
-        (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`already_issued`, `invoice_cancelled`, `customer_inactive`, `duplicate_number`, `number_series_exhausted`"),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`due_before_issue`, `invalid_date`, `date_out_of_range`, `customer_not_found`, \
-            `unknown_field`, `idempotency_key_reused`")))]
+#[utoipa::path(
+    post, path = "/v1/invoices/{id}/issue", tag = "invoices", operation_id = "issueInvoice",
+    request_body = Option<IssueIn>,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The invoice"),
+        ("If-Match" = Option<String>, Header, description = "The versions that it may have"),
+    ),
+    responses(
+        (
+            status = 200,
+            body = InvoiceOut,
+            headers(("ETag" = String, description = "The new version, quoted")),
+        ),
+        IssueProblems,
+    ),
+)]
 pub(crate) async fn issue(
     Writer(auth): Writer,
     State(app): State<Shared>,
@@ -159,16 +197,34 @@ pub(crate) async fn issue(
     change(&app, auth, about, id, command, body).await
 }
 
+problems! {
+    SendProblems {
+        404: InvoiceNotFound;
+        409: NotIssued, InvoiceCancelled, HistoryFull;
+        412: VersionMismatch;
+        422: StringEmpty, StringTooLong, UnknownField, IdempotencyKeyReused;
+    }
+}
+
 /// Record that the document was sent to the customer. Sending is another system's work: it follows
 /// the event `invoice.sent`.
-#[utoipa::path(post, path = "/v1/invoices/{id}/send", tag = "invoices", operation_id = "sendInvoice",
-    request_body = Option<SendIn>, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The invoice"),
-        ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
-    responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The new version, quoted"))),
-        (status = 404, description = "`invoice_not_found`"), (status = 409, description = "`not_issued`, `invoice_cancelled`, `history_full`"),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`string_empty`, `string_too_long`, `unknown_field`, `idempotency_key_reused`")))]
+#[utoipa::path(
+    post, path = "/v1/invoices/{id}/send", tag = "invoices", operation_id = "sendInvoice",
+    request_body = Option<SendIn>,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The invoice"),
+        ("If-Match" = Option<String>, Header, description = "The versions that it may have"),
+    ),
+    responses(
+        (
+            status = 200,
+            body = InvoiceOut,
+            headers(("ETag" = String, description = "The new version, quoted")),
+        ),
+        SendProblems,
+    ),
+)]
 pub(crate) async fn send(
     Writer(auth): Writer,
     State(app): State<Shared>,
@@ -182,16 +238,33 @@ pub(crate) async fn send(
     change(&app, auth, about, id, command, body).await
 }
 
+problems! {
+    CancelProblems {
+        404: InvoiceNotFound;
+        409: InvoiceHasPayments, InvoiceCancelled, InvoiceCredited, CreditNoteFinal;
+        412: VersionMismatch;
+        422: StringEmpty, StringTooLong, UnknownField, IdempotencyKeyReused;
+    }
+}
+
 /// Cancel a document on which nothing is paid.
-#[utoipa::path(post, path = "/v1/invoices/{id}/cancel", tag = "invoices", operation_id = "cancelInvoice",
-    request_body = Option<CancelIn>, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The invoice"),
-        ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
-    responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The new version, quoted"))),
-        (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`invoice_has_payments`, `invoice_cancelled`, `invoice_credited`, `credit_note_final`"),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`string_empty`, `string_too_long`, `unknown_field`, `idempotency_key_reused`")))]
+#[utoipa::path(
+    post, path = "/v1/invoices/{id}/cancel", tag = "invoices", operation_id = "cancelInvoice",
+    request_body = Option<CancelIn>,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The invoice"),
+        ("If-Match" = Option<String>, Header, description = "The versions that it may have"),
+    ),
+    responses(
+        (
+            status = 200,
+            body = InvoiceOut,
+            headers(("ETag" = String, description = "The new version, quoted")),
+        ),
+        CancelProblems,
+    ),
+)]
 pub(crate) async fn cancel(
     Money(auth): Money,
     State(app): State<Shared>,
@@ -204,145 +277,33 @@ pub(crate) async fn cancel(
     change(&app, auth, about, id, Command::Cancel { reason }, body).await
 }
 
-/// Record a payment. The answer is the payment, and the invoice as it is now in `invoice`.
-#[utoipa::path(post, path = "/v1/invoices/{id}/payments", tag = "invoices", operation_id = "payInvoice",
-    request_body = NewPaymentIn, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The invoice"),
-        ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
-    responses((status = 201, body = PaymentRecorded, headers(("Location" = String, description = "Path of the invoice"),
-            ("ETag" = String, description = "The invoice's new version, quoted"))),
-        (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`overpayment`, `already_paid`, `not_issued`, `invoice_cancelled`, `credit_note_not_payable`, `duplicate_payment_reference`, `too_many_payments`"),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "The first field's code, `payment_not_positive` or `paid_in_future` for example; \
-            `too_many_decimals`, `idempotency_key_reused`")))]
-pub(crate) async fn pay(
-    Money(auth): Money,
-    State(app): State<Shared>,
-    about: About,
-    id: InvoicePath,
-    body: JsonBody,
-) -> Result<Response, ApiError> {
-    let id = id_in(id, Noun::Invoice)?;
-    let payment = PaymentBody::parse(&body.bytes)?.check(app.clock.now())?;
-    change(&app, auth, about, id, Command::Pay(payment), body).await
-}
-
-/// Take a payment back, once and whole: recorded as a negative payment that names it.
-#[utoipa::path(post, path = "/v1/invoices/{id}/payments/{payment_id}/reverse", tag = "invoices", operation_id = "reversePayment",
-    request_body = Option<ReversalIn>, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The invoice"), ("payment_id" = Uuid, Path, description = "The payment"),
-        ("If-Match" = Option<String>, Header, description = "The versions that the invoice may have")),
-    responses((status = 201, body = PaymentRecorded, headers(("Location" = String, description = "Path of the invoice"),
-            ("ETag" = String, description = "The invoice's new version, quoted"))),
-        (status = 404, description = "`invoice_not_found`, `payment_not_found`"),
-        (status = 409, description = "`payment_already_reversed`, `payment_not_reversible`, `reversal_exceeds_paid`, `nothing_paid`, `invoice_cancelled`, `duplicate_payment_reference`"),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`string_empty`, `invalid_date`, `paid_in_future`, `unknown_field`, \
-            `idempotency_key_reused`")))]
-pub(crate) async fn reverse(
-    Money(auth): Money,
-    State(app): State<Shared>,
-    about: About,
-    path: Result<Path<(String, String)>, PathRejection>,
-    OptionalBody(body): OptionalBody,
-) -> Result<Response, ApiError> {
-    let Ok(Path((id, payment))) = path else {
-        return Err(ApiError::NotFound(Noun::Invoice));
-    };
-    let id = parse_id(&id, Noun::Invoice)?;
-    // One that cannot exist is not found, but only once the invoice is.
-    let payment_id = parse_id(&payment, Noun::Invoice).unwrap_or_default();
-    let (reversal, reason) =
-        ReversalInput::parse(&body.bytes)?.check(payment_id, app.clock.now())?;
-    let command = Command::Reverse { reversal, reason };
-    change(&app, auth, about, id, command, body).await
-}
-
-/// Give money back: on an invoice a negative payment, never more than was paid; on a credit note
-/// its paying out, never more than is left of it. On an invoice and its credit notes together never
-/// more goes out than came in on the invoice.
-#[utoipa::path(post, path = "/v1/invoices/{id}/refunds", tag = "invoices", operation_id = "refundInvoice",
-    request_body = NewPaymentIn, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The invoice or credit note"),
-        ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
-    responses((status = 201, body = PaymentRecorded, headers(("Location" = String, description = "Path of the invoice"),
-            ("ETag" = String, description = "The invoice's new version, quoted"))),
-        (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`refund_exceeds_paid`, `refund_exceeds_credit`, `nothing_paid`, `already_settled`, `not_issued`, `invoice_cancelled`, `duplicate_payment_reference`, `too_many_payments`"),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "The first field's code; `too_many_decimals`, `idempotency_key_reused`")))]
-pub(crate) async fn refund(
-    Money(auth): Money,
-    State(app): State<Shared>,
-    about: About,
-    id: InvoicePath,
-    body: JsonBody,
-) -> Result<Response, ApiError> {
-    let id = id_in(id, Noun::Invoice)?;
-    let refund = PaymentBody::parse(&body.bytes)?.check(app.clock.now())?;
-    change(&app, auth, about, id, Command::Refund(refund), body).await
-}
-
-/// Correct an invoice by a credit note: of the lines sent, or of all of it. As far as something is
-/// owed it is set off at once (unless `apply` is false); the rest can be applied to another invoice
-/// or refunded. At no tax rate more is credited than was charged, and what takes the rest of a
-/// rate's net takes the rest of its tax.
-#[utoipa::path(post, path = "/v1/invoices/{id}/credit-notes", tag = "invoices", operation_id = "creditInvoice",
-    request_body = Option<CreditNoteIn>, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The invoice"),
-        ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
-    responses((status = 201, body = InvoiceOut, headers(("Location" = String, description = "Path of the credit note"),
-            ("ETag" = String, description = "The credit note's version, quoted"))),
-        (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`history_full`, `credit_exceeds_invoice`, `credit_note_of_credit_note`, `not_issued`, `invoice_cancelled`, `number_series_exhausted`, `too_many_payments`"),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "The first field's code; `credit_of_nothing`, `credit_before_invoice`, `credit_rate_not_charged`, `credit_exceeds_rate`, `idempotency_key_reused`")))]
-pub(crate) async fn credit(
-    Money(auth): Money,
-    State(app): State<Shared>,
-    about: About,
-    id: InvoicePath,
-    OptionalBody(body): OptionalBody,
-) -> Result<Response, ApiError> {
-    let id = id_in(id, Noun::Invoice)?;
-    let request = CreditNoteInput::parse(&body.bytes)?.check()?;
-    let command = Command::Credit(Box::new(request));
-    change(&app, auth, about, id, command, body).await
-}
-
-/// Set a credit note off against an invoice of the same customer and currency: all that is
-/// possible, or `amount`.
-#[utoipa::path(post, path = "/v1/invoices/{id}/apply", tag = "invoices", operation_id = "applyCreditNote",
-    request_body = ApplyIn, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The credit note"),
-        ("If-Match" = Option<String>, Header, description = "The versions that the credit note may have")),
-    responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The credit note's new version, quoted"))),
-        (status = 404, description = "`invoice_not_found`"),
-        (status = 409, description = "`not_a_credit_note`, `already_settled`, `already_paid`, `credit_exceeded`, `overpayment`, `currency_mismatch`, `customer_mismatch`, `credit_note_not_payable`, `not_issued`, `invoice_cancelled`, `too_many_payments`"),
-        (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`missing_field`, `invalid_uuid`, `payment_not_positive`, `unknown_field`, `idempotency_key_reused`")))]
-pub(crate) async fn apply(
-    Money(auth): Money,
-    State(app): State<Shared>,
-    about: About,
-    id: InvoicePath,
-    body: JsonBody,
-) -> Result<Response, ApiError> {
-    let id = id_in(id, Noun::Invoice)?;
-    let (to, amount) = ApplyInput::parse(&body.bytes)?.check()?;
-    change(&app, auth, about, id, Command::Apply { to, amount }, body).await
+problems! {
+    RecallProblems {
+        404: InvoiceNotFound;
+        412: VersionMismatch;
+        422: UnknownField, IdempotencyKeyReused;
+    }
 }
 
 /// Bring an archived invoice back to the hot tier, as it is; of a hot one nothing changes. Every
 /// change does so by itself. Tiering takes it again with its next run once it is settled.
-#[utoipa::path(post, path = "/v1/invoices/{id}/recall", tag = "invoices", operation_id = "recallInvoice",
-    request_body = Option<RecallIn>, security(("bearer" = []), ("apiKey" = [])),
-    params(("id" = Uuid, Path, description = "The invoice"),
-        ("If-Match" = Option<String>, Header, description = "The versions that it may have")),
-    responses((status = 200, body = InvoiceOut, headers(("ETag" = String, description = "The version, quoted"))),
-        (status = 404, description = "`invoice_not_found`"), (status = 412, description = "`version_mismatch`"),
-        (status = 422, description = "`unknown_field`, `idempotency_key_reused`")))]
+#[utoipa::path(
+    post, path = "/v1/invoices/{id}/recall", tag = "invoices", operation_id = "recallInvoice",
+    request_body = Option<RecallIn>,
+    security(("bearer" = []), ("apiKey" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The invoice"),
+        ("If-Match" = Option<String>, Header, description = "The versions that it may have"),
+    ),
+    responses(
+        (
+            status = 200,
+            body = InvoiceOut,
+            headers(("ETag" = String, description = "The version, quoted")),
+        ),
+        RecallProblems,
+    ),
+)]
 pub(crate) async fn recall(
     Writer(auth): Writer,
     State(app): State<Shared>,

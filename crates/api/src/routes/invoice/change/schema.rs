@@ -1,10 +1,10 @@
-//! The steps of an invoice's life, as sent and as answered; and events.
+//! The steps of an invoice's life, as sent and as answered.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::schema::{
+use crate::routes::invoice::schema::{
     CustomerIn, InvoiceOut, KindSchema, LineIn, PaymentKindSchema, TaxRoundingSchema,
 };
 
@@ -163,99 +163,4 @@ pub struct PaymentRecorded {
     pub reverses: Option<Uuid>,
     /// The invoice.
     pub invoice: InvoiceOut,
-}
-
-/// What a series' numbers look like.
-#[derive(Debug, ToSchema)]
-pub struct NumberSeriesIn {
-    /// Before the number; `{year}` is the year of issue, and makes the numbers start again every
-    /// year.
-    #[schema(max_length = 40, example = "INV-{year}-")]
-    pub prefix: String,
-    /// Digits at least, filled up with zeros.
-    #[schema(minimum = 0, maximum = 12, example = 6)]
-    pub padding: i16,
-    /// The next number; only forward.
-    #[schema(minimum = 1, maximum = 999_999_999_999_i64)]
-    pub next: Option<i64>,
-    /// The year that `next` is of, where numbers start again every year; this year, if not sent.
-    #[schema(minimum = 1970, maximum = 2199)]
-    pub year: Option<i16>,
-}
-
-/// A number series.
-#[derive(Debug, ToSchema)]
-#[schema(as = NumberSeries)]
-pub struct NumberSeriesOut {
-    /// `invoice` or `credit_note`.
-    pub series: String,
-    /// Before the number.
-    pub prefix: String,
-    /// Digits at least.
-    pub padding: i16,
-    /// Where it goes on, by year.
-    pub counts: Vec<NumberCount>,
-}
-
-/// Where a series goes on.
-#[derive(Debug, ToSchema)]
-pub struct NumberCount {
-    /// The year of issue; `null` where numbers run through the years.
-    #[schema(required)]
-    pub year: Option<i16>,
-    /// The next number.
-    pub next: i64,
-}
-
-/// All number series of a tenant.
-#[derive(Debug, ToSchema)]
-pub struct NumberSeriesList {
-    /// By name.
-    pub data: Vec<NumberSeriesOut>,
-    /// Always false.
-    pub has_more: bool,
-    /// Always `null`.
-    #[schema(required)]
-    pub next_cursor: Option<String>,
-}
-
-/// One change of something.
-#[derive(Debug, ToSchema)]
-#[schema(as = Event)]
-pub struct EventSchema {
-    /// A UUIDv7.
-    pub id: Uuid,
-    /// The invoice or customer that changed.
-    pub subject_id: Uuid,
-    /// What happened.
-    #[schema(example = "payment.recorded")]
-    pub event_type: String,
-    /// Who: `api_key:<id>`, `admin`, ...
-    pub actor: String,
-    /// The request that caused it.
-    #[schema(required)]
-    pub request_id: Option<String>,
-    /// `X-Correlation-Id` of the request, or the request's id.
-    #[schema(required)]
-    pub correlation_id: Option<String>,
-    /// `X-Causation-Id` of the request.
-    #[schema(required)]
-    pub causation_id: Option<String>,
-    /// The new version, old and new values in `changes`, and what else belongs to the event.
-    #[schema(value_type = Object)]
-    pub data: serde_json::Value,
-    /// When.
-    pub created_at: DateTime<Utc>,
-}
-
-/// A page of events.
-#[derive(Debug, ToSchema)]
-pub struct EventPage {
-    /// Oldest first.
-    pub data: Vec<EventSchema>,
-    /// Whether another page is there now.
-    pub has_more: bool,
-    /// Send it as `cursor` for what follows.
-    #[schema(required)]
-    pub next_cursor: Option<String>,
 }

@@ -12,15 +12,17 @@ use bytes::Bytes;
 use sheaf_model::Period;
 use sheaf_model::id::year_of;
 use sheaf_store::AtomicUpload;
+use sheaf_web::error::BodyError;
 
 use super::lease::Lease;
 use super::lines::{End, LineReader, Numbered};
+use super::options::Owner;
 use super::parse::Parser;
 use super::quota::Held;
 use super::stream::Chunk;
-use super::{Owner, Summary};
+use super::summary::Summary;
 use crate::config::BulkConfig;
-use crate::error::{ApiError, BodyError};
+use crate::error::ApiError;
 use crate::state::Shared;
 
 /// Runs the upload: everything lands, or nothing.
@@ -31,7 +33,7 @@ pub(super) async fn run(
     mut reader: LineReader,
     (mut held, lease): (Held, Option<Lease>),
 ) -> Result<Vec<u8>, ApiError> {
-    let config = &app.config.bulk;
+    let config = &app.bulk;
     let mut summary = Summary::new(config.max_errors);
     let mut years = BTreeSet::new();
     let mut keep = Keep {
@@ -46,7 +48,7 @@ pub(super) async fn run(
         Err(cause) => return Err(stopped(cause, summary)),
     };
     if summary.rejected > 0 {
-        return Err(ApiError::BulkRejected(Box::new(summary)));
+        return Err(ApiError::BulkRejected(summary.members()));
     }
     let fingerprint = reader.into_source().fingerprint();
     let written = write_all(app, owner, parser, spool, &years, &mut summary).await;
@@ -57,10 +59,10 @@ pub(super) async fn run(
     if summary.rejected > 0 {
         upload.rollback();
         summary.created = 0;
-        return Err(ApiError::BulkRejected(Box::new(summary)));
+        return Err(ApiError::BulkRejected(summary.members()));
     }
     // The answer commits with the lines: whoever sends the upload again finds both, or neither.
-    let body = super::answer(&summary)?;
+    let body = summary.to_json()?;
     let kept = lease
         .as_ref()
         .map(|lease| lease.answer(fingerprint.unwrap_or_default(), &body));
@@ -79,7 +81,7 @@ fn stopped(cause: ApiError, mut summary: Summary) -> ApiError {
     summary.duplicates = 0;
     ApiError::BulkStopped {
         cause: Box::new(cause),
-        summary: Box::new(summary),
+        members: summary.members(),
     }
 }
 
@@ -149,7 +151,7 @@ async fn write_all(
         Owner::Platform => None,
     };
     let mut upload = app.store.begin_atomic(tenant, years).await?;
-    write_lines(&app.config.bulk, &mut parser, spool, &mut upload, summary).await?;
+    write_lines(&app.bulk, &mut parser, spool, &mut upload, summary).await?;
     Ok(upload)
 }
 

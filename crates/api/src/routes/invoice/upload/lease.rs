@@ -8,11 +8,11 @@ use axum::http::{Method, Uri};
 use chrono::{DateTime, Utc};
 use sheaf_model::TenantId;
 use sheaf_store::{IdemKey, Replay, Store, StoredKey, UploadAnswer, UploadKey, supervised};
+use sheaf_web::idempotency;
 use tokio::task::JoinHandle;
 
 use super::marks::Marks;
 use crate::error::ApiError;
-use crate::idempotency;
 use crate::state::Shared;
 
 /// Where an upload's key stands.
@@ -49,7 +49,7 @@ impl Lease {
         key: String,
         (method, uri): (&Method, &Uri),
     ) -> Result<Begun, ApiError> {
-        let lease = app.config.bulk.idempotency_lease;
+        let lease = app.bulk.idempotency_lease;
         let fingerprint = idempotency::fingerprint(method, uri, &[]);
         let idem = IdemKey { key, fingerprint };
         // Ids hold milliseconds, the row microseconds.

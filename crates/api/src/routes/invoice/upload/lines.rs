@@ -1,10 +1,10 @@
 //! Bytes into numbered lines, and lines into batches.
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use sheaf_web::error::BodyError;
 
 use super::source::Source;
 use crate::config::BulkConfig;
-use crate::error::BodyError;
 
 /// A line that is not blank.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ pub(crate) mod ids;
 pub(crate) mod lease;
 pub(crate) mod lines;
 pub(crate) mod marks;
+pub(crate) mod options;
 pub(crate) mod parse;
 pub(crate) mod quota;
 pub(crate) mod source;
@@ -21,91 +22,23 @@ pub(crate) mod tenants;
 
 use axum::body::Bytes;
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
-use sheaf_model::{TaxRounding, TenantId};
-use sheaf_store::{Origin, PLATFORM, StoreError};
+use sheaf_store::StoreError;
+use sheaf_web::body::{Encoding, check_media_type, content_length, encoding_of};
+use sheaf_web::idempotency;
 
-use crate::body::{Encoding, check_media_type, content_length, encoding_of};
 use crate::error::ApiError;
-use crate::idempotency;
-use crate::query::Params;
 use crate::state::Shared;
 use ids::LineIds;
 use lease::{Begun, Lease};
 use lines::LineReader;
+use options::{Caller, Options};
 use parse::Parser;
 use quota::Held;
-pub(crate) use quota::Quotas;
 use source::Source;
-pub(crate) use summary::{LineError, Summary};
-use tenants::{Create, Tenants};
-
-/// Whose invoices an upload holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// One tenant's.
-    Tenant(TenantId),
-    /// Each line says whose it is.
-    Platform,
-}
-
-/// Who uploads.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) owner: Owner,
-    pub(crate) origin: Origin,
-}
-
-impl Caller {
-    /// The tenant whose shard keeps the idempotency key.
-    fn key_owner(&self) -> TenantId {
-        match self.owner {
-            Owner::Tenant(tenant) => tenant,
-            Owner::Platform => PLATFORM,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Options {
-    atomic: bool,
-    create_tenants: bool,
-    restore: bool,
-    /// Of lines that do not say.
-    tax_rounding: Option<TaxRounding>,
-}
-
-impl Options {
-    fn parse(uri: &Uri, owner: Owner) -> Result<Self, ApiError> {
-        let mut params = Params::of(uri)?;
-        let atomic = params.parse("atomic", "true or false")?.unwrap_or(false);
-        let create_tenants = match owner {
-            Owner::Platform => params
-                .parse("create_tenants", "true or false")?
-                .unwrap_or(false),
-            Owner::Tenant(_) => false,
-        };
-        let restore = params.parse("restore", "true or false")?.unwrap_or(false);
-        let tax_rounding = params.parse("tax_rounding", "document or line")?;
-        params.finish()?;
-        Ok(Self {
-            atomic,
-            create_tenants,
-            restore,
-            tax_rounding,
-        })
-    }
-
-    fn create(self) -> Create {
-        match (self.create_tenants, self.atomic) {
-            (false, _) => Create::Never,
-            (true, false) => Create::AsTheyCome,
-            (true, true) => Create::AtTheEnd,
-        }
-    }
-}
+use tenants::Tenants;
 
 /// Runs one upload to its answer.
 pub(crate) async fn run(
@@ -118,17 +51,17 @@ pub(crate) async fn run(
     let key = idempotency::key_of(&parts.headers)?;
     check_media_type(&parts.headers, "application/x-ndjson")?;
     let encoding = encoding_of(&parts.headers)?;
-    let hasher = key
-        .is_some()
-        .then(|| idempotency::hasher(&parts.method, &parts.uri));
     if options.atomic
         && encoding == Encoding::Identity
         && let Some(bytes) = content_length(&parts.headers)
     {
         app.uploads.fits(bytes)?;
     }
+    let hasher = key
+        .is_some()
+        .then(|| idempotency::hasher(&parts.method, &parts.uri));
     let held = app.uploads.enter(caller.key_owner(), options.atomic)?;
-    let mut source = Source::new(body, encoding, &app.config.bulk, hasher);
+    let mut source = Source::new(body, encoding, &app.bulk, hasher);
     let Some(key) = key else {
         let body = upload(app, &caller, options, source, (held, None)).await?;
         return Ok(respond(body));
@@ -162,9 +95,9 @@ async fn upload(
         app.store.clone(),
         caller.owner,
         options.create(),
-        app.config.bulk.max_new_tenants,
+        app.bulk.max_new_tenants,
     );
-    let config = &app.config.bulk;
+    let config = &app.bulk;
     let line_limit = match options.restore {
         true => config.restore_line_limit,
         false => config.line_limit,
@@ -185,16 +118,12 @@ async fn upload(
     }
     let (summary, source) = Box::pin(stream::run(app, parser, reader, lease.as_ref())).await?;
     summary.record();
-    let body = answer(&summary)?;
+    let body = summary.to_json()?;
     if let Some(lease) = lease {
         let kept = lease.answer(source.fingerprint().unwrap_or_default(), &body);
         lease.finish(&kept).await?;
     }
     Ok(body)
-}
-
-fn answer(summary: &Summary) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(summary).map_err(|error| ApiError::Internal(error.to_string()))
 }
 
 fn respond(body: Vec<u8>) -> Response {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
 use sheaf_model::invoice::input::{Context, ParseError};
-use sheaf_model::{FieldError, Invoice, InvoiceInput, TaxRounding, TenantId, id};
+use sheaf_model::{Code, FieldError, Invoice, InvoiceInput, TaxRounding, TenantId, id};
 use sheaf_store::{IdFrom, NewInvoice, Origin};
 
 use super::ids::LineIds;
 use super::lines::Numbered;
+use super::options::{Caller, Options, Owner};
+use super::summary::LineError;
 use super::tenants::{Known, Resolved, Tenants, Unresolved};
-use super::{Caller, LineError, Options, Owner};
 use crate::error::ApiError;
 
 /// Mistakes spelled out for one line.
@@ -119,7 +120,7 @@ impl Common {
                 let detail = format!("the line is longer than {} MiB", self.line_limit >> 20);
                 parsed.errors.push(LineError {
                     line: number,
-                    code: "line_too_long",
+                    code: Code::LineTooLong,
                     detail,
                 });
                 continue;
@@ -130,7 +131,7 @@ impl Common {
                     let detail = format!("line {number} is not a JSON document of its own: {what}");
                     parsed.errors.push(LineError {
                         line: number,
-                        code: "invalid_json",
+                        code: Code::InvalidJson,
                         detail: bounded(detail),
                     });
                 }
@@ -193,7 +194,7 @@ impl Common {
                 let detail = "there is no such tenant".to_owned();
                 parsed.errors.push(LineError {
                     line,
-                    code: "unknown_tenant",
+                    code: Code::UnknownTenant,
                     detail,
                 });
             }
@@ -258,7 +259,7 @@ impl Common {
 
 /// A line takes its code from its first mistake.
 fn line_error(line: u64, errors: &[FieldError]) -> LineError {
-    let code = errors.first().map_or("invalid", |error| error.code);
+    let code = errors.first().map_or(Code::Invalid, |error| error.code);
     let mut detail = String::new();
     for (index, error) in errors.iter().take(MAX_MISTAKES).enumerate() {
         let separator = if index == 0 { "" } else { "; " };

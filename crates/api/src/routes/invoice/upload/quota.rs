@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rustix::fs::statvfs;
 use sheaf_model::TenantId;
 use sheaf_store::{Share, Shares};
+use sheaf_web::error::BodyError;
 
 use crate::config::BulkConfig;
-use crate::error::{ApiError, BodyError, Crowded};
+use crate::error::{ApiError, Crowded};
 
 /// The bounds of all uploads of this process.
 pub(crate) struct Quotas {
@@ -112,6 +113,7 @@ fn size_of_disk(dir: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use sheaf_web::Error;
     use uuid::Uuid;
 
     use super::*;
@@ -135,7 +137,7 @@ mod tests {
             // Whose length nobody knew before.
             assert!(matches!(
                 other.spool(largest + 1),
-                Err(ApiError::Body(BodyError::TooLarge(bytes))) if bytes == largest
+                Err(ApiError::Web(Error::Body(BodyError::TooLarge(bytes)))) if bytes == largest
             ));
         }
         let quotas = Quotas::over(&config, u64::MAX);

@@ -2,14 +2,26 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use sheaf_web::auth::{AdminAuth, Writer};
+use sheaf_web::observe::request_id::Requested;
 
-use crate::auth::{AdminAuth, Writer};
 use crate::error::ApiError;
-use crate::observe::layer::Requested;
+use crate::problems::problems;
 use crate::routes::invoice::upload;
-use crate::routes::invoice::upload::{Caller, Owner, Summary};
+use crate::routes::invoice::upload::options::{Caller, Owner};
+use crate::routes::invoice::upload::summary::Summary;
 use crate::schema::{InvoiceIn, InvoiceLineIn, TaxRoundingSchema};
 use crate::state::Shared;
+
+problems! {
+    UploadProblems {
+        403: TenantMismatch, ForbiddenRole, TenantCredentialRequired;
+        409: IdempotencyInProgress;
+        413: CompressionRatioExceeded;
+        422: BulkRejected, " (atomic; with the summary's members), ", IdempotencyKeyReused;
+        429: TooManyUploads, UploadSpaceExceeded;
+    }
+}
 
 /// Upload invoices of one tenant as NDJSON, one invoice a line, streamed. Good lines land, bad ones
 /// are named by number. With `atomic=true` all lines land or none. A broken upload leaves whole
@@ -22,18 +34,29 @@ use crate::state::Shared;
 /// `tenant_id` of such a document is not looked at: it becomes the caller's.
 ///
 /// `tax_rounding` is what new documents have that do not say it themselves.
-#[utoipa::path(post, path = "/v1/invoices/bulk", tag = "invoices", operation_id = "uploadInvoices",
+#[utoipa::path(
+    post, path = "/v1/invoices/bulk", tag = "invoices", operation_id = "uploadInvoices",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("atomic" = Option<bool>, Query, description = "All lines or none"),
-        ("restore" = Option<bool>, Query, description = "The lines are an export, of whatever tenant"),
-        ("tax_rounding" = inline(Option<TaxRoundingSchema>), Query, description = "Of lines that do not say")),
-    request_body(content = InvoiceIn, content_type = "application/x-ndjson", description = "One invoice a line; `Content-Encoding: gzip` is taken"),
-    responses((status = 200, body = Summary),
-        (status = 403, description = "`tenant_mismatch`, `forbidden_role`, `tenant_credential_required`"),
-        (status = 409, description = "`idempotency_in_progress`"),
-        (status = 413, description = "`compression_ratio_exceeded`"),
-        (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`"),
-        (status = 429, description = "`too_many_uploads`, `upload_space_exceeded`")))]
+    params(
+        ("atomic" = Option<bool>, Query, description = "All lines or none"),
+        (
+            "restore" = Option<bool>,
+            Query,
+            description = "The lines are an export, of whatever tenant",
+        ),
+        (
+            "tax_rounding" = inline(Option<TaxRoundingSchema>),
+            Query,
+            description = "Of lines that do not say",
+        ),
+    ),
+    request_body(
+        content = InvoiceIn,
+        content_type = "application/x-ndjson",
+        description = "One invoice a line; `Content-Encoding: gzip` is taken",
+    ),
+    responses((status = 200, body = Summary), UploadProblems),
+)]
 pub(crate) async fn upload(
     Writer(auth): Writer,
     State(app): State<Shared>,
@@ -47,19 +70,42 @@ pub(crate) async fn upload(
     Box::pin(upload::run(&app, caller, request)).await
 }
 
+problems! {
+    PlatformUploadProblems {
+        409: IdempotencyInProgress;
+        413: CompressionRatioExceeded;
+        422: BulkRejected, " (atomic; with the summary's members), ", IdempotencyKeyReused;
+        429: TooManyUploads, UploadSpaceExceeded;
+    }
+}
+
 /// Upload invoices of many tenants. Each line names its tenant by `tenant_id` or
 /// `tenant_external_id`; with `create_tenants=true` unknown external ids become tenants.
-#[utoipa::path(post, path = "/v1/platform/invoices/bulk", tag = "platform", operation_id = "uploadPlatformInvoices",
+#[utoipa::path(
+    post, path = "/v1/platform/invoices/bulk", tag = "platform",
+    operation_id = "uploadPlatformInvoices",
     security(("bearer" = []), ("apiKey" = [])),
-    params(("atomic" = Option<bool>, Query, description = "All lines or none"),
+    params(
+        ("atomic" = Option<bool>, Query, description = "All lines or none"),
         ("create_tenants" = Option<bool>, Query, description = "Make tenants that do not exist"),
-        ("restore" = Option<bool>, Query, description = "The lines are exports; each goes to the tenant that it names"),
-        ("tax_rounding" = inline(Option<TaxRoundingSchema>), Query, description = "Of lines that do not say")),
-    request_body(content = InvoiceLineIn, content_type = "application/x-ndjson", description = "One invoice a line; `Content-Encoding: gzip` is taken"),
-    responses((status = 200, body = Summary), (status = 409, description = "`idempotency_in_progress`"),
-        (status = 413, description = "`compression_ratio_exceeded`"),
-        (status = 422, description = "`bulk_rejected` (atomic; with the summary's members), `idempotency_key_reused`"),
-        (status = 429, description = "`too_many_uploads`, `upload_space_exceeded`")))]
+        (
+            "restore" = Option<bool>,
+            Query,
+            description = "The lines are exports; each goes to the tenant that it names",
+        ),
+        (
+            "tax_rounding" = inline(Option<TaxRoundingSchema>),
+            Query,
+            description = "Of lines that do not say",
+        ),
+    ),
+    request_body(
+        content = InvoiceLineIn,
+        content_type = "application/x-ndjson",
+        description = "One invoice a line; `Content-Encoding: gzip` is taken",
+    ),
+    responses((status = 200, body = Summary), PlatformUploadProblems),
+)]
 pub(crate) async fn platform_upload(
     _: AdminAuth,
     State(app): State<Shared>,

@@ -11,12 +11,12 @@ use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest, Sha256};
+use sheaf_web::body::{Encoding, gzip_error};
+use sheaf_web::error::BodyError;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::StreamReader;
 
-use crate::body::{Encoding, gzip_error};
 use crate::config::BulkConfig;
-use crate::error::BodyError;
 
 /// Decompressed bytes at a time: bounds what a tiny compressed frame can grow to.
 const READ: usize = 64 << 10;

@@ -6,12 +6,12 @@ use sheaf_model::Invoice;
 use sheaf_store::{IdemConflict, LineOutcome, NewInvoice, Store, StoreError};
 use tokio::task::JoinHandle;
 
-use super::Summary;
 use super::lease::Lease;
 use super::lines::{End, LineReader, Numbered};
 use super::marks::{Differs, Marks};
 use super::parse::{Parser, Ready};
 use super::source::Source;
+use super::summary::Summary;
 use crate::config::BulkConfig;
 use crate::error::ApiError;
 use crate::state::Shared;
@@ -130,7 +130,7 @@ pub(super) async fn run(
     mut reader: LineReader,
     lease: Option<&Lease>,
 ) -> Result<(Summary, Source), ApiError> {
-    let config = &app.config.bulk;
+    let config = &app.bulk;
     let mut writer = Writer {
         store: app.store.clone(),
         in_flight: VecDeque::new(),
@@ -148,7 +148,7 @@ pub(super) async fn run(
             writer.summary.record();
             Err(ApiError::BulkStopped {
                 cause: Box::new(cause),
-                summary: Box::new(writer.summary),
+                members: writer.summary.members(),
             })
         }
     }

@@ -1,5 +1,7 @@
 //! The answer to an upload.
 
+use sheaf_model::Code;
+use sheaf_web::Error;
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
@@ -12,7 +14,8 @@ pub(crate) struct LineError {
     /// Number of the line in the upload, from 1; blank lines count.
     pub(crate) line: u64,
     /// Stable, snake case.
-    pub(crate) code: &'static str,
+    #[schema(value_type = String)]
+    pub(crate) code: Code,
     /// One sentence for people, with the field's path: `lines[0].quantity: must be greater than 0`.
     pub(crate) detail: String,
 }
@@ -104,6 +107,14 @@ impl Summary {
         members
     }
 
+    /// The answer, which is kept under the upload's key.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: numbers and strings can always be written.
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>, Error> {
+        serde_json::to_vec(self).map_err(|error| Error::Internal(error.to_string()))
+    }
+
     /// Adds the counts to the process's metrics.
     pub(crate) fn record(&self) {
         for (outcome, count) in [
@@ -119,9 +130,10 @@ impl Summary {
 fn other_line(line: u64, what: &str) -> LineError {
     LineError {
         line,
-        code: "idempotency_key_reused",
+        code: Code::IdempotencyKeyReused,
         detail: format!(
-            "with this idempotency key, the line with this number{what} was another one: send another upload with another key"
+            "with this idempotency key, the line with this number{what} was another one: send \
+             another upload with another key"
         ),
     }
 }
@@ -136,7 +148,7 @@ mod tests {
         for line in [9, 3, 7, 1] {
             summary.reject(LineError {
                 line,
-                code: "invalid_json",
+                code: Code::InvalidJson,
                 detail: String::new(),
             });
         }

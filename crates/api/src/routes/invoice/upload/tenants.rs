@@ -3,28 +3,17 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sheaf_model::TenantId;
 use sheaf_model::invoice::input::TenantRef;
+use sheaf_model::{Code, TenantId};
 use sheaf_store::{Store, StoreError};
 use uuid::Uuid;
 
-use super::Owner;
+use super::options::{Create, Owner};
 
 /// Tenants remembered during one upload; beyond, they are looked up again.
 const MAX_KNOWN: usize = 100_000;
 /// Tenants made by one call of the store.
 const CREATE_AT_ONCE: usize = 1_000;
-
-/// What becomes of external ids that no tenant has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Create {
-    /// Their lines are rejected.
-    Never,
-    /// Tenants are made when their first line comes.
-    AsTheyCome,
-    /// Tenants are made after the last line, if all lines are good.
-    AtTheEnd,
-}
 
 /// A tenant that has to be looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +26,7 @@ pub(super) enum Unresolved {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resolved {
     Tenant(TenantId),
-    Rejected(&'static str, &'static str),
+    Rejected(Code, &'static str),
     Unknown(Unresolved),
 }
 
@@ -53,10 +42,11 @@ impl Known {
     /// The tenant that a line names.
     pub(super) fn resolve(&self, named: Option<TenantRef<'_>>) -> Resolved {
         const MISMATCH: Resolved = Resolved::Rejected(
-            "tenant_mismatch",
+            Code::TenantMismatch,
             "names another tenant than the credential's",
         );
-        const NO_TENANT: Resolved = Resolved::Rejected("unknown_tenant", "there is no such tenant");
+        const NO_TENANT: Resolved =
+            Resolved::Rejected(Code::UnknownTenant, "there is no such tenant");
         match (self.owner, named) {
             (Owner::Tenant(tenant), None) => Resolved::Tenant(tenant),
             (Owner::Tenant(tenant), Some(TenantRef::Id(named))) if named == tenant => {
@@ -64,7 +54,7 @@ impl Known {
             }
             (Owner::Tenant(_), Some(_)) => MISMATCH,
             (Owner::Platform, None) => Resolved::Rejected(
-                "missing_tenant",
+                Code::MissingTenant,
                 "must name tenant_id or tenant_external_id",
             ),
             (Owner::Platform, Some(TenantRef::Id(id))) => match self.ids.get(&id) {
@@ -196,7 +186,7 @@ mod tests {
         ] {
             assert!(matches!(
                 known.resolve(Some(other)),
-                Resolved::Rejected("tenant_mismatch", _)
+                Resolved::Rejected(Code::TenantMismatch, _)
             ));
         }
     }

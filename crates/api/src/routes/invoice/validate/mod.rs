@@ -8,26 +8,42 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use sheaf_documents::{Format, as_issued};
 use sheaf_model::invoice::input::{Body, RecallInput};
+use sheaf_web::answer::{SHEAF_TIER, json};
+use sheaf_web::auth::Reader;
+use sheaf_web::body::OptionalBody;
+use sheaf_web::error::{Error, Noun};
+use sheaf_web::path::id_in;
 
-use crate::auth::Reader;
-use crate::body::OptionalBody;
-use crate::error::{ApiError, Noun};
+use crate::error::ApiError;
+use crate::problems::problems;
 use crate::routes::invoice::document;
-use crate::routes::invoice::{SHEAF_TIER, tier_name};
-use crate::routes::{id_in, json};
 use crate::schema::{ExportableOut, FindingOut, ValidateIn, ValidationOut};
 use crate::state::Shared;
+
+problems! {
+    ValidateProblems {
+        404: InvoiceNotFound, ", also for another tenant's";
+        422: UnknownField, InvalidType;
+    }
+}
 
 /// What keeps an invoice from being exported as PDF and as e-invoice (UBL under EN 16931), all of
 /// it at once: what `.pdf` and `.xml` would refuse it for. A draft is looked at as if it were
 /// issued today as it is. Nothing changes: it is a read, and an archived invoice stays where it is.
-#[utoipa::path(post, path = "/v1/invoices/{id}/validate", tag = "documents", operation_id = "validateInvoice",
-    request_body = Option<ValidateIn>, security(("bearer" = []), ("apiKey" = [])),
+#[utoipa::path(
+    post, path = "/v1/invoices/{id}/validate", tag = "documents", operation_id = "validateInvoice",
+    request_body = Option<ValidateIn>,
+    security(("bearer" = []), ("apiKey" = [])),
     params(("id" = uuid::Uuid, Path, description = "The invoice")),
-    responses((status = 200, body = ValidationOut,
-            headers(("Sheaf-Tier" = String, description = "`hot` or `cold`"))),
-        (status = 404, description = "`invoice_not_found`, also for another tenant's"),
-        (status = 422, description = "`unknown_field`, `invalid_type`")))]
+    responses(
+        (
+            status = 200,
+            body = ValidationOut,
+            headers(("Sheaf-Tier" = String, description = "`hot` or `cold`")),
+        ),
+        ValidateProblems,
+    ),
+)]
 pub(crate) async fn validate(
     Reader(auth): Reader,
     State(app): State<Shared>,
@@ -37,7 +53,7 @@ pub(crate) async fn validate(
     let id = id_in(id, Noun::Invoice)?;
     RecallInput::parse(&body.bytes)?;
     let found = app.reader.get(auth.tenant_id, id).await?;
-    let (invoice, tier) = found.ok_or(ApiError::NotFound(Noun::Invoice))?;
+    let (invoice, tier) = found.ok_or(Error::NotFound(Noun::Invoice))?;
     let (profile, _) = document::seller(&app, &invoice).await?;
     let looked_at = as_issued(&invoice, app.clock.now().date_naive());
     let found = Format::ALL.map(|format| (format, format.findings(&looked_at, &profile)));
@@ -61,7 +77,7 @@ pub(crate) async fn validate(
         findings: findings.collect(),
     };
     let mut response = json(StatusCode::OK, &answer);
-    let tier = HeaderValue::from_static(tier_name(tier));
+    let tier = HeaderValue::from_static(tier.as_str());
     response.headers_mut().insert(SHEAF_TIER, tier);
     Ok(response)
 }

@@ -1,6 +1,7 @@
 //! What keeps an invoice from being exported.
 
 use serde::Serialize;
+use sheaf_model::Code;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -30,7 +31,8 @@ pub struct FindingOut {
     pub field: String,
     /// What, for machines.
     #[schema(example = "missing_field")]
-    pub code: &'static str,
+    #[schema(value_type = String)]
+    pub code: Code,
     /// What, for people.
     #[schema(example = "an e-invoice needs it")]
     pub detail: String,
