@@ -1,13 +1,6 @@
 //! The documents of an invoice: a PDF for people, EN 16931 UBL for machines. Pure: no I/O, no
 //! async, no clock.
 //!
-//! | module | job |
-//! |---|---|
-//! | [`profile`] | the seller, as documents show it |
-//! | [`pdf()`] | A4 pages, set by typst from one template; needs the feature `pdf` |
-//! | [`ubl()`] | an Invoice or CreditNote of UBL 2.1 under the rules of EN 16931 |
-//! | [`Format`] | what keeps an invoice out of each form |
-//!
 //! Inside: `page.rs` decides what the pages show and `template.typ` where; `locale.rs` and
 //! `labels.rs` have the formats and words of each language; `text.rs` cleans what tenants wrote;
 //! `amounts.rs` sums lines by tax rate; `ubl/check.rs` finds what EN 16931 asks for and the invoice

@@ -1,21 +1,4 @@
 //! Ids, money, invoice and payment rules. Pure: no I/O, no async, no SQL.
-//!
-//! | module | job |
-//! |---|---|
-//! | [`id`] | UUIDv7 ids and the year and month that they carry |
-//! | [`currency`] | ISO 4217 codes and their exponents |
-//! | [`decimal`] | exact decimals: reading, rounding, rendering, bounds |
-//! | [`json`] | metadata in the normal form of PostgreSQL's `jsonb` |
-//! | [`invoice`] | the invoice document, as stored and as answered |
-//! | [`input`] | an invoice as a client sends it, and its validation |
-//! | [`rules`] | totals and status |
-//! | [`tax`] | how tax is rounded, and what credit notes took |
-//! | [`lifecycle`] | what may be done to an invoice, and what it does |
-//! | [`plain`] | dates, times, ids and counts as clients write them |
-//! | [`text`] | whether a text shows anything |
-//! | [`strict`] | JSON objects into structs, arrays refused |
-//! | [`error`] | field errors |
-//! | [`code`] | every stable error code, its status and its meaning |
 
 pub mod customer;
 pub mod money;

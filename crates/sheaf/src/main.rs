@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let config = match Config::of(&command, &arguments) {
         Ok(config) => config,
         Err(error) => {
-            crate::terminal::output::note(&error.to_string());
+            terminal::output::note(&error.to_string());
             return ExitCode::from(USAGE);
         }
     };
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     match start(cli, &config) {
         Ok(code) => code,
         Err(error) => {
-            crate::terminal::output::note(&error.to_string());
+            terminal::output::note(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -52,60 +52,50 @@ fn start(cli: Cli, config: &Config) -> Result<ExitCode> {
     let code = runtime.block_on(Box::pin(run(cli.command, config)));
     // A blocked read of stdin must not hold up the exit.
     runtime.shutdown_background();
-    crate::serve::traces::end();
+    serve::traces::end();
     code
 }
 
 async fn run(command: Command, config: &Config) -> Result<ExitCode> {
     let filter = config.get("SHEAF_LOG");
     match &command {
-        Command::Serve(settings) => {
-            crate::terminal::log::start(&settings.log, settings.log_format)?
-        }
+        Command::Serve(settings) => terminal::log::start(&settings.log, settings.log_format)?,
         #[cfg(feature = "local")]
-        Command::Up(_) => crate::terminal::log::start_or(filter, up::LOG)?,
-        _ => crate::terminal::log::start_or(filter, crate::terminal::log::QUIET)?,
+        Command::Up(_) => terminal::log::start_or(filter, up::LOG)?,
+        _ => terminal::log::start_or(filter, terminal::log::QUIET)?,
     }
     let done = |()| ExitCode::SUCCESS;
     match command {
         #[cfg(feature = "local")]
         Command::Up(args) => Box::pin(up::run(&args)).await.map(done),
         Command::Serve(settings) => Box::pin(serve::run(&settings)).await.map(done),
-        Command::Migrate(args) => Box::pin(crate::operate::migrate::run(&args))
-            .await
-            .map(done),
+        Command::Migrate(args) => Box::pin(operate::migrate::run(&args)).await.map(done),
         Command::Tenant(TenantCommand::Create(args)) => {
-            Box::pin(crate::client::tenant::create(&args))
-                .await
-                .map(done)
+            Box::pin(client::tenant::create(&args)).await.map(done)
         }
-        Command::Ingest(args) => Box::pin(crate::client::ingest::run(&args)).await,
-        Command::Tier(TierCommand::Run(args)) => Box::pin(crate::operate::tier::run(&args)).await,
-        Command::Archive(ArchiveCommand::Ls(args)) => {
-            Box::pin(crate::operate::archive::ls(&args)).await
-        }
+        Command::Ingest(args) => Box::pin(client::ingest::run(&args)).await,
+        Command::Tier(TierCommand::Run(args)) => Box::pin(operate::tier::run(&args)).await,
+        Command::Archive(ArchiveCommand::Ls(args)) => Box::pin(operate::archive::ls(&args)).await,
         Command::Archive(ArchiveCommand::Verify(args)) => {
-            Box::pin(crate::operate::archive::verify(&args)).await
+            Box::pin(operate::archive::verify(&args)).await
         }
         Command::Archive(ArchiveCommand::Compact(args)) => {
-            Box::pin(crate::operate::archive::compact(&args)).await
+            Box::pin(operate::archive::compact(&args)).await
         }
         Command::Archive(ArchiveCommand::Erase(args)) => {
-            Box::pin(crate::operate::archive::erase(&args)).await
+            Box::pin(operate::archive::erase(&args)).await
         }
-        Command::Archive(ArchiveCommand::Gc(args)) => {
-            Box::pin(crate::operate::archive::gc(&args)).await
-        }
+        Command::Archive(ArchiveCommand::Gc(args)) => Box::pin(operate::archive::gc(&args)).await,
         Command::Archive(ArchiveCommand::Query(args)) => {
-            Box::pin(crate::client::query::run(&args)).await.map(done)
+            Box::pin(client::query::run(&args)).await.map(done)
         }
         Command::Archive(ArchiveCommand::Export(args)) => {
-            Box::pin(crate::client::export::run(&args)).await.map(done)
+            Box::pin(client::export::run(&args)).await.map(done)
         }
-        Command::Numbers(args) => Box::pin(crate::operate::archive::numbers(&args)).await,
-        Command::Cluster(command) => Box::pin(crate::operate::cluster::run(command)).await,
+        Command::Numbers(args) => Box::pin(operate::archive::numbers(&args)).await,
+        Command::Cluster(command) => Box::pin(operate::cluster::run(command)).await,
         Command::Doctor(args) => Box::pin(doctor::run(&args)).await,
-        Command::Completions(args) => crate::cli::pages::completions(&args).map(done),
-        Command::Man(args) => crate::cli::pages::man(&args).map(done),
+        Command::Completions(args) => cli::pages::completions(&args).map(done),
+        Command::Man(args) => cli::pages::man(&args).map(done),
     }
 }

@@ -1,9 +1,9 @@
 //! When requests are due: an open loop's clock, which no answer can slow down.
 //!
-//! The position in a schedule is "expected requests so far": the n-th request is due when the rate, added
-//! up from the start, reaches n. A ramp, a step or a constant rate only differ in that sum; Poisson
-//! arrivals put exponentially distributed gaps of mean 1 between the n. Several workers share a
-//! schedule by each taking every k-th request.
+//! The position in a schedule is "expected requests so far": the n-th request is due when the rate,
+//! added up from the start, reaches n. A ramp, a step or a constant rate only differ in that sum;
+//! Poisson arrivals put exponentially distributed gaps of mean 1 between the n. Several workers
+//! share a schedule by each taking every k-th request.
 // Times and rates are measurements, not money.
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss)]
 

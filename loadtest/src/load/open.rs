@@ -36,8 +36,8 @@ const MAX_WAITING: usize = 1_000_000;
 /// together.
 const QUANTUM: Duration = Duration::from_micros(50);
 /// Requests per second of one thread from which the scheduler looks at the clock instead of
-/// sleeping between requests: it would sleep hardly at all, and another process that wants the CPU keeps it
-/// for milliseconds once it is given away.
+/// sleeping between requests: it would sleep hardly at all, and another process that wants the CPU
+/// keeps it for milliseconds once it is given away.
 const AWAKE_FROM: f64 = 20_000.0;
 /// It sleeps when there is nothing to do for longer than this.
 const AWAKE_FOR: Duration = Duration::from_millis(1);

@@ -54,8 +54,8 @@ pub struct Trend {
     pub per_year: Option<(f64, f64)>,
     /// The verdict of the bounds.
     pub change: Change,
-    /// Whether the ratio is below the bound; `None` for what is reported only, such as sizes that have
-    /// to grow.
+    /// Whether the ratio is below the bound; `None` for what is reported only, such as sizes that
+    /// have to grow.
     pub flat: Option<bool>,
 }
 

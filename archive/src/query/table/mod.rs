@@ -361,7 +361,7 @@ impl TableProvider for Table {
 
 /// All tables of a query, by name.
 pub(super) fn tables(scope: &Arc<Scope>) -> HashMap<&'static str, Arc<Table>> {
-    crate::query::table::schema::shapes(&scope.keys)
+    schema::shapes(&scope.keys)
         .into_iter()
         .map(|shape| (shape.name, Arc::new(Table::new(shape, Arc::clone(scope)))))
         .collect()
