@@ -30,7 +30,7 @@ use crate::node::watch;
 use crate::spans::{self, SPANS};
 use crate::supervise::supervised;
 
-/// How often a request may load what it needs of its tenant's archive, which may change meanwhile.
+/// How often a request may load what it needs, which may change meanwhile.
 const LOADS: u32 = 8;
 
 /// Why work was not done.

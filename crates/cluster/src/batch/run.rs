@@ -2,7 +2,7 @@
 //!
 //! A batch is one transaction on one node. When an attempt fails, the loop decides what becomes of
 //! it: it is tried again, it is taken apart (by node, by shard, by tenant, by halves) until only
-//! the culprit fails, or a member leaves it: because its tenant's archive has to be read first, or
+//! the culprit fails, or a member leaves it: because something has to be loaded for it first, or
 //! because it waits for a lock in a lane that others share.
 
 use std::sync::Arc;
@@ -224,7 +224,7 @@ async fn give_up<W: Work, T: Ticket<W>>(
     );
     if !is_of_all && batch.len() > 1 {
         metrics::counter!("sheaf_flush_fallback_total").increment(1);
-        // One after the other: changes of one invoice keep their order.
+        // One after the other: changes of one row keep their order.
         for half in batch.halves() {
             Box::pin(run_as(context, half, How { spent: 0, ..how })).await;
         }
