@@ -297,14 +297,9 @@ impl Checkpoint for Meddle {
                 let statement = "update invoices set version = version + 1, metadata = \
                     '{\"changed\": true}' \
                                  where tenant_id = $1 and external_id = 'ext-3'";
-                assert_eq!(
-                    cluster::sql()
-                        .await
-                        .execute(statement, &[&self.tenant])
-                        .await
-                        .unwrap(),
-                    1
-                );
+                let sql = cluster::sql().await;
+                let changed = sql.execute(statement, &[&self.tenant]).await.unwrap();
+                assert_eq!(changed, 1);
             }
         }
         .boxed()

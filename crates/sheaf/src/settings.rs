@@ -231,12 +231,13 @@ pub(crate) struct ServeSettings {
         value_parser = units::interval)]
     pub(crate) tier_interval: Option<Duration>,
     /// Whole months before this horizon move: 12m, 1y
-    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = defaults::OLDER_THAN, value_name = "AGE",
-        value_parser = units::months)]
+    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = defaults::OLDER_THAN,
+        value_name = "AGE", value_parser = units::months)]
     pub(crate) tier_older_than: u32,
     /// Connections to one database node, at most; over all processes fewer than the node's
     /// max_connections
-    #[arg(long, env = "SHEAF_MAX_CONNECTIONS_PER_NODE", default_value = defaults::CONNECTIONS_PER_NODE, value_name = "N",
+    #[arg(long, env = "SHEAF_MAX_CONNECTIONS_PER_NODE",
+        default_value = defaults::CONNECTIONS_PER_NODE, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(4..=1000))]
     pub(crate) max_connections_per_node: usize,
     /// The way of a tenant's statements: straight to its owner, or through the coordinator

@@ -8,13 +8,11 @@
 pub mod bench;
 
 mod batch;
-mod clocks;
 mod cold;
 mod config;
 mod customer;
 mod error;
 mod event;
-mod expected;
 mod idempotency;
 mod invoice;
 mod job_run;
@@ -86,6 +84,7 @@ pub use crate::schema::partition::FIRST_OWN_YEAR;
 pub use crate::setting::archive_column::{
     MAX_METADATA_COLUMNS, MetadataColumns, NewMetadataColumns, PutMetadataColumns,
 };
+pub use crate::setting::expected::{Expected, Versions};
 pub use crate::setting::number_series::{
     INVOICE as INVOICE_SERIES, NOTE as NOTE_SERIES, NumberSeries, YEAR as SERIES_YEAR,
 };
@@ -95,7 +94,6 @@ pub use crate::tenant::api_key::{ApiKey, KeyCause, MAX_API_KEYS, NewApiKey, Role
 pub use crate::tenant::{NewTenant, PLATFORM, Tenant};
 pub use config::StoreConfig;
 pub use error::StoreError;
-pub use expected::{Expected, Versions};
 pub use idempotency::key::{CreateOutcome, IdemConflict, IdemKey, Replay};
 pub use idempotency::{StoredKey, UploadAnswer, UploadKey};
 

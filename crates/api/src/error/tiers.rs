@@ -79,7 +79,7 @@ mod tests {
     use axum::response::IntoResponse as _;
     #[cfg(feature = "sql")]
     use sheaf_archive::QueryError;
-    use sheaf_store::{ClusterError, ChangeError, CustomerError, StoreError};
+    use sheaf_store::{ChangeError, ClusterError, CustomerError, StoreError};
 
     use super::*;
     use crate::error::ApiError;

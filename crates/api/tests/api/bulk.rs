@@ -74,7 +74,8 @@ async fn good_lines_land_and_bad_ones_are_named() {
     );
     assert_eq!(
         errors[1]["detail"],
-        "line 6 is not a JSON document of its own: it ends where a value is expected at character 12"
+        "line 6 is not a JSON document of its own: it ends where a value is expected at \
+         character 12"
     );
     assert_eq!(app.all_invoices(&tenant).await.len(), 4);
 }

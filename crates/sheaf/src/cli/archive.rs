@@ -27,8 +27,8 @@ pub(crate) struct TierRunArgs {
     #[arg(long, value_name = "DATE", value_parser = units::date)]
     pub(crate) as_of: Option<NaiveDate>,
     /// Whole months before this horizon move: 12m, 1y, 0m
-    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = defaults::OLDER_THAN, value_name = "AGE",
-        value_parser = units::months)]
+    #[arg(long, env = "SHEAF_TIER_OLDER_THAN", default_value = defaults::OLDER_THAN,
+        value_name = "AGE", value_parser = units::months)]
     pub(crate) older_than: u32,
     /// Only this tenant
     #[arg(long, value_name = "ID")]
@@ -189,7 +189,8 @@ pub(crate) struct CompactArgs {
 #[derive(Debug, Args)]
 pub(crate) struct EraseArgs {
     /// The grace that `gc` is run with: receipts say by it when the last copies go
-    #[arg(long, default_value = defaults::GRACE, value_name = "AGE", value_parser = units::duration)]
+    #[arg(long, default_value = defaults::GRACE, value_name = "AGE",
+        value_parser = units::duration)]
     pub(crate) grace: Duration,
     /// How far ahead the clock of an API process may be: a receipt is complete that much later
     #[arg(long, default_value = "15m", value_name = "AGE", value_parser = units::duration)]
@@ -201,7 +202,8 @@ pub(crate) struct EraseArgs {
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
     /// Leave alone what is younger: 24h, 30m, 0s
-    #[arg(long, default_value = defaults::GRACE, value_name = "AGE", value_parser = units::duration)]
+    #[arg(long, default_value = defaults::GRACE, value_name = "AGE",
+        value_parser = units::duration)]
     pub(crate) grace: Duration,
     /// Count only; change nothing
     #[arg(long)]

@@ -63,7 +63,8 @@ fn one_broken_tenant_stops_no_run() {
             "insert into archive_files (tenant_id, period, part, generation, year, object_key, \
             state, min_id, max_id,
                                         sha256, schema_version, staged_at)
-             values ('{tenant}', '{period}', 9, {generation}, 2021, 'nowhere-{generation}', '{state}', '{tenant}', \
+             values ('{tenant}', '{period}', 9, {generation}, 2021, 'nowhere-{generation}', \
+             '{state}', '{tenant}', \
              '{tenant}', decode(repeat('00', 32), 'hex'), 1, now())"
         )
     };

@@ -1,5 +1,6 @@
-//! The schema: migrations, partitions by year, and the role that the API works as.
+//! The schema: migrations, partitions by year, and the role that the API works as; and the clocks of its nodes.
 
+pub(crate) mod clocks;
 pub(crate) mod inspect;
 pub(crate) mod migrate;
 pub(crate) mod partition;

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{BEGIN, EVERY, MOST, PAGE, ROUND, earliest, in_time, midnight};
-use sheaf_cluster::transaction::Session;
 use crate::{Store, StoreError, sql};
+use sheaf_cluster::transaction::Session;
 
 /// A walk begins at the latest so long after the one before had ended,
 const RARELY: Duration = Duration::from_secs(3600);
