@@ -377,7 +377,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_says_nothing_is_not_waited_for() {
         let config = Config::new("postgres://nobody@127.0.0.1:1/none");
-        let database = crate::connect::parse_url(&config.database_url).unwrap();
+        let database = connect::parse_url(&config.database_url).unwrap();
         let node = Node::new(&database, &database.coordinator(), &config);
         let bound = Duration::from_millis(20);
         let known: Result<_, Error> = within(bound, &node, async { Ok(7) }).await;

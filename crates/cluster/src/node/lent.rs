@@ -165,7 +165,6 @@ impl Lent {
     }
 
     /// The connection, and the leave, which is to be dropped after it.
-    #[must_use]
     pub fn into_parts(self) -> (Object, Leave) {
         (self.conn, self.leave)
     }

@@ -1,4 +1,5 @@
-//! The schema: migrations, partitions by year, and the role that the API works as; and the clocks of its nodes.
+//! The schema: migrations, partitions by year, the role that the API works as, and the clocks of
+//! the nodes.
 
 pub(crate) mod clocks;
 pub(crate) mod inspect;
