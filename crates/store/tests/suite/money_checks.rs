@@ -46,6 +46,9 @@ async fn ddl(db: &tokio_postgres::Client, statement: &str) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             Err(error) if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) => {}
+            // Another test's DDL has written the same row of the catalog ("tuple concurrently
+            // updated").
+            Err(error) if error.code() == Some(&SqlState::INTERNAL_ERROR) => {}
             Err(error) => panic!("{error:?}"),
         }
     }
