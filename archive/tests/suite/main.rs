@@ -2,21 +2,12 @@
 //! query engine's code again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod compaction;
-mod erasure;
-mod erasures;
+mod care;
+mod object;
+mod read;
+mod tier;
+
 mod export;
-mod faults;
 mod fixtures;
-mod histories;
-mod holds;
-mod keeping;
-mod lists;
 mod query;
-mod resilience;
-mod roundtrip;
-mod storage;
 mod support;
-mod tiering;
-mod unseen;
-mod years;

@@ -10,24 +10,10 @@
 
 mod api;
 mod check;
-mod cluster;
-mod commands;
-mod data;
+mod command;
+mod crash;
 mod deploy;
-mod doctor;
-mod export;
-mod failures;
-mod kills;
 mod load;
-mod main_job;
-mod monitoring;
-mod parquet;
-mod pay_kills;
-mod poison;
 mod process;
 mod proxy;
 mod statements;
-mod tiering_kills;
-mod traces;
-mod under_load;
-mod up;

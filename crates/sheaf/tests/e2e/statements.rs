@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use sheaf_local::CitusMode;
 
 use crate::api::{Api, Tenant};
-use crate::cluster::Rig;
-use crate::under_load::{connect, forget_statements};
+use crate::command::cluster::Rig;
+use crate::crash::under_load::{connect, forget_statements};
 
 const TENANTS: usize = 12;
 const CREATES: u32 = 600;

@@ -1,0 +1,4 @@
+//! Object storage.
+
+pub(crate) mod resilience;
+pub(crate) mod storage;

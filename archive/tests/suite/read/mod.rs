@@ -1,0 +1,4 @@
+//! Reads of the archive.
+
+pub(crate) mod lists;
+pub(crate) mod unseen;

@@ -1,0 +1,5 @@
+//! The archive over HTTP.
+
+pub(crate) mod export;
+pub(crate) mod files;
+pub(crate) mod query;

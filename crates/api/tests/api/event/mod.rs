@@ -1,0 +1,3 @@
+//! The feed of events.
+
+pub(crate) mod feed;

@@ -1,0 +1,4 @@
+//! Reports.
+
+pub(crate) mod money;
+pub(crate) mod summaries;

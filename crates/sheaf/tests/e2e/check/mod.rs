@@ -1,0 +1,4 @@
+//! The independent check and poison.
+
+pub(crate) mod histories;
+pub(crate) mod poison;

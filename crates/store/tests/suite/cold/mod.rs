@@ -1,0 +1,3 @@
+//! The handover to the archive.
+
+pub(crate) mod handover;

@@ -1,0 +1,3 @@
+//! Settings of a tenant.
+
+pub(crate) mod profile_versions;
