@@ -199,7 +199,7 @@ def scheduler_stops(directory):
 
 def join(directory):
     phrase = "is in the cluster already"
-    if phrase not in (ROOT / "crates/store/src/admin/nodes.rs").read_text():
+    if phrase not in (ROOT / "crates/cluster/src/admin/nodes.rs").read_text():
         yield f"join.sh waits for words that `sheaf cluster add-node` does not say: {phrase}"
     script = DEPLOY / "compose/join.sh"
     log = directory / "log"
