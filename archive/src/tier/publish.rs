@@ -74,7 +74,8 @@ impl<'a> Staged<'a> {
         run.checkpoint.reached(Step::Encoded).await;
         let part = handover.part();
         if let Some(part) = part {
-            self.upload(part).await?;
+            let purpose = self.purpose;
+            purpose.scope(self.upload(part)).await?;
             run.checkpoint.reached(Step::Uploaded).await;
             let check = verify_written(run.storage, &self.file, part);
             self.purpose.scope(check).await?;

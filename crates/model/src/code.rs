@@ -25,8 +25,8 @@ macro_rules! codes {
                 match self { $($(Self::$name => $text,)+)+ }
             }
 
-            /// The HTTP status of an answer with this code. The code of a field is the code of the
-            /// whole answer as well, which then is a 422, whatever the status here.
+            /// The HTTP status of an answer with this code. A document that is refused for its
+            /// fields is a 422 with the code of the first of them, whatever the status here.
             #[must_use]
             pub const fn status(self) -> u16 {
                 match self { $($(Self::$name => $status,)+)+ }
@@ -211,7 +211,7 @@ codes! {
         TooManyPayments = "too_many_payments",
     }
     412 {
-        /// `If-Match` names another version than the one that is there.
+        /// `If-Match` or `If-None-Match` rules out the version that is there.
         VersionMismatch = "version_mismatch",
     }
     413 {

@@ -272,7 +272,7 @@ pub(crate) struct ServeSettings {
     pub(crate) proxies: usize,
     #[command(flatten)]
     pub(crate) shares: ShareSettings,
-    /// Log filter, such as info, or warn,sheaf_api=debug
+    /// Log filter, such as info, or warn,sheaf_web=debug
     #[arg(long, env = "SHEAF_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
     /// Log format

@@ -16,7 +16,7 @@ use crate::load::setup::Tenant;
 const ATTEMPTS: usize = 120;
 const PAUSE: Duration = Duration::from_millis(500);
 /// The event feed stays behind open transactions for a moment.
-const MOMENT: Duration = Duration::from_secs(20);
+const MOMENT: Duration = Duration::from_secs(40);
 /// And behind those of two-phase commits that a killed coordinator left open: Citus settles these
 /// once a minute (`citus.recover_2pc_interval`).
 const TWO_PHASE: Duration = Duration::from_secs(180);

@@ -32,7 +32,7 @@ use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
 
 use crate::Code;
 use crate::invoice::totals;
-use crate::{FieldError, Invoice, Kind, Status, bounds};
+use crate::{Invoice, Kind, Status, bounds};
 
 /// Why a step was not done: the state, or another document, is in the way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,12 +171,6 @@ pub fn is_overdue(invoice: &Invoice, today: NaiveDate) -> bool {
     invoice.kind == Kind::Invoice
         && matches!(invoice.status, Status::Issued | Status::PartiallyPaid)
         && invoice.due_date.is_some_and(|due| due < today)
-}
-
-impl From<FieldError> for Refusal {
-    fn from(error: FieldError) -> Self {
-        Self::new(error.code, error.detail)
-    }
 }
 
 #[cfg(test)]
