@@ -452,13 +452,12 @@ async fn a_dropped_year_comes_back_when_it_is_written_again() {
         &[&tenant.0],
     )
     .await;
-    assert!(
-        store
-            .drop_empty_years(2015..2016)
-            .await
-            .unwrap()
-            .contains(&2015)
-    );
+    // A year is left for the next run while somebody else's transaction is in its way.
+    let mut runs = 0..30;
+    while store.drop_empty_years(2015..2016).await.unwrap() != [2015] {
+        assert!(runs.next().is_some(), "the empty year stays");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     let outcomes = other
         .write_chunk(vec![simple(
             tenant,
