@@ -235,10 +235,13 @@ impl Job<'_> {
         let changed_cold = (pass.files_rewritten > 0).then(Utc::now);
         let last = changed_hot.max(changed_cold);
         // The answers carry the time of the process that gave them.
-        let until = last.map_or(self.erasure.requested_at, |last| {
-            last.max(self.erasure.requested_at)
-        }) + age
-            + self.options.clock_skew;
+        let skew = TimeDelta::from_std(self.options.clock_skew).ok();
+        let until = last
+            .max(Some(self.erasure.requested_at))
+            .and_then(|last| last.checked_add_signed(age))
+            .zip(skew)
+            .and_then(|(until, skew)| until.checked_add_signed(skew))
+            .ok_or_else(|| ArchiveError::InvalidRun("the clock skew is out of range".to_owned()))?;
         Ok((until > self.options.as_of).then(|| Pending {
             place: "idempotency_keys".to_owned(),
             until,
